@@ -1,0 +1,55 @@
+# Each target is enough on a fresh machine: it makes its own virtual environment. A second run is fast.
+PYTHON ?= python3
+# The CPU build, pinned, so that everyone tests the same numbers. Any torch >= 2.1.2 works.
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint bench embedded-model clean
+
+help:
+	@echo "make demo            segment a chest CT with the embedded model; results in demo-output/"
+	@echo "make test            style, types and all tests"
+	@echo "make bench           compare speeds side by side"
+	@echo "make embedded-model  retrain the embedded model (IMAGES=folder with MANIFEST.tsv, DATA=cache, RUN=folder)"
+
+demo: $(VENV)/demo.done
+	$(BIN)/python Testing/demo/run_demo.py --output demo-output
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.done
+	$(BIN)/ruff check SAMMed2DLib Testing
+	$(BIN)/mypy
+
+bench: $(VENV)/test.done
+	$(BIN)/python Testing/benchmarks/bench_encoder.py
+	$(BIN)/python Testing/benchmarks/bench_decoder.py
+
+IMAGES ?= ../shared/data
+DATA ?= runs/data
+RUN ?= runs/small
+embedded-model: $(VENV)/test.done
+	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
+	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)
+	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA)
+
+$(VENV)/torch.done: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/test.done: pyproject.toml $(VENV)/torch.done
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build *.egg-info

@@ -1,0 +1,145 @@
+"""Connected regions of a label image and how deep inside a region each pixel lies (numpy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """The connected regions of one label image.
+
+    Attributes:
+        index_hw: (H, W) int32, 0 = background, k = the k-th region in row-major order of first pixels.
+        label: (n,) the label of region k at position k - 1.
+        area_px: (n,) int64, pixels of region k at position k - 1.
+    """
+
+    index_hw: np.ndarray
+    label: np.ndarray
+    area_px: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of regions."""
+        return len(self.label)
+
+    def mask(self, number: int) -> np.ndarray:
+        """Return region `number` (1..n) as (H, W) bool."""
+        return self.index_hw == number
+
+
+def label_components(label_hw: np.ndarray) -> Components:
+    """Split a label image into 8-connected regions of equal non-zero label.
+
+    Works on horizontal runs, so that its cost follows the length of the outlines, not the number of labels.
+
+    Args:
+        label_hw: (H, W) bool or integer, 0 = background.
+    Returns:
+        The regions of all labels together.
+    Raises:
+        ValueError: the array is not two-dimensional.
+    """
+    if label_hw.ndim != 2:
+        raise ValueError(f"A label image has two dimensions (height, width); this one has {label_hw.ndim}.")
+    if label_hw.size == 0:
+        return Components(
+            np.zeros(label_hw.shape, np.int32), np.zeros(0, label_hw.dtype), np.zeros(0, np.int64)
+        )
+    start, value, length = _runs(label_hw)
+    first, second = _touching_runs(start, length, value, label_hw.shape[1])
+    root = _roots(len(start), first, second)
+    return _from_roots(root, value, length, label_hw.shape)
+
+
+def _runs(label_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the start (flat index), label and length of every horizontal run, background included."""
+    begins = np.ones(label_hw.shape, bool)
+    np.not_equal(label_hw[:, 1:], label_hw[:, :-1], out=begins[:, 1:])
+    start = np.flatnonzero(begins)
+    return start, label_hw.ravel()[start], np.diff(start, append=label_hw.size)
+
+
+def _touching_runs(
+    start: np.ndarray, length: np.ndarray, value: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of runs in neighbouring rows that touch (also diagonally) and carry the same label."""
+    row, column = start // width, start % width
+    begin_key = row * (width + 2) + column
+    end_key = begin_key + length
+    low = np.searchsorted(end_key, begin_key + width + 2, "left")
+    high = np.searchsorted(begin_key, end_key + width + 2, "right")
+    count = np.where(value != 0, np.maximum(high - low, 0), 0)
+    first = np.repeat(np.arange(len(start)), count)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count) + low[first]
+    same = value[first] == value[second]
+    return first[same], second[same]
+
+
+def _roots(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the smallest run reachable from each run over the given pairs."""
+    root = np.arange(n)
+    while not np.array_equal(root[first], root[second]):
+        smallest = np.minimum(root[first], root[second])
+        np.minimum.at(root, root[first], smallest)
+        np.minimum.at(root, root[second], smallest)
+        root = root[root]
+    while not np.array_equal(root, root[root]):
+        root = root[root]
+    return root
+
+
+def _from_roots(
+    root: np.ndarray, value: np.ndarray, length: np.ndarray, shape: tuple[int, ...]
+) -> Components:
+    """Number the regions and paint them."""
+    is_root = (root == np.arange(len(root))) & (value != 0)
+    number = np.where(is_root, np.cumsum(is_root), 0).astype(np.int32)[root]
+    n = int(is_root.sum())
+    area = np.bincount(number, weights=length, minlength=n + 1)[1:].astype(np.int64)
+    return Components(np.repeat(number, length).reshape(shape), value[is_root], area)
+
+
+def largest_component(mask_hw: np.ndarray) -> np.ndarray:
+    """Return the largest 8-connected region of a mask, the first one where several are equal.
+
+    Args:
+        mask_hw: (H, W) bool or 0/1.
+    Returns:
+        (H, W) bool; all False for an empty mask.
+    """
+    parts = label_components(np.asarray(mask_hw) != 0)
+    if not len(parts):
+        return np.zeros(np.shape(mask_hw), bool)
+    return parts.mask(int(np.argmax(parts.area_px)) + 1)
+
+
+def squared_depth(mask_hw: np.ndarray) -> np.ndarray:
+    """Return the squared distance of every pixel to the nearest pixel outside the mask.
+
+    What lies beyond the image counts as outside.
+
+    Args:
+        mask_hw: (H, W) bool.
+    Returns:
+        (H, W) int64, square pixels between pixel centres; 0 outside the mask.
+    """
+    inside = np.pad(np.asarray(mask_hw) != 0, 1)
+    depth = _depth_in_columns(inside).astype(np.int64) ** 2
+    columns = depth.copy()
+    for shift in range(1, inside.shape[1]):
+        if shift * shift > depth.max():
+            break
+        np.minimum(depth[:, shift:], columns[:, :-shift] + shift * shift, out=depth[:, shift:])
+        np.minimum(depth[:, :-shift], columns[:, shift:] + shift * shift, out=depth[:, :-shift])
+    return depth[1:-1, 1:-1]
+
+
+def _depth_in_columns(inside: np.ndarray) -> np.ndarray:
+    """Return the distance to the nearest outside pixel of the same column (the border rows are outside)."""
+    rows = np.arange(inside.shape[0])[:, None]
+    above = np.maximum.accumulate(np.where(inside, -1, rows), axis=0)
+    below = np.minimum.accumulate(np.where(inside, inside.shape[0], rows)[::-1], axis=0)[::-1]
+    return np.minimum(rows - above, below - rows)

@@ -1,0 +1,54 @@
+"""File names with two-part suffixes, and files that appear together or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TWO_PART_SUFFIXES = (".nii.gz", ".seg.nrrd", ".mrk.json")
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix in lower case, a two-part one (.nii.gz, .seg.nrrd, .mrk.json) whole; "" if there is none."""
+    name = Path(path).name.lower()
+    return next((s for s in TWO_PART_SUFFIXES if name.endswith(s)), Path(name).suffix)
+
+
+def stem_of(path: str | Path) -> str:
+    """The file's name without its suffix, two-part suffixes included."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(path))] or name
+
+
+class StagedFiles:
+    """Output files, written beside their final places and moved there together at the end.
+
+    Use as a context manager: `place(path)` gives the name to write to; leaving the block moves everything
+    into place, an exception removes everything and leaves what was there before.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing staged."""
+        self._staged: dict[Path, Path] = {}
+
+    def __enter__(self) -> StagedFiles:
+        """Return itself."""
+        return self
+
+    def place(self, path: str | Path) -> Path:
+        """The temporary file to write instead of `path`: hidden, beside it, with the same suffix."""
+        final = Path(path)
+        unique = f"{os.getpid()}-{len(self._staged)}"
+        staged = final.with_name(f".{stem_of(final)}-{unique}.part{suffix_of(final)}")
+        self._staged[staged] = final
+        return staged
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Move everything into place, or remove it after an exception."""
+        try:
+            if kind is None:
+                for staged, final in self._staged.items():
+                    os.replace(staged, final)
+        finally:
+            for staged in self._staged:
+                staged.unlink(missing_ok=True)

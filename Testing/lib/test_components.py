@@ -1,0 +1,59 @@
+"""Connected regions and depth against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from SAMMed2DLib.components import label_components, largest_component, squared_depth
+
+LABELS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 2))
+
+
+@settings(max_examples=80, deadline=None)
+@given(LABELS)
+def test_regions_equal_those_of_scipy(label):
+    parts = label_components(label)
+    count = 0
+    for value in (1, 2):
+        expected, found = ndimage.label(label == value, np.ones((3, 3)))
+        count += found
+        for k in range(1, found + 1):
+            numbers = np.unique(parts.index_hw[expected == k])
+            assert len(numbers) == 1
+            assert parts.label[numbers[0] - 1] == value
+            assert parts.area_px[numbers[0] - 1] == (expected == k).sum()
+    assert len(parts) == count
+    np.testing.assert_array_equal(parts.index_hw == 0, label == 0)
+
+
+@settings(max_examples=80, deadline=None)
+@given(LABELS)
+def test_depth_equals_the_euclidean_distance_transform(label):
+    expected = ndimage.distance_transform_edt(np.pad(label > 0, 1))[1:-1, 1:-1] ** 2
+    np.testing.assert_allclose(squared_depth(label > 0), expected, atol=1e-9)
+
+
+def test_a_spiral_is_one_region():
+    spiral = np.zeros((41, 41), bool)
+    t = np.linspace(0, 6 * np.pi, 4000)
+    spiral[(20 + t * np.sin(t)).astype(int), (20 + t * np.cos(t)).astype(int)] = True
+    assert len(label_components(spiral)) == 1
+
+
+def test_the_first_of_equally_large_regions_is_the_largest():
+    mask = np.array([[1, 1, 0, 1, 1]])
+    np.testing.assert_array_equal(largest_component(mask), [[True, True, False, False, False]])
+
+
+def test_an_empty_mask_has_no_largest_region():
+    assert not largest_component(np.zeros((3, 3))).any()
+
+
+def test_a_volume_is_refused():
+    with pytest.raises(ValueError, match="two dimensions"):
+        label_components(np.zeros((2, 2, 2), np.uint8))
