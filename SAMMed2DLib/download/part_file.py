@@ -1,0 +1,118 @@
+"""A file that has partly arrived, and what is needed to go on with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+
+@dataclass
+class PartFile:
+    """The bytes so far, beside the final file, and a note of the version they belong to.
+
+    Attributes:
+        path: `<target>.<short hash of the source>.part`.
+        version: the server's mark of the version (a strong ETag or a Last-Modified date), for If-Range.
+        total: the whole file's size, where the server said it.
+        sha256: the whole file's checksum, where the server said it.
+    """
+
+    path: Path
+    version: str | None = None
+    total: int | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def beside(cls, target: Path, source: str) -> PartFile:
+        """Find what an earlier attempt at this source left. Sources do not share: their files may differ."""
+        short = hashlib.sha256(source.encode()).hexdigest()[:8]
+        part = cls(target.with_name(f"{target.name}.{short}.part"))
+        try:
+            note = json.loads(part._note.read_text(encoding="utf-8"))
+            part.begin(note["version"], note["total"], note["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            part.discard()  # without its note, nobody knows what the bytes belong to
+        return part
+
+    @property
+    def _note(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def begin(self, version: str | None, total: int | None, sha256: str | None) -> None:
+        """Note which version the bytes belong to, before the first of them arrives."""
+        self.version, self.total, self.sha256 = version, total, sha256
+        note = {"version": version, "total": total, "sha256": sha256}
+        self._note.write_text(json.dumps(note), encoding="utf-8")
+
+    def open(self) -> BinaryIO:
+        """Open to write on from the end."""
+        return self.path.open("ab")
+
+    def head(self, count: int) -> bytes:
+        """The first bytes."""
+        with self.path.open("rb") as file:
+            return file.read(count)
+
+    def discard(self) -> None:
+        """Remove the bytes and the note."""
+        self.version = self.total = self.sha256 = None
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def rename(self, target: Path) -> None:
+        """Give the complete file its final name, once its bytes are on the disk."""
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self.path, target)
+        self._note.unlink(missing_ok=True)
+
+
+class FileBusyError(OSError):
+    """Another process or thread holds the lock."""
+
+
+@contextmanager
+def lock_beside(target: Path) -> Iterator[None]:
+    """Hold a lock on a file name that ends, at the latest, with the process.
+
+    Raises:
+        FileBusyError: someone else holds it.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    while True:
+        with path.open("a+b") as file:
+            _lock(file)
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue  # its last holder removed it between our opening and our locking
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows does not remove an open file
+                    path.unlink()
+            return
+
+
+def _lock(file: BinaryIO) -> None:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise FileBusyError(str(error)) from error
