@@ -1,0 +1,1 @@
+"""The network: one part per file, sizes in `build`, coordinates in `frame`."""

@@ -1,0 +1,85 @@
+"""The whole network: image encoder, prompt encoder and mask decoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .image_encoder import ImageEncoderViT
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+
+
+class Sam(nn.Module):
+    """SAM, FT-SAM and SAM-Med2D: one class, told apart by sizes, adapters and weights."""
+
+    def __init__(
+        self, image_encoder: ImageEncoderViT, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+    ) -> None:
+        """Join the three parts; the attribute names are the prefixes of the state dict."""
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model frame, px."""
+        return self.image_encoder.image_size
+
+    def decode(
+        self,
+        features: Tensor,
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks of prompts on encoded images; see `PromptEncoder.forward` and `MaskDecoder.forward`.
+
+        Args:
+            features: (1 or B, dim, g, g).
+            points: (B, n, 2) coordinates in the model frame, px, and (B, n) labels.
+            boxes: (B, 4), model frame, px.
+            masks: (B, 1, 4g, 4g), probabilities.
+            multimask: three masks, or mask 0 alone.
+
+        Returns:
+            logits (B, 3 or 1, 4g, 4g) and predicted IoU (B, 3 or 1).
+        """
+        sparse, dense = self.prompt_encoder(points, boxes, masks)
+        return self.mask_decoder(features, self.prompt_encoder.dense_pe(), sparse, dense, multimask)
+
+    def forward(
+        self,
+        images: Tensor,
+        size_hw: tuple[int, int],
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One object on each of B normalised images, from pixels to logits at `size_hw`.
+
+        Args:
+            images: (B, 3, S, S), normalised.
+            size_hw: size of the slices before they were stretched to S x S.
+            points: as `decode`.
+            boxes: as `decode`.
+            masks: as `decode`.
+            multimask: as `decode`.
+
+        Returns:
+            logits (B, M, H, W) at `size_hw`, predicted IoU (B, M), low-resolution logits (B, M, 4g, 4g).
+        """
+        low_res, iou = self.decode(self.image_encoder(images), points, boxes, masks, multimask)
+        return resize_bilinear(self.upscale(low_res), size_hw), iou, low_res
+
+    def upscale(self, low_res: Tensor) -> Tensor:
+        """Bring logits (B, M, 4g, 4g) to the model frame, (B, M, S, S)."""
+        return resize_bilinear(low_res, (self.image_size, self.image_size))
+
+
+def resize_bilinear(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Bilinear resize of (B, C, H, W) with half-pixel centres, without antialiasing."""
+    return functional.interpolate(x, size_hw, mode="bilinear", align_corners=False)
