@@ -1,0 +1,84 @@
+"""Train the embedded model, and write it as the lean half-precision file that the product ships.
+
+    python Testing/training/prepare_data.py --images ../shared/data --output ../train-data
+    python Testing/training/train_small.py --data ../train-data --output runs/small
+
+A run that was cut off goes on where its last checkpoint was. `--export` writes the weights of a run as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from prepare_data import SPLIT
+
+from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.model.build import ModelConfig
+from SAMMed2DLib.training import Progress, TrainingConfig, train
+
+EMBEDDED = Path(__file__).resolve().parents[2] / "SAMMed2DLib" / "weights" / "sam-med2d-small.pt"
+
+SMALL = ModelConfig(
+    embed_dim=160,
+    depth=5,
+    num_heads=5,
+    global_blocks=(1, 3, 4),
+    window_size=8,
+    out_dim=128,
+    decoder_heads=8,
+    decoder_mlp_dim=512,
+    iou_hidden_dim=128,
+)
+
+
+def main() -> None:
+    """Train or resume, then write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--steps", type=int, default=7500)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--export", action="store_true", help="write the run's weights without training")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = TrainingConfig(SMALL, steps=arguments.steps, learning_rate=8e-4, warmup_steps=300, bf16=True)
+    if not arguments.export:
+        names = [name for name, part in SPLIT.items() if part == "train"]
+        images = [image for name in names for image in read_cache(arguments.data / f"{name}.npz")]
+        print(f"{len(images)} images of {len(names)} data sets", flush=True)
+        train(config, images, arguments.output, report=_print)
+    _export(arguments.output, arguments.data)
+
+
+def _print(progress: Progress) -> None:
+    print(f"step {progress.step}  loss {progress.loss:.4f}  {progress.seconds:.0f} s", flush=True)
+
+
+def _export(run: Path, data: Path) -> None:
+    """Write the averaged weights of a run, with what they were made of."""
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    manifest = (data / "manifest.json").read_bytes()
+    sets = {name: part for name, part in SPLIT.items() if name in json.loads(manifest)}
+    provenance = {
+        "name": "sam-med2d-small",
+        "made_by": "Testing/training/train_small.py",
+        "licence": "Apache-2.0",
+        "steps": state["step"],
+        "data_sets": sets,
+        "data_manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+        "card": "docs/model-card.md",
+    }
+    save_lean(EMBEDDED, state["ema"], state["config"]["model"], provenance, dtype="float16")
+    print(f"{EMBEDDED}: {EMBEDDED.stat().st_size / 2**20:.2f} MiB after {state['step']} steps")
+
+
+if __name__ == "__main__":
+    main()
