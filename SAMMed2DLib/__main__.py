@@ -1,0 +1,240 @@
+"""The command line: `sammed2d segment | models | doctor`, also as `python -m SAMMed2DLib`.
+
+Exit codes: 0 all went well, 1 it failed, 2 wrong usage or bad input, 130 cancelled. Errors are one line on
+stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from . import __version__
+from .cli.prompts import AXES
+
+OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
+# What follows these may begin with a minus, which argparse would take for another option.
+_NUMBER_OPTIONS = ("--point", "--box", "--window")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: without the program's name; None takes those of the process.
+
+    Returns:
+        the exit code.
+    """
+    try:
+        args = make_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        return args.run(args) or OK
+    except SystemExit as end:  # argparse: help, version, usage
+        return end.code if isinstance(end.code, int) else OK
+    except KeyboardInterrupt:
+        print("\nsammed2d: cancelled", file=sys.stderr)
+        return CANCELLED
+    except Exception as error:  # a traceback helps no user; SAMMED2D_TRACEBACK=1 shows it
+        if os.environ.get("SAMMED2D_TRACEBACK"):
+            raise
+        print(f"sammed2d: error: {_words(error)}", file=sys.stderr)
+        return BAD_INPUT if _is_bad_input(error) else FAILURE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of all commands."""
+    parser = _Parser(
+        prog="sammed2d",
+        description="Segment structures on slices of medical images from clicks and boxes.",
+        epilog="`sammed2d COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped",
+    )
+    parser.add_argument("--version", action="version", version=f"sammed2d {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_segment(
+        commands.add_parser(
+            "segment",
+            help="segment an image from prompts",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            description=_SEGMENT_DESCRIPTION,
+            epilog=_SEGMENT_EPILOG,
+        )
+    )
+    _add_models(commands.add_parser("models", help="list, download, add and remove weights"))
+    _add_doctor(commands.add_parser("doctor", help="check the installation and say what to do"))
+    return parser
+
+
+_SEGMENT_DESCRIPTION = """\
+Segment an image from prompts. Several segments in one call: prompts belong to the --segment before them.
+
+examples:
+  sammed2d segment ct.nii.gz --slice 40 --point 120,88 -o liver.seg.nrrd
+  sammed2d segment ct.nrrd --slice mid --segment liver --box 80,60,180,140 \\
+      --segment spleen --point 200,90 --point 210,60,- -o organs.seg.nrrd --png organs.png
+  sammed2d segment dicom_folder --markups F.mrk.json --roi R.mrk.json -o lesion.seg.nrrd"""
+
+_SEGMENT_EPILOG = """\
+coordinates:
+  slice px (default)  X,Y = column and row of the slice as it is stored, from 0; needs --slice. A box
+                      X0,Y0,X1,Y1 holds the columns X0 .. X1 - 1 and the rows Y0 .. Y1 - 1.
+  --ijk               voxel indices I,J,K, from 0; a box I0,J0,K0,I1,J1,K1 holds both corner voxels.
+  --ras               patient position R,A,S in mm, as Slicer shows it; a box is the space between corners.
+  With --ijk, --ras and markups each point finds its own slice, and a box covers all slices that it crosses;
+  --slice restricts it to one. A markups point is negative if its label or description begins with "-" or ends
+  in "negative", or if its file is given with --negative.
+
+JSON file of --prompts:
+  {"coordinates": "xy", "axis": "axial", "segments": [{"name": "liver", "color": [0.8, 0.4, 0.3], "prompts": [
+    {"slice": 40, "positive": [[120, 88]], "negative": [[10, 12]], "box": [80, 60, 180, 140]}]}]}"""
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_segment, events=None)
+    parser.add_argument("image", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, JPEG, …, or a DICOM folder")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help=".seg.nrrd, or a label map .nii.gz, .nrrd"
+    )
+    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image, from 0")
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder: its number or UID")
+    where = parser.add_argument_group("prompts")
+    where.add_argument("--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)")
+    where.add_argument("--slice", type=_slice, metavar="N|mid", help="number of the slice, from 0")
+    systems = where.add_mutually_exclusive_group()
+    systems.set_defaults(coordinates="xy")
+    for system in ("ijk", "ras"):
+        systems.add_argument(
+            f"--{system}",
+            action="store_const",
+            const=system,
+            dest="coordinates",
+            help=f"coordinates are {system}",
+        )
+    _add_event(where, "segment", str, "NAME", "the prompts after it belong to this segment")
+    _add_event(where, "point", _point, "X,Y[,+|-]", "a point on the object, or with - beside it")
+    _add_event(where, "box", _numbers, "X0,Y0,X1,Y1", "a box around the object")
+    _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
+    _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
+    _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
+    where.add_argument("--prompts", metavar="FILE", help="JSON with several slices and segments, see below")
+    _add_seeing(parser.add_argument_group("what the model sees"))
+    results = parser.add_argument_group("results")
+    results.add_argument("--png", metavar="FILE", help="picture of the slices with masks and prompts")
+    results.add_argument("--json", metavar="FILE", help="report with scores, volumes and times; - is stdout")
+    results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+
+
+def _add_seeing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", default="sam-med2d-small", metavar="NAME|FILE", help="weights (%(default)s)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+    group.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument(
+        "--fit", default="stretch", choices=("stretch", "pad"), help="slice to model frame (%(default)s)"
+    )
+    rules = group.add_mutually_exclusive_group()
+    rules.add_argument("--window", type=_pair, metavar="C,W", help="intensities shown: centre and width")
+    rules.add_argument("--percentiles", type=_pair, metavar="LO,HI", help="of each slice (default 0.5,99.5)")
+    rules.add_argument("--full-range", action="store_true", help="smallest to largest value of each slice")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    from .cli.models import add_options
+
+    add_options(parser)
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    from .doctor import add_options
+
+    add_options(parser)
+
+
+def _segment(args: argparse.Namespace) -> None:
+    from .cli.segment import run
+
+    run(args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read more."""
+        self.exit(BAD_INPUT, f"sammed2d: error: {message}; see {self.prog} --help\n")
+
+
+class _Event(argparse.Action):
+    """Keeps options in the order in which they were given: prompts belong to the segment before them."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        namespace.events = [*(namespace.events or ()), (self.dest, values)]
+
+
+def _add_event(
+    group: argparse._ArgumentGroup, name: str, kind: Callable[[str], object], metavar: str, text: str
+) -> None:
+    group.add_argument(f"--{name}", type=kind, action=_Event, metavar=metavar, help=text)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """`--point -3,4` as `--point=-3,4`."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in _NUMBER_OPTIONS and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _slice(text: str) -> int | str:
+    if text == "mid":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no slice: give its number, or mid") from None
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers with commas between them") from None
+
+
+def _point(text: str) -> tuple[list[float], int]:
+    numbers, _, sign = text.rpartition(",")
+    if sign in ("+", "-"):
+        return _numbers(numbers), int(sign == "+")
+    return _numbers(text), 1
+
+
+def _pair(text: str) -> tuple[float, float]:
+    numbers = _numbers(text)
+    if len(numbers) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} must be two numbers with a comma between them")
+    return numbers[0], numbers[1]
+
+
+def _is_bad_input(error: Exception) -> bool:
+    """The library's own ValueErrors are about what it was given; anything else is a failure."""
+    return isinstance(error, ValueError) and type(error).__module__.partition(".")[0] == __package__
+
+
+def _words(error: Exception) -> str:
+    """The message in one line."""
+    if isinstance(error, ImportError):
+        return f"{error}; `sammed2d doctor` says what is missing and what to do"
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or use a smaller image or model"
+    text = " ".join(str(error).split())
+    known = _is_bad_input(error) or isinstance(error, OSError) or type(error).__module__.startswith("SAMMed2DLib")
+    return text if known and text else f"{type(error).__name__}: {text} (SAMMED2D_TRACEBACK=1 shows where)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The JSON file of prompts, for several slices and segments in one call.
+
+Keys that are not listed here are refused, so that a slip of the pen is not a lost prompt:
+
+    {"coordinates": "xy",                                   xy (default), ijk or ras
+     "axis": "axial",                                       default of the prompts below; else --axis
+     "segments": [
+       {"name": "liver", "color": [0.8, 0.4, 0.3],          color may be left out
+        "prompts": [
+          {"slice": 40, "axis": "axial",                    slice: number or "mid"; not needed with ijk, ras
+           "positive": [[120, 88]], "negative": [[10, 12], [30, 31]],
+           "box": [80, 60, 180, 140]}]}]}
+
+Points and boxes are as on the command line, see cli_prompts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..geometry import GeometryError
+from ..prompts import PromptError
+from .prompts import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
+
+
+def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
+    """Add the segments of a prompts file (its structure: the head of this module).
+
+    Raises:
+        RequestError: the file is missing, no JSON, or has another structure; the message says where.
+        GeometryError: a prompt is not in the image.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
+    except ValueError as error:
+        raise RequestError(f"{path}: is no JSON: {error}") from error
+    top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})
+    coordinates = top.get("coordinates", "xy")
+    if coordinates not in COORDINATES:
+        raise RequestError(f"{path}: coordinates must be one of {', '.join(COORDINATES)}, not {coordinates!r}")
+    place = Place(coordinates, top.get("axis", place.axis), place.slice)
+    for number, entry in enumerate(top.get("segments", [])):
+        _add_json_segment(builder, entry, f"{path}: segments[{number}]", place)
+
+
+def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: Place) -> None:
+    fields = _object(entry, where, {"name": str, "color": list, "prompts": list})
+    if "name" not in fields:
+        raise RequestError(f"{where}: needs a name")
+    segment = builder.segment(fields["name"], _color(fields.get("color"), where))
+    kinds = {"slice": (int, str), "axis": str, "positive": list, "negative": list, "box": list}
+    for number, prompt in enumerate(fields.get("prompts", [])):
+        inner = f"{where}.prompts[{number}]"
+        given = _object(prompt, inner, kinds)
+        at = Place(place.coordinates, given.get("axis", place.axis), given.get("slice", place.slice))
+        if isinstance(at.slice, str) and at.slice != "mid":
+            raise RequestError(f'{inner}: slice is a number or "mid", not {at.slice!r}')
+        with _named(inner):
+            _add_json_prompt(builder, segment, given, at)
+
+
+def _add_json_prompt(builder: RequestBuilder, segment: SegmentRequest, given: Mapping[str, Any], at: Place) -> None:
+    for key, label in (("positive", 1), ("negative", 0)):
+        points = [_number_list(point, key) for point in given.get(key, [])]
+        builder.add_points(segment, points, [label] * len(points), at)
+    if "box" in given:
+        builder.add_box(segment, _number_list(given["box"], "box"), at)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say where in the file the trouble is."""
+    try:
+        yield
+    except (RequestError, GeometryError, PromptError) as error:
+        raise RequestError(f"{where}: {error}") from error
+
+
+def _object(value: Any, where: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with none but these keys, of these types."""
+    if not isinstance(value, dict):
+        raise RequestError(f"{where}: must be an object with the keys {', '.join(kinds)}")
+    for key, item in value.items():
+        if key not in kinds:
+            raise RequestError(f"{where}: unknown key {key!r}; known are {', '.join(kinds)}")
+        if not isinstance(item, kinds[key]) or isinstance(item, bool):
+            raise RequestError(f"{where}.{key}: has the wrong type ({type(item).__name__})")
+    return value
+
+
+def _number_list(value: Any, what: str) -> list[float]:
+    is_list = isinstance(value, list)
+    if not is_list or not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value):
+        raise RequestError(f"{what} must hold lists of numbers, not {value!r}")
+    return [float(n) for n in value]
+
+
+def _color(value: Any, where: str) -> tuple[float, float, float] | None:
+    if value is None:
+        return None
+    numbers = _number_list(value, f"{where}.color")
+    if len(numbers) != 3 or not all(0 <= n <= 1 for n in numbers):
+        raise RequestError(f"{where}.color: is three numbers from 0 to 1, not {value!r}")
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,143 @@
+"""What `sammed2d segment` tells: progress, a summary for people, a JSON report for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..geometry import SlicePlane
+from ..segmentation_io import Segment
+from ..volume_io import Volume
+from .prompts import SegmentRequest, axis_and_index
+
+if TYPE_CHECKING:
+    from ..predictor import Prediction, Predictor
+
+Masks = dict[SlicePlane, list[tuple[int, "Prediction"]]]  # slice -> (number of the segment, its prediction)
+
+
+@dataclass
+class Run:
+    """What happens during one call, for the report."""
+
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure a step, and keep the library's warnings as notes."""
+        began = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", ResourceWarning)
+            yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        self.notes += [str(w.message) for w in caught if str(w.message) not in self.notes]
+
+
+def made_report(
+    args: argparse.Namespace,
+    this: Run,
+    predictor: Predictor,
+    volume: Volume,
+    requests: Sequence[SegmentRequest],
+    segments: Sequence[Segment],
+    masks: Masks,
+    voxels: Sequence[int],
+) -> dict[str, Any]:
+    """Everything about one call, of plain types.
+
+    Args:
+        args: the options.
+        this: times and notes.
+        predictor: the model.
+        volume: the image.
+        requests: the segments' prompts.
+        segments: their names and colours.
+        masks: the predictions.
+        voxels: of each segment.
+    """
+    voxel_ml = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3]))) / 1000
+    return {
+        "image": str(args.image),
+        "output": str(args.output),
+        "model": str(args.model),
+        "device": str(getattr(predictor, "device", "")),
+        "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
+        "segments": [
+            {
+                "name": segment.name,
+                "color": list(segment.color or ()),
+                "voxels": voxels[n],
+                "volume_ml": voxels[n] * voxel_ml,
+                "slices": list(_slices(n, requests[n], masks)),
+            }
+            for n, segment in enumerate(segments)
+        ],
+        "seconds": {name: round(value, 4) for name, value in this.seconds.items()},
+        "notes": this.notes,
+    }
+
+
+def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict[str, Any]]:
+    for plane, predictions in masks.items():
+        axis, index = axis_and_index(plane)
+        for n, one in predictions:
+            if n == number:
+                yield {
+                    "axis": "kji"[axis],
+                    "slice": index,
+                    "score": round(float(one.score), 4),
+                    "pixels": int(one.mask.sum()),
+                    "points": len(request.prompts[plane].labels),
+                    "box": request.prompts[plane].box_xyxy is not None,
+                }
+
+
+def tell(args: argparse.Namespace, report: dict[str, Any]) -> None:
+    """A few lines for people, or the report for programs."""
+    for note in report["notes"]:
+        print(f"sammed2d: note: {note}", file=sys.stderr)
+    if args.json == "-":
+        print(json.dumps(report, indent=2))
+        return
+    for line in _summary(report):
+        print(line)
+
+
+def _summary(report: dict[str, Any]) -> Iterable[str]:
+    for entry in report["segments"]:
+        count = len(entry["slices"])
+        scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
+        yield (
+            f"{entry['name']}: {entry['voxels']} voxels, {_rounded(entry['volume_ml'])} ml, {count} "
+            f"slice{'s' if count > 1 else ''}, predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
+        )
+    seconds = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in report["seconds"].items())
+    yield f"{report['output']} written ({seconds})"
+
+
+def _rounded(value: float) -> str:
+    """Three digits, but never "1.54e+03"."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def progress_of(args: argparse.Namespace) -> Callable[[int, int], None]:
+    """Shows how far it is, on a terminal or when asked for; never in a log by itself."""
+    if not (args.progress or sys.stderr.isatty()):
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\rsegmenting: {done} of {total} slices", end=end, file=sys.stderr, flush=True)
+
+    return show

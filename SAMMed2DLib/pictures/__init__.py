@@ -1,0 +1,1 @@
+"""Pictures of slices with their masks and prompts, in numpy alone."""

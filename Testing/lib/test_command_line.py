@@ -1,0 +1,658 @@
+"""The command line: prompts of every kind to segmentations in the right place; bad input touches no file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from SAMMed2DLib import __version__
+from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
+from SAMMed2DLib.cli import segment as segment_command
+from SAMMed2DLib.prompts import Prompts
+from SAMMed2DLib.segmentation_io import read_segmentation
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE_IJK = (30, 24, 12)
+
+
+@dataclass
+class StubEmbedding:
+    sizes_hw: list[tuple[int, int]]
+
+    def __getitem__(self, index: int) -> StubEmbedding:
+        return StubEmbedding([self.sizes_hw[index]])
+
+
+@dataclass
+class StubPrediction:
+    mask: np.ndarray
+    score: float
+
+
+class StubPredictor:
+    """Segments the box, or 3 x 3 pixels at every positive point."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.images: list[list[np.ndarray]] = []
+        self.calls: list[list[Prompts]] = []
+        self.trouble = trouble
+        self.finds_nothing = False
+
+    def embed(self, images: Sequence[np.ndarray]) -> StubEmbedding:
+        self.images.append(list(images))
+        return StubEmbedding([image.shape[:2] for image in images])
+
+    def predict_many(self, embedding: StubEmbedding, prompts: Sequence[Prompts]) -> list[StubPrediction]:
+        self.calls.append(list(prompts))
+        if self.trouble:
+            raise self.trouble
+        return [StubPrediction(self.mask(embedding.sizes_hw[0], one), 0.75) for one in prompts]
+
+    def mask(self, size_hw: tuple[int, int], prompts: Prompts) -> np.ndarray:
+        mask = np.zeros(size_hw, bool)
+        if self.finds_nothing:
+            return mask
+        if prompts.box_xyxy is not None:
+            x0, y0, x1, y1 = prompts.box_xyxy.round().astype(int)
+            mask[y0:y1, x0:x1] = True
+        for (x, y), label in zip(prompts.points_xy.round().astype(int), prompts.labels, strict=True):
+            if label == 1:
+                mask[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+        return mask
+
+
+@pytest.fixture
+def predictor(monkeypatch: pytest.MonkeyPatch) -> StubPredictor:
+    stub = StubPredictor()
+    monkeypatch.setattr(segment_command, "load", lambda args: stub)
+    return stub
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Patient axes swapped and flipped: i runs to anterior, j to inferior, k to left; anisotropic, offset."""
+    array = np.random.default_rng(0).integers(-300, 1000, SIZE_IJK[::-1]).astype(np.int16)
+    volume = SimpleITK.GetImageFromArray(array)
+    volume.SetSpacing((0.5, 0.75, 2.0))
+    volume.SetOrigin((3.0, -5.0, 7.0))
+    volume.SetDirection((0, 0, 1, -1, 0, 0, 0, -1, 0))
+    SimpleITK.WriteImage(volume, str(tmp_path / "ct.nrrd"))
+    return tmp_path / "ct.nrrd"
+
+
+def ras_of(ijk: Sequence[float]) -> list[float]:
+    """Where a voxel of `image` is in the patient."""
+    i, j, k = ijk
+    left, posterior, superior = 3.0 + 2.0 * k, -5.0 - 0.5 * i, 7.0 - 0.75 * j
+    return [-left, -posterior, superior]
+
+
+def segment(image: Path, *words: object, output: str = "out.seg.nrrd") -> int:
+    return main(["segment", str(image), "-o", str(image.parent / output), *map(str, words)])
+
+
+def voxels(image: Path, name: str, output: str = "out.seg.nrrd") -> list[list[int]]:
+    """Indices (i, j, k) of a segment's voxels."""
+    return np.argwhere(read_segmentation(image.parent / output).mask(name))[:, ::-1].tolist()
+
+
+def block(i: range, j: range, k: range) -> list[list[int]]:
+    return [[a, b, c] for c in k for b in j for a in i]
+
+
+# What is segmented
+
+
+def test_a_point_on_a_stored_slice_is_segmented_in_the_geometry_of_the_image(
+    image: Path, predictor: StubPredictor
+) -> None:
+    assert segment(image, "--axis", "k", "--slice", 4, "--point", "10,6") == OK
+    assert voxels(image, "Segment_1") == block(range(9, 12), range(5, 8), range(4, 5))
+    read, given = read_segmentation(image.parent / "out.seg.nrrd"), SimpleITK.ReadImage(str(image))
+    np.testing.assert_allclose((np.diag([-1, -1, 1, 1]) @ read.ijk_to_ras)[:3, 3], given.GetOrigin(), atol=1e-12)
+    steps = np.array([[0, 0, -2], [0.5, 0, 0], [0, -0.75, 0]])
+    np.testing.assert_allclose(read.ijk_to_ras[:3, :3], steps, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ("axial", block(range(4, 7), range(8, 9), range(2, 5))),  # slices along j; x = i, y = k
+        ("coronal", block(range(8, 9), range(4, 7), range(2, 5))),  # slices along i; x = j, y = k
+        ("sagittal", block(range(4, 7), range(2, 5), range(8, 9))),  # slices along k; x = i, y = j
+        ("j", block(range(4, 7), range(8, 9), range(2, 5))),
+    ],
+)
+def test_an_axis_is_meant_in_the_patient_or_as_stored(
+    image: Path, predictor: StubPredictor, axis: str, expected: list[list[int]]
+) -> None:
+    assert segment(image, "--axis", axis, "--slice", 8, "--point", "5,3") == OK
+    assert voxels(image, "Segment_1") == expected
+
+
+def test_the_middle_slice_can_be_asked_for(image: Path, predictor: StubPredictor) -> None:
+    assert segment(image, "--axis", "k", "--slice", "mid", "--point", "5,3") == OK
+    assert {k for _, _, k in voxels(image, "Segment_1")} == {6}
+
+
+def test_prompts_belong_to_the_segment_before_them_and_a_slice_is_decoded_in_one_call(
+    image: Path, predictor: StubPredictor
+) -> None:
+    words = "--axis k --slice 2 --segment liver --box 2,3,10,12 --segment spot --point 20,20 --point 9,9,-"
+    assert segment(image, *words.split(), "--segment", "liver", "--point", "4,4,+") == OK
+    assert len(predictor.images) == 1 and len(predictor.calls) == 1
+    liver, spot = predictor.calls[0]
+    assert liver == Prompts.of(positive=[(4, 4)], box=(2, 3, 10, 12))
+    assert spot == Prompts.of(positive=[(20, 20)], negative=[(9, 9)])
+    assert [s.name for s in read_segmentation(image.parent / "out.seg.nrrd").segments] == ["liver", "spot"]
+
+
+def test_overlapping_segments_are_both_kept(image: Path, predictor: StubPredictor) -> None:
+    words = "--axis k --slice 2 --segment a --box 2,2,10,10 --segment b --box 5,5,15,15"
+    assert segment(image, *words.split()) == OK
+    assert voxels(image, "a") == block(range(2, 10), range(2, 10), range(2, 3))
+    assert voxels(image, "b") == block(range(5, 15), range(5, 15), range(2, 3))
+
+
+def test_a_label_map_says_how_many_voxels_the_later_segment_took(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--axis k --slice 2 --segment a --box 2,2,10,10 --segment b --box 5,5,15,15"
+    assert segment(image, *words.split(), output="out.nii.gz") == OK
+    assert "25 voxels went to the later one" in capsys.readouterr().err
+    assert len(voxels(image, "Segment_1", "out.nii.gz")) == 64 - 25
+
+
+def test_voxel_indices_find_their_slice(image: Path, predictor: StubPredictor) -> None:
+    assert segment(image, "--ijk", "--axis", "k", "--point", "10,6,4", "--point", "20,6,7") == OK
+    expected = block(range(9, 12), range(5, 8), range(4, 5)) + block(range(19, 22), range(5, 8), range(7, 8))
+    assert voxels(image, "Segment_1") == expected
+
+
+def test_a_box_of_voxels_covers_all_slices_between_its_corners(image: Path, predictor: StubPredictor) -> None:
+    assert segment(image, "--ijk", "--axis", "k", "--box", "9,4,6,3,8,4") == OK
+    assert voxels(image, "Segment_1") == block(range(3, 10), range(4, 9), range(4, 7))
+    assert len(predictor.images) == 1, "three slices are one batch"
+
+
+def test_a_box_in_space_can_be_restricted_to_one_slice(image: Path, predictor: StubPredictor) -> None:
+    assert segment(image, "--ijk", "--axis", "k", "--slice", 5, "--box", "3,4,4,9,8,6") == OK
+    assert voxels(image, "Segment_1") == block(range(3, 10), range(4, 9), range(5, 6))
+
+
+def test_patient_positions_find_their_voxel_also_when_they_begin_with_a_minus(
+    image: Path, predictor: StubPredictor
+) -> None:
+    point = ",".join(f"{v:g}" for v in ras_of((10, 6, 4)))
+    assert point.startswith("-")
+    assert segment(image, "--ras", "--axis", "sagittal", "--point", point) == OK
+    assert voxels(image, "Segment_1") == block(range(9, 12), range(5, 8), range(4, 5))
+
+
+def test_a_box_in_mm_holds_the_pixels_between_its_corners(image: Path, predictor: StubPredictor) -> None:
+    low, high = ras_of((2.5, 3.5, 3.6)), ras_of((9.5, 8.5, 6.4))
+    box = ",".join(f"{v:.6g}" for v in (*low, *high))
+    assert segment(image, "--ras", "--axis", "k", "--box", box) == OK
+    assert voxels(image, "Segment_1") == block(range(3, 10), range(4, 9), range(4, 7))
+
+
+def a_markups_file(path: Path, points_ijk: Sequence[Sequence[float]], **extra: Any) -> Path:
+    points = [
+        {"label": f"F-{n}", "position": [-r, -a, s], "positionStatus": "defined"}
+        for n, (r, a, s) in enumerate(map(ras_of, points_ijk), 1)
+    ]
+    markup = {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": points, **extra}
+    path.write_text(json.dumps({"markups": [markup]}))
+    return path
+
+
+def test_points_of_slicer_find_their_slices_and_signs(image: Path, predictor: StubPredictor) -> None:
+    inside = a_markups_file(image.parent / "F.mrk.json", [(10, 6, 4), (20, 6, 7)])
+    outside = a_markups_file(image.parent / "N.mrk.json", [(25, 20, 4)])
+    assert segment(image, "--axis", "k", "--markups", inside, "--negative", outside) == OK
+    first, second = (call[0] for call in predictor.calls)
+    np.testing.assert_allclose(first.points_xy, [(10, 6), (25, 20)], atol=1e-9)
+    assert first.labels.tolist() == [1, 0] and second.labels.tolist() == [1]
+    expected = block(range(9, 12), range(5, 8), range(4, 5)) + block(range(19, 22), range(5, 8), range(7, 8))
+    assert voxels(image, "Segment_1") == expected
+
+
+def test_a_box_of_slicer_is_segmented_on_every_slice_that_it_crosses(image: Path, predictor: StubPredictor) -> None:
+    center = np.mean([ras_of((2.5, 3.5, 3.6)), ras_of((9.5, 8.5, 6.4))], axis=0)
+    size = np.abs(np.subtract(ras_of((2.5, 3.5, 3.6)), ras_of((9.5, 8.5, 6.4))))
+    roi = {"type": "ROI", "coordinateSystem": "RAS", "roiType": "Box", "center": center.tolist()}
+    roi |= {"size": size.tolist(), "orientation": np.eye(3).ravel().tolist()}
+    (image.parent / "R.mrk.json").write_text(json.dumps({"markups": [roi]}))
+    assert segment(image, "--axis", "k", "--roi", image.parent / "R.mrk.json") == OK
+    assert voxels(image, "Segment_1") == block(range(3, 10), range(4, 9), range(4, 7))
+
+
+def test_a_prompts_file_holds_several_segments_slices_and_axes(image: Path, predictor: StubPredictor) -> None:
+    content = {
+        "axis": "k",
+        "segments": [
+            {
+                "name": "liver",
+                "color": [1, 0.5, 0],
+                "prompts": [
+                    {"slice": 2, "box": [1, 1, 4, 4]},
+                    {"slice": "mid", "positive": [[10, 10]], "negative": [[0, 0]]},
+                ],
+            },
+            {"name": "spleen", "prompts": [{"slice": 8, "axis": "i", "positive": [[5, 3]]}]},
+        ],
+    }
+    (image.parent / "p.json").write_text(json.dumps(content))
+    assert segment(image, "--prompts", image.parent / "p.json") == OK
+    expected = block(range(1, 4), range(1, 4), range(2, 3)) + block(range(9, 12), range(9, 12), range(6, 7))
+    assert voxels(image, "liver") == expected
+    assert voxels(image, "spleen") == block(range(8, 9), range(4, 7), range(2, 5))
+    assert read_segmentation(image.parent / "out.seg.nrrd").segments[0].color == (1.0, 0.5, 0.0)
+
+
+def test_a_picture_needs_neither_axis_nor_slice(tmp_path: Path, predictor: StubPredictor) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array, isVector=True), str(tmp_path / "x.png"))
+    assert segment(tmp_path / "x.png", "--point", "10,6") == OK
+    np.testing.assert_array_equal(predictor.images[0][0], array)
+    assert voxels(tmp_path / "x.png", "Segment_1") == block(range(9, 12), range(5, 8), range(1))
+
+
+def test_many_slices_are_encoded_in_batches_and_once_each(image: Path, predictor: StubPredictor) -> None:
+    words = "--ijk --axis k --segment a --box 3,4,0,9,8,11 --segment b --box 12,4,0,14,8,11"
+    assert segment(image, *words.split()) == OK
+    assert [len(batch) for batch in predictor.images] == [8, 4]
+    assert [len(call) for call in predictor.calls] == [2] * 12
+
+
+# What the model sees
+
+
+def test_the_intensity_rule_can_be_chosen(image: Path, predictor: StubPredictor) -> None:
+    where = ("--axis", "k", "--slice", 4, "--point", "10,6")
+    slice_hw = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image)))[4].astype(float)
+    expected: dict[tuple[str, ...], Callable[[], np.ndarray]] = {
+        ("--window", "-100,400"): lambda: (slice_hw + 300) / 400,
+        ("--full-range",): lambda: (slice_hw - slice_hw.min()) / np.ptp(slice_hw),
+        ("--percentiles", "10,90"): lambda: (
+            (slice_hw - np.percentile(slice_hw, 10)) / np.ptp(np.percentile(slice_hw, [10, 90]))
+        ),
+    }
+    for words, made in expected.items():
+        assert segment(image, *where, *words) == OK
+        seen = predictor.images[-1][0][..., 0].astype(float)
+        np.testing.assert_allclose(seen, np.clip(made(), 0, 1) * 255, atol=1.5)
+
+
+def test_a_ct_without_a_window_is_segmented_with_advice(
+    tmp_path: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = np.random.default_rng(0).integers(-1024, 3000, (2, 20, 30)).astype(np.int16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "ct.mha"))
+    assert segment(tmp_path / "ct.mha", "--slice", 0, "--point", "10,6") == OK
+    assert "looks like a CT; --window 40,400" in capsys.readouterr().err
+    assert segment(tmp_path / "ct.mha", "--slice", 0, "--point", "10,6", "--window", "40,400") == OK
+    assert capsys.readouterr().err == ""
+
+
+def test_eight_bit_images_are_seen_as_they_are(tmp_path: Path, predictor: StubPredictor) -> None:
+    array = np.random.default_rng(0).integers(50, 100, (20, 30)).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "x.png"))
+    assert segment(tmp_path / "x.png", "--point", "10,6") == OK
+    np.testing.assert_array_equal(predictor.images[0][0][..., 1], array)
+
+
+# What is told and written
+
+
+def test_the_report_and_the_picture_come_with_the_segmentation(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--ijk", "--axis", "k", "--segment", "liver", "--box", "3,4,4,9,8,5")
+    extra = ("--png", image.parent / "o.png", "--json", image.parent / "r.json")
+    assert segment(image, *words, *extra) == OK
+    report = json.loads((image.parent / "r.json").read_text())
+    (liver,) = report["segments"]
+    assert (liver["name"], liver["voxels"]) == ("liver", 70)
+    assert liver["volume_ml"] == pytest.approx(70 * 0.5 * 0.75 * 2.0 / 1000)
+    assert liver["slices"][0] == {
+        "axis": "k",
+        "slice": 4,
+        "score": 0.75,
+        "pixels": 35,
+        "points": 0,
+        "box": True,
+    }
+    assert {"read", "load", "embed", "predict", "write", "draw"} <= report["seconds"].keys()
+    picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image.parent / "o.png")))
+    assert picture.ndim == 3 and picture.shape[1] > 2 * 240
+    shown = capsys.readouterr()
+    assert "liver: 70 voxels" in shown.out and "predicted IoU 0.75" in shown.out
+    assert shown.err == "", "no progress in a log"
+    assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "o.png", "out.seg.nrrd", "r.json"]
+
+
+def test_the_report_alone_goes_to_stdout(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(image, "--axis", "k", "--slice", 4, "--point", "10,6", "--json", "-") == OK
+    assert json.loads(capsys.readouterr().out)["segments"][0]["voxels"] == 9
+
+
+def test_progress_is_shown_when_asked_for(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(image, "--axis", "k", "--slice", 4, "--point", "10,6", "--progress") == OK
+    assert "1 of 1 slices" in capsys.readouterr().err
+
+
+def test_a_segment_that_was_not_found_is_named(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predictor.mask
+    monkeypatch.setattr(
+        predictor,
+        "mask",
+        lambda size, one: whole(size, one) if one.box_xyxy is not None else np.zeros(size, bool),
+    )
+    words = "--axis k --slice 2 --segment liver --box 2,3,10,12 --segment spot --point 20,20"
+    assert segment(image, *words.split()) == OK
+    assert "nothing was found for: spot" in capsys.readouterr().err
+
+
+# Bad input: a message of one line, the exit code, and no file touched
+
+
+GOOD = "--axis k --slice 4 --point 10,6"
+REFUSED_OPTIONS = [
+    ("--axis k --slice 4", "nothing to segment: give --point"),
+    ("--axis k --point 10,6", "which of the 12 slices? give --slice 0 to 11, or --slice mid"),
+    ("--axis k --slice 12 --point 10,6", "no slice 12"),
+    ("--axis k --slice four --point 10,6", "'four' is no slice"),
+    ("--axis oblique --slice 4 --point 10,6", "invalid choice: 'oblique'"),
+    (
+        "--axis k --slice 4 --point 30,6",
+        "segment 'Segment_1', slice 4 (k): point 0 at (x, y) = (30, 6) is outside",
+    ),
+    ("--axis k --slice 4 --point -3,6", "is outside the slice"),
+    ("--axis k --slice 4 --point 10,6,4", "a point in xy coordinates is X,Y, not 10,6,4"),
+    ("--axis k --slice 4 --point 10", "a point in xy coordinates is X,Y, not 10"),
+    ("--axis k --slice 4 --point 10,y", "'10,y' is no list of numbers"),
+    ("--axis k --slice 4 --point nan,3", "must be finite numbers"),
+    ("--axis k --slice 4 --point 10,6,-", "has only negative points; add a positive point or a box"),
+    ("--axis k --slice 4 --point 10,6 --point 10,6,-", "(x, y) = (10, 6) is both positive and negative"),
+    ("--axis k --slice 4 --box 10,6,5,9", "is inverted or has no area"),
+    ("--axis k --slice 4 --box 10,6,10,9", "is inverted or has no area"),
+    ("--axis k --slice 4 --box 40,6,50,9", "is outside the slice"),
+    ("--axis k --slice 4 --box 1,2,3", "a box in xy coordinates is X0,Y0,X1,Y1, not 1,2,3"),
+    (
+        "--axis k --slice 4 --box 1,2,3,4 --box 2,3,4,5",
+        "has two boxes on slice 4 (k); give each its own --segment",
+    ),
+    ("--axis k --slice 4 --segment a --point 10,6 --segment b", "segment 'b' has no prompt"),
+    ("--ijk --axis k --point 10,6", "a point in ijk coordinates is I,J,K, not 10,6"),
+    ("--ijk --axis k --point 10,6,12", "is outside the volume"),
+    ("--ijk --axis k --slice 4 --point 10,6,7", "is not on this slice"),
+    ("--ijk --axis k --box 50,4,4,60,8,6", "the box is in no slice of the image"),
+    ("--ras --axis k --point 1000,0,0", "point 1000,0,0 (ras): point 0 at ijk"),
+    ("--ijk --ras --point 1,2,3", "not allowed with argument"),
+    (f"{GOOD} --window 40", "'40' must be two numbers"),
+    (f"{GOOD} --window 40,0", "a finite width of more than 0"),
+    (f"{GOOD} --percentiles 90,10", "0 <= low < high <= 100"),
+    (f"{GOOD} --window 1,2 --full-range", "not allowed with argument"),
+    (f"{GOOD} --frame 3", "there is no frame 3"),
+    (f"{GOOD} --markups nothing.mrk.json", "nothing.mrk.json: cannot be opened"),
+    (f"{GOOD} --prompts nothing.json", "nothing.json: cannot be opened"),
+    (f"{GOOD} --png picture.jpg", "end the name with .png"),
+    (f"{GOOD} --png nowhere/picture.png", "there is no folder"),
+    ("--unknown", "unrecognized arguments: --unknown"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED_OPTIONS, ids=[words for words, _ in REFUSED_OPTIONS])
+def test_bad_prompts_and_options_are_refused_in_one_line_and_touch_no_file(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    (image.parent / "out.seg.nrrd").write_bytes(b"precious")
+    assert segment(image, *words.split()) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("sammed2d: error: ") and error.count("\n") == 1
+    assert (image.parent / "out.seg.nrrd").read_bytes() == b"precious"
+    assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "out.seg.nrrd"]
+    assert predictor.calls == [], "found out before any work"
+
+
+REFUSED_FILES = [
+    ([1, 2], "must be an object"),
+    ({"segmnets": []}, "unknown key 'segmnets'; known are coordinates, axis, segments"),
+    ({"segments": [{"prompts": []}]}, "segments[0]: needs a name"),
+    ({"segments": [{"name": "a", "prompts": []}]}, "nothing to segment"),
+    ({"coordinates": "lps"}, "coordinates must be one of xy, ijk, ras, not 'lps'"),
+    ({"segments": [{"name": "a", "color": [2, 0, 0]}]}, "segments[0].color: is three numbers from 0 to 1"),
+    (
+        {"segments": [{"name": "a", "prompts": [{"slice": "first"}]}]},
+        'prompts[0]: slice is a number or "mid"',
+    ),
+    (
+        {"segments": [{"name": "a", "prompts": [{"slice": 1.5}]}]},
+        "prompts[0].slice: has the wrong type (float)",
+    ),
+    (
+        {"segments": [{"name": "a", "prompts": [{"slice": 1, "positive": [3, 4]}]}]},
+        "must hold lists of numbers",
+    ),
+    (
+        {"segments": [{"name": "a", "prompts": [{"slice": 1, "axis": "k", "box": [1, 2, 3]}]}]},
+        "segments[0].prompts[0]: a box in xy coordinates is X0,Y0,X1,Y1",
+    ),
+    ({"segments": [{"name": "a", "prompts": [{"slice": 99, "positive": [[3, 4]]}]}]}, "no slice 99"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), REFUSED_FILES, ids=[message for _, message in REFUSED_FILES])
+def test_a_bad_prompts_file_says_where_it_is_wrong(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], content: Any, message: str
+) -> None:
+    (image.parent / "p.json").write_text(json.dumps(content))
+    assert segment(image, "--prompts", image.parent / "p.json") == BAD_INPUT
+    assert message in capsys.readouterr().err
+    assert not (image.parent / "out.seg.nrrd").exists()
+
+
+def nrrd(sizes: str) -> bytes:
+    dimension = len(sizes.split())
+    return f"NRRD0004\ntype: uchar\ndimension: {dimension}\nsizes: {sizes}\nencoding: raw\n\n".encode()
+
+
+REFUSED_IMAGES: list[tuple[str, bytes | None, str]] = [
+    ("missing.nii", None, "no such file or folder"),
+    ("unreadable.nii.gz", b"<html>", "no format that SimpleITK knows"),
+    ("empty.nii", b"", "the file is empty (0 bytes)"),
+    (
+        "four.nrrd",
+        nrrd("2 3 4 2") + bytes(range(48)),
+        "is a 4D image (2 frames of 2 x 3 x 4); choose one with --frame",
+    ),
+    ("huge.nrrd", nrrd("99999 99999 9999"), "are free; crop or downsample the image"),
+    ("cut_off.nrrd", nrrd("9 9 9") + b"123", "cannot be read as an image"),
+    ("constant.nrrd", nrrd("2 3 4") + bytes(24), "every voxel has the value 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), REFUSED_IMAGES, ids=[name for name, *_ in REFUSED_IMAGES])
+def test_bad_images_are_refused_in_one_line_and_touch_no_file(
+    tmp_path: Path,
+    predictor: StubPredictor,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes | None,
+    message: str,
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = sorted(os.listdir(tmp_path))
+    assert segment(tmp_path / name, "--slice", 0, "--point", "1,1") == BAD_INPUT
+    error = capfd.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_image_full_of_nan_is_refused_and_one_of_a_single_slice_is_not(
+    tmp_path: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nan = SimpleITK.GetImageFromArray(np.full((3, 4, 5), np.nan, np.float32))
+    SimpleITK.WriteImage(nan, str(tmp_path / "nan.mha"))
+    assert segment(tmp_path / "nan.mha", "--slice", 0, "--point", "1,1") == BAD_INPUT
+    assert "every voxel is NaN or infinite" in capsys.readouterr().err
+    single = SimpleITK.GetImageFromArray(np.arange(20, dtype=np.float32).reshape(1, 4, 5))
+    SimpleITK.WriteImage(single, str(tmp_path / "single.mha"))
+    assert segment(tmp_path / "single.mha", "--point", "1,1") == OK
+
+
+def test_the_image_itself_is_never_the_output(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = image.read_bytes()
+    assert segment(image, *GOOD.split(), output="ct.nrrd") == BAD_INPUT
+    assert segment(image, *GOOD.split(), "--json", image.parent / "out.seg.nrrd") == BAD_INPUT
+    error = capsys.readouterr().err
+    assert "is the image itself" in error and "two outputs have the same name" in error
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["out.stl", "out", "out.seg.nii"])
+def test_an_output_of_an_unknown_kind_is_refused(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    code = segment(image, *GOOD.split(), output=output)
+    assert (code, "use .seg.nrrd" in capsys.readouterr().err) == (
+        (OK, False) if output.endswith(".nii") else (BAD_INPUT, True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "words"),
+    [
+        (KeyboardInterrupt(), CANCELLED, "cancelled"),
+        (MemoryError(), FAILURE, "out of memory; close other programs"),
+        (RuntimeError("device lost\nsecond line"), FAILURE, "RuntimeError: device lost second line"),
+        (ImportError("No module named 'torch'"), FAILURE, "`sammed2d doctor` says what is missing"),
+        (ValueError("a mistake of ours"), FAILURE, "ValueError: a mistake of ours"),
+    ],
+)
+def test_trouble_during_the_work_touches_no_file(
+    image: Path,
+    predictor: StubPredictor,
+    capsys: pytest.CaptureFixture[str],
+    trouble: Exception,
+    code: int,
+    words: str,
+) -> None:
+    (image.parent / "out.seg.nrrd").write_bytes(b"precious")
+    predictor.trouble = trouble
+    assert segment(image, *GOOD.split(), "--png", image.parent / "o.png") == code
+    assert words in capsys.readouterr().err
+    assert (image.parent / "out.seg.nrrd").read_bytes() == b"precious"
+    assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "out.seg.nrrd"]
+
+
+def test_a_result_without_a_voxel_is_a_failure_and_touches_no_file(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (image.parent / "out.seg.nrrd").write_bytes(b"precious")
+    predictor.finds_nothing = True
+    assert segment(image, *GOOD.split()) == FAILURE
+    assert "the model found nothing at these prompts, so nothing is written" in capsys.readouterr().err
+    assert (image.parent / "out.seg.nrrd").read_bytes() == b"precious"
+
+
+def test_a_failure_while_drawing_leaves_the_segmentation_unwritten(
+    image: Path, predictor: StubPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(segment_command, "write_png", fails)
+    assert segment(image, *GOOD.split(), "--png", image.parent / "o.png") == FAILURE
+    assert os.listdir(image.parent) == ["ct.nrrd"]
+
+
+# The program as a whole
+
+
+def test_version_help_and_no_command() -> None:
+    run = [sys.executable, "-m", "SAMMed2DLib"]
+    version = subprocess.run([*run, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (version.returncode, version.stdout) == (OK, f"sammed2d {__version__}\n")
+    nothing = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert nothing.returncode == BAD_INPUT and "required: COMMAND" in nothing.stderr
+
+
+def test_help_says_how_to_give_prompts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "--help"]) == OK
+    shown = capsys.readouterr().out
+    for word in ("--point", "--markups", "JSON file of --prompts", "columns X0 .. X1 - 1"):
+        assert word in shown
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    from SAMMed2DLib.checkpoints import save_lean
+    from SAMMed2DLib.model.build import ModelConfig, build_model
+
+    torch.manual_seed(0)
+    config = ModelConfig(
+        image_size=64,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        global_blocks=(1,),
+        window_size=3,
+        out_dim=32,
+        decoder_heads=4,
+        decoder_mlp_dim=64,
+        iou_hidden_dim=32,
+    )
+    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    return save_lean(path, build_model(config).state_dict(), config.to_dict(), {"name": "tiny"})
+
+
+def test_a_real_network_segments_from_the_command_line(image: Path, tiny_model: Path) -> None:
+    words = "--axis k --segment a --box 3,4,20,18 --segment b --point 10,6 --slice 4 --device cpu"
+    assert segment(image, *words.split(), "--model", tiny_model, "--png", image.parent / "o.png") == OK
+    read = read_segmentation(image.parent / "out.seg.nrrd")
+    assert [s.name for s in read.segments] == ["a", "b"]
+    assert read.layers_lkji.shape[1:] == SIZE_IJK[::-1]
+    assert set(np.nonzero(read.layers_lkji)[1]) == {4}
+
+
+def test_weights_that_cannot_be_used_are_refused_and_touch_no_file(
+    image: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    other = tmp_path / "resnet.pth"
+    torch.save({"model": {"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.bias": torch.zeros(10)}}, other)
+    page = tmp_path / "page.pth"
+    page.write_text("<html>Sign in</html>")
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(tiny_model.read_bytes()[:5000])
+    for model in (other, page, cut, tmp_path / "missing.pt", "no-such-model"):
+        assert segment(image, *GOOD.split(), "--model", model) == BAD_INPUT, model
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and Path(str(model)).name in error
+    assert segment(image, *GOOD.split(), "--model", tiny_model, "--device", "abacus") == BAD_INPUT
+    assert not (image.parent / "out.seg.nrrd").exists()

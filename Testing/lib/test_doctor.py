@@ -1,0 +1,185 @@
+"""The doctor finds what is broken, says what to do, and does not fall over itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from SAMMed2DLib import doctor
+from SAMMed2DLib.__main__ import FAILURE, OK, main
+from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE
+from SAMMed2DLib.doctor import (
+    Finding,
+    Probe,
+    cpu_flags,
+    device_finding,
+    examine,
+    folder_finding,
+    memory_finding,
+    numbers_of,
+    package_finding,
+    probe_import,
+    python_finding,
+    torch_finding,
+    weights_finding,
+)
+from SAMMed2DLib.memory import GIB
+
+FACTS: dict[str, Any] = {
+    "version": "2.13.0+cpu",
+    "numpy_works": True,
+    "cuda": None,
+    "cuda_build": None,
+    "mps": False,
+    "threads": 2,
+}
+
+
+def test_a_package_that_works_is_ok_with_its_version() -> None:
+    probe = probe_import("numpy")
+    assert probe.facts is not None
+    finding = package_finding("numpy", probe)
+    assert finding.level == "OK" and numbers_of(finding.state) >= (1, 20)
+
+
+def test_a_package_that_is_not_there_can_be_installed() -> None:
+    finding = package_finding("no_such_package", probe_import("no_such_package"))
+    assert (finding.level, finding.state) == ("FAIL", "not installed")
+    assert "-m pip install --upgrade no_such_package" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise OSError('libcudart.so.12: cannot open shared object file')", "libcudart.so.12"),
+        ("import os; os._exit(3)", "ended the process (exit code 3)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended by signal 9"),
+    ],
+)
+def test_a_package_that_breaks_the_process_breaks_only_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    (tmp_path / "broken_package.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finding = package_finding("broken_package", probe_import("broken_package"))
+    assert finding.level == "FAIL" and words in finding.state and "--force-reinstall" in finding.advice
+
+
+def test_a_package_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_package.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT_S", 0.5)
+    assert "took longer than" in probe_import("slow_package").trouble
+
+
+def test_a_package_that_prints_is_still_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loud_package.py").write_text("print('hello'); __version__ = '1.2'")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert probe_import("loud_package").facts == {"version": "1.2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({}, "OK", "2.13.0+cpu"),
+        ({"version": "2.1.2"}, "OK", "2.1.2"),
+        ({"version": "2.1.1+cu118"}, "FAIL", "too old"),
+        ({"version": "1.13.1"}, "FAIL", "too old"),
+        ({"numpy_works": False}, "FAIL", "built for another numpy"),
+    ],
+)
+def test_torch_must_be_new_enough_and_exchange_arrays(changes: dict[str, Any], level: str, words: str) -> None:
+    finding = torch_finding(Probe({**FACTS, **changes}))
+    assert finding.level == level and words in finding.state
+    assert bool(finding.advice) == (level == "FAIL")
+
+
+def test_a_torch_without_its_windows_libraries_names_them() -> None:
+    finding = torch_finding(Probe(None, "OSError: [WinError 126] error loading c10.dll: DLL load failed"))
+    assert finding.level == "FAIL" and "Visual C++ Redistributable" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({"cuda": "NVIDIA RTX"}, "OK", "CUDA: NVIDIA RTX"),
+        ({"mps": True}, "OK", "MPS"),
+        ({}, "OK", "CPU, 2 threads"),
+        ({"cuda_build": "12.1"}, "WARN", "CPU, 2 threads"),
+    ],
+)
+def test_the_device_is_named(changes: dict[str, Any], level: str, words: str) -> None:
+    finding = device_finding({**FACTS, **changes})
+    assert finding.level == level and words in finding.state
+
+
+def test_cpu_flags_are_read_from_both_kinds_of_processors(tmp_path: Path) -> None:
+    (tmp_path / "x86").write_text("processor: 0\nflags\t\t: fpu avx512_bf16 amx_bf16\nflags\t\t: fpu\n")
+    (tmp_path / "arm").write_text("processor: 0\nFeatures\t: fp bf16\n")
+    assert cpu_flags(str(tmp_path / "x86")) == {"fpu", "avx512_bf16", "amx_bf16"}
+    assert cpu_flags(str(tmp_path / "arm")) == {"fp", "bf16"}
+    assert cpu_flags(str(tmp_path / "nothing")) == set()
+
+
+def test_python_and_memory_have_limits() -> None:
+    assert python_finding((3, 11, 0)).level == "OK"
+    assert python_finding((3, 10, 9)).level == "FAIL"
+    assert [memory_finding(free).level for free in (8 * GIB, GIB, None)] == ["OK", "WARN", "WARN"]
+
+
+def test_weights_are_compared_with_their_checksum(tmp_path: Path) -> None:
+    import torch
+
+    from SAMMed2DLib.checkpoints import save_lean
+
+    path = save_lean(tmp_path / "a.pt", {"w": torch.arange(10.0)}, None, {})
+    assert weights_finding("a", path, torch_works=True).level == "OK"
+    assert weights_finding("a", path, torch_works=False).level == "WARN"
+    damaged = bytearray(path.read_bytes())
+    at = bytes(damaged).index(torch.arange(10.0).numpy().tobytes())
+    damaged[at + 5] ^= 1
+    path.write_bytes(damaged)
+    finding = weights_finding("a", path, torch_works=True)
+    assert finding.level == "FAIL" and "remove" in finding.advice
+    path.write_text("<html>")
+    assert weights_finding("a", path, torch_works=True).level == "FAIL"
+
+
+def test_the_folder_for_weights_need_not_exist_but_must_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder_finding(tmp_path / "a" / "b").level == "OK"
+    assert not (tmp_path / "a").exists()
+
+    def refused(**kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refused)
+    finding = folder_finding(tmp_path)
+    assert finding.level == "WARN" and MODELS_DIR_VARIABLE in finding.advice
+
+
+def test_without_torch_the_doctor_still_looks_at_everything_else() -> None:
+    def probe(name: str) -> Probe:
+        return Probe(None, "ModuleNotFoundError: No module named 'torch'") if name == "torch" else Probe(FACTS)
+
+    findings = {finding.subject: finding for finding in examine(probe)}
+    assert findings["torch"].level == "FAIL" and "device" not in findings
+    assert {"Python", "numpy", "SimpleITK", "requests", "memory", "folder for weights"} <= findings.keys()
+
+
+@pytest.mark.parametrize(("level", "code", "ending"), [("WARN", OK, "ready to segment"), ("FAIL", FAILURE, "see FAIL")])
+def test_the_exit_code_says_whether_something_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], level: str, code: int, ending: str
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: iter([Finding(level, "torch", "odd", "do this")]))
+    assert main(["doctor"]) == code
+    shown = capsys.readouterr().out
+    assert f"{level}  torch: odd\n      -> do this\n" in shown and shown.rstrip().endswith(ending)
+    assert main(["doctor", "--json"]) == code
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] == (code == OK)
+    assert report["findings"] == [{"level": level, "subject": "torch", "state": "odd", "advice": "do this"}]

@@ -1,0 +1,160 @@
+"""`sammed2d models`: listing, adding and removing weights; downloads have tests of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
+from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE
+from SAMMed2DLib.checkpoints import read_checkpoint
+from SAMMed2DLib.cli import models as models_command
+from SAMMed2DLib.download import DownloadError
+from SAMMed2DLib.model.build import ModelConfig, build_model
+
+CONFIG = ModelConfig(
+    image_size=64,
+    embed_dim=32,
+    depth=2,
+    num_heads=2,
+    global_blocks=(1,),
+    window_size=3,
+    out_dim=32,
+    decoder_heads=4,
+    decoder_mlp_dim=64,
+    iou_hidden_dim=32,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(MODELS_DIR_VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    from SAMMed2DLib.checkpoints import save_lean
+
+    return save_lean(tmp_path / "mine.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    capsys.readouterr()
+    assert main(["models", "list", "--json"]) == OK
+    return {model["name"]: model for model in json.loads(capsys.readouterr().out)}
+
+
+def test_the_list_names_every_model_with_its_licences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == OK
+    shown = " ".join(capsys.readouterr().out.split())
+    for entry in CATALOGUE.values():
+        assert f"{entry.name}: {entry.title}" in shown
+        assert " ".join(entry.weights_licence.split()) in shown
+    assert listed(capsys).keys() == CATALOGUE.keys()
+
+
+def test_a_file_can_be_added_listed_and_removed(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "add", "my-model", str(checkpoint)]) == OK
+    kept = read_checkpoint(folder / "my-model.pt")
+    assert kept.config == CONFIG.to_dict()
+    for name, value in read_checkpoint(checkpoint).state.items():
+        assert torch.equal(kept.state[name], value)
+    assert listed(capsys)["my-model"]["installed"] is True
+    assert main(["models", "remove", "my-model"]) == OK
+    assert "my-model" not in listed(capsys)
+    assert checkpoint.exists()
+
+
+def test_an_added_model_is_found_by_its_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import SimpleITK
+
+    monkeypatch.chdir(tmp_path)
+    array = np.random.default_rng(0).integers(0, 255, (20, 30)).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), "x.png")
+    assert main(["models", "add", "my-model", str(checkpoint)]) == OK
+    words = ["x.png", "--box", "3,3,20,15", "--model", "my-model", "--device", "cpu", "-o", "x.seg.nrrd"]
+    assert main(["segment", *words]) == OK
+
+
+def test_a_file_can_stand_in_for_a_download_and_be_kept_in_half(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "add", "sam-med2d_b", str(checkpoint), "--half"]) == OK
+    kept = read_checkpoint(folder / "sam-med2d_b.pt")
+    assert kept.provenance["weights_licence"] == CATALOGUE["sam-med2d_b"].weights_licence
+    assert kept.state["image_encoder.pos_embed"].dtype == torch.float16
+    assert listed(capsys)["sam-med2d_b"]["installed"] is True
+    assert main(["models", "remove", "sam-med2d_b"]) == OK
+    assert list(folder.glob("*.pt")) == []
+
+
+def test_what_cannot_be_added_or_removed_says_why(
+    checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.zeros(4, 3, 7, 7)}, other)
+    assert main(["models", "add", "twice", str(checkpoint)]) == OK
+    capsys.readouterr()
+    for words, message in (
+        (["add", "sam-med2d-small", checkpoint], "there is a model 'sam-med2d-small' already"),
+        (["add", "twice", checkpoint], "there is a model 'twice' already"),
+        (["add", "../x", checkpoint], "'../x' is no name for a model"),
+        (["add", "other", other], "other.pth"),
+        (["add", "missing", tmp_path / "missing.pt"], "missing.pt"),
+        (["remove", "sam-med2d-small"], "comes with the program"),
+        (["remove", "sam-med2d_b"], "is not installed"),
+        (["remove", "nothing"], "there is no model 'nothing' to remove; added models: twice"),
+        (["download", "nothing"], "nothing"),
+    ):
+        assert main(["models", *map(str, words)]) == BAD_INPUT, words
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert [path.name for path in folder.glob("*.pt")] == ["twice.pt"]
+
+
+def test_a_download_says_the_licences_and_shows_progress(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def installed(entry: Any, progress: Callable[[int, int | None], None] | None = None) -> Path:
+        assert progress is not None
+        progress(50 << 20, 100 << 20)
+        folder.mkdir()
+        (folder / "x.pt").write_bytes(b"x" * (1 << 20))
+        return folder / "x.pt"
+
+    monkeypatch.setattr(models_command, "install", installed)
+    assert main(["models", "download", "sam-med2d_b", "--progress"]) == OK
+    shown = capsys.readouterr()
+    assert "weights licence: Not stated" in shown.err and "50 MiB of 100 MiB (50 %)" in shown.err
+    assert "sam-med2d_b is installed" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "words"),
+    [
+        (KeyboardInterrupt(), CANCELLED, "goes on from there"),
+        (DownloadError("the line is down"), FAILURE, "line is down"),
+    ],
+)
+def test_a_download_that_ends_early_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trouble: BaseException,
+    code: int,
+    words: str,
+) -> None:
+    def broken(entry: Any, progress: Any = None) -> Path:
+        raise trouble
+
+    monkeypatch.setattr(models_command, "install", broken)
+    assert main(["models", "download", "sam-med2d_b"]) == code
+    assert words in capsys.readouterr().err
