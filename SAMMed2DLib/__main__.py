@@ -134,6 +134,11 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fit", default="stretch", choices=("stretch", "pad"), help="slice to model frame (%(default)s)"
     )
+    group.add_argument(
+        "--zoom",
+        action=argparse.BooleanOptionalAction,
+        help="predict each object on a crop around its prompts (default: what the weights were trained for)",
+    )
     rules = group.add_mutually_exclusive_group()
     rules.add_argument("--window", type=_pair, metavar="C,W", help="intensities shown: centre and width")
     rules.add_argument("--percentiles", type=_pair, metavar="LO,HI", help="of each slice (default 0.5,99.5)")

@@ -14,6 +14,9 @@ import numpy as np
 from .components import Components
 
 FULL_VIEW = 0.35  # share of items that show the whole image, as the model sees it without a local zoom
+FULL_VIEW_FOCUSED = 0.15
+OBJECT_SHARE = (0.15, 0.95)
+OBJECT_SHARE_FOCUSED = (0.35, 0.85)
 SMALLEST_VIEW_PX = 40.0
 
 
@@ -49,7 +52,9 @@ def smooth_field(
     return (down @ knots @ across.T) * np.float32(2.1)
 
 
-def random_grid(rng: np.random.Generator, label_hw: np.ndarray, parts: Components, size: int) -> np.ndarray:
+def random_grid(
+    rng: np.random.Generator, label_hw: np.ndarray, parts: Components, size: int, focused: bool = False
+) -> np.ndarray:
     """Draw a view of a labelled image: the whole frame, or a zoom towards one object.
 
     Args:
@@ -57,13 +62,15 @@ def random_grid(rng: np.random.Generator, label_hw: np.ndarray, parts: Component
         label_hw: (H, W) labels, 0 = background.
         parts: Its connected regions.
         size: Side of the view in px.
+        focused: Mostly zooms, as a crop around a prompt shows its object (see `zoom`).
     Returns:
         (2, size, size) float32: source x and y in px (integer = pixel centre) of each pixel of the view.
     """
-    if rng.random() < FULL_VIEW or not len(parts):
+    if rng.random() < (FULL_VIEW_FOCUSED if focused else FULL_VIEW) or not len(parts):
         centre_xy, extent_xy = _full_view(rng, label_hw.shape)
     else:
-        centre_xy, extent_xy = _zoomed_view(rng, label_hw.shape, parts)
+        share = OBJECT_SHARE_FOCUSED if focused else OBJECT_SHARE
+        centre_xy, extent_xy = _zoomed_view(rng, label_hw.shape, parts, share)
     grid = _affine_grid(rng, centre_xy, extent_xy, size)
     if rng.random() < 0.3:
         strength = rng.uniform(0.005, 0.03) * extent_xy.mean()
@@ -82,12 +89,12 @@ def _full_view(rng: np.random.Generator, size_hw: tuple[int, ...]) -> tuple[np.n
 
 
 def _zoomed_view(
-    rng: np.random.Generator, size_hw: tuple[int, ...], parts: Components
+    rng: np.random.Generator, size_hw: tuple[int, ...], parts: Components, share: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return centre and extent (source px) of a view in which one object takes 15 to 95 % of the side."""
+    """Return centre and extent (source px) of a view in which one object takes such a share of the side."""
     box = _box_of(parts.mask(_any_part(rng, parts)))
     object_px = max(box[2] - box[0], box[3] - box[1])
-    side = object_px / np.exp(rng.uniform(np.log(0.15), np.log(0.95)))
+    side = object_px / np.exp(rng.uniform(*np.log(share)))
     side = float(np.clip(side, SMALLEST_VIEW_PX, 1.3 * max(size_hw)))
     aspect = np.exp(rng.normal(0, 0.12))
     extent = np.array([side * aspect, side / aspect])

@@ -13,6 +13,7 @@ from .augmentation import random_grid, random_intensities, sample_linear, sample
 from .components import Components, label_components
 
 MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what the published data set keeps
+LARGE_OBJECT_FRACTION = 0.02
 CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -183,7 +184,12 @@ def objects_of(label_hw: np.ndarray, min_fraction: float = MIN_OBJECT_FRACTION) 
 
 
 def make_training_item(
-    rng: np.random.Generator, image: np.ndarray, label: np.ndarray, size: int = 256, n_masks: int = 5
+    rng: np.random.Generator,
+    image: np.ndarray,
+    label: np.ndarray,
+    size: int = 256,
+    n_masks: int = 5,
+    focused: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one augmented view of a labelled image and some of the objects in it.
 
@@ -193,6 +199,7 @@ def make_training_item(
         label: (H, W) unsigned integer, 0 = background, at least one pixel labelled.
         size: Side of the view in px.
         n_masks: How many objects; repeated where the view shows fewer.
+        focused: Mostly large objects in zoomed views, see `augmentation.random_grid`.
     Returns:
         image (3, size, size) float32, normalised by the pixel mean and standard deviation in the channel
         order given; masks (n_masks, size, size) uint8 of 0/1, none of them empty.
@@ -204,8 +211,9 @@ def make_training_item(
         raise DatasetError(
             "The label map is empty, so there is nothing to learn from it; leave such images out."
         )
-    for min_fraction in (MIN_OBJECT_FRACTION,) * 4 + (0.0,) * 8:
-        grid = random_grid(rng, label, source_parts, size)
+    first = LARGE_OBJECT_FRACTION if focused and rng.random() < 0.8 else MIN_OBJECT_FRACTION
+    for min_fraction in (first,) * 4 + (MIN_OBJECT_FRACTION,) * 4 + (0.0,) * 8:
+        grid = random_grid(rng, label, source_parts, size, focused)
         view_label = sample_nearest(label, grid)
         parts = label_components(view_label)
         masks = _draw_masks(rng, view_label, parts, n_masks, min_fraction)

@@ -103,6 +103,7 @@ class Predictor:
         precision: Precision = "auto",
         fit: Fit = "stretch",
         channel_order: str = "rgb",
+        prefers_zoom: bool = False,
     ) -> None:
         """Take over a model.
 
@@ -114,6 +115,8 @@ class Predictor:
             fit: how slices are brought into the model frame, see `ModelFrame`.
             channel_order: "rgb" feeds channels as they are given, as the published predictor does; "bgr"
                 reverses them, which agrees with the colour images of the published training.
+            prefers_zoom: the weights were trained for crops around the prompts (see `zoom`); what the user does
+                not decide follows this.
 
         Raises:
             DeviceError: no such device or precision.
@@ -124,6 +127,7 @@ class Predictor:
         self.name = name
         self.fit: Fit = fit
         self.channel_order = channel_order
+        self.prefers_zoom = prefers_zoom
         self.device = choose_device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
         embed_dim = model.image_encoder.pos_embed.shape[-1]
@@ -295,7 +299,13 @@ def load_predictor(
     name = f"{model if isinstance(model, str) else model.name}@{config.image_size}"
     name += "" if adapters else "*"
     return Predictor(
-        network, name, device=device, precision=precision, fit=fit, channel_order=channel_order
+        network,
+        name,
+        device=device,
+        precision=precision,
+        fit=fit,
+        channel_order=channel_order,
+        prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
     )
 
 

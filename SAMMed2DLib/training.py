@@ -285,6 +285,7 @@ class TrainingConfig:
         ema_decay: of the averaged weights, which are the ones to use.
         synthetic_share: share of items that are synthetic.
         lesion_share: share of items that are real images with lumps added, which become objects too.
+        focus_step: from this step on, views zoom in on objects, as the product does around its prompts.
         bf16: encode in bfloat16.
         seed: root of all random numbers.
     """
@@ -301,6 +302,7 @@ class TrainingConfig:
     ema_decay: float = 0.999
     synthetic_share: float = 0.4
     lesion_share: float = 0.12
+    focus_step: int = 4250
     bf16: bool = False
     seed: int = 0
 
@@ -332,7 +334,9 @@ class TrainingItems(torch.utils.data.Dataset):
         config = self._config
         rng = np.random.default_rng([config.seed, index])
         image, label = self._source(rng)
-        view, masks = make_training_item(rng, image, label, config.model.image_size, config.masks_per_image)
+        focused = index >= config.focus_step * config.images_per_batch
+        size, count = config.model.image_size, config.masks_per_image
+        view, masks = make_training_item(rng, image, label, size, count, focused)
         return torch.from_numpy(view), torch.from_numpy(masks)
 
     def _source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,10 @@ from .prompts import SegmentRequest, axis_and_index
 
 if TYPE_CHECKING:
     from ..predictor import Prediction, Predictor
+    from ..zoom import ZoomedPrediction
 
-Masks = dict[SlicePlane, list[tuple[int, "Prediction"]]]  # slice -> (number of the segment, its prediction)
+# slice -> (number of the segment, its prediction)
+Masks = dict[SlicePlane, list[tuple[int, "Prediction | ZoomedPrediction"]]]
 
 
 @dataclass
@@ -48,6 +50,7 @@ def made_report(
     args: argparse.Namespace,
     this: Run,
     predictor: Predictor,
+    zoom: bool,
     volume: Volume,
     requests: Sequence[SegmentRequest],
     segments: Sequence[Segment],
@@ -60,6 +63,7 @@ def made_report(
         args: the options.
         this: times and notes.
         predictor: the model.
+        zoom: whether it saw crops.
         volume: the image.
         requests: the segments' prompts.
         segments: their names and colours.
@@ -71,6 +75,7 @@ def made_report(
         "image": str(args.image),
         "output": str(args.output),
         "model": str(args.model),
+        "zoom": zoom,
         "device": str(getattr(predictor, "device", "")),
         "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
         "segments": [

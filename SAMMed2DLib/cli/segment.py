@@ -22,7 +22,9 @@ from .prompts import Place, RequestBuilder, RequestError, SegmentRequest, slice_
 from .report import Masks, Run, made_report, progress_of, tell
 
 if TYPE_CHECKING:
-    from ..predictor import Predictor
+    from ..predictor import Prediction, Predictor
+    from ..prompts import Prompts
+    from ..zoom import ZoomedPrediction
 
 SLICES_AT_ONCE = 8
 FIRST_SEGMENT = "Segment_1"
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
         predictor = load(args)
     intensity = _intensity(args, volume)
     this.notes += _advice(args, volume)
-    masks = _predicted(this, predictor, volume, requests, intensity, progress_of(args))
+    zoom = predictor.prefers_zoom if args.zoom is None else args.zoom
+    masks = _predicted(this, predictor, volume, requests, intensity, progress_of(args), zoom)
     _check_found(this, requests, masks)
     segments = with_colors([Segment(one.name, one.color) for one in requests])
     with StagedFiles() as staged:
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         if args.png:
             with this.step("draw"):
                 write_png(staged.place(args.png), _pictures(volume, requests, segments, masks, intensity))
-        report = made_report(args, this, predictor, volume, requests, segments, masks, voxels)
+        report = made_report(args, this, predictor, zoom, volume, requests, segments, masks, voxels)
         if args.json and args.json != "-":
             staged.place(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     tell(args, report)
@@ -149,23 +152,47 @@ def _predicted(
     requests: Sequence[SegmentRequest],
     intensity: Intensity,
     progress: Callable[[int, int], None],
+    zoom: bool,
 ) -> Masks:
-    """Encode every slice once, in batches, and decode all segments of a slice in one call."""
+    """Predict all segments of all slices, slice by slice."""
     planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
+    predict = _zoomed if zoom else _whole
     masks: Masks = {}
     for start in range(0, len(planes), SLICES_AT_ONCE):
         batch = planes[start : start + SLICES_AT_ONCE]
         progress(start, len(planes))
-        with this.step("embed"):
-            images = [rgb_from_slice(plane.extract(volume.array), intensity) for plane in batch]
-            embedding = predictor.embed(images)
-        with this.step("predict"):
-            for number, plane in enumerate(batch):
-                asked = [(n, one.prompts[plane]) for n, one in enumerate(requests) if plane in one.prompts]
-                found = predictor.predict_many(embedding[number], [prompts for _, prompts in asked])
-                masks[plane] = [(n, one) for (n, _), one in zip(asked, found, strict=True)]
+        images = [rgb_from_slice(plane.extract(volume.array), intensity) for plane in batch]
+        asked = [{n: one.prompts[plane] for n, one in enumerate(requests) if plane in one.prompts} for plane in batch]
+        found = predict(this, predictor, images, asked)
+        masks.update(zip(batch, found, strict=True))
     progress(len(planes), len(planes))
     return masks
+
+
+def _whole(
+    this: Run, predictor: Predictor, images: list[np.ndarray], asked: list[dict[int, Prompts]]
+) -> list[list[tuple[int, Prediction | ZoomedPrediction]]]:
+    """Encode slices as one batch, each once, and decode all segments of a slice in one call."""
+    with this.step("embed"):
+        embedding = predictor.embed(images)
+    with this.step("predict"):
+        found = [
+            predictor.predict_many(one, list(prompts.values())) for one, prompts in zip(embedding, asked, strict=True)
+        ]
+    return [list(zip(prompts, answers, strict=True)) for prompts, answers in zip(asked, found, strict=True)]
+
+
+def _zoomed(
+    this: Run, predictor: Predictor, images: list[np.ndarray], asked: list[dict[int, Prompts]]
+) -> list[list[tuple[int, Prediction | ZoomedPrediction]]]:
+    """Predict every object on a crop around its prompts."""
+    from ..zoom import predict_zoomed
+
+    with this.step("embed and predict"):
+        return [
+            [(n, predict_zoomed(predictor, image, one)) for n, one in prompts.items()]
+            for image, prompts in zip(images, asked, strict=True)
+        ]
 
 
 def _check_found(this: Run, requests: Sequence[SegmentRequest], masks: Masks) -> None:

@@ -34,6 +34,7 @@ from SAMMed2DLib.prompts import Prompts, box_of_mask
 from SAMMed2DLib.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
 from SAMMed2DLib.simulation import centre_error_point, centre_point
 from SAMMed2DLib.volume_io import Volume, read_volume
+from SAMMed2DLib.zoom import ObjectPredictor
 
 STRUCTURES = ("right lung", "left lung", "thoracic vertebral column", "lumbar vertebral column")
 AXES = ("axial", "coronal", "sagittal")
@@ -167,25 +168,27 @@ def one_case(predictor: Predictor, case: Case, embedding: Embedding, rng: np.ran
     """A case from a box, and from clicks that correct each other."""
     result = Result(case)
 
-    def predicted(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
+    def predicted(user: ObjectPredictor, prompts: Prompts) -> np.ndarray:
         began = time.perf_counter()
-        prediction = predictor.predict(embedding, prompts)
+        mask = user.predict(prompts).mask
         times.predict.append(1000 * (time.perf_counter() - began))
-        return prediction.mask, prediction.low_res_logits
+        return mask
 
     box = rough_box(case.reference, rng)
     result.prompts["box"] = Prompts.of(box=box)
-    result.masks["box"] = predicted(result.prompts["box"])[0]
+    user = ObjectPredictor(predictor, case.image, embedding=embedding)
+    result.masks["box"] = predicted(user, result.prompts["box"])
     result.filled_box = dice(filled(box, case.reference.shape), case.reference)
+    user = ObjectPredictor(predictor, case.image, embedding=embedding)
     prompts = Prompts.of(positive=[centre_point(case.reference)])
     for count in range(1, max(CLICKS) + 1):
-        mask, logits = predicted(prompts)
+        mask = predicted(user, prompts)
         if count in CLICKS:
             kind = KINDS[1 + CLICKS.index(count)]
             result.masks[kind], result.prompts[kind] = mask, prompts
         correction = centre_error_point(mask, case.reference)
         if correction is not None:
-            prompts = prompts.with_low_res_logits(logits).with_point(*correction)
+            prompts = prompts.with_point(*correction)
     return result
 
 

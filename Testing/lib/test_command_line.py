@@ -37,10 +37,13 @@ class StubEmbedding:
 class StubPrediction:
     mask: np.ndarray
     score: float
+    low_res_logits: np.ndarray | None = None
 
 
 class StubPredictor:
     """Segments the box, or 3 x 3 pixels at every positive point."""
+
+    prefers_zoom = False
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.images: list[list[np.ndarray]] = []
@@ -155,6 +158,20 @@ def test_prompts_belong_to_the_segment_before_them_and_a_slice_is_decoded_in_one
     assert liver == Prompts.of(positive=[(4, 4)], box=(2, 3, 10, 12))
     assert spot == Prompts.of(positive=[(20, 20)], negative=[(9, 9)])
     assert [s.name for s in read_segmentation(image.parent / "out.seg.nrrd").segments] == ["liver", "spot"]
+
+
+@pytest.mark.parametrize(("choice", "seen"), [("--no-zoom", (90, 120, 3)), ("--zoom", (32, 32, 3))])
+def test_zoom_shows_the_model_a_crop_around_the_prompts(
+    tmp_path: Path, predictor: StubPredictor, monkeypatch: pytest.MonkeyPatch, choice: str, seen: tuple[int, ...]
+) -> None:
+    one_at_a_time = lambda embedding, prompts: predictor.predict_many(embedding, [prompts])[0]  # noqa: E731
+    monkeypatch.setattr(predictor, "predict", one_at_a_time, raising=False)
+    picture = tmp_path / "picture.png"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.eye(90, 120, dtype=np.uint8)), str(picture))
+    assert segment(picture, "--box", "60,50,70,58", choice) == 0
+    assert [image.shape for image in predictor.images[0]] == [seen]
+    found = voxels(picture, "Segment_1")
+    assert len(found) == 80 and found[0][:2] == [60, 50] and found[-1][:2] == [69, 57]
 
 
 def test_overlapping_segments_are_both_kept(image: Path, predictor: StubPredictor) -> None:

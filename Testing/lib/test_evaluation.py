@@ -18,6 +18,8 @@ class _Answer:
 class _RowsOfClicks:
     """Marks the rows of the positive clicks within 2 px; for a box, the box without its right half."""
 
+    prefers_zoom = False
+
     def __init__(self) -> None:
         self.seen: list = []
 

@@ -63,6 +63,7 @@ ROOMS = {
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
+    "zoom": Room("predictor prompts"),
     "propagation": Room("prompts metrics", is_bare=True),
     "session": Room("geometry image prompts predictor propagation", late="torch"),
     # files of images and prompts
@@ -80,7 +81,7 @@ ROOMS = {
     "training": Room(
         "model dataset metrics losses prompts simulation synthetic checkpoints devices", outside="torch"
     ),
-    "evaluation": Room("predictor dataset metrics prompts simulation components", outside="torch"),
+    "evaluation": Room("predictor zoom dataset metrics prompts simulation components", outside="torch"),
     "doctor": Room(
         "catalogue checkpoints devices memory model predictor prompts",
         late="torch SimpleITK requests",

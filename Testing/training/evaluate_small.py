@@ -26,12 +26,13 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="catalogue name or weights file")
     parser.add_argument("--fit", choices=["stretch", "pad"], default="stretch")
     parser.add_argument("--most", type=int, help="images of each data set at most")
+    parser.add_argument("--zoom", action=argparse.BooleanOptionalAction, help="predict on crops around the prompts")
     arguments = parser.parse_args()
     predictor = load_predictor(arguments.model, fit=arguments.fit)
     names = [name for name, part in SPLIT.items() if part == arguments.split]
     images = [image for name in names for image in read_cache(arguments.data / f"{name}.npz")[: arguments.most]]
     results = []
-    for result in evaluate(predictor, images):
+    for result in evaluate(predictor, images, zoom=arguments.zoom):
         results.append(result)
         if len(results) % 50 == 0:
             print(f"{len(results)} objects", file=sys.stderr)

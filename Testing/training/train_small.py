@@ -71,6 +71,7 @@ def _export(run: Path, data: Path) -> None:
         "name": "sam-med2d-small",
         "made_by": "Testing/training/train_small.py",
         "licence": "Apache-2.0",
+        "prefers_zoom": True,
         "steps": state["step"],
         "data_sets": sets,
         "data_manifest_sha256": hashlib.sha256(manifest).hexdigest(),

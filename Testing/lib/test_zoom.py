@@ -1,0 +1,125 @@
+"""Crops around prompts: where they lie, and that prompts and masks find their way in and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from SAMMed2DLib.predictor import Prediction
+from SAMMed2DLib.prompts import PromptError, Prompts
+from SAMMed2DLib.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoomed
+
+SIZE = (100, 160)
+
+
+class _BrightPixels:
+    """A stand-in model: the mask is what is bright in the image it is shown; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.embedded: list[tuple[int, ...]] = []
+        self.asked: list[Prompts] = []
+
+    def embed(self, images):
+        self.embedded.append(images[0].shape)
+        return images[0]
+
+    def predict(self, embedding, prompts):
+        self.asked.append(prompts.checked(embedding.shape[:2]))
+        return Prediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32), None)
+
+
+@pytest.fixture
+def model() -> _BrightPixels:
+    return _BrightPixels()
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[40:52, 100:118] = 200
+    return image
+
+
+def test_a_box_is_segmented_on_a_crop_and_put_back_in_place(model, image):
+    found = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert model.embedded == [(32, 32, 3)]  # the smallest crop; a box needs no first pass
+    np.testing.assert_array_equal(model.asked[0].box_xyxy, [7, 10, 25, 22])
+
+
+def test_a_click_is_followed_by_a_crop_around_what_it_found(model, image):
+    found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert model.embedded == [(*SIZE, 3), (32, 32, 3)]
+    assert [len(asked.labels) for asked in model.asked] == [1, 1]
+
+
+def test_an_embedding_of_the_slice_is_not_made_twice(model, image):
+    predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]), embedding=image)
+    assert model.embedded == [(32, 32, 3)]
+
+
+def test_a_correction_keeps_crop_and_logits(model, image):
+    first = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    again = predict_zoomed(
+        model, image, Prompts.of(negative=[(119, 45)], box=(100, 40, 118, 52)), previous=first
+    )
+    assert again.view == first.view and len(model.embedded) == 1
+    np.testing.assert_array_equal(model.asked[1].low_res_logits, first.low_res_logits)
+
+
+def test_a_click_outside_the_crop_makes_a_larger_one_without_the_old_logits(model, image):
+    first = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    again = predict_zoomed(
+        model, image, Prompts.of(positive=[(80, 30)], box=(100, 40, 118, 52)), previous=first
+    )
+    assert again.view.holds(Prompts.of(positive=[(80, 30)])) and again.view.holds(Prompts.of(box=(100, 40, 118, 52)))
+    assert model.asked[-1].low_res_logits is None
+
+
+def test_a_mask_that_reaches_the_border_of_its_crop_makes_a_larger_one(model, image):
+    image[40:52, 60:150] = 200
+    first = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    again = predict_zoomed(
+        model, image, Prompts.of(positive=[(110, 45)], box=(100, 40, 118, 52)), previous=first
+    )
+    assert again.view.x1 - again.view.x0 > first.view.x1 - first.view.x0
+
+
+def test_a_large_object_is_segmented_on_the_slice_itself(model, image):
+    found = predict_zoomed(model, image, Prompts.of(box=(10, 5, 150, 95)), embedding=image)
+    assert model.embedded == [] and found.view == Crop(0, 0, 160, 100, SIZE)
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+
+
+def test_prompts_outside_the_slice_are_refused(model, image):
+    with pytest.raises(PromptError):
+        predict_zoomed(model, image, Prompts.of(positive=[(200, 5)]))
+    assert model.embedded == []
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+)
+def test_a_crop_lies_in_the_slice_and_holds_its_region(size_hw, fractions):
+    height, width = size_hw
+    x0, x1 = sorted((int(fractions[0] * (width - 1)), int(fractions[1] * (width - 1))))
+    y0, y1 = sorted((int(fractions[2] * (height - 1)), int(fractions[3] * (height - 1))))
+    region = np.array([x0, y0, x1 + 1, y1 + 1], dtype=float)
+    crop = Crop.around(region, size_hw)
+    assert 0 <= crop.x0 <= x0 and x1 < crop.x1 <= width
+    assert 0 <= crop.y0 <= y0 and y1 < crop.y1 <= height
+    assert crop.holds(Prompts.of(positive=[(x0, y0)], box=region))
+    wanted = max(SMALLEST_CROP_PX, int(np.ceil((region[2:] - region[:2]).max() / OBJECT_SHARE)))
+    assert (crop.x1 - crop.x0, crop.y1 - crop.y0) == (min(wanted, width), min(wanted, height))
+
+
+def test_masks_and_images_survive_the_way_through_a_crop():
+    crop = Crop(3, 5, 30, 20, (40, 50))
+    mask = np.zeros((40, 50), bool)
+    mask[7:12, 9:29] = True
+    np.testing.assert_array_equal(crop.whole_mask(crop.cut(mask)), mask)
