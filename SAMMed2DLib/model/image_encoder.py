@@ -10,6 +10,9 @@ from .adapter import Adapter, MatrixAdapter
 from .layers import LayerNorm2d, MlpBlock
 
 
+FEW_TOKENS = 1024
+
+
 class ImageEncoderViT(nn.Module):
     """Images to feature maps: patches, positions, blocks, neck."""
 
@@ -195,10 +198,19 @@ class Attention(nn.Module):
         row_code = eye[:, None].expand(*key.shape[:2], n, n, n)
         column_code = eye[None].expand(*key.shape[:2], n, n, n)
         key = torch.cat([key, row_code, column_code], dim=-1).flatten(2, 3)
-        # One common width lets the fused kernel run.
-        value = functional.pad(value.flatten(2, 3), (0, 2 * n))
-        out = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return out[..., :head_dim].unflatten(2, (height, width))
+        return _weighted_mean(query, key, value.flatten(2, 3)).unflatten(2, (height, width))
+
+
+def _weighted_mean(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(query . key) value, of (N, heads, tokens, dim); the values are narrower than the keys.
+
+    The fused kernel wants one common width. For maps of few tokens the padding costs more than it saves.
+    """
+    if key.shape[2] <= FEW_TOKENS:
+        return (query @ key.transpose(2, 3)).softmax(dim=-1) @ value
+    padded = functional.pad(value, (0, key.shape[-1] - value.shape[-1]))
+    out = functional.scaled_dot_product_attention(query, key, padded, scale=1.0)
+    return out[..., : value.shape[-1]]
 
 
 def _relative(table: Tensor, queries: int, keys: int) -> Tensor:
