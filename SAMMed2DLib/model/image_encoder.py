@@ -9,7 +9,6 @@ from torch.nn import functional
 from .adapter import Adapter, MatrixAdapter
 from .layers import LayerNorm2d, MlpBlock
 
-
 FEW_TOKENS = 1024
 
 

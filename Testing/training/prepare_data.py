@@ -62,9 +62,6 @@ SPLIT: dict[str, str] = {
     "mr_torso_totalsegmentator": "train",
     "ct_vertebra_tptbox": "train",
     "mr_vertebra_tptbox": "train",
-    "mr_brain_tumor_pyradiomics": "unused",
-    "ct_lung_tumor_pyradiomics": "unused",
-    "fluo_nuclei_stardist": "unused",
     "us_breast_busuc": "validation",
     "ct_liver_hepatic_vessel_msd": "validation",
     "ct_lung_tumor_msd": "validation",
@@ -125,21 +122,6 @@ PACKAGES = {
             "Apache-2.0",
         ),
         Package(
-            "pyradiomics",
-            "3.0.1",
-            "pyradiomics-3.0.1.tar.gz",
-            "47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
-            "BSD-3-Clause",
-            source_release=True,
-        ),
-        Package(
-            "stardist",
-            "0.9.2",
-            "stardist-0.9.2-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
-            "2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
-            "BSD-3-Clause",
-        ),
-        Package(
             "slicerio",
             "1.4.0",
             "slicerio-1.4.0-py3-none-any.whl",
@@ -151,7 +133,6 @@ PACKAGES = {
 
 _REFERENCE = "totalsegmentator-2.18.0/tests/reference_files"
 _SPINE = "TPTBox/tests"
-_RADIOMICS = "pyradiomics-3.0.1/data"
 VOLUMES = (
     Volume(
         "totalsegmentator",
@@ -208,30 +189,6 @@ VOLUMES = (
         f"{_SPINE}/sample_mri/sub-mri_label-6_T2w.nii.gz",
         (f"{_SPINE}/sample_mri/sub-mri_seg-vert_label-6_msk.nii.gz",),
         "not stated, probably corrected model output",
-    ),
-    *(
-        Volume(
-            "pyradiomics",
-            dataset,
-            modality,
-            f"{_RADIOMICS}/{case}_image.nrrd",
-            (f"{_RADIOMICS}/{case}_label.nrrd",),
-            "manual or semi-automatic, by the authors",
-        )
-        for case, dataset, modality in (
-            ("brain1", "mr_brain_tumor_pyradiomics", "MR T1"),
-            ("brain2", "mr_brain_tumor_pyradiomics", "MR T1"),
-            ("lung1", "ct_lung_tumor_pyradiomics", "CT"),
-            ("lung2", "ct_lung_tumor_pyradiomics", "CT"),
-        )
-    ),
-    Volume(
-        "stardist",
-        "fluo_nuclei_stardist",
-        "Fluorescence microscopy",
-        "stardist/data/images/img2d.tif",
-        ("stardist/data/images/mask2d.tif",),
-        "manual (instances)",
     ),
     Volume(
         "slicerio",
