@@ -55,8 +55,7 @@ class MatrixAdapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape; H and W must be even."""
         gated = x * self.channel(x.mean(dim=(1, 2)))[:, None, None]
-        half = functional.relu(self._downsample(gated))
-        return self.norm(x + functional.relu(self._upsample(half)))
+        return self.norm(self._upsample(self._downsample(gated).relu_()).add_(x))
 
     def _downsample(self, x: Tensor) -> Tensor:
         """3x3 convolution, stride 2, padding 1: (B, H, W, C) to (B, H/2, W/2, C)."""
@@ -73,15 +72,11 @@ class MatrixAdapter(nn.Module):
         """
         batch, height, width, channels = x.shape
         padded = functional.pad(x, (0, 0, 1, 1, 1, 1))
-        shifted = {
-            (y, x): padded[:, y : y + height, x : x + width].reshape(-1, channels) for y in range(3) for x in range(3)
-        }
-        phases = [
-            torch.cat([shifted[y + i, x + j] for i in (0, 1) for j in (0, 1)], dim=-1) for y in (0, 1) for x in (0, 1)
-        ]
-        out = torch.bmm(torch.stack(phases), self.up)  # (phase, B * H * W, D)
-        out = out.view(2, 2, batch, height, width, -1).permute(2, 3, 0, 4, 1, 5)
-        return out.reshape(batch, 2 * height, 2 * width, -1)
+        starts = [(y + i, x + j) for y in (0, 1) for x in (0, 1) for i in (0, 1) for j in (0, 1)]
+        seen = torch.cat([padded[:, y : y + height, x : x + width] for y, x in starts], dim=-1)
+        seen = seen.view(-1, 4, 4 * channels).transpose(0, 1)  # (phase, B * H * W, 4C)
+        out = torch.bmm(seen, self.up).relu_().view(2, 2, batch, height, width, -1)
+        return out.permute(2, 3, 0, 4, 1, 5).reshape(batch, 2 * height, 2 * width, -1)
 
     @staticmethod
     def _phase(weight: Tensor, odd_row: int, odd_column: int) -> Tensor:

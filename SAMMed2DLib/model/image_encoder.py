@@ -9,8 +9,6 @@ from torch.nn import functional
 from .adapter import Adapter, MatrixAdapter
 from .layers import LayerNorm2d, MlpBlock
 
-FEW_TOKENS = 1024
-
 
 class ImageEncoderViT(nn.Module):
     """Images to feature maps: patches, positions, blocks, neck."""
@@ -177,9 +175,6 @@ class Attention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of the first (h, w) positions of windows over whole n x n windows.
 
-        The logits (scale * q) . k + q . Rh + q . Rw are one dot product of longer vectors: the query is
-        lengthened by its products with the tables, the key by the one-hot code of its row and column.
-
         Args:
             query: (N, heads, h, w, d).
             key: (N, heads, n, n, d).
@@ -188,28 +183,22 @@ class Attention(nn.Module):
         Returns:
             (N, heads, h, w, d).
         """
-        n, head_dim = self.window_size, query.shape[-1]
+        n = self.window_size
         height, width = query.shape[2:4]
         rows = torch.einsum("...hwd,hkd->...hwk", query, _relative(self.rel_pos_h, height, n))
         columns = torch.einsum("...hwd,wkd->...hwk", query, _relative(self.rel_pos_w, width, n))
-        query = torch.cat([query * head_dim**-0.5, rows, columns], dim=-1).flatten(2, 3)
-        eye = torch.eye(n, dtype=key.dtype, device=key.device)
-        row_code = eye[:, None].expand(*key.shape[:2], n, n, n)
-        column_code = eye[None].expand(*key.shape[:2], n, n, n)
-        key = torch.cat([key, row_code, column_code], dim=-1).flatten(2, 3)
-        return _weighted_mean(query, key, value.flatten(2, 3)).unflatten(2, (height, width))
+        # Spread over the keys by a product with the one-hot codes of their rows and columns.
+        bias = torch.cat([rows, columns], dim=-1).flatten(2, 3) @ _key_codes(n, query)
+        out = functional.scaled_dot_product_attention(
+            query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), attn_mask=bias
+        )
+        return out.unflatten(2, (height, width))
 
 
-def _weighted_mean(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query . key) value, of (N, heads, tokens, dim); the values are narrower than the keys.
-
-    The fused kernel wants one common width. For maps of few tokens the padding costs more than it saves.
-    """
-    if key.shape[2] <= FEW_TOKENS:
-        return (query @ key.transpose(2, 3)).softmax(dim=-1) @ value
-    padded = functional.pad(value, (0, key.shape[-1] - value.shape[-1]))
-    out = functional.scaled_dot_product_attention(query, key, padded, scale=1.0)
-    return out[..., : value.shape[-1]]
+def _key_codes(n: int, like: Tensor) -> Tensor:
+    """Row and column of each key of an n x n window, one-hot: (2n, n * n)."""
+    eye = torch.eye(n, dtype=like.dtype, device=like.device)
+    return torch.cat([eye.repeat_interleave(n, dim=1), eye.repeat(1, n)])
 
 
 def _relative(table: Tensor, queries: int, keys: int) -> Tensor:

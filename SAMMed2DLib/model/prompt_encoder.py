@@ -60,12 +60,13 @@ class PromptEncoder(nn.Module):
     def dense_pe(self) -> Tensor:
         """Positional encoding of the token grid, (1, dim, g, g); computed once per matrix."""
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
+        version = 0 if matrix.is_inference() else matrix._version  # counts changes in place
         cached = self._dense_pe
-        if cached is None or cached[0] is not matrix or cached[1] != matrix._version:
+        if cached is None or cached[0] is not matrix or cached[1] != version:
             centres = (torch.arange(self.grid, device=matrix.device) + 0.5) / self.grid
             y, x = torch.meshgrid(centres, centres, indexing="ij")
             encoding = self.pe_layer(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None].contiguous()
-            cached = self._dense_pe = (matrix, matrix._version, encoding)
+            cached = self._dense_pe = (matrix, version, encoding)
         return cached[2]
 
     def forward(

@@ -39,7 +39,7 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, token_pe, image, image_pe)
-        attended = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        attended = self.final_attn_token_to_image.read_image(tokens + token_pe, image, image_pe)
         return self.norm_final_attn(tokens + attended), image
 
 
@@ -69,12 +69,11 @@ class TwoWayAttentionBlock(nn.Module):
             placed = tokens + token_pe
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
-        placed_image = image + image_pe
-        tokens = tokens + self.cross_attn_token_to_image(tokens + token_pe, placed_image, image)
+        tokens = tokens + self.cross_attn_token_to_image.read_image(tokens + token_pe, image, image_pe)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        attended = self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens)
-        return tokens, self.norm4(image + attended)
+        image = self.cross_attn_image_to_token.read_tokens(image, image_pe, tokens + token_pe, tokens)
+        return tokens, self.norm4(image)
 
 
 class Attention(nn.Module):
@@ -97,43 +96,66 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from (Bq, n, dim) to (Bk, m, dim); batches are equal or 1. Returns (B, n, dim)."""
-        queries, keys = query.shape[1], key.shape[1]
-        if self.num_heads * min(queries, keys) < self.internal_dim and queries != keys:
-            return self._from_few(query, key, value) if queries < keys else self._to_few(query, key, value)
         batch = max(len(query), len(key))
-        q, k, v = (
-            self._heads(projection(x)).transpose(1, 2).expand(batch, -1, -1, -1)
+        heads = [
+            self._heads(projection(x)).expand(batch, -1, -1, -1)
             for projection, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
-        )
-        out = functional.scaled_dot_product_attention(q, k, v)
+        ]
+        out = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
-    def _from_few(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Few queries, many keys. Softmax does not see the key bias: it adds the same to all keys of a query."""
-        tokens = self._heads(self.q_proj(query)) * self._scale
-        weight = self.k_proj.weight.unflatten(0, (self.num_heads, -1))
-        seen = torch.einsum("bnhd,hdc->bhnc", tokens, weight).flatten(1, 2)  # (B, h * n, dim)
-        share = (seen @ key.transpose(1, 2)).softmax(dim=-1)
-        mean = (share @ value).unflatten(1, (self.num_heads, -1))  # (B, h, n, dim)
-        weight = self.v_proj.weight.unflatten(0, (self.num_heads, -1))
-        out = torch.einsum("bhnc,hdc->bnhd", mean, weight).flatten(2)
-        return self.out_proj(out + self.v_proj.bias)
+    # Memory is what costs here, so the positions, the output's bias and the residual ride along in the products.
+    # The image has hundreds of positions and a prompt a handful of tokens, so the cross-attentions leave the
+    # image as it is and move its projections to the side of the tokens: (W x) . t = x . (W^T t). A key bias
+    # drops out of the softmax, and weights that sum to one hand a bias of the values through unchanged.
 
-    def _to_few(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Many queries, few keys; heads come last, where softmax over the keys is fastest."""
-        tokens = self._heads(self.k_proj(key)) * self._scale
-        weight = self.q_proj.weight.unflatten(0, (self.num_heads, -1))
-        seen = torch.einsum("bmhd,hdc->bcmh", tokens, weight).flatten(2)  # (B, dim, m * h)
-        bias = torch.einsum("bmhd,hd->bmh", tokens, self.q_proj.bias.unflatten(0, (self.num_heads, -1)))
-        logits = (query @ seen).unflatten(2, (-1, self.num_heads)) + bias[:, None]  # (B, n, m, h)
-        weight = self.out_proj.weight.unflatten(1, (self.num_heads, -1))
-        given = torch.einsum("bmhd,chd->bmhc", self._heads(self.v_proj(value)), weight).flatten(1, 2)
-        return logits.softmax(dim=2).flatten(2) @ given + self.out_proj.bias
+    def read_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Let tokens (B, n, dim) attend to an image (B or 1, m, dim), its positions (1, m, dim)."""
+        if len(image) < len(tokens) or not self._is_short(tokens):
+            return self(tokens, image + image_pe, image)
+        query = self._heads(self.q_proj(tokens)) * self._scale
+        query = torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.k_proj.weight))
+        seen = self._against_image(query, image, image_pe).softmax(-1) @ image
+        seen = seen.view_as(query)
+        value = torch.einsum("bhnc,hdc->bnhd", seen, self._by_head(self.v_proj.weight)).flatten(2)
+        return self.out_proj(value + self.v_proj.bias)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, n, heads * d) to (B, n, heads, d)."""
-        return x.unflatten(-1, (self.num_heads, -1))
+    def read_tokens(self, image: Tensor, image_pe: Tensor, keys: Tensor, tokens: Tensor) -> Tensor:
+        """Let an image (B or 1, m, dim) attend to tokens (B, n, dim), and add what it reads: (B, m, dim)."""
+        if not self._is_short(tokens):
+            return image + self(image + image_pe, keys, tokens)
+        batch = len(tokens)
+        keys = self._heads(self.k_proj(keys)) * self._scale
+        if len(image) < batch:
+            logits = keys @ self._heads(self.q_proj(image + image_pe)).transpose(-1, -2)
+        else:
+            offsets = keys @ self.q_proj.bias.view(self.num_heads, -1, 1)
+            keys = torch.einsum("bhnd,hdc->bhnc", keys, self._by_head(self.q_proj.weight))
+            logits = self._against_image(keys, image, image_pe).view(*keys.shape[:3], -1) + offsets
+        weights = logits.softmax(dim=2).flatten(1, 2)
+        values = self._heads(self.v_proj(tokens))
+        values = torch.einsum("bhnd,hdc->bhnc", values, self._by_head(self.out_proj.weight.t()))
+        values = values.flatten(1, 2) + self.out_proj.bias / self.num_heads
+        return torch.baddbmm(image.expand(batch, -1, -1), weights.transpose(1, 2), values)
+
+    def _against_image(self, x: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Products of (B, heads, n, dim) with an image (B, m, dim) at its positions: (B, heads * n, m)."""
+        x = x.flatten(1, 2)
+        with_positions = (x.flatten(0, 1) @ image_pe[0].t()).view(*x.shape[:2], -1)
+        return torch.baddbmm(with_positions, x, image.transpose(1, 2))
+
+    def _is_short(self, tokens: Tensor) -> bool:
+        """Whether moving a projection from the image to the tokens (B, n, dim) saves work."""
+        return self.num_heads * tokens.shape[1] <= self.q_proj.out_features
 
     @property
     def _scale(self) -> float:
-        return (self.internal_dim // self.num_heads) ** -0.5
+        return (self.q_proj.out_features // self.num_heads) ** -0.5
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, n, heads * d) to (B, heads, n, d)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        """(heads * d, dim) to (heads, d, dim)."""
+        return weight.unflatten(0, (self.num_heads, -1))

@@ -173,6 +173,12 @@ def test_a_saved_model_loads_with_its_sizes_and_predicts_the_same(weights_file, 
     np.testing.assert_array_equal(first.low_res_logits, second.low_res_logits)
 
 
+def test_a_model_loaded_in_inference_mode_predicts(weights_file, slices):
+    with torch.inference_mode():
+        loaded = load_predictor(weights_file, device="cpu")
+        assert loaded.predict(loaded.embed(slices[:1]), KINDS["a point"]).mask.shape == (40, 60)
+
+
 def test_half_precision_weights_are_computed_in_float32(tmp_path):
     path = save_lean(tmp_path / "half.pt", _model().state_dict(), TINY.to_dict(), {}, dtype="float16")
     loaded = load_predictor(path, device="cpu", precision="float32")
