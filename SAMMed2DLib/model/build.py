@@ -139,11 +139,13 @@ def build_empty(config: ModelConfig) -> Sam:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Skips random initialisation: on the meta device it does nothing, but loads torch's compiler, for seconds."""
+    """Skips random initialisation: on the meta device it does nothing, but loads parts of torch's compiler, for seconds."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"):
             return args[0] if args else kwargs["tensor"]
+        if func is torch.randn:
+            func = torch.empty
         return func(*args, **(kwargs or {}))
 
 

@@ -95,7 +95,8 @@ class Times:
 
     load: float = 0.0
     embed: list[float] = field(default_factory=list)
-    predict: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    following: list[float] = field(default_factory=list)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,21 +169,21 @@ def one_case(predictor: Predictor, case: Case, embedding: Embedding, rng: np.ran
     """A case from a box, and from clicks that correct each other."""
     result = Result(case)
 
-    def predicted(user: ObjectPredictor, prompts: Prompts) -> np.ndarray:
+    def predicted(user: ObjectPredictor, prompts: Prompts, milliseconds: list[float]) -> np.ndarray:
         began = time.perf_counter()
         mask = user.predict(prompts).mask
-        times.predict.append(1000 * (time.perf_counter() - began))
+        milliseconds.append(1000 * (time.perf_counter() - began))
         return mask
 
     box = rough_box(case.reference, rng)
     result.prompts["box"] = Prompts.of(box=box)
     user = ObjectPredictor(predictor, case.image, embedding=embedding)
-    result.masks["box"] = predicted(user, result.prompts["box"])
+    result.masks["box"] = predicted(user, result.prompts["box"], times.first)
     result.filled_box = dice(filled(box, case.reference.shape), case.reference)
     user = ObjectPredictor(predictor, case.image, embedding=embedding)
     prompts = Prompts.of(positive=[centre_point(case.reference)])
     for count in range(1, max(CLICKS) + 1):
-        mask = predicted(user, prompts)
+        mask = predicted(user, prompts, times.first if count == 1 else times.following)
         if count in CLICKS:
             kind = KINDS[1 + CLICKS.index(count)]
             result.masks[kind], result.prompts[kind] = mask, prompts
@@ -262,7 +263,8 @@ def report(model: str, predictor: Predictor, results: Sequence[Result], times: T
         "|---|---|",
         f"| load the model (once) | {times.load:.0f} |",
         f"| embed a slice (once per slice) | {statistics.median(times.embed):.1f} |",
-        f"| predict from prompts (each click or box) | {statistics.median(times.predict):.1f} |",
+        f"| first prompt of an object, with its local zoom | {statistics.median(times.first):.1f} |",
+        f"| each further click | {statistics.median(times.following):.1f} |",
         "",
     ]
     return "\n".join(lines)
