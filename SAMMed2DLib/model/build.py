@@ -139,7 +139,7 @@ def build_empty(config: ModelConfig) -> Sam:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Skips random initialisation: on the meta device it does nothing, but loads parts of torch's compiler, for seconds."""
+    """Skips random initialisation: on the meta device all it does is to load torch's compiler, for seconds."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"):
