@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+import SimpleITK
 
 from SAMMed2DLib.augmentation import gaussian_blur, sample_linear, sample_nearest
 from SAMMed2DLib.dataset import (
@@ -32,9 +32,13 @@ def an_image(side: int = 60) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def a_folder(tmp_path):
     image, label = an_image()
-    for name, mode in (("grey", "L"), ("colour", "RGB")):
-        Image.fromarray(image).convert(mode).save(tmp_path / f"{name}.png")
-    Image.fromarray(label).save(tmp_path / "label.png")
+    pictures = {
+        "grey": SimpleITK.GetImageFromArray(image[..., 0]),
+        "colour": SimpleITK.GetImageFromArray(image, isVector=True),
+        "label": SimpleITK.GetImageFromArray(label),
+    }
+    for name, picture in pictures.items():
+        SimpleITK.WriteImage(picture, str(tmp_path / f"{name}.png"))
     rows = ["set\tmodality\timage\tlabel", "a\tCT\tgrey.png\tlabel.png", "b\tMR\tcolour.png\tlabel.png"]
     (tmp_path / "MANIFEST.tsv").write_text("\n".join(rows) + "\n")
     return tmp_path
