@@ -28,10 +28,10 @@ bench: $(VENV)/test.done
 	$(BIN)/python Testing/benchmarks/bench_encoder.py
 	$(BIN)/python Testing/benchmarks/bench_decoder.py
 
-IMAGES ?= ../shared/data
 DATA ?= runs/data
 RUN ?= runs/small
 embedded-model: $(VENV)/test.done
+	@test -n "$(IMAGES)" || { echo "say where the images are: make embedded-model IMAGES=folder (see docs/model-card.md)"; exit 1; }
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
 	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)
 	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA)

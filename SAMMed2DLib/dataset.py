@@ -11,12 +11,13 @@ import numpy as np
 
 from .augmentation import random_grid, random_intensities, sample_linear, sample_nearest
 from .components import Components, label_components
+from .model import frame
 
 MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what the published data set keeps
 LARGE_OBJECT_FRACTION = 0.02
 CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask
-PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
+PIXEL_MEAN = np.array(frame.PIXEL_MEAN, np.float32)
+PIXEL_STD = np.array(frame.PIXEL_STD, np.float32)
 
 
 class DatasetError(ValueError):

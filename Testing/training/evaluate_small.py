@@ -1,6 +1,6 @@
 """Measure weights on the data sets that training never saw, as Markdown tables.
 
-    python Testing/training/evaluate_small.py --data ../train-data --split left_out
+    python Testing/training/evaluate_small.py --data DATA --split left_out
 """
 
 from __future__ import annotations

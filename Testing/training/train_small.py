@@ -1,7 +1,7 @@
 """Train the embedded model, and write it as the lean half-precision file that the product ships.
 
-    python Testing/training/prepare_data.py --images ../shared/data --output ../train-data
-    python Testing/training/train_small.py --data ../train-data --output runs/small
+    python Testing/training/prepare_data.py --images IMAGES --output DATA
+    python Testing/training/train_small.py --data DATA --output runs/small
 
 A run that was cut off goes on where its last checkpoint was. `--export` writes the weights of a run as they are.
 """
