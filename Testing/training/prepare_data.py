@@ -1,8 +1,8 @@
 """Gather the training and evaluation images of the embedded model into one packed file per data set.
 
-Development only. Two kinds of sources: a folder of 2D images with a MANIFEST.tsv, and small volumes with label maps that come inside released packages of the Python Package
-Index. What is trained on, what steers the choice of a checkpoint and what is left out altogether is decided
-here, by data set, in `SPLIT`.
+Development only. Two kinds of sources: a folder of 2D images with a MANIFEST.tsv, and small volumes with label maps
+that come inside released packages of the Python Package Index. What is trained on, what steers the choice of a
+checkpoint and what is left out altogether is decided here, by data set, in `SPLIT`.
 
     python Testing/training/prepare_data.py --images IMAGES --output DATA
 """
