@@ -1,6 +1,6 @@
 # Each target is enough on a fresh machine: it makes its own virtual environment. A second run is fast.
 PYTHON ?= python3
-# The CPU build, pinned, so that everyone tests the same numbers. Any torch >= 2.1.2 works.
+# Pinned, so that everyone tests the same numbers; any torch >= 2.1.2 works. It is a CPU build where pip finds one.
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +39,7 @@ embedded-model: $(VENV)/test.done
 $(VENV)/torch.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH)
 	@touch $@
 

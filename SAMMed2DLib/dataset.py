@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def read_cache(path: Path | str) -> list[LabelledImage]:
             names = [str(name) for name in archive["names"]]
             dataset, modality = str(archive["dataset"]), str(archive["modality"])
             pairs = [(archive[f"image_{i}"], archive[f"label_{i}"]) for i in range(len(names))]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path} is not a packed data set ({error}); make it again.") from error
     return [
         LabelledImage(np.repeat(i[..., None], 3, 2) if i.ndim == 2 else i, label, name, dataset, modality)

@@ -18,6 +18,10 @@ class DeviceError(ValueError):
     """A device or precision that does not exist here."""
 
 
+class FallbackWarning(RuntimeWarning):
+    """The network goes on elsewhere or in another precision than was asked for; shown unless filtered."""
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
 

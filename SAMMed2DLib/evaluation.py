@@ -117,7 +117,13 @@ def macro_mean(by_dataset: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def markdown_table(by_dataset: dict[str, dict[str, float]]) -> str:
-    """Render a table with one row for each data set and the macro mean below."""
+    """Render a table with one row for each data set and the macro mean below.
+
+    Raises:
+        ValueError: there is no data set.
+    """
+    if not by_dataset:
+        raise ValueError("nothing was evaluated: no labelled object was large enough; check the images' labels")
     kinds = list(next(iter(by_dataset.values())))
     rows = {**by_dataset, "**macro mean**": macro_mean(by_dataset)}
     lines = ["| data set | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .catalogue import weights_path
 from .checkpoints import Checkpoint, CheckpointError, fit_state_dict, read_checkpoint
-from .devices import Precision, choose_device, choose_precision
+from .devices import FallbackWarning, Precision, choose_device, choose_precision
 from .model.build import ConfigError, ModelConfig, build_empty, config_from_shapes
 from .model.frame import Fit, ModelFrame
 from .model.mask_decoder import select_best
@@ -51,7 +52,7 @@ class Embedding:
 
     def __getitem__(self, index: int) -> Embedding:
         """Embedding of one slice; it shares memory with the batch."""
-        frame = self.frames[index]  # raises IndexError, which ends iteration
+        frame = self.frames[operator.index(index)]  # raises IndexError, which ends iteration
         return Embedding(self.features[index][None], (frame,), self.model_name)
 
     def __iter__(self) -> Iterator[Embedding]:
@@ -128,13 +129,16 @@ class Predictor:
         self.fit: Fit = fit
         self.channel_order = channel_order
         self.prefers_zoom = prefers_zoom
-        self.device = choose_device(device)
-        self.model = model.eval().requires_grad_(False).to(self.device)
-        embed_dim = model.image_encoder.pos_embed.shape[-1]
-        self.precision = choose_precision(precision, self.device, embed_dim)
-        model.image_encoder.to(self.precision)
-        if self.device.type == "cpu":
-            model.image_encoder.prepare_for_cpu()
+        self.model = model.eval().requires_grad_(False)
+        chosen = choose_device(device)
+        self._place(chosen, choose_precision(precision, chosen, model.image_encoder.pos_embed.shape[-1]))
+
+    def _place(self, device: torch.device, precision: torch.dtype) -> None:
+        """Move the model; `precision` is that of the image encoder."""
+        self.device, self.precision = device, precision
+        self.model.to(device).image_encoder.to(precision)
+        if device.type == "cpu":
+            self.model.image_encoder.prepare_for_cpu()
 
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
@@ -193,13 +197,20 @@ class Predictor:
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:
-        if image.ndim != 3:
-            raise ValueError(f"expected an (H, W, 3) uint8 slice, got shape {image.shape}")
+        if not isinstance(image, np.ndarray) or image.ndim != 3:
+            raise ValueError(f"expected a list of (H, W, 3) uint8 slices, one of them has shape {np.shape(image)}")
         return (image.shape[0], image.shape[1])
 
     def _encode(self, inputs: list[Tensor]) -> Tensor:
         batch = torch.stack(inputs).to(self.device, self.precision)
-        return self.model.image_encoder(batch).float()
+        features = self.model.image_encoder(batch).float()
+        if self.precision != torch.float16 or features.isfinite().all():
+            return features
+        # NaN would pass for an empty mask.
+        warning = f"{self.name!r} exceeds the range of float16: it goes on in float32."
+        warnings.warn(warning, FallbackWarning, stacklevel=4)
+        self._place(self.device, torch.float32)
+        return self._encode(inputs)
 
     def _checked(self, prompts: Prompts, frame: ModelFrame) -> Prompts:
         checked = prompts.checked(frame.size_hw)
@@ -239,17 +250,18 @@ class Predictor:
         """Run on the device; once its memory is full, go on with the CPU."""
         try:
             return compute()
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        except RuntimeError as error:  # CUDA has a class of its own for it, MPS only words
+            if not isinstance(error, torch.cuda.OutOfMemoryError) and "MPS backend out of memory" not in str(error):
+                raise
             warnings.warn(
                 f"The memory of {self.device} is full: {self.name!r} goes on with the CPU. Close other programs that "
                 "use the graphics card, or choose a smaller model.",
-                ResourceWarning,
+                FallbackWarning,
                 stacklevel=3,
             )
-            self.device, self.precision = torch.device("cpu"), torch.float32
-            self.model.to(self.device).float()
-            return compute()
+            self._place(torch.device("cpu"), torch.float32)
+        torch.cuda.empty_cache()  # here, where the error no longer holds on to what was computed
+        return compute()
 
 
 def _alike(prompts: Sequence[Prompts]) -> Iterator[list[int]]:
@@ -291,13 +303,11 @@ def load_predictor(
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
-    config = _config_of(checkpoint, path.name)
-    config = replace(
-        config, image_size=image_size or config.image_size, adapter=config.adapter and adapters
-    )
+    full = _config_of(checkpoint, path.name)
+    config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
     network = load_model(checkpoint, config)
     name = f"{model if isinstance(model, str) else model.name}@{config.image_size}"
-    name += "" if adapters else "*"
+    name += "*" if full.adapter and not adapters else ""
     return Predictor(
         network,
         name,

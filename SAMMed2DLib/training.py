@@ -117,6 +117,9 @@ def train_batch(
 
     Returns:
         The mean loss of the rounds.
+
+    Raises:
+        RuntimeError: the gradients are not finite; the weights stay as they were.
     """
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bf16):
         features = model.image_encoder(batch.images)
@@ -137,7 +140,8 @@ def train_batch(
     loss = torch.stack(losses).mean()
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    # One broken batch must not reach the weights: it would spoil them and their average for good.
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
     optimiser.step()
     return loss.item()
 
@@ -366,7 +370,7 @@ def start_from_identity(model: Sam) -> None:
 
 
 def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices and kernels alone."""
+    """AdamW; position tables, embeddings, the patch projection, biases and norms do not decay."""
     decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embed" not in n and "rel_pos" not in n]
     known = {id(p) for p in decayed}
     rest = [p for p in model.parameters() if id(p) not in known]

@@ -36,14 +36,14 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure a step, and keep the library's warnings as notes."""
+        """Measure a step, and keep the library's own warnings as notes."""
         began = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", ResourceWarning)
+            warnings.simplefilter("always")
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-        self.notes += [str(w.message) for w in caught if str(w.message) not in self.notes]
+        ours = [str(w.message) for w in caught if w.category.__module__.startswith("SAMMed2DLib.")]
+        self.notes += [note for note in dict.fromkeys(ours) if note not in self.notes]
 
 
 def made_report(

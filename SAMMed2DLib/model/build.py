@@ -59,7 +59,8 @@ class ModelConfig:
     mask_in_channels: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Refuse what are no sizes, and sizes that do not fit together."""
+        self._check_each()
         rules = {
             "image_size must be a multiple of patch_size": self.image_size % self.patch_size == 0,
             "adapters need an even token grid (image_size / patch_size)": not self.adapter or self.grid % 2 == 0,
@@ -71,6 +72,17 @@ class ModelConfig:
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise ConfigError("; ".join(broken))
+
+    def _check_each(self) -> None:
+        """Refuse values of another kind: a configuration may come from a damaged file."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and not (isinstance(value, int) and value > 0):
+                raise ConfigError(f"{field.name} must be a whole number above 0, not {value!r}")
+        if not (isinstance(self.mlp_ratio, int | float) and self.mlp_ratio > 0):
+            raise ConfigError(f"mlp_ratio must be a number above 0, not {self.mlp_ratio!r}")
+        if not (isinstance(self.global_blocks, tuple) and set(self.global_blocks) <= set(range(self.depth))):
+            raise ConfigError(f"global_blocks must be indices of the {self.depth} blocks, not {self.global_blocks!r}")
 
     @property
     def grid(self) -> int:
@@ -86,12 +98,13 @@ class ModelConfig:
         """Read what `to_dict` wrote.
 
         Raises:
-            ConfigError: an unknown name, or sizes that do not fit together.
+            ConfigError: an unknown name, a value that is no size, or sizes that do not fit together.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ConfigError(f"unknown sizes {sorted(unknown)}: the file was made by a newer version")
-        return cls(**{**values, "global_blocks": tuple(values.get("global_blocks", cls.global_blocks))})
+        blocks = values.get("global_blocks", cls.global_blocks)
+        return cls(**{**values, "global_blocks": tuple(blocks) if isinstance(blocks, list) else blocks})
 
 
 VIT_B = ModelConfig(adapter=False)

@@ -76,11 +76,6 @@ class ModelFrame:
         points = np.asarray(points_xy, dtype=np.float64)
         return (points * self.scale_xy + self.offset_xy).astype(np.float32)
 
-    def xy_from_model(self, points_model: np.ndarray) -> np.ndarray:
-        """Inverse of `model_from_xy`, (..., 2) float64."""
-        points = np.asarray(points_model, dtype=np.float64)
-        return (points - self.offset_xy) / self.scale_xy
-
     def resample_nearest(self, slice_hw: np.ndarray) -> np.ndarray:
         """Bring an image or label (H, W, ...) of any dtype to (S, S, ...); outside is 0."""
         height, width = self.size_hw

@@ -80,7 +80,7 @@ class ImageEncoderViT(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to tokens, as one matrix product."""
+    """Non-overlapping patches to tokens."""
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
         """Create the projection of patch_size x patch_size x 3 pixels."""

@@ -63,11 +63,15 @@ class PromptEncoder(nn.Module):
         version = 0 if matrix.is_inference() else matrix._version  # counts changes in place
         cached = self._dense_pe
         if cached is None or cached[0] is not matrix or cached[1] != version:
-            centres = (torch.arange(self.grid, device=matrix.device) + 0.5) / self.grid
-            y, x = torch.meshgrid(centres, centres, indexing="ij")
-            encoding = self.pe_layer(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None].contiguous()
-            cached = self._dense_pe = (matrix, version, encoding)
+            # A tensor made in inference mode could not be kept for a later step of training.
+            with torch.inference_mode(False), torch.no_grad():
+                cached = self._dense_pe = (matrix, version, self._encoded_grid(matrix.device))
         return cached[2]
+
+    def _encoded_grid(self, device: torch.device) -> Tensor:
+        centres = (torch.arange(self.grid, device=device) + 0.5) / self.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        return self.pe_layer(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None].contiguous()
 
     def forward(
         self,

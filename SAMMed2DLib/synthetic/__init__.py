@@ -1,6 +1,6 @@
 """Endless synthetic images with labels: a model learns to segment what is under the prompt in any modality.
 
-A scene (synthetic_shapes) says which region lies where. Here regions get brightness, texture and colour, and
+A scene (`shapes`) says which region lies where. Here regions get brightness, texture and colour, and
 the picture passes one of several rough models of how an image is made: X-ray CT windows, MR bias and Rician
 noise, ultrasound fan and speckle, stained tissue, plain colour. None of them imitates a particular device;
 variety is the point.
@@ -68,9 +68,12 @@ def lesions_on(
     scene = random_scene(rng, image.shape[0])
     lumps = scene.label_hw()
     names = np.unique(lumps[lumps > 0])
-    names = rng.permutation(names)[: min(int(rng.integers(2, 7)), 255 - int(label.max()))]
+    names = rng.permutation(names)[: min(int(rng.integers(2, 7)), max(0, 255 - int(label.max())))]
     out, labels = image.astype(np.float32), label.copy()
-    elsewhere = np.roll(image, tuple(rng.integers(20, image.shape[0] - 20, 2)), (0, 1)).astype(np.float32)
+    side = image.shape[0]
+    margin = min(20, side // 4)
+    shift = tuple(rng.integers(margin, side - margin, 2))
+    elsewhere = np.roll(image, shift, (0, 1)).astype(np.float32)
     for name in names:
         mask = lumps == name
         if mask.mean() > 0.25 or image[mask].mean() < 0.6 * image.mean():  # too large, or in the air

@@ -52,9 +52,39 @@ def test_sizes_that_do_not_fit_together_are_refused(change, words):
         ModelConfig(**change)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"patch_size": 0},
+        {"num_heads": 0},
+        {"decoder_heads": 0},
+        {"window_size": 0},
+        {"depth": -1},
+        {"image_size": "256"},
+        {"embed_dim": 768.0},
+        {"mlp_ratio": "4"},
+        {"global_blocks": 5},
+        {"global_blocks": [12]},
+    ],
+)
+def test_values_of_a_damaged_file_that_are_no_sizes_are_refused(damaged):
+    with pytest.raises(ConfigError, match=next(iter(damaged))):
+        ModelConfig.from_dict(damaged)
+
+
 def test_weights_of_something_else_are_refused():
     with pytest.raises(ConfigError, match="not a SAM network"):
         config_from_shapes({"conv1.weight": (64, 3, 7, 7)})
+
+
+def test_a_model_tried_in_inference_mode_can_still_be_trained():
+    model = build_model(ModelConfig(image_size=32, embed_dim=16, depth=1, num_heads=2, global_blocks=(0,)))
+    features, box = torch.zeros(1, 256, 2, 2), torch.tensor([[1.0, 2.0, 30.0, 30.0]])
+    with torch.inference_mode():
+        model.decode(features, boxes=box)
+    logits, iou = model.decode(features, boxes=box)
+    (logits.sum() + iou.sum()).backward()
+    assert model.mask_decoder.iou_token.weight.grad.any()
 
 
 def test_adapters_as_matrix_products_change_nothing():

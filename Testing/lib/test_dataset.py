@@ -179,3 +179,12 @@ def test_blur_keeps_a_constant_and_the_sum_of_a_dot():
     blurred = gaussian_blur(dot, 1.5)
     np.testing.assert_allclose(blurred.sum((0, 1)), 1, rtol=1e-5)
     assert blurred[10, 10, 0] < 0.1
+
+
+def test_a_cut_off_cache_is_refused(tmp_path):
+    image, label = an_image()
+    write_cache(tmp_path / "a.npz", [LabelledImage(image, label, "case", "a", "CT")])
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DatasetError, match="make it again"):
+        read_cache(tmp_path / "a.npz")

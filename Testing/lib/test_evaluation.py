@@ -77,3 +77,8 @@ def test_the_macro_mean_weighs_data_sets_not_objects():
     by_dataset = evaluation.mean_by_dataset([result("a", 1.0), result("a", 0.8), result("b", 0.5)])
     assert evaluation.macro_mean(by_dataset) == {"objects": 3, "box": pytest.approx(0.7)}
     assert evaluation.markdown_table(by_dataset).splitlines()[-1] == "| **macro mean** | 3 | 0.700 |"
+
+
+def test_a_table_of_nothing_says_why():
+    with pytest.raises(ValueError, match="large enough"):
+        evaluation.markdown_table({})

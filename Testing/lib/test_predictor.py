@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +15,13 @@ import torch
 from SAMMed2DLib import predictor as predictor_module
 from SAMMed2DLib.catalogue import CatalogueError
 from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.cli.report import Run
+from SAMMed2DLib.devices import FallbackWarning
 from SAMMed2DLib.model.build import ModelConfig, build_model
 from SAMMed2DLib.predictor import Predictor, load_predictor
 from SAMMed2DLib.prompts import PromptError, Prompts
 
+ROOT = Path(__file__).parents[2]
 TINY = ModelConfig(
     image_size=64, patch_size=8, embed_dim=16, depth=2, num_heads=2, global_blocks=(1,), window_size=3,
     out_dim=16, decoder_heads=2, decoder_mlp_dim=16, iou_hidden_dim=16, mask_in_channels=4,
@@ -88,6 +95,15 @@ def test_embeddings_are_frozen_and_carry_no_gradients(tiny, slices):
     assert embedding.nbytes == 2 * 16 * 8 * 8 * 4
     with pytest.raises(dataclasses.FrozenInstanceError):
         embedding.features = None
+    with pytest.raises(RuntimeError, match="inference"):
+        embedding.features.add_(1)
+
+
+def test_an_embedding_is_chosen_by_number(tiny, slices):
+    embedding = tiny.embed(slices)
+    assert embedding[np.int64(-1)].size_hw == (90, 70)
+    with pytest.raises(TypeError):
+        embedding[0:1]
 
 
 def test_bgr_reverses_the_channels(slices):
@@ -107,7 +123,7 @@ def test_padding_keeps_a_small_slice_unscaled(slices):
 
 
 REFUSED = {
-    "nothing given": (Prompts(), PromptError, "."),
+    "nothing given": (Prompts(), PromptError, "no prompt"),
     "point outside": (Prompts.of(positive=[(60, 5)]), PromptError, "60"),
     "logits of another model": (Prompts.of(low_res_logits=np.ones((64, 64))), PromptError, "32 x 32"),
 }
@@ -128,6 +144,12 @@ def test_embeddings_that_do_not_fit_are_refused(tiny, slices):
         tiny.predict(other.embed(slices[:1]), KINDS["a box"])
 
 
+def test_a_slice_without_a_list_around_it_is_refused(tiny, slices):
+    for not_a_list in (slices[0], slices[0].tolist()):
+        with pytest.raises(ValueError, match="a list of"):
+            tiny.embed(not_a_list)
+
+
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)])
 def test_images_of_another_type_are_refused(tiny, image):
     with pytest.raises(ValueError, match="uint8"):
@@ -139,21 +161,61 @@ def test_no_image_is_refused(tiny):
         tiny.embed([])
 
 
-def test_a_full_graphics_card_falls_back_to_the_cpu_and_says_so(slices, monkeypatch):
+FULL = (torch.cuda.OutOfMemoryError("full"), RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB)"))
+
+
+@pytest.mark.parametrize("full", FULL, ids=["cuda", "mps"])
+def test_a_full_graphics_card_falls_back_to_the_cpu_and_says_so(full, slices, monkeypatch):
     moved = Predictor(_model(), "tiny", device="cpu", precision="bfloat16")
     encode, calls = moved._encode, []
 
     def full_at_first(inputs):
         calls.append(moved.precision)
         if len(calls) == 1:
-            raise torch.cuda.OutOfMemoryError("full")
+            raise full
         return encode(inputs)
 
     monkeypatch.setattr(moved, "_encode", full_at_first)
-    with pytest.warns(ResourceWarning, match="goes on with the CPU"):
+    with pytest.warns(FallbackWarning, match="goes on with the CPU"):
         embedding = moved.embed(slices[:1])
     assert calls == [torch.bfloat16, torch.float32]
     assert embedding.features.dtype == torch.float32
+
+
+def test_other_errors_of_the_device_are_not_taken_for_a_full_one(slices, monkeypatch):
+    broken = Predictor(_model(), "tiny", device="cpu", precision="float32")
+
+    def fail(inputs):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(broken, "_encode", fail)
+    with pytest.raises(RuntimeError, match="device-side"):
+        broken.embed(slices[:1])
+
+
+def test_weights_beyond_the_range_of_float16_are_computed_in_float32_and_said_so(slices):
+    model = _model()
+    with torch.no_grad():
+        for layer in (model.image_encoder.blocks[0].mlp.lin1, model.image_encoder.blocks[0].mlp.lin2):
+            layer.weight.mul_(3000)
+    half = Predictor(model, "loud", device="cpu", precision="float16")
+    with pytest.warns(FallbackWarning, match="float16"):
+        features = half.embed(slices[:1]).features
+    assert features.isfinite().all() and half.precision == torch.float32
+
+
+def test_a_fallback_is_shown_by_default():
+    command = "import warnings; from SAMMed2DLib.devices import FallbackWarning as F; warnings.warn('on the CPU', F)"
+    ran = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "on the CPU" in ran.stderr
+
+
+def test_the_command_line_notes_a_fallback_once_and_no_other_warning():
+    run = Run()
+    with run.step("embed"):
+        for message, kind in (("on the CPU", FallbackWarning), ("of a library", RuntimeWarning)) * 2:
+            warnings.warn(message, kind, stacklevel=1)
+    assert run.notes == ["on the CPU"]
 
 
 def test_bfloat16_encodes_nearly_the_same(tiny, slices):
@@ -185,10 +247,16 @@ def test_half_precision_weights_are_computed_in_float32(tmp_path):
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
 
 
-def test_adapters_can_be_left_out(weights_file):
-    without = load_predictor(weights_file, device="cpu", adapters=False)
-    assert not any("Adapter" in name for name, _ in without.model.named_parameters())
+def test_adapters_can_be_left_out(weights_file, tmp_path, slices):
+    without = load_predictor(weights_file, device="cpu", precision="float32", adapters=False)
     assert without.name.endswith("*")
+    body = {name: value for name, value in _model().state_dict().items() if "Adapter" not in name}
+    plain = build_model(dataclasses.replace(TINY, adapter=False))
+    plain.load_state_dict(body)
+    expected = Predictor(plain, "plain", device="cpu", precision="float32").embed(slices[:1]).features
+    assert torch.equal(without.embed(slices[:1]).features, expected)
+    path = save_lean(tmp_path / "plain.pt", body, dataclasses.replace(TINY, adapter=False).to_dict(), {})
+    assert load_predictor(path, device="cpu", adapters=False).name == "plain.pt@64"
 
 
 def test_another_image_size_resizes_the_tables(weights_file, slices):

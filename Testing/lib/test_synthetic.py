@@ -52,3 +52,10 @@ def test_lumps_leave_the_given_arrays_alone():
     lesions_on(np.random.default_rng(1), image, label)
     np.testing.assert_array_equal(image, before[0])
     np.testing.assert_array_equal(label, before[1])
+
+
+@pytest.mark.parametrize("side", [16, 40, 64])
+def test_lesions_fit_on_images_of_any_size(side):
+    image, label = np.full((side, side, 3), 90, np.uint8), np.zeros((side, side), np.uint8)
+    changed, labels = lesions_on(np.random.default_rng(1), image, label)
+    assert changed.shape == image.shape and labels.shape == label.shape

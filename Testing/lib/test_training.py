@@ -176,3 +176,13 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     training.train(config, [], tmp_path, workers=0)
     with pytest.raises(ValueError, match="another configuration"):
         training.train(replace(config, seed=5), [], tmp_path, workers=0)
+
+
+def test_a_broken_batch_does_not_reach_the_weights():
+    model = build_model(TINY).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimiser = training.make_optimiser(model, training.TrainingConfig(TINY, steps=1))
+    batch = replace(_batch(), images=torch.full((1, 3, 32, 32), float("nan")))
+    with pytest.raises(RuntimeError, match="non-finite"):
+        training.train_batch(model, optimiser, batch, training.AccumulatedClicks(np.random.default_rng(0)), 1, False)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
