@@ -7,7 +7,9 @@ for each object.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +21,16 @@ OBJECT_SHARE = 0.6
 # A crop of more than this share of the slice, along both sides, is not worth an encoding.
 LARGEST_SHARE = 0.75
 SMALLEST_CROP_PX = 32
+
+
+class Model(Protocol):
+    """What zooming needs of a model: a `Predictor`, or a `Session`, which remembers what it has seen."""
+
+    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+        """Encode slices, (H, W, 3) uint8."""
+
+    def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
+        """Segment one object on an embedded slice."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ class ObjectPredictor:
 
 
 def predict_zoomed(
-    predictor: Predictor,
+    predictor: Model,
     image: np.ndarray,
     prompts: Prompts,
     *,
@@ -178,7 +190,7 @@ def predict_zoomed(
     return _predict_in(predictor, embedding, Crop(0, 0, *size_hw[::-1], size_hw), prompts)
 
 
-def _predict_in(predictor: Predictor, embedding: Embedding, view: Crop, prompts: Prompts) -> ZoomedPrediction:
+def _predict_in(predictor: Model, embedding: Embedding, view: Crop, prompts: Prompts) -> ZoomedPrediction:
     found = predictor.predict(embedding, view.prompts(prompts))
     return ZoomedPrediction(view.whole_mask(found.mask), found.score, found.low_res_logits, view, embedding)
 

@@ -48,6 +48,7 @@ ROOMS = {
     "__init__": Room(is_bare=True),
     # numpy, next to nothing of ours
     "geometry": Room(is_bare=True),
+    "planes": Room("geometry", is_bare=True),
     "image": Room(is_bare=True),
     "prompts": Room("components", is_bare=True),
     "metrics": Room(is_bare=True),
@@ -65,7 +66,7 @@ ROOMS = {
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
     "zoom": Room("predictor prompts"),
     "propagation": Room("prompts metrics", is_bare=True),
-    "session": Room("geometry image prompts predictor propagation", late="torch"),
+    "session": Room("prompts predictor zoom", late="torch"),
     # files of images and prompts
     "volume_io": Room("geometry files memory", late="SimpleITK", is_bare=True),
     "segmentation_io": Room("volume_io geometry files", late="SimpleITK", is_bare=True),

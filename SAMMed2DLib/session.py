@@ -1,0 +1,239 @@
+"""Interactive work with one model: slices are encoded once, and prompts are answered step by step.
+
+The answer depends on the slice and the prompts alone, not on the way there: prompts are taken in their order, a
+box first, and each step refines the last one, as in the training. So prompts that were saved give the same mask
+again, one that is moved or removed leaves no trace, and one that is added costs a single step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .prompts import PromptError, Prompts
+
+if TYPE_CHECKING:
+    from .predictor import Embedding, Prediction, Predictor
+    from .zoom import ZoomedPrediction
+
+DEFAULT_CACHE_BYTES = 512 * 1024**2
+# Slices whose prompts were answered last; each keeps a mask and logits for every step.
+_KEPT_CHAINS = 32
+
+ShouldStop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """The caller asked to stop; nothing was changed, and what was computed before is kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One object on one slice.
+
+    Attributes:
+        mask: (H, W) bool.
+        score: IoU that the model predicts for it.
+        view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
+        encoded: how many pictures had to be encoded for this answer.
+    """
+
+    mask: np.ndarray
+    score: float
+    view_xyxy: tuple[int, int, int, int]
+    encoded: int
+
+
+class Session:
+    """A model and what it has seen lately; to be used from one thread at a time."""
+
+    def __init__(self, predictor: Predictor, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        """Begin with an empty cache.
+
+        Args:
+            predictor: the model.
+            cache_bytes: the most that kept embeddings may take; the oldest go first.
+        """
+        self.predictor = predictor
+        self.cache_bytes = cache_bytes
+        self.encoded = 0
+        self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
+        self._kept_bytes = 0
+        self._chains: OrderedDict[tuple[bytes, bool], list[tuple[Prompts, Any]]] = OrderedDict()
+        self._should_stop: ShouldStop | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the embeddings that are kept."""
+        return self._kept_bytes
+
+    def is_encoded(self, image: np.ndarray) -> bool:
+        """Whether this picture, (H, W, 3) uint8, needs no encoding any more."""
+        return _key_of(image) in self._embeddings
+
+    def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
+        """Encode a picture, (H, W, 3) uint8, ahead of its prompts.
+
+        Raises:
+            Stopped: `should_stop` said so, which is asked within every block of the network.
+        """
+        with self._stopping(should_stop):
+            self.embed([image])
+
+    def answer(
+        self,
+        image: np.ndarray,
+        prompts: Prompts,
+        *,
+        zoom: bool | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Answer:
+        """Segment one object.
+
+        Args:
+            image: (H, W, 3) uint8, the slice.
+            prompts: in slice px, in the order in which they were given; without logits.
+            zoom: predict on crops around the prompts; None does what the weights were trained for.
+            should_stop: ends the work early.
+
+        Raises:
+            PromptError: the prompts do not fit the slice or contradict each other, or none is positive.
+            Stopped: `should_stop` said so.
+        """
+        prompts = replace(prompts, low_res_logits=None).checked((image.shape[0], image.shape[1]))
+        zoomed = self.predictor.prefers_zoom if zoom is None else zoom
+        before = self.encoded
+        with self._stopping(should_stop):
+            found = self._refined(image, list(_steps(prompts)), zoomed)
+        return Answer(found.mask, found.score, _view_of(found), self.encoded - before)
+
+    def answer_many(
+        self,
+        image: np.ndarray,
+        prompts: Sequence[Prompts],
+        *,
+        zoom: bool | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[Answer]:
+        """Segment several objects of one slice, each by itself; arguments and errors as in `answer`.
+
+        Every object has the mask that `answer` gives it. Objects with one step only share decoder batches where the
+        whole slice is shown to the model.
+        """
+        zoomed = self.predictor.prefers_zoom if zoom is None else zoom
+        checked = [replace(one, low_res_logits=None).checked((image.shape[0], image.shape[1])) for one in prompts]
+        single = [i for i, one in enumerate(checked) if len(list(_steps(one))) == 1 and not zoomed]
+        answers: dict[int, Answer] = {}
+        with self._stopping(should_stop):
+            if single:
+                before = self.encoded
+                found = self.predictor.predict_many(self.embed([image]), [checked[i] for i in single])
+                count = self.encoded - before
+                answers = {
+                    i: Answer(one.mask, one.score, _view_of(one), count)
+                    for i, one in zip(single, found, strict=True)
+                }
+        for i, one in enumerate(checked):
+            if i not in answers:
+                answers[i] = self.answer(image, one, zoom=zoom, should_stop=should_stop)
+        return [answers[i] for i in range(len(checked))]
+
+    def forget(self) -> None:
+        """Free the memory of all embeddings and answers."""
+        self._embeddings.clear()
+        self._chains.clear()
+        self._kept_bytes = 0
+
+    # What `zoom.predict_zoomed` asks of a predictor
+
+    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+        """Embed one picture, or take it from the cache."""
+        (image,) = images
+        key = _key_of(image)
+        if key in self._embeddings:
+            self._embeddings.move_to_end(key)
+            return self._embeddings[key]
+        self._check_stop()
+        embedding = self.predictor.embed([image])
+        self.encoded += 1
+        self._embeddings[key] = embedding
+        self._kept_bytes += embedding.nbytes
+        while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
+            self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
+        return embedding
+
+    def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
+        """Decode one object."""
+        self._check_stop()
+        return self.predictor.predict(embedding, prompts)
+
+    def _refined(self, image: np.ndarray, steps: list[Prompts], zoomed: bool) -> Prediction | ZoomedPrediction:
+        """Take the steps that were not taken the last time on this slice."""
+        key = (_key_of(image), zoomed)
+        chain = self._chains.pop(key, [])
+        same = 0
+        while same < min(len(chain), len(steps)) and chain[same][0] == steps[same]:
+            same += 1
+        del chain[same:]
+        self._chains[key] = chain  # what is done stays, also when the rest is stopped
+        while len(self._chains) > _KEPT_CHAINS:
+            self._chains.popitem(last=False)
+        for step in steps[same:]:
+            previous = chain[-1][1] if chain else None
+            chain.append((step, self._step(image, step, previous, zoomed)))
+        return chain[-1][1]
+
+    def _step(self, image: np.ndarray, prompts: Prompts, previous: Any, zoomed: bool) -> Any:
+        from .zoom import predict_zoomed
+
+        if zoomed:
+            return predict_zoomed(self, image, prompts, previous=previous)
+        logits = None if previous is None else previous.low_res_logits
+        return self.predict(self.embed([image]), prompts.with_low_res_logits(logits))
+
+    @contextmanager
+    def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
+        """Ask `should_stop` before every block of the encoder and every step."""
+        self._should_stop = should_stop
+        hooks = []
+        if should_stop is not None:
+            blocks = self.predictor.model.image_encoder.blocks
+            hooks = [block.register_forward_pre_hook(lambda *_: self._check_stop()) for block in blocks]
+        try:
+            yield
+        finally:
+            self._should_stop = None
+            for hook in hooks:
+                hook.remove()
+
+    def _check_stop(self) -> None:
+        if self._should_stop is not None and self._should_stop():
+            raise Stopped
+
+
+def _steps(prompts: Prompts) -> Iterator[Prompts]:
+    """The prompts as they grew: the box, then point after point; the first step says where the object is."""
+    if prompts.box_xyxy is None and not (prompts.labels == 1).any():
+        raise PromptError("there are negative points only: add a point on the object, or a box around it")
+    count = 0 if prompts.box_xyxy is not None else int(np.argmax(prompts.labels == 1)) + 1
+    for n in range(count, len(prompts.labels) + 1):
+        yield replace(prompts, points_xy=prompts.points_xy[:n], labels=prompts.labels[:n])
+
+
+def _view_of(found: Any) -> tuple[int, int, int, int]:
+    view = getattr(found, "view", None)
+    height, width = found.mask.shape
+    return (0, 0, width, height) if view is None else (view.x0, view.y0, view.x1, view.y1)
+
+
+def _key_of(image: np.ndarray) -> bytes:
+    """What the model sees, as a key: other intensities, another volume or another time point are another key."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(memoryview(np.ascontiguousarray(image)))
+    return digest.digest()
