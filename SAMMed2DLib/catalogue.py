@@ -34,6 +34,22 @@ class CatalogueError(ValueError):
     """A model is not known, or the record of checksums cannot be used; the message says what to do."""
 
 
+class NotInstalledError(CatalogueError):
+    """A known model is not on this computer yet.
+
+    Attributes:
+        name: the model.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Say how to get it on the command line; another front says it in its own words."""
+        self.name = name
+        super().__init__(
+            f"{name} is not on this computer: get it with 'sammed2d models download {name}', or add a file that "
+            f"you have with 'sammed2d models add {name} FILE'."
+        )
+
+
 @dataclass(frozen=True)
 class CatalogueEntry:
     """A model by name.
@@ -168,15 +184,13 @@ def weights_path(model: str | Path) -> Path:
     """Find the weights that are meant: by a known name, by the name of an added model, or by a file's path.
 
     Raises:
-        CatalogueError: no model of this name, or one that is not on this computer yet.
+        CatalogueError: no model of this name.
+        NotInstalledError: one that is not on this computer yet.
     """
     if isinstance(model, str) and model in CATALOGUE:
         if is_installed(CATALOGUE[model]):
             return path_of(CATALOGUE[model])
-        raise CatalogueError(
-            f"{model} is not on this computer: get it with 'sammed2d models download {model}', or add a file that "
-            f"you have with 'sammed2d models add {model} FILE'."
-        )
+        raise NotInstalledError(model)
     path = Path(model)
     if isinstance(model, Path) or path.exists() or path.suffix in (".pt", ".pth"):
         return path

@@ -45,6 +45,14 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def available_devices() -> dict[str, str]:
+    """The devices of this computer, as `choose_device` takes them: name -> what it is."""
+    found = {"cpu": "CPU"}
+    if torch.cuda.is_available():
+        found |= {f"cuda:{n}": torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())}
+    return found | ({"mps": "Apple graphics"} if _has_mps() else {})
+
+
 def choose_precision(name: Precision, device: torch.device, embed_dim: int) -> torch.dtype:
     """Precision of the image encoder; the decoder always runs in float32.
 

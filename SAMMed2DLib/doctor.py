@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Remedies:
+    """What to tell the user to do, here.
+
+    Attributes:
+        python: the Python that imports packages; where this is a part of another program, not `sys.executable`.
+        install: installs or updates {package}.
+        reinstall: installs {package} anew.
+        torch: installs or updates torch.
+        download: gets the weights {model}.
+        program: installs SAMMed2D anew.
+    """
+
+    python: str = sys.executable
+    install: str = f"{sys.executable} -m pip install --upgrade {{package}}"
+    reinstall: str = f"{sys.executable} -m pip install --upgrade {{package}} --force-reinstall"
+    torch: str = f"{sys.executable} -m pip install --upgrade torch"
+    download: str = "sammed2d models download {model}"
+    program: str = "install SAMMed2D again"
+
+
+COMMAND_LINE = Remedies()
+
+
+@dataclass(frozen=True)
 class Probe:
     """What came of importing a package in a process of its own.
 
@@ -97,34 +122,35 @@ def run(args: argparse.Namespace) -> int:
     return int(failed)
 
 
-def examine(probe: Callable[[str], Probe] | None = None) -> Iterator[Finding]:
+def examine(probe: Callable[[str], Probe] | None = None, remedies: Remedies = COMMAND_LINE) -> Iterator[Finding]:
     """All findings, one after the other.
 
     Args:
         probe: imports a package by name; the default does so in another process.
+        remedies: how things are repaired here.
     """
-    probe = probe or probe_import
+    probe = probe or partial(probe_import, python=remedies.python)
     yield python_finding(sys.version_info[:3])
-    yield package_finding("numpy", probe("numpy"))
-    yield package_finding("SimpleITK", probe("SimpleITK"))
-    yield package_finding("requests", probe("requests"))
+    for name in ("numpy", "SimpleITK", "requests"):
+        yield package_finding(name, probe(name), remedies)
     torch = probe("torch")
-    finding = torch_finding(torch)
+    finding = torch_finding(torch, remedies)
     yield finding
     if torch.facts is not None:
         yield device_finding(torch.facts)
     yield memory_finding(available_memory())
-    yield from weights_findings(torch_works=finding.level == "OK")
+    yield from weights_findings(finding.level == "OK", remedies)
 
 
-def probe_import(name: str) -> Probe:
-    """Import a package in a process of its own."""
+def probe_import(name: str, python: str = sys.executable) -> Probe:
+    """Import a package in a process of its own, of this Python."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE, name],
+            [python, "-P", "-c", _PROBE, name],
             capture_output=True,
             text=True,
             timeout=IMPORT_TIMEOUT_S,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would show a console
         )
     except subprocess.TimeoutExpired:
         return Probe(None, f"its import took longer than {IMPORT_TIMEOUT_S} s")
@@ -146,19 +172,19 @@ def python_finding(version: tuple[int, ...]) -> Finding:
     return Finding("OK", "Python", state)
 
 
-def package_finding(name: str, probe: Probe) -> Finding:
+def package_finding(name: str, probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
     """Whether a package can be imported."""
     if probe.facts is not None:
         return Finding("OK", name, probe.facts["version"])
-    again = f"{sys.executable} -m pip install --upgrade {name}"
     if "No module named" in probe.trouble:
-        return Finding("FAIL", name, "not installed", again)
-    return Finding("FAIL", name, f"installed but broken: {probe.trouble}", f"{again} --force-reinstall")
+        return Finding("FAIL", name, "not installed", remedies.install.replace("{package}", name))
+    state = f"installed but broken: {probe.trouble}"
+    return Finding("FAIL", name, state, remedies.reinstall.replace("{package}", name))
 
 
-def torch_finding(probe: Probe) -> Finding:
+def torch_finding(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
     """Whether torch can be imported, is new enough, and works with this numpy."""
-    plain = package_finding("torch", probe)
+    plain = package_finding("torch", probe, replace(remedies, install=remedies.torch))
     if probe.facts is None:
         if "DLL" in probe.trouble:
             return Finding(
@@ -166,13 +192,13 @@ def torch_finding(probe: Probe) -> Finding:
             )
         return plain
     version = probe.facts["version"]
-    upgrade = f"{sys.executable} -m pip install --upgrade torch"
     if numbers_of(version) < OLDEST_TORCH:
         wanted = ".".join(map(str, OLDEST_TORCH))
-        return Finding("FAIL", "torch", f"{version}, too old", f"{upgrade}  (needed: {wanted} or newer)")
+        return Finding("FAIL", "torch", f"{version}, too old", f"{remedies.torch}  (needed: {wanted} or newer)")
     if not probe.facts["numpy_works"]:
         state = f"{version}, built for another numpy: they cannot exchange arrays"
-        return Finding("FAIL", "torch", state, f'{upgrade}, or {sys.executable} -m pip install "numpy<2"')
+        older = remedies.install.replace("{package}", '"numpy<2"')
+        return Finding("FAIL", "torch", state, f"{remedies.torch}, or {older}")
     return Finding("OK", "torch", version)
 
 
@@ -216,28 +242,29 @@ def memory_finding(free: int | None) -> Finding:
     return Finding("OK", "memory", f"{in_gib(free)} free")
 
 
-def weights_findings(torch_works: bool) -> Iterator[Finding]:
+def weights_findings(torch_works: bool, remedies: Remedies = COMMAND_LINE) -> Iterator[Finding]:
     """Which weights are there and whole, and whether more can be stored.
 
     Args:
         torch_works: without it their values cannot be checked.
+        remedies: how to get them here.
     """
     missing = []
     for entry in CATALOGUE.values():
         path = path_of(entry)
         if path.is_file():
-            yield weights_finding(entry.name, path, torch_works)
+            yield weights_finding(entry.name, path, torch_works, remedies)
         elif entry.embedded:
-            yield Finding("FAIL", entry.name, f"its file {path} is missing", "install SAMMed2D again")
+            yield Finding("FAIL", entry.name, f"its file {path} is missing", remedies.program)
         else:
             missing.append(entry.name)
     if missing:
-        state = f"not installed: {', '.join(missing)} (sammed2d models download NAME gets one)"
+        state = f"not installed: {', '.join(missing)}; to get one: {remedies.download.replace('{model}', 'NAME')}"
         yield Finding("OK", "other models", state)
     yield folder_finding(models_dir())
 
 
-def weights_finding(name: str, path: Path, torch_works: bool) -> Finding:
+def weights_finding(name: str, path: Path, torch_works: bool, remedies: Remedies = COMMAND_LINE) -> Finding:
     """Whether a file of weights is what was written."""
     size = in_gib(path.stat().st_size)
     if not torch_works:
@@ -245,7 +272,7 @@ def weights_finding(name: str, path: Path, torch_works: bool) -> Finding:
     try:
         verify_weights(read_checkpoint(path))
     except CheckpointError as error:
-        advice = f"remove {path}, then: sammed2d models download {name}, or install SAMMed2D again"
+        advice = f"remove {path}, then: {remedies.download.replace('{model}', name)}, or {remedies.program}"
         return Finding("FAIL", name, str(error), advice)
     return Finding("OK", name, f"{size}, checksum right")
 

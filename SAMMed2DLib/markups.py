@@ -31,6 +31,8 @@ _TO_RAS = {
     1: np.array([-1.0, -1.0, 1.0]),
 }
 _CORNER_SIGNS = np.array(list(product((-0.5, 0.5), repeat=3)))
+# Corners of a flat ROI lie in its slice up to the rounding of a few matrices, and then not beside it.
+_ON_PLANE = 1e-6
 _EDGES = np.array([(a, b) for a in range(8) for b in range(8) if (a ^ b) in (1, 2, 4) and a < b])
 
 
@@ -106,6 +108,7 @@ def box_on_slice(corners_xy: np.ndarray, distances: np.ndarray) -> np.ndarray | 
     Returns:
         (4,) float64, slice px, half-open (x0, y0, x1, y1), not clipped; None if the ROI is not on this slice.
     """
+    distances = np.where(np.abs(distances) < _ON_PLANE, 0.0, distances)
     low, high = float(distances.min()), float(distances.max())
     if low <= 0 <= high:
         cut = _cut(corners_xy, distances)

@@ -93,9 +93,9 @@ def are_same_plane(one: SlicePlane, other: SlicePlane) -> bool:
 
 def is_on_grid(plane: SlicePlane) -> bool:
     """Whether a slice is one of the volume's own, pixels and voxels being the same."""
-    steps = np.abs([plane.column_step_ijk, plane.row_step_ijk])
-    whole = np.array_equal(plane.origin_ijk, np.round(plane.origin_ijk))
-    return bool(whole and np.isin(steps, (0, 1)).all() and (steps.sum(axis=1) == 1).all())
+    steps = (plane.column_step_ijk, plane.row_step_ijk)
+    are_single = all(sorted(map(abs, step)) == [0, 0, 1] for step in steps)
+    return are_single and all(value == round(value) for value in plane.origin_ijk)
 
 
 def picture_of(plane: SlicePlane, volume_kji: np.ndarray) -> np.ndarray:

@@ -235,5 +235,5 @@ def _view_of(found: Any) -> tuple[int, int, int, int]:
 def _key_of(image: np.ndarray) -> bytes:
     """What the model sees, as a key: other intensities, another volume or another time point are another key."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(memoryview(np.ascontiguousarray(image)))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.digest()

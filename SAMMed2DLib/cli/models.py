@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import (
-    CATALOGUE,
-    CatalogueError,
-    added_models,
-    added_path,
-    find,
-    install,
-    is_installed,
-    models_dir,
-    path_of,
-    remove,
-)
-from ..checkpoints import convert_to_lean, read_checkpoint
-from ..files import stem_of
+from ..catalogue import find, install, is_installed, models_dir, path_of
 from ..memory import in_gib
-
-
-class ModelNameError(ValueError):
-    """A name that no added model can have, or has; the message says which."""
+from ..model_store import StoredModel, add_model, remove_model, stored_models
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,19 +24,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     download.add_argument("name", metavar="NAME")
     download.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
     download.set_defaults(run=download_model)
-    add = actions.add_parser("add", help="add a file that you have: SAM, FT-SAM, SAM-Med2D or our own")
-    add.add_argument("name", metavar="NAME", help="a known model's name, or a new one")
-    add.add_argument("file", metavar="FILE", type=Path)
-    add.add_argument("--half", action="store_true", help="keep the weights in 16 bits: half the size")
-    add.set_defaults(run=add_model)
-    remove = actions.add_parser("remove", help="remove a downloaded or added model")
-    remove.add_argument("name", metavar="NAME")
-    remove.set_defaults(run=remove_model)
+    adding = actions.add_parser("add", help="add a file that you have: SAM, FT-SAM, SAM-Med2D or our own")
+    adding.add_argument("name", metavar="NAME", help="a known model's name, or a new one")
+    adding.add_argument("file", metavar="FILE", type=Path)
+    adding.add_argument("--half", action="store_true", help="keep the weights in 16 bits: half the size")
+    adding.set_defaults(run=add)
+    removing = actions.add_parser("remove", help="remove a downloaded or added model")
+    removing.add_argument("name", metavar="NAME")
+    removing.set_defaults(run=remove)
 
 
 def list_models(args: argparse.Namespace) -> None:
     """Print the known and the added models."""
-    models = [_known(name) for name in CATALOGUE] + [_added(path) for path in added_models()]
+    models = [_as_json(model) for model in stored_models()]
     if args.json:
         print(json.dumps(models, indent=2))
         return
@@ -86,64 +69,27 @@ def download_model(args: argparse.Namespace) -> None:
     print(f"{entry.name} is installed: {path} ({in_gib(path.stat().st_size)})")
 
 
-def add_model(args: argparse.Namespace) -> None:
-    """Keep the weights of a file under a name, after a look whether they fit a network."""
-    from ..predictor import load_predictor
-
-    entry = CATALOGUE.get(args.name)
-    if not re.fullmatch(r"[\w+-][\w.+-]*", args.name):
-        raise ModelNameError(f"{args.name!r} is no name for a model; use letters, digits, '-', '_', '+' and '.'")
-    target = path_of(entry) if entry else added_path(args.name)
-    if target.exists() or (entry and entry.embedded):
-        raise ModelNameError(f"there is a model {args.name!r} already; remove it first, or choose another name")
-    checkpoint = read_checkpoint(args.file)
-    load_predictor(args.file, device="cpu", precision="float32")  # its error says what does not fit
-    licences = {"weights_licence": entry.weights_licence, "data_licence": entry.data_licence} if entry else {}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    dtype = "float16" if args.half else None
-    convert_to_lean(args.file, target, checkpoint.config, licences, dtype=dtype)
-    print(f"{args.name} is added: {target} ({in_gib(target.stat().st_size)})")
+def add(args: argparse.Namespace) -> None:
+    """Keep the weights of a file under a name."""
+    model = add_model(args.name, args.file, half=args.half)
+    print(f"{model.name} is added: {model.path} ({in_gib(model.size_bytes or 0)})")
 
 
-def remove_model(args: argparse.Namespace) -> None:
+def remove(args: argparse.Namespace) -> None:
     """Remove a model from the folder of the models, and what broken downloads of it left."""
-    entry, added = CATALOGUE.get(args.name), added_path(args.name)
-    if entry is None and added not in added_models():
-        names = ", ".join(stem_of(one) for one in added_models()) or "none"
-        raise CatalogueError(f"there is no model {args.name!r} to remove; added models: {names}")
-    size = sum(path.stat().st_size for path in ([path_of(entry)] if entry else [added]) if path.is_file())
-    if entry is None:
-        added.unlink()
-    elif not remove(entry):
-        raise CatalogueError(f"{args.name!r} is not installed, so there is nothing to remove")
-    print(f"{args.name} is removed ({in_gib(size)} freed)")
+    print(f"{args.name} is removed ({in_gib(remove_model(args.name))} freed)")
 
 
-def _known(name: str) -> dict[str, Any]:
-    entry = CATALOGUE[name]
-    installed = is_installed(entry)
+def _as_json(model: StoredModel) -> dict[str, Any]:
     return {
-        "name": name,
-        "title": entry.title,
-        "what": entry.what,
-        "installed": installed,
-        "path": str(path_of(entry)) if installed else None,
-        "size_bytes": path_of(entry).stat().st_size if installed else entry.size_bytes,
-        "weights_licence": entry.weights_licence,
-        "data_licence": entry.data_licence,
-    }
-
-
-def _added(path: Path) -> dict[str, Any]:
-    return {
-        "name": stem_of(path),
-        "title": "added by you",
-        "what": str(path),
-        "installed": True,
-        "path": str(path),
-        "size_bytes": path.stat().st_size,
-        "weights_licence": "",
-        "data_licence": "",
+        "name": model.name,
+        "title": model.title,
+        "what": model.what,
+        "installed": model.is_installed,
+        "path": str(model.path) if model.path else None,
+        "size_bytes": model.size_bytes,
+        "weights_licence": model.weights_licence,
+        "data_licence": model.data_licence,
     }
 
 

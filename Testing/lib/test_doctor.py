@@ -14,6 +14,7 @@ from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE
 from SAMMed2DLib.doctor import (
     Finding,
     Probe,
+    Remedies,
     cpu_flags,
     device_finding,
     examine,
@@ -183,3 +184,34 @@ def test_the_exit_code_says_whether_something_does_not_work(
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] == (code == OK)
     assert report["findings"] == [{"level": level, "subject": "torch", "state": "odd", "advice": "do this"}]
+
+
+def test_where_python_is_a_part_of_another_program_the_advice_is_its_own() -> None:
+    remedies = Remedies(
+        python="PythonSlicer",
+        install="pip_install('{package}')",
+        reinstall="pip_install('--force-reinstall {package}')",
+        torch="press the button",
+        download="get {model} above",
+        program="install the extension again",
+    )
+
+    def probe(name: str) -> Probe:
+        if name == "torch":
+            return Probe({**FACTS, "numpy_works": False})
+        return Probe(None, "ModuleNotFoundError: No module named 'x'" if name == "requests" else "ImportError: x")
+
+    findings = {finding.subject: finding for finding in examine(probe, remedies)}
+    assert findings["requests"].advice == "pip_install('requests')"
+    assert findings["numpy"].advice == "pip_install('--force-reinstall numpy')"
+    assert findings["torch"].advice == "press the button, or pip_install('\"numpy<2\"')"
+    assert "get NAME above" in findings["other models"].state
+    assert torch_finding(Probe(None, "No module named 'torch'"), remedies).advice == "press the button"
+
+
+def test_packages_are_imported_by_the_python_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "could be started" in probe_import("numpy", "no-such-python").trouble
+    asked: list[str] = []
+    monkeypatch.setattr(doctor, "probe_import", lambda name, python: asked.append(python) or Probe(FACTS))
+    list(examine(remedies=Remedies(python="PythonSlicer")))
+    assert set(asked) == {"PythonSlicer"}

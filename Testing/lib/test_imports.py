@@ -61,6 +61,7 @@ ROOMS = {
     "checkpoints": Room(late="torch", is_bare=True),
     "download": Room(late="requests urllib3", is_bare=True),
     "catalogue": Room("download checkpoints files", is_bare=True),
+    "model_store": Room("catalogue checkpoints files predictor", is_bare=True),
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),

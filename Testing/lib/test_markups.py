@@ -150,6 +150,15 @@ def test_a_box_is_on_the_slices_whose_middle_it_reaches(low: float, high: float,
     assert (box is not None) == is_there
 
 
+@pytest.mark.parametrize("signs", ["----++++", "--++--++", "-+-+-+-+", "-++++++-"])
+def test_a_flat_box_in_the_slice_keeps_its_corners_whatever_the_rounding(signs: str) -> None:
+    # A flat ROI has its corners in the slice up to the last bits, some above and some below it.
+    xy, distances = corners_of((2.5, 0.5, 0.0), (5.5, 9.5, 0.0))
+    box = box_on_slice(xy, distances + [1e-14 if sign == "+" else -1e-14 for sign in signs])
+    assert box is not None
+    np.testing.assert_allclose(box, [3, 1, 6, 10])
+
+
 @given(angle=st.floats(0, np.pi), offset=st.floats(-3, 3), depth=st.floats(0.5, 5))
 @settings(max_examples=50, deadline=None)
 def test_a_tilted_box_is_cut_exactly(angle: float, offset: float, depth: float) -> None:

@@ -16,7 +16,7 @@ from SAMMed2DLib import predictor as predictor_module
 from SAMMed2DLib.catalogue import CatalogueError
 from SAMMed2DLib.checkpoints import CheckpointError, save_lean
 from SAMMed2DLib.cli.report import Run
-from SAMMed2DLib.devices import FallbackWarning
+from SAMMed2DLib.devices import FallbackWarning, available_devices, choose_device
 from SAMMed2DLib.model.build import ModelConfig, build_model
 from SAMMed2DLib.predictor import Predictor, load_predictor
 from SAMMed2DLib.prompts import PromptError, Prompts
@@ -303,3 +303,13 @@ def test_an_unknown_precision_or_channel_order_is_refused():
         Predictor(_model(), precision="float8")
     with pytest.raises(ValueError, match="channel order"):
         Predictor(_model(), channel_order="gbr")
+
+
+def test_the_devices_that_are_listed_can_be_chosen(monkeypatch):
+    assert available_devices()["cpu"] == "CPU"
+    for name in available_devices():
+        assert str(choose_device(name)) == name
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
+    assert {"cuda:0": "card 0", "cuda:1": "card 1"}.items() <= available_devices().items()

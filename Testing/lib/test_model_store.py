@@ -1,0 +1,101 @@
+"""The models on this computer: listed, found, added and removed; the command has tests of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE, CatalogueError, NotInstalledError, weights_path
+from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model_store import (
+    ModelNameError,
+    add_model,
+    find_stored,
+    remove_model,
+    stored_models,
+    suggested_name,
+)
+
+CONFIG = ModelConfig(
+    image_size=64,
+    embed_dim=32,
+    depth=2,
+    num_heads=2,
+    global_blocks=(1,),
+    window_size=3,
+    out_dim=32,
+    decoder_heads=4,
+    decoder_mlp_dim=64,
+    iou_hidden_dim=32,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(MODELS_DIR_VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save_lean(tmp_path / "mine.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+
+
+def test_before_anything_is_added_the_catalogue_is_listed() -> None:
+    models = {model.name: model for model in stored_models()}
+    assert models.keys() == CATALOGUE.keys()
+    built_in, published = models["sam-med2d-small"], models["sam-med2d_b"]
+    assert (built_in.is_installed, built_in.is_removable, built_in.is_downloadable) == (True, False, False)
+    assert (published.is_installed, published.is_removable, published.is_downloadable) == (False, False, True)
+    assert published.size_bytes == CATALOGUE["sam-med2d_b"].size_bytes and published.path is None
+
+
+def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: Path) -> None:
+    added = add_model("mine", checkpoint)
+    assert added == find_stored("mine") == stored_models()[-1]
+    assert added.path == folder / "mine.pt" == weights_path("mine")
+    assert (added.is_installed, added.is_removable, added.is_downloadable) == (True, True, False)
+    assert added.entry is None and added.weights_licence == ""
+    size = added.path.stat().st_size
+    assert added.size_bytes == size == remove_model("mine")
+    with pytest.raises(CatalogueError, match="Known models: sam-med2d-small"):
+        find_stored("mine")
+
+
+def test_a_file_can_stand_in_for_a_download_of_a_known_model(checkpoint: Path) -> None:
+    with pytest.raises(NotInstalledError) as caught:
+        weights_path("ft-sam_b")
+    assert caught.value.name == "ft-sam_b"
+    added = add_model("ft-sam_b", checkpoint, half=True)
+    assert added.entry is CATALOGUE["ft-sam_b"] and added.is_removable and not added.is_downloadable
+    assert weights_path("ft-sam_b") == added.path
+
+
+def test_what_cannot_be_added_or_removed_leaves_no_file(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    for name in ("../x", "", ".hidden", "sam-med2d-small"):
+        with pytest.raises(ModelNameError):
+            add_model(name, checkpoint)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        add_model("other", tmp_path / "gone.pt")
+    for name in ("nothing", "sam-med2d_b", "sam-med2d-small"):
+        with pytest.raises(CatalogueError):
+            remove_model(name)
+    assert list(folder.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("sam-med2d_b.pth", "sam-med2d_b"),
+        ("/a/b/my model (1).pt", "my-model-1"),
+        ("epoch=3.step=4.pth", "epoch-3.step-4"),
+        ("Größe.pt", "Größe"),
+        ("...", "model"),
+        ("  .pt", "model"),
+    ],
+)
+def test_a_file_suggests_a_name_that_can_be_used(file: str, name: str, checkpoint: Path) -> None:
+    assert suggested_name(file) == name
+    assert add_model(suggested_name(file) + "x", checkpoint).is_installed
