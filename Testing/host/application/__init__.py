@@ -1,0 +1,1 @@
+"""``slicer.app``, ``slicer.modules`` and what scripts reach through them."""
