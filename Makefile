@@ -17,11 +17,13 @@ help:
 demo: $(VENV)/demo.done
 	$(BIN)/python Testing/demo/run_demo.py --output demo-output
 
+# The tests in Slicer's own C++ run in a process of their own.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest Testing/lib Testing/extension
+	$(BIN)/python -m pytest Testing/slicer
 
 lint: $(VENV)/test.done
-	$(BIN)/ruff check SAMMed2DLib Testing
+	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing
 	$(BIN)/mypy
 
 bench: $(VENV)/test.done

@@ -1,0 +1,553 @@
+"""What happens between prompts and segments: asking, showing, accepting; no widgets.
+
+A set of prompts is asked for when it changes or comes into view; the newest request wins. Its answer is shown until
+it is accepted. All of it is kept in the prompts' nodes, so that a saved scene goes on where it was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from SAMMed2DSlicer import install, prompt_sets, scene
+from SAMMed2DSlicer.asking import Pending, Request, Requests
+from SAMMed2DSlicer.engine import Engine
+from SAMMed2DSlicer.look_ahead import LookAhead
+from SAMMed2DSlicer.preview import ShownMask, ViewPreview
+from SAMMed2DSlicer.prompt_sets import PromptSet
+from SAMMed2DSlicer.slice_views import SliceViews, plane_in
+from SAMMed2DSlicer.timers import single_shot
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.geometry import SlicePlane
+    from SAMMed2DLib.planes import VoxelPatch
+
+INFO, BUSY, WARNING, ERROR = "info", "busy", "warning", "error"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user has chosen.
+
+    Attributes:
+        intensity: what the model sees, one of `scene.INTENSITIES`.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        accepts_at_once: whether answers are written without asking.
+        new_segments: whether each accepted object is followed by a new segment.
+        looks_ahead: whether neighbouring slices are encoded while idle.
+    """
+
+    intensity: str = scene.WINDOW
+    zoom: bool | None = None
+    accepts_at_once: bool = False
+    new_segments: bool = False
+    looks_ahead: bool = True
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line for the user: INFO, BUSY, WARNING or ERROR."""
+
+    text: str = ""
+    level: str = INFO
+
+
+class Annotator(VTKObservationMixin):
+    """The prompts of a segmentation while the effect is active."""
+
+    def __init__(
+        self,
+        effect: Any,
+        engine: Engine,
+        options: Callable[[], Options],
+        on_changed: Callable[[], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Prepare; nothing is observed before `start`.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            engine: answers.
+            options: what the user has chosen.
+            on_changed: called when the status, the sets or the answers have changed.
+            on_closed: called when the scene was closed, and the work with it.
+        """
+        VTKObservationMixin.__init__(self)
+        self._effect, self._engine, self._options = effect, engine, options
+        self._on_changed, self._on_closed = on_changed, on_closed
+        self.status = Status()
+        self.sets: list[PromptSet] = []
+        self.is_active = False
+        self.last_view: Any = None
+        self._answers: dict[PromptSet, Pending] = {}
+        self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
+        self._written: dict[PromptSet, VoxelPatch] = {}
+        self._touched: set[PromptSet] = set()  # to be looked at
+        self._in_view: dict[PromptSet, list[Any]] = {}
+        self._accepts_next = False
+        self._starts_object = False
+        self._views = SliceViews(effect)
+        self._requests = Requests(engine, self._request_of, self._answered, self._failed)
+        self._ahead = LookAhead(engine, self._slice_to_prepare, self._picture)
+        self._later = single_shot(0, self._look_at_changes)
+        self._redraw = single_shot(0, self._refresh)
+
+    # The context
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation that is edited, or None."""
+        node = self._effect.parameterSetNode()
+        return node.GetSegmentationNode() if node is not None else None
+
+    @property
+    def volume(self) -> Any:
+        """The volume that is looked at, or None."""
+        node = self._effect.parameterSetNode()
+        return node.GetSourceVolumeNode() if node is not None else None
+
+    @property
+    def segment_id(self) -> str:
+        """The selected segment; empty if there is none."""
+        segmentation = self.segmentation
+        selected = self._effect.parameterSetNode().GetSelectedSegmentID() if segmentation is not None else None
+        return selected if selected and segmentation.GetSegmentation().GetSegment(selected) else ""
+
+    @property
+    def pending(self) -> list[PromptSet]:
+        """Sets of the selected segment whose answers are shown."""
+        return [one for one in self.sets if one in self._answers and one.segment_id == self.segment_id]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._requests.is_waiting
+
+    def pending_of(self, one: PromptSet) -> Pending | None:
+        """The answer of a set that is shown, or None."""
+        return self._answers.get(one)
+
+    # Life
+
+    def start(self) -> None:
+        """Show the prompts and answer those in view."""
+        self.is_active = True
+        mrml = slicer.mrmlScene
+        for event, call in (
+            (mrml.NodeAddedEvent, self._node_added),
+            (mrml.NodeRemovedEvent, self._node_removed),
+            (mrml.StartCloseEvent, self._scene_closes),
+            (mrml.EndImportEvent, self._later_refresh),
+        ):
+            self.addObserver(mrml, event, call)
+        self.addObserver(self._effect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._later_refresh)
+        self.rebuild_views()
+        self._refresh()
+
+    def stop(self) -> None:
+        """Hide the prompts and leave nothing behind but their nodes."""
+        if not self.is_active:
+            return
+        self.is_active = False
+        self._drop_requests()
+        for timer in (self._later, self._redraw):
+            timer.stop()
+        self._views.close()
+        self.removeObservers()
+        for one in self.sets:
+            one.show_in(())
+        self.sets, self._answers, self._known, self._in_view = [], {}, {}, {}
+        self.last_view = None
+
+    def rebuild_views(self) -> None:
+        """Draw into the views of the present layout."""
+        if self.is_active:
+            self._views.open()
+            self._later_refresh()
+
+    # What the user does
+
+    def add_point(self, widget: Any, xy: Sequence[float], positive: bool) -> bool:
+        """Add a point where the user clicked; False, with a status, where that is not possible."""
+        point_world = scene.world_from_xy(widget.mrmlSliceNode(), xy)
+        one = self._set_for(widget, [point_world])
+        if one is None:
+            return False
+        one.add_point(point_world, positive)
+        self._prompts_were_given(one, widget)
+        return True
+
+    def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
+        """Set the box that the user dragged; False, with a status, where that is not possible."""
+        corners = [scene.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
+        one = self._set_for(widget, corners, clips=True)
+        if one is None:
+            return False
+        one.set_box(*corners)
+        self._prompts_were_given(one, widget)
+        return True
+
+    def preview_in(self, widget: Any) -> ViewPreview | None:
+        """What is drawn into a view."""
+        return self._views.preview(widget)
+
+    def accept(self) -> None:
+        """Write what is shown to the segment; waits for an answer that is on its way."""
+        if self.is_waiting:
+            self._accepts_next = True
+            self._say(_("Accepted as soon as the answer is there."), BUSY)
+            return
+        if not self.pending:
+            self._say(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
+        for one in self.pending:
+            self._write(one)
+
+    def clear(self) -> None:
+        """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
+        self._drop_requests()
+        in_view = [one for one in self.sets if one in self._in_view]
+        still_open = [one for one in self.sets if one.segment_id == self.segment_id and not one.is_accepted]
+        for one in [one for one in still_open if one in in_view] or still_open or in_view:
+            self.remove(one)
+        self._say(_("Prompts were cleared; the segment is as it was."))
+
+    def remove(self, one: PromptSet) -> None:
+        """Take a set of prompts away; what was written stays."""
+        self._forget(one)
+        one.remove()
+        self._draw()
+        self._on_changed()
+
+    def jump_to(self, one: PromptSet) -> None:
+        """Show the slice of a set, and select its segment."""
+        if one.segment_id != self.segment_id:
+            self._effect.parameterSetNode().SetSelectedSegmentID(one.segment_id)
+        widget = self._views.along(one.plane, self.last_view)
+        if widget is not None:
+            middle = one.middle_world()
+            logic = widget.sliceLogic()
+            widget.mrmlSliceNode().JumpSliceByOffsetting(*middle)
+            logic.SnapSliceOffsetToIJK()
+            self.last_view = widget
+        self._refresh()
+
+    def ask_again(self) -> None:
+        """Answer all open sets anew, since the model or what it sees has changed."""
+        self._requests.drop()
+        self._answers.clear()
+        self._refresh()
+
+    def view_changed(self, widget: Any) -> None:
+        """Follow a slice view that moved."""
+        if self.is_active:
+            self._later_refresh()
+
+    # Sets and their nodes
+
+    def _set_for(self, widget: Any, points_world: list[np.ndarray], clips: bool = False) -> PromptSet | None:
+        """The set to which prompts in a view belong; None, with a status, where there can be none."""
+        import numpy as np
+
+        from SAMMed2DLib.geometry import GeometryError
+
+        problem = self._obstacle()
+        if problem:
+            return self._say(problem, WARNING)
+        try:
+            plane = scene.plane_shown(widget.mrmlSliceNode(), self.volume)
+            xy = scene.points_xy(np.array(points_world), plane, self.volume)[0]
+        except (scene.SceneError, GeometryError) as error:
+            return self._say(str(error), WARNING)
+        size_xy = np.array(plane.size_hw[::-1])
+        low, high = (xy.min(axis=0), xy.max(axis=0)) if clips else (xy.max(axis=0), xy.min(axis=0))
+        if (high < -0.5).any() or (low > size_xy - 0.5).any():
+            return self._say(_("That is outside the image: click inside it."), WARNING)
+        if not self._is_segment_visible():
+            return self._say(_("The segment is hidden: show it first."), WARNING)
+        if self._starts_object and self._options().new_segments:
+            self._add_segment()
+        self._starts_object = False
+        owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
+        return next((one for one in self.sets if one.belongs_to(*owner)), None) or PromptSet(*owner)
+
+    def _obstacle(self) -> str:
+        if self.volume is None or self.volume.GetImageData() is None:
+            return _("There is no image: select a source volume.")
+        if self.segmentation is None or not self.segment_id:
+            return _("There is no segment: add one first.")
+        return ""
+
+    def _is_segment_visible(self) -> bool:
+        display = self.segmentation.GetDisplayNode()
+        if display is not None and not display.GetVisibility():
+            return False
+        return self._effect.confirmCurrentSegmentVisible() != self._effect.NotConfirmed
+
+    def _add_segment(self) -> None:
+        segmentation = self.segmentation.GetSegmentation()
+        name = segmentation.GetSegment(self.segment_id).GetName().rsplit(" #", 1)[0]
+        numbers = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
+        number = next(n for n in range(2, len(numbers) + 3) if f"{name} #{n}" not in numbers)
+        self._effect.parameterSetNode().SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
+
+    def _prompts_were_given(self, one: PromptSet, widget: Any) -> None:
+        self.last_view = widget
+        if one not in self.sets:
+            self.sets.append(one)
+        for node in one.nodes:
+            self._observe(node)
+        self._touched.add(one)
+        self._show_prompts()
+        self._look_at_changes()
+
+    def _observe(self, node: Any) -> None:
+        events = [vtk.vtkCommand.ModifiedEvent, node.PointModifiedEvent, node.PointRemovedEvent]
+        for event in (*events, node.PointPositionDefinedEvent):
+            if not self.hasObserver(node, event, self._node_modified):
+                self.addObserver(node, event, self._node_modified)
+
+    def _node_modified(self, caller: Any, event: Any) -> None:
+        self._touched.update(one for one in self.sets if caller is one.points or caller is one.box)
+        self._later.start()
+
+    def _look_at_changes(self) -> None:
+        """Ask for the sets whose prompts are not what they were; an event alone says little."""
+        if not self.is_active:
+            return
+        self._later.stop()
+        touched, self._touched = self._touched, set()
+        for one in [one for one in self.sets if one in touched or one not in self._known]:
+            if one.points in one.nodes:
+                prompt_sets.label_points(one.points)
+            if one.is_empty:
+                self.remove(one)
+                continue
+            try:
+                prompts = one.prompts()
+            except ValueError as error:
+                prompts = str(error)
+            if self._known.get(one) != prompts:
+                is_new = one not in self._known
+                self._known[one] = prompts
+                if not is_new or not one.is_accepted:
+                    one.set_accepted(False)
+                    self._requests.add(one)
+        self._requests.go_on(self._answers)
+        self._on_changed()
+
+    def _forget(self, one: PromptSet) -> None:
+        for kept in (self._answers, self._known, self._written, self._in_view):
+            kept.pop(one, None)
+        self._requests.forget(one)
+        self.sets = [other for other in self.sets if other is not one]
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_added(self, caller: Any, event: Any, node: Any) -> None:
+        if prompt_sets.is_prompt_node(node):
+            self._later_refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, caller: Any, event: Any, node: Any) -> None:
+        if prompt_sets.is_prompt_node(node) and not slicer.mrmlScene.IsClosing():
+            for one in [one for one in self.sets if node is one.points or node is one.box]:
+                one.points = None if one.points is node else one.points
+                one.box = None if one.box is node else one.box
+                self._touched.add(one)
+            self._later.start()
+        elif node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):
+            self._later_refresh()
+
+    def _scene_closes(self, caller: Any, event: Any) -> None:
+        self.stop()
+        self._on_closed()
+
+    def _later_refresh(self, caller: Any = None, event: Any = None) -> None:
+        if self.is_active:
+            self._redraw.start()
+
+    def _refresh(self) -> None:
+        """Bring sets, views and requests in line with the scene."""
+        if not self.is_active or self._effect.parameterSetNode() is None:
+            return
+        self._redraw.stop()
+        self._find_sets()
+        self._observe_context()
+        self._show_prompts()
+        self._touched.update(self._in_view)
+        self._look_at_changes()
+        for one in self._in_view:
+            if not one.is_accepted and one not in self._answers:
+                self._requests.add(one)
+        self._requests.go_on(self._answers)
+        self._draw()
+        if self._options().accepts_at_once:
+            for one in self.pending:  # answered while another segment was selected
+                self._write(one)
+        self._ahead.rest()
+        self._on_changed()
+
+    def _find_sets(self) -> None:
+        """Take over sets whose nodes came into the scene, and drop those of other segmentations."""
+        present = prompt_sets.find_sets(self.segmentation) if self.segmentation is not None else []
+        known = {id(node): one for one in self.sets for node in one.nodes}
+        sets: list[PromptSet] = []
+        for found in present:
+            one = next((known[id(node)] for node in found.nodes if id(node) in known), found)
+            one.points, one.box = found.points, found.box
+            sets.append(one)
+            one.follow_volume()
+            for node in one.nodes:
+                self._observe(node)
+        for gone in [one for one in self.sets if one not in sets]:
+            gone.show_in(())
+            self._forget(gone)
+        self.sets = sets
+
+    def _observe_context(self) -> None:
+        volume, segmentation = self.volume, self.segmentation
+        wanted: list[tuple[Any, Any]] = []
+        if volume is not None:
+            wanted += [(volume, volume.ImageDataModifiedEvent), (volume, volume.TransformModifiedEvent)]
+            if volume.GetDisplayNode() is not None:
+                wanted.append((volume.GetDisplayNode(), vtk.vtkCommand.ModifiedEvent))
+        for node, event in wanted:
+            if not self.hasObserver(node, event, self._picture_changed):
+                self.addObserver(node, event, self._picture_changed)
+        if segmentation is not None:
+            for event in (slicer.vtkSegmentation.SegmentRemoved, slicer.vtkSegmentation.SegmentModified):
+                if not self.hasObserver(segmentation, event, self._later_refresh):
+                    self.addObserver(segmentation, event, self._later_refresh)
+
+    def _picture_changed(self, caller: Any, event: Any) -> None:
+        """The model sees something else: open answers are asked for anew, if that is so."""
+        for one in self.pending:
+            self._requests.add(one)
+        self._later_refresh()
+        self._later.start()
+
+    # Views
+
+    def _show_prompts(self) -> None:
+        """Show each set of the selected segment in the views of its slice, and no other one."""
+        self._views.look(self.volume)
+        item = scene.sequence_item(self.volume)
+        self._in_view = {}
+        for one in self.sets:
+            is_ours = one.segment_id == self.segment_id and one.volume is self.volume and one.item == item
+            widgets = self._views.showing(one.plane) if is_ours else []
+            if widgets:
+                self._in_view[one] = widgets
+            one.show_in([widget.mrmlSliceNode().GetID() for widget in widgets])
+
+    def _draw(self) -> None:
+        masks = []
+        segmentation = self.segmentation.GetSegmentation() if self.segmentation is not None else None
+        for one in self.pending if segmentation is not None else ():
+            color = segmentation.GetSegment(one.segment_id).GetColor()
+            masks.append(ShownMask(self._answers[one].answer.mask, one.plane, one.volume, color))
+        self._views.draw(masks)
+
+    # Asking
+
+    def _request_of(self, one: PromptSet) -> Request:
+        options = self._options()
+        image = scene.model_image(one.volume, one.plane, options.intensity)
+        request = Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
+        if not self._engine.state.is_ready:
+            self._say(_("Loading the model; the answer follows."), BUSY)
+        return request
+
+    def _answered(self, pending: Pending) -> None:
+        one = pending.request.of
+        if not self.is_active or one not in self.sets or one.is_empty:
+            return
+        if not pending.answer.mask.any():
+            self._answers.pop(one, None)
+            self._say(_("The model finds nothing here: add a point on the structure, or a box."), WARNING)
+        else:
+            self._answers[one] = pending
+            self._say(_describe(one, pending))
+        self._draw()
+        if one in self._answers and (self._options().accepts_at_once or self._accepts_next):
+            self._write(one)
+        self._accepts_next = False
+        self._requests.go_on(self._answers)
+        self._ahead.rest()
+        self._on_changed()
+
+    def _failed(self, one: PromptSet, error: BaseException) -> None:
+        if not self.is_active:
+            return
+        self._accepts_next = False
+        self._answers.pop(one, None)
+        self._draw()
+        self._say(install.explain(error), WARNING if isinstance(error, ValueError) else ERROR)
+        self._requests.go_on(self._answers)
+
+    def _drop_requests(self) -> None:
+        self._requests.drop()
+        self._ahead.stop()
+        self._accepts_next = False
+
+    def _slice_to_prepare(self) -> SlicePlane | None:
+        is_idle = self.is_active and self._options().looks_ahead and self._engine.state.is_ready and not self.is_waiting
+        return plane_in(self.last_view, self.volume) if is_idle and self.last_view is not None else None
+
+    def _picture(self, plane: SlicePlane) -> np.ndarray:
+        return scene.model_image(self.volume, plane, self._options().intensity)
+
+    # Accepting
+
+    def _write(self, one: PromptSet) -> None:
+        pending = self._answers[one]
+        if one.segment_id != self.segment_id:
+            return
+        try:
+            target = scene.EffectTarget(self._effect)
+            replaces = self._written.get(one)
+            written = scene.write_mask(target, pending.answer.mask, one.plane, one.volume, replaces)
+        except ValueError as error:
+            self._say(str(error), ERROR)
+            return
+        if not written.voxels:
+            self._say(_("The mask lies outside the segmentation's geometry: nothing was written."), WARNING)
+            return
+        if written.added is not None:
+            self._written[one] = written.added
+        self._answers.pop(one)
+        one.set_accepted(True)
+        self._starts_object = True
+        self._draw()
+        self._say(self._describe_written(written))
+
+    def _describe_written(self, written: scene.Written) -> str:
+        if written.changed:
+            return _("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")
+        return _(
+            "Accepted, but no voxel changed: the segment had them already, or masking (editable area, intensity range) "
+            "excludes them."
+        )
+
+    def _say(self, text: str, level: str = INFO) -> None:
+        self.status = Status(text, level)
+        self._on_changed()
+
+
+def _describe(one: PromptSet, pending: Pending) -> str:
+    text = _("{pixels} px, predicted IoU {score}, {ms} ms. Enter accepts, Esc clears.").format(
+        pixels=f"{int(pending.answer.mask.sum()):,}",
+        score=f"{min(max(pending.answer.score, 0), 1):.2f}",
+        ms=f"{1000 * pending.seconds:.0f}",
+    )
+    lost = one.lost_points()
+    if lost:
+        text += " " + _("{count} points were moved off this slice and do not count.").format(count=lost)
+    return text

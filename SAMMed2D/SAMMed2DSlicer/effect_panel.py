@@ -1,0 +1,283 @@
+"""The options of the effect: widgets to parameters and back, the table of prompts, and what the model sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import annotator, scene
+from SAMMed2DSlicer.engine import Choice, Engine
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DSlicer.annotator import Annotator, Options, Status
+    from SAMMed2DSlicer.prompt_sets import PromptSet
+
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
+TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
+AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
+DEFAULTS = {TOOL: POSITIVE, INTENSITY: scene.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
+_ZOOMS = {"auto": None, "on": True, "off": False}
+_COLORS = {annotator.INFO: "", annotator.BUSY: "", annotator.WARNING: "#b35c00", annotator.ERROR: "#c02020"}
+_RESOURCES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources")
+
+
+class EffectPanel:
+    """The widgets below the effects' buttons; it changes parameters and calls what it is given."""
+
+    def __init__(self, effect: Any, engine: Engine, calls: dict[str, Callable[..., None]]) -> None:
+        """Make the widgets.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
+            engine: whose model and device are chosen here.
+            calls: "accept", "clear", "install" without arguments; "jump" and "remove" with a prompt set.
+        """
+        self._effect, self._engine, self._calls = effect, engine, calls
+        self._sets: list[PromptSet] = []
+        self._thumbnail: Any = None
+        self.widget = slicer.util.loadUI(os.path.join(_RESOURCES, "UI", "SAMMed2DEffect.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
+        self._checks = {
+            AT_ONCE: self.ui.acceptsAtOnceCheckBox,
+            NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
+            LOOK_AHEAD: self.ui.looksAheadCheckBox,
+        }
+        self._fill()
+        self._connect()
+        effect.addOptionsWidget(self.widget)
+        self.ui.installRow.setVisible(False)
+
+    # Parameters
+
+    def options(self) -> Options:
+        """What the user has chosen."""
+        get = self._effect.parameter
+        return annotator.Options(
+            intensity=get(INTENSITY),
+            zoom=_ZOOMS.get(get(ZOOM)),
+            accepts_at_once=bool(self._effect.integerParameter(AT_ONCE)),
+            new_segments=bool(self._effect.integerParameter(NEW_SEGMENTS)),
+            looks_ahead=bool(self._effect.integerParameter(LOOK_AHEAD)),
+        )
+
+    def update_from_parameters(self) -> None:
+        """Show the parameters."""
+        self._tools.get(self._effect.parameter(TOOL), self.ui.positiveButton).setChecked(True)
+        for name, box in ((INTENSITY, self.ui.intensityComboBox), (ZOOM, self.ui.zoomComboBox)):
+            _choose(box, self._effect.parameter(name))
+        for name, check in self._checks.items():
+            blocked = check.blockSignals(True)
+            check.setChecked(bool(self._effect.integerParameter(name)))
+            check.blockSignals(blocked)
+
+    # What is going on
+
+    def show(self, annotating: Annotator) -> None:
+        """Show the state of the work."""
+        self._show_status(annotating.status)
+        has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
+        can_accept = has_answer or annotating.is_waiting
+        self.ui.acceptButton.setEnabled(can_accept)
+        self.ui.acceptButton.setToolTip(
+            _("Write what is shown to the segment (Enter).")
+            if can_accept
+            else _("Nothing is shown yet: click on the structure, or drag a box around it.")
+        )
+        self.ui.clearButton.setEnabled(has_sets)
+        self.ui.clearButton.setToolTip(
+            _("Take the prompts of this slice away (Esc); the segment stays as it is.")
+            if has_sets
+            else _("There are no prompts.")
+        )
+        self._show_sets(annotating)
+        self._show_thumbnail(annotating)
+
+    def show_engine(self) -> None:
+        """Show which model is used, and whether it is ready."""
+        self._fill_models()
+        state = self._engine.state
+        self.ui.modelStateLabel.setText(state.text)
+        self.ui.modelButton.setText(_("Model: {name}").format(name=os.path.basename(self._engine.choice.model)))
+
+    def show_missing(self, text: str) -> None:
+        """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""
+        self.ui.installRow.setVisible(bool(text))
+        self.ui.installLabel.setText(text)
+
+    def _show_status(self, status: Status) -> None:
+        color = _COLORS[status.level]
+        self.ui.statusLabel.setStyleSheet(f"color: {color}" if color else "")
+        self.ui.statusLabel.setText(status.text or _("Click on the structure, or drag a box around it."))
+
+    def _show_sets(self, annotating: Annotator) -> None:
+        rows = [_row_of(one, annotating) for one in annotating.sets]
+        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(rows)))
+        table = self.ui.promptsTable
+        if rows != self._rows():
+            table.setRowCount(len(rows))
+            for row, texts in enumerate(rows):
+                for column, text in enumerate(texts):
+                    table.setItem(row, column, qt.QTableWidgetItem(text))
+        self._sets = list(annotating.sets)
+        self._enable_table_buttons()
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        table = self.ui.promptsTable
+        return [tuple(table.item(row, c).text() for c in range(4)) for row in range(table.rowCount)]
+
+    def _enable_table_buttons(self) -> None:
+        chosen = bool(self._chosen())
+        for button, text in (
+            (self.ui.jumpButton, _("Show the slice of the chosen row.")),
+            (self.ui.deleteButton, _("Take the prompts of the chosen rows away; the segment stays as it is.")),
+        ):
+            button.setEnabled(chosen)
+            button.setToolTip(text if chosen else _("Choose a row first."))
+
+    def _show_thumbnail(self, annotating: Annotator) -> None:
+        shown = annotating.pending_of(annotating.pending[-1]) if annotating.pending else None
+        if shown is self._thumbnail:
+            return
+        self._thumbnail = shown
+        if shown is None:
+            return
+        x0, y0, x1, y1 = shown.answer.view_xyxy
+        self.ui.thumbnailLabel.setPixmap(pixmap_of(shown.request.image[y0:y1, x0:x1], 100))
+
+    # Widgets
+
+    def _fill(self) -> None:
+        for name, button in (("PositivePoint", POSITIVE), ("NegativePoint", NEGATIVE), ("Box", BOX)):
+            self._tools[button].setIcon(qt.QIcon(os.path.join(_RESOURCES, "Icons", name + ".png")))
+        for name, button in (("Accept", self.ui.acceptButton), ("Clear", self.ui.clearButton)):
+            button.setIcon(qt.QIcon(os.path.join(_RESOURCES, "Icons", name + ".png")))
+        for box, items in ((self.ui.intensityComboBox, _intensity_names()), (self.ui.zoomComboBox, _zoom_names())):
+            for value, text in items.items():
+                box.addItem(text, value)
+        table = self.ui.promptsTable
+        table.setColumnCount(4)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Slice"), _("Prompts"), _("State")])
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.horizontalHeader().setStretchLastSection(True)
+        table.verticalHeader().setVisible(False)
+        for device, text in _device_names().items():
+            self.ui.deviceComboBox.addItem(text, device)
+        self._fill_models()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for tool, button in self._tools.items():
+            button.connect("clicked()", lambda tool=tool: self._effect.setParameter(TOOL, tool))
+        for name, check in self._checks.items():
+            check.connect("toggled(bool)", lambda on, name=name: self._effect.setParameter(name, int(on)))
+        for name, box in ((INTENSITY, ui.intensityComboBox), (ZOOM, ui.zoomComboBox)):
+            box.connect(
+                "currentIndexChanged(int)",
+                lambda index, name=name, box=box: self._effect.setParameter(name, box.itemData(index)),
+            )
+        ui.acceptButton.connect("clicked()", self._calls["accept"])
+        ui.clearButton.connect("clicked()", self._calls["clear"])
+        ui.installButton.connect("clicked()", self._calls["install"])
+        ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
+        ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
+        ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())
+        ui.jumpButton.connect("clicked()", self._jump)
+        ui.deleteButton.connect("clicked()", self._remove)
+        ui.modelComboBox.connect("activated(int)", lambda index: self._choose_model())
+        ui.deviceComboBox.connect("activated(int)", lambda index: self._choose_model())
+
+    def _fill_models(self) -> None:
+        """The models that are there; the chosen one, if it is a file of the user's."""
+        from SAMMed2DLib.catalogue import CATALOGUE, added_models, is_installed
+
+        names = {name: entry.title for name, entry in CATALOGUE.items() if is_installed(entry)}
+        names.update({path.stem: path.stem for path in added_models()})
+        names.setdefault(self._engine.choice.model, os.path.basename(self._engine.choice.model))
+        box = self.ui.modelComboBox
+        if [box.itemData(n) for n in range(box.count)] != list(names):
+            box.clear()
+            for name, title in names.items():
+                box.addItem(title, name)
+        _choose(box, self._engine.choice.model)
+        _choose(self.ui.deviceComboBox, self._engine.choice.device)
+
+    def _choose_model(self) -> None:
+        ui, now = self.ui, self._engine.choice
+        self._engine.choose(
+            Choice(
+                ui.modelComboBox.itemData(ui.modelComboBox.currentIndex),
+                ui.deviceComboBox.itemData(ui.deviceComboBox.currentIndex),
+                now.cache_mib,
+            )
+        )
+        self._calls["model"]()
+
+    def _chosen(self) -> list[PromptSet]:
+        rows = sorted({index.row() for index in self.ui.promptsTable.selectionModel().selectedRows()})
+        return [self._sets[row] for row in rows if row < len(self._sets)]
+
+    def _jump(self) -> None:
+        for one in self._chosen()[:1]:
+            self._calls["jump"](one)
+
+    def _remove(self) -> None:
+        for one in self._chosen():
+            self._calls["remove"](one)
+
+
+def pixmap_of(image: np.ndarray, side_px: int) -> Any:
+    """A picture (H, W, 3) uint8 for a label, not larger than a square of this side."""
+    import numpy as np
+
+    height, width = image.shape[:2]
+    pixels = np.ascontiguousarray(image)
+    pixmap = qt.QPixmap()
+    pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()))
+    return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+
+
+def _row_of(one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
+    segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
+    positive, negative, boxes = one.counts()
+    parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
+    parts += [_("box")] * bool(boxes)
+    state = _("accepted") if one.is_accepted else _("shown") if annotating.pending_of(one) else _("open")
+    return (segment.GetName() if segment is not None else _("(removed)"), one.slice_text(), " ".join(parts), state)
+
+
+def _intensity_names() -> dict[str, str]:
+    return {
+        scene.WINDOW: _("Window/level of the volume"),
+        scene.PERCENTILES: _("Automatic: 0.5 to 99.5 % of each slice"),
+        scene.FULL_RANGE: _("Full range of each slice"),
+    }
+
+
+def _zoom_names() -> dict[str, str]:
+    return {"auto": _("Automatic: as the model was trained"), "on": _("On"), "off": _("Off")}
+
+
+def _device_names() -> dict[str, str]:
+    return {
+        "auto": _("Automatic"),
+        "cpu": _("Processor (CPU)"),
+        "cuda": _("NVIDIA graphics card (CUDA)"),
+        "mps": _("Apple graphics (MPS)"),
+    }
+
+
+def _choose(box: Any, value: str) -> None:
+    """Show an item by its value, without telling anyone."""
+    values: Sequence[Any] = [box.itemData(n) for n in range(box.count)]
+    if value in values and box.currentIndex != values.index(value):
+        blocked = box.blockSignals(True)
+        box.setCurrentIndex(values.index(value))
+        box.blockSignals(blocked)

@@ -1,0 +1,368 @@
+"""Prompts as nodes of the scene: one set for each segment and slice, a point list and an ROI.
+
+They are ordinary markups: seen, dragged, deleted and saved like any others. Points that are selected are positive,
+the others negative, which Slicer shows in two colours. Positions are kept in the volume's own RAS, under the same
+transform as the volume, so that they move with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import scene
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.geometry import SlicePlane
+    from SAMMed2DLib.prompts import Prompts
+
+_PREFIX = "SAMMed2D."
+ROLE, SEGMENT_ID, PLANE, ITEM, STATE = (_PREFIX + n for n in ("Role", "SegmentID", "Plane", "Item", "State"))
+SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
+POINTS, BOX = "points", "box"
+PENDING, ACCEPTED = "pending", "accepted"
+
+# Told apart by colour-blind readers too, on grey and over any segment.
+_POSITIVE_COLOR, _NEGATIVE_COLOR, _ACTIVE_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (1.00, 0.90, 0.20)
+_BOX_COLOR = (0.25, 0.75, 1.00)
+# A point placed in a view that stands between two slices is up to half a voxel off; oblique voxels are wider.
+_ON_SLICE_VOXELS, _ON_OBLIQUE_VOXELS = 0.501, 0.87
+
+
+class PromptSet:
+    """The prompts of one segment on one slice: a view of its nodes, which may come and go."""
+
+    def __init__(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int = -1) -> None:
+        """Describe a set; nodes are made with its first prompts.
+
+        Args:
+            segmentation: the segmentation node.
+            segment_id: the segment.
+            volume: the volume node that the slice is of.
+            plane: the slice.
+            item: of the sequence that the volume is a proxy of; -1 without one.
+        """
+        self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
+        self.plane, self.item = plane, item
+        self._slice_text = ""
+        self.points: Any = None
+        self.box: Any = None
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The nodes that are in the scene."""
+        return [node for node in (self.points, self.box) if node is not None and node.GetScene() is not None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no prompt."""
+        return not self.nodes or (self.box is None and not self._placed_points())
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the mask of these prompts was written to the segment."""
+        return bool(self.nodes) and all(node.GetAttribute(STATE) == ACCEPTED for node in self.nodes)
+
+    def set_accepted(self, accepted: bool) -> None:
+        """Keep whether the mask of these prompts was written."""
+        for node in self.nodes:
+            node.SetAttribute(STATE, ACCEPTED if accepted else PENDING)
+
+    def belongs_to(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int) -> bool:
+        """Whether this is the set of this segment on this slice."""
+        from SAMMed2DLib.planes import are_same_plane
+
+        return (
+            self.segmentation is segmentation
+            and self.segment_id == segment_id
+            and self.volume is volume
+            and self.item == item
+            and are_same_plane(self.plane, plane)
+        )
+
+    def add_point(self, point_world: Sequence[float], positive: bool) -> None:
+        """Add a point at the end, at (3,) mm in the scene."""
+        if self.points is None or self.points.GetScene() is None:
+            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS)
+            _style_points(self.points)
+        modify = self.points.StartModify()
+        number = self.points.AddControlPointWorld(vtk.vtkVector3d(*point_world))
+        self.points.SetNthControlPointSelected(number, positive)
+        label_points(self.points)
+        self.points.EndModify(modify)
+
+    def set_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> None:
+        """Draw the box anew between two corners, (3,) mm each, in the scene; it lies flat in the slice."""
+        if self.box is None or self.box.GetScene() is None:
+            self.box = self._make("vtkMRMLMarkupsROINode", BOX)
+            _style_box(self.box)
+        object_to_node, size_mm = self._flat_box(corner_world, opposite_world)
+        modify = self.box.StartModify()
+        self.box.SetSize(*size_mm)
+        self.box.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(object_to_node))
+        for n in range(self.box.GetNumberOfControlPoints()):  # its middle would lie on the structure, in the way
+            self.box.SetNthControlPointVisibility(n, False)
+        self.box.EndModify(modify)
+
+    def remove(self) -> None:
+        """Take the nodes out of the scene."""
+        for node in self.nodes:
+            slicer.mrmlScene.RemoveNode(node)
+        self.points = self.box = None
+
+    def prompts(self) -> Prompts:
+        """The prompts in slice px, points in their order; those that were moved off the slice are left out.
+
+        Raises:
+            SceneError: the volume is bent by a transform.
+            PromptError: a number is not finite.
+        """
+        import numpy as np
+
+        from SAMMed2DLib.prompts import Prompts
+
+        points_world, labels = self._points_world()
+        xy, off_plane = scene.points_xy(points_world, self.plane, self.volume)
+        on_slice = np.abs(off_plane) <= self._tolerance()
+        return Prompts(xy[on_slice], labels[on_slice], self._box_xyxy())
+
+    def lost_points(self) -> int:
+        """How many points were moved off the slice."""
+        import numpy as np
+
+        off_plane = scene.points_xy(self._points_world()[0], self.plane, self.volume)[1]
+        return int((np.abs(off_plane) > self._tolerance()).sum())
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many positive points, negative points and boxes there are."""
+        numbers = self._placed_points()
+        positive = sum(bool(self.points.GetNthControlPointSelected(n)) for n in numbers)
+        return positive, len(numbers) - positive, int(self.box in self.nodes)
+
+    def follow_volume(self) -> None:
+        """Put the nodes under the volume's present transform."""
+        for node in self.nodes:
+            if node.GetTransformNodeID() != self.volume.GetTransformNodeID():
+                node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
+
+    def show_in(self, view_ids: Sequence[str]) -> None:
+        """Show the prompts in these views only; in none, if none is given."""
+        for node in self.nodes:
+            display = node.GetDisplayNode()
+            if display is None:
+                continue
+            present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
+            if bool(display.GetVisibility()) != bool(view_ids):
+                display.SetVisibility(bool(view_ids))
+            if view_ids and present != tuple(view_ids):
+                modify = display.StartModify()
+                display.RemoveAllViewNodeIDs()
+                for view_id in view_ids:
+                    display.AddViewNodeID(view_id)
+                display.EndModify(modify)
+
+    def middle_world(self) -> np.ndarray:
+        """A point to jump to, (3,) mm: the middle of the prompts."""
+        import numpy as np
+
+        points = list(self._points_world()[0])
+        if self.box in self.nodes:
+            center = [0.0, 0.0, 0.0]
+            self.box.GetCenterWorld(center)
+            points.append(np.array(center))
+        return np.mean(points, axis=0)
+
+    def slice_text(self) -> str:
+        """Where the slice is, for people: the axis by its anatomical name, and the slice's number from 1."""
+        self._slice_text = self._slice_text or self._described_slice()
+        return self._slice_text
+
+    def _described_slice(self) -> str:
+        from SAMMed2DLib.geometry import array_axis_of
+        from SAMMed2DLib.planes import is_on_grid
+
+        if not is_on_grid(self.plane):
+            return _("oblique")
+        axis = next(a for a in range(3) if not self.plane.column_step_ijk[a] and not self.plane.row_step_ijk[a])
+        world = scene.world_from_ijk(self.volume)
+        names = {array_axis_of(name, world): name for name in ("axial", "coronal", "sagittal")}
+        translated = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
+        text = f"{translated[names[2 - axis]]} {int(self.plane.origin_ijk[axis]) + 1}"
+        return text if self.item < 0 else _("{slice}, frame {item}").format(slice=text, item=self.item + 1)
+
+    def _make(self, class_name: str, role: str) -> Any:
+        segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
+        name = f"{segment.GetName()} {self.slice_text()} {role}"
+        node = slicer.mrmlScene.CreateNodeByClass(class_name)
+        node.UnRegister(None)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+        for key, value in self._attributes(role).items():
+            node.SetAttribute(key, value)
+        slicer.mrmlScene.AddNode(node)
+        node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
+        node.SetNodeReferenceID(VOLUME, self.volume.GetID())
+        node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        return node
+
+    def _attributes(self, role: str) -> dict[str, str]:
+        return {
+            ROLE: role,
+            SEGMENT_ID: self.segment_id,
+            PLANE: plane_to_text(self.plane),
+            ITEM: str(self.item),
+            STATE: PENDING,
+        }
+
+    def _placed_points(self) -> list[int]:
+        if self.points not in self.nodes:
+            return []
+        defined = self.points.PositionDefined
+        count = self.points.GetNumberOfControlPoints()
+        return [n for n in range(count) if self.points.GetNthControlPointPositionStatus(n) == defined]
+
+    def _points_world(self) -> tuple[np.ndarray, np.ndarray]:
+        import numpy as np
+
+        numbers = self._placed_points()
+        points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
+        labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
+        return np.array(points, float).reshape(-1, 3), np.array(labels, int)
+
+    def _tolerance(self) -> float:
+        from SAMMed2DLib.planes import is_on_grid
+
+        return _ON_SLICE_VOXELS if is_on_grid(self.plane) else _ON_OBLIQUE_VOXELS
+
+    def _box_xyxy(self) -> np.ndarray | None:
+        if self.box not in self.nodes:
+            return None
+        return box_of_roi(self.box, self.plane, self.volume)
+
+    def _flat_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> tuple[np.ndarray, Any]:
+        """The ROI between two corners: (4, 4) its frame in the volume's RAS, and its size, mm."""
+        import numpy as np
+
+        ras_from_world = np.linalg.inv(scene.world_from_local(self.volume))
+        corners = np.array([corner_world, opposite_world]) @ ras_from_world[:3, :3].T + ras_from_world[:3, 3]
+        world = ras_from_world @ scene.world_from_ijk(self.volume)
+        right = world[:3, :3] @ np.array(self.plane.column_step_ijk)
+        down = world[:3, :3] @ np.array(self.plane.row_step_ijk)
+        normal = np.cross(right, down)
+        axes = [right / np.linalg.norm(right), normal / np.linalg.norm(normal)]
+        frame = np.eye(4)
+        frame[:3, :3] = np.column_stack([axes[0], np.cross(axes[1], axes[0]), axes[1]])
+        frame[:3, 3] = corners.mean(axis=0)
+        size_mm = np.abs((corners[1] - corners[0]) @ frame[:3, :3])
+        size_mm[2] = np.abs(axes[1] @ world[:3, :3]).sum()
+        return frame, size_mm
+
+
+def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
+    """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
+    import numpy as np
+
+    from SAMMed2DLib.markups import box_on_slice
+
+    size = np.array(roi.GetSize())
+    signs = np.array(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5], indexing="ij")).reshape(3, 8).T
+    matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
+    corners_world = (signs * size) @ matrix[:3, :3].T + matrix[:3, 3]
+    return box_on_slice(*scene.points_xy(corners_world, plane, volume))
+
+
+def find_sets(segmentation: Any) -> list[PromptSet]:
+    """The prompt sets of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
+    sets: dict[tuple[str, ...], PromptSet] = {}
+    for node in prompt_nodes():
+        if node.GetNodeReference(SEGMENTATION) is not segmentation:
+            continue
+        volume, plane = node.GetNodeReference(VOLUME), plane_of_text(node.GetAttribute(PLANE) or "")
+        if volume is None or plane is None:
+            continue
+        names = (SEGMENT_ID, PLANE, ITEM)
+        key = (volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
+        if key not in sets:
+            item = int(node.GetAttribute(ITEM) or -1)
+            sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item)
+        setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
+    return list(sets.values())
+
+
+def prompt_nodes() -> Iterator[Any]:
+    """All nodes of the scene that hold prompts."""
+    for class_name in ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"):
+        for node in slicer.util.getNodesByClass(class_name):
+            if node.GetAttribute(ROLE) in (POINTS, BOX):
+                yield node
+
+
+def is_prompt_node(node: Any) -> bool:
+    """Whether a node holds prompts."""
+    return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX)
+
+
+def label_points(points: Any) -> None:
+    """Mark each point with its sign, in the view and for files (see `SAMMed2DLib.markups`)."""
+    for n in range(points.GetNumberOfControlPoints()):
+        positive = bool(points.GetNthControlPointSelected(n))
+        label, description = ("+", "positive") if positive else ("\N{MINUS SIGN}", "negative")
+        if points.GetNthControlPointLabel(n) != label:
+            points.SetNthControlPointLabel(n, label)
+        if points.GetNthControlPointDescription(n) != description:
+            points.SetNthControlPointDescription(n, description)
+
+
+def plane_to_text(plane: SlicePlane) -> str:
+    """A slice as JSON, for a node's attribute."""
+    from dataclasses import asdict
+
+    return json.dumps(asdict(plane))
+
+
+@lru_cache(4096)
+def plane_of_text(text: str) -> SlicePlane | None:
+    """A slice from its JSON; None if it is not one."""
+    from SAMMed2DLib.geometry import SlicePlane
+
+    try:
+        fields = json.loads(text)
+        return SlicePlane(**{name: tuple(values) for name, values in fields.items()})
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _style_points(points: Any) -> None:
+    display = points.GetDisplayNode()
+    display.SetSelectedColor(*_POSITIVE_COLOR)
+    display.SetColor(*_NEGATIVE_COLOR)
+    display.SetActiveColor(*_ACTIVE_COLOR)
+    display.SetGlyphTypeFromString("Circle2D")
+    display.SetGlyphScale(2.2)
+    display.SetTextScale(4.0)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetPointLabelsVisibility(True)
+    display.SetVisibility3D(False)
+
+
+def _style_box(box: Any) -> None:
+    display = box.GetDisplayNode()
+    for set_color in (display.SetSelectedColor, display.SetColor):
+        set_color(*_BOX_COLOR)
+    display.SetActiveColor(*_ACTIVE_COLOR)
+    display.SetFillVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetPointLabelsVisibility(False)
+    display.SetVisibility3D(False)
+    display.SetHandlesInteractive(True)
+    display.SetRotationHandleVisibility(False)
+    display.SetTranslationHandleVisibility(False)
+    display.SetScaleHandleVisibility(True)

@@ -1,0 +1,97 @@
+"""Segmenting in the background for the panel: one request at a time, written when its answer comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import messages, slice_task
+from SAMMed2DSlicer.busy import BusyBar
+from SAMMed2DSlicer.engine import Engine
+from SAMMed2DSlicer.parameters import Parameters
+from SAMMed2DSlicer.slice_task import SlicePrediction, SliceTask
+from SAMMed2DSlicer.worker import TASK
+
+_WATCH_MS = 200
+
+
+class Segmenting:
+    """A request to the engine, and what becomes of it."""
+
+    def __init__(self, engine: Engine, bar: BusyBar, tell: Callable[[str, str], None]) -> None:
+        """Prepare.
+
+        Args:
+            engine: answers.
+            bar: moves meanwhile.
+            tell: gets a line for the user and its level (see `messages`), when something has begun or ended.
+        """
+        self._engine, self._bar, self._tell = engine, bar, tell
+        self._job: Any = None
+        self._began = 0.0
+        self._watching = qt.QTimer()
+        self._watching.setInterval(_WATCH_MS)
+        self._watching.connect("timeout()", self._watch)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._job is not None
+
+    def start(self, parameters: Parameters) -> None:
+        """Ask for the slice that a view shows; what stands in the way is told."""
+        try:
+            slice_task.check_segment(parameters.segmentation, parameters.segment_id)
+            task = SliceTask.of_scene(
+                parameters.volume, parameters.view, [parameters.question], parameters.intensity, parameters.zoom
+            )
+        except ValueError as error:
+            self._failed(error)
+            return
+        target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
+        is_loading = not self._engine.state.is_ready
+        self._began = time.perf_counter()
+        self._job = self._engine.submit(task.answer, partial(self._answered, target), self._failed, TASK)
+        self._watching.start()
+        self._bar.start()
+        self._tell(_("Loading the model...") if is_loading else _("Segmenting..."), messages.INFO)
+
+    def cancel(self) -> None:
+        """Give up the answer on its way."""
+        self._job.cancel()
+        self._end(_("Cancelled; nothing was changed."))
+
+    def _answered(self, target: Sequence[Any], predictions: Sequence[SlicePrediction]) -> None:
+        try:
+            result = slice_task.write(predictions[0], *target)
+        except Exception as error:  # the scene may have changed meanwhile
+            self._failed(error)
+            return
+        if not result.voxels:
+            nothing = _("The model found nothing there; the segment is as it was.")
+            elsewhere = _("The segmentation does not reach to this slice: its geometry is that of another volume.")
+            self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
+            return
+        seconds = time.perf_counter() - self._began
+        text = _("{voxels} voxels, {changed} of them new. The model's own score: {score}. {seconds} s.")
+        counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
+        self._end(text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}"))
+
+    def _failed(self, error: BaseException) -> None:
+        self._end(messages.text_of(error), messages.ERROR)
+
+    def _end(self, text: str, level: str = messages.INFO) -> None:
+        self._job = None
+        self._watching.stop()
+        self._bar.stop()
+        self._tell(text, level)
+
+    def _watch(self) -> None:
+        """Notice that somebody else has dropped the request, by choosing another model."""
+        if self._job is not None and self._job.is_cancelled:
+            self._end(_("The request was dropped; ask again."), messages.WARNING)

@@ -1,0 +1,151 @@
+"""One object on one slice: taken from the scene, answered by the model, written to a segment.
+
+The three steps are apart because only the middle one runs in the worker thread, where MRML must not be touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import scene
+from SAMMed2DSlicer.scene import SceneError
+from SAMMed2DSlicer.slice_prompts import is_node, plane_of, prompts_on
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.geometry import SlicePlane
+    from SAMMed2DLib.prompts import Prompts
+    from SAMMed2DLib.session import Session
+
+# What a script may leave out, and what it may ask for.
+ZOOMS = {"auto": None, "on": True, "off": False}
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePrediction:
+    """What the model says about one object on one slice.
+
+    Attributes:
+        mask: (H, W) bool, on the slice.
+        score: IoU that the model predicts for it.
+        plane: the slice; it leads from the mask's pixels to voxels.
+    """
+
+    mask: np.ndarray
+    score: float
+    plane: SlicePlane
+
+
+@dataclass(frozen=True, eq=False)
+class SliceResult(SlicePrediction):
+    """A prediction that was written to a segment.
+
+    Attributes:
+        voxels: how many voxels of the segmentation the mask means.
+        changed: how many voxels of the segment changed by it.
+    """
+
+    voxels: int
+    changed: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceTask:
+    """A question to the model, with everything that it needs.
+
+    Attributes:
+        image: (H, W, 3) uint8, the slice.
+        plane: the slice.
+        prompts: one for each object, in slice px.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+    """
+
+    image: np.ndarray
+    plane: SlicePlane
+    prompts: tuple[Prompts, ...]
+    zoom: bool | None = None
+
+    @classmethod
+    def of_scene(
+        cls,
+        volume: Any,
+        plane: Any,
+        objects: Sequence[dict[str, Any]],
+        intensity: str = scene.WINDOW,
+        zoom: bool | str | None = None,
+    ) -> SliceTask:
+        """Take a slice and prompts from the scene; on the main thread.
+
+        Args:
+            volume: the volume node.
+            plane: see `slice_prompts.plane_of`.
+            objects: positive, negative and box of each object, see `slice_prompts.prompts_on`.
+            intensity: what the model sees, one of `scene.INTENSITIES`.
+            zoom: one of `ZOOMS`, by its name or its value.
+
+        Raises:
+            SceneError: something in the scene does not allow it.
+            GeometryError, PromptError: no such slice, or prompts that contradict each other.
+        """
+        found = plane_of(volume, plane)
+        prompts = tuple(prompts_on(found, volume, **one) for one in objects)
+        return cls(scene.model_image(volume, found, intensity), found, prompts, zoom_of(zoom))
+
+    def answer(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
+        """Ask the model; in the worker thread."""
+        answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
+        return [SlicePrediction(one.mask, one.score, self.plane) for one in answers]
+
+
+def zoom_of(zoom: bool | str | None) -> bool | None:
+    """Turn "auto", "on" or "off" into what a session takes; other values pass.
+
+    Raises:
+        SceneError: another word.
+    """
+    if not isinstance(zoom, str):
+        return zoom
+    if zoom not in ZOOMS:
+        raise SceneError(_("Unknown zoom {zoom}: choose auto, on or off.").format(zoom=repr(zoom)))
+    return ZOOMS[zoom]
+
+
+def check_segment(segmentation: Any, segment_id: str) -> None:
+    """See that there is a segment to write to.
+
+    Raises:
+        SceneError: there is none.
+    """
+    if not is_node(segmentation, "vtkMRMLSegmentationNode"):
+        raise SceneError(_("A segmentation node is needed, not {node}.").format(node=repr(segmentation)))
+    if segmentation.GetScene() is None:
+        raise SceneError(_("The segmentation {name} is not in the scene any more.").format(name=segmentation.GetName()))
+    if not segmentation.GetSegmentation().GetSegment(segment_id or ""):
+        message = _("{name} has no segment {id}: add it first.")
+        raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
+
+
+def write(
+    prediction: SlicePrediction, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none"
+) -> SliceResult:
+    """Add a prediction to a segment; on the main thread. An empty mask changes nothing.
+
+    Args:
+        prediction: of a slice of the volume.
+        volume: the volume node.
+        segmentation: the segmentation node.
+        segment_id: of an existing segment.
+        overwrite: see `scene.LogicTarget`.
+
+    Raises:
+        SceneError: there is no such segment, or no place to write it.
+    """
+    check_segment(segmentation, segment_id)
+    with scene.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
+        written = scene.write_mask(target, prediction.mask, prediction.plane, volume)
+    return SliceResult(prediction.mask, prediction.score, prediction.plane, written.voxels, written.changed)

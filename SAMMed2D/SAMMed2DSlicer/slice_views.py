@@ -1,0 +1,93 @@
+"""The slice views of the layout: which slice of a volume each one shows, and what is drawn into them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from SAMMed2DSlicer import scene
+from SAMMed2DSlicer.preview import ShownMask, ViewPreview
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.geometry import SlicePlane
+
+
+class SliceViews:
+    """Previews in all slice views, and a look at what they show."""
+
+    def __init__(self, effect: Any) -> None:
+        """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
+        self._effect = effect
+        self._previews: dict[str, ViewPreview] = {}
+        self._planes: dict[str, SlicePlane] = {}
+        self._masks: Sequence[ShownMask] = ()
+
+    def open(self) -> None:
+        """Draw into the views of the present layout."""
+        self.close()
+        self._previews = {name: ViewPreview(self._effect, widget) for name, widget in slice_widgets().items()}
+
+    def close(self) -> None:
+        """Leave the views as they were."""
+        for preview in self._previews.values():
+            preview.close()
+        self._previews, self._planes, self._masks = {}, {}, ()
+
+    def preview(self, widget: Any) -> ViewPreview | None:
+        """What is drawn into a view."""
+        return self._previews.get(widget.mrmlSliceNode().GetLayoutName())
+
+    def draw(self, masks: Sequence[ShownMask]) -> None:
+        """Draw these masks in all views."""
+        if not masks and not self._masks:
+            return
+        self._masks = masks
+        for preview in self._previews.values():
+            preview.show(masks)
+
+    def look(self, volume: Any) -> None:
+        """See which slices of a volume are shown; what follows goes by this look."""
+        self._planes = {}
+        for name, widget in slice_widgets().items():
+            plane = plane_in(widget, volume)
+            if plane is not None:
+                self._planes[name] = plane
+
+    def showing(self, plane: SlicePlane) -> list[Any]:
+        """The widgets of the views that show a slice."""
+        from SAMMed2DLib.planes import are_same_plane
+
+        names = [name for name, shown in self._planes.items() if are_same_plane(shown, plane)]
+        return [widget for name, widget in slice_widgets().items() if name in names]
+
+    def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
+        """A view whose slices run like this one, best the preferred one; None if there is none."""
+        import numpy as np
+
+        def normal(of: SlicePlane) -> np.ndarray:
+            across = np.cross(of.column_step_ijk, of.row_step_ijk)
+            return across / np.linalg.norm(across)
+
+        widgets = slice_widgets()
+        like = [widgets[name] for name, shown in self._planes.items() if abs(normal(shown) @ normal(plane)) > 0.99]
+        return preferred if preferred in like else next(iter(like), None)
+
+
+def slice_widgets() -> dict[str, Any]:
+    """The slice views of the present layout, by name; none where there is no window."""
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return {}
+    return {name: manager.sliceWidget(name) for name in manager.sliceViewNames()}
+
+
+def plane_in(widget: Any, volume: Any) -> SlicePlane | None:
+    """The slice of a volume in a view; None if it shows none."""
+    from SAMMed2DLib.geometry import GeometryError
+
+    try:
+        return scene.plane_shown(widget.mrmlSliceNode(), volume) if volume is not None else None
+    except (scene.SceneError, GeometryError):
+        return None

@@ -1,0 +1,45 @@
+"""Small tables of texts that are as high as their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import qt
+
+_MOST_ROWS_PX = 320
+
+
+def set_columns(table: Any, titles: Sequence[str], stretched: int) -> None:
+    """Name the columns; one takes the room that the others leave."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    header = table.horizontalHeader()
+    for column in range(len(titles)):
+        mode = qt.QHeaderView.Stretch if column == stretched else qt.QHeaderView.ResizeToContents
+        header.setSectionResizeMode(column, mode)
+    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
+    header.highlightSections = False
+    table.verticalHeader().visible = False
+    table.wordWrap = True
+
+
+def fill(table: Any, rows: Sequence[Sequence[str]]) -> None:
+    """Show these rows, keep the selection by its number, and take the room that they need."""
+    table.setRowCount(len(rows))
+    for number, row in enumerate(rows):
+        for column, text in enumerate(row):
+            item = table.item(number, column)
+            if item is None:
+                item = qt.QTableWidgetItem()
+                table.setItem(number, column, item)
+            item.setText(text)
+            item.setToolTip(text)
+    fit(table)
+
+
+def fit(table: Any) -> None:
+    """Make a table as high as its rows."""
+    table.resizeRowsToContents()
+    rows = sum(table.rowHeight(number) for number in range(table.rowCount))
+    table.setFixedHeight(min(rows, _MOST_ROWS_PX) + table.horizontalHeader().height + 2 * table.frameWidth)

@@ -1,0 +1,198 @@
+"""What is said in several places is the same in all of them, and the files are where Slicer looks for them."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from catalogue_entry import (
+    JSON_PROPERTIES,
+    JSON_REQUIRED,
+    NAME,
+    S4EXT_FIELDS,
+    SCHEMA,
+    cmake_metadata,
+    cmake_project,
+    cmake_text,
+    json_entry,
+    s4ext_fields,
+)
+from packaged_files import MODULES, RESOURCES, ROOT, SCRIPTS, lists_of_cmake, lists_of_tree, unknown_files, with_lists
+
+UPDATE = "python Testing/extension/update_cmake_lists.py"
+RAW = "https://raw.githubusercontent.com/"
+GITHUB = "https://github.com/"
+# Fields of the s4ext that CMake finds out by itself, or that keep Slicer's default there.
+S4EXT_ONLY = {
+    *("scm", "scmurl", "scmrevision", "recommends", "build_subdirectory"),
+    *("enabled", "dicom_support_rule"),
+}
+
+
+@pytest.fixture(scope="module")
+def cmake() -> dict[str, str]:
+    """CMake's metadata; a variable that is set twice, or not as one literal, fails the tests below."""
+    return {name: values[-1] for name, values in cmake_metadata(cmake_text()).items()}
+
+
+@pytest.fixture(scope="module")
+def s4ext() -> dict[str, str]:
+    return dict(s4ext_fields())
+
+
+@pytest.fixture(scope="module")
+def entry() -> dict[str, object]:
+    return json_entry()
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Width and height, from the file's head."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n", f"{path} is not a PNG"
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
+
+
+# --- the lists of files ---
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("name", [SCRIPTS, RESOURCES])
+def test_cmake_packages_exactly_the_files_of_the_tree(module: str, name: str) -> None:
+    listed = lists_of_cmake((ROOT / module / "CMakeLists.txt").read_text(encoding="utf-8"))[name]
+    assert listed == lists_of_tree(module)[name], f"run {UPDATE}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_other_file_is_known_to_be_left_out(module: str) -> None:
+    assert unknown_files(module) == [], "say in packaged_files.py what these are"
+
+
+def test_lists_are_read_back_as_they_were_written() -> None:
+    lists = {SCRIPTS: ["a.py", "b/c.py"], RESOURCES: []}
+    text = f"set({SCRIPTS}\n  x.py\n  )\n\nset({RESOURCES}\n  x.png\n  )\nslicerMacroBuildScriptedModule(NAME X)\n"
+    rewritten = with_lists(text, lists)
+    assert lists_of_cmake(rewritten) == lists
+    assert with_lists(rewritten, lists_of_cmake(text)) == text
+
+
+def test_slicer_finds_one_python_file_in_the_module_folder_and_none_at_the_root() -> None:
+    assert [path.name for path in (ROOT / NAME).glob("*.py")] == [f"{NAME}.py"]
+    assert [path.name for path in ROOT.glob("*.py")] == []
+
+
+# --- the metadata ---
+
+
+def test_the_project_and_the_files_have_the_extensions_name() -> None:
+    assert cmake_project(cmake_text()) == NAME
+    assert [path.name for path in ROOT.glob("*.s4ext")] == [f"{NAME}.s4ext"]
+    assert [path.name for path in (ROOT / "Resources").glob("*.json")] == [f"{NAME}.json"]
+
+
+def test_the_index_can_read_each_variable_as_one_quoted_literal() -> None:
+    found = cmake_metadata(cmake_text())
+    set_at_all = re.findall(r"^\s*set\s*\(\s*EXTENSION_(\w+)", cmake_text(), re.MULTILINE)
+    assert sorted(found) == sorted(name.lower() for name in set_at_all)
+    assert {name: values for name, values in found.items() if len(values) > 1} == {}
+
+
+def test_s4ext_has_its_17_fields_once_each() -> None:
+    assert sorted(keyword for keyword, _ in s4ext_fields()) == sorted(S4EXT_FIELDS)
+
+
+def test_the_json_entry_keeps_to_the_schema(entry: dict[str, object]) -> None:
+    assert set(entry) <= set(JSON_PROPERTIES)
+    assert set(entry) >= JSON_REQUIRED
+    wrong = {name: value for name, value in entry.items() if type(value) is not JSON_PROPERTIES[name]}
+    assert wrong == {}
+    assert entry["$schema"] == SCHEMA
+    assert entry.get("scm_type", "git") in ("git", "local")
+    assert entry.get("tier", 1) in range(1, 6)
+
+
+def test_the_json_entry_has_the_line_ends_that_the_index_accepts() -> None:
+    content = (ROOT / "Resources" / f"{NAME}.json").read_bytes()
+    assert b"\r" not in content and content.endswith(b"}\n")
+    assert json.dumps(json_entry(), indent=2) + "\n" == content.decode()
+
+
+@pytest.mark.parametrize("name", sorted(set(S4EXT_FIELDS) - S4EXT_ONLY))
+def test_cmake_and_s4ext_agree(name: str, cmake: dict[str, str], s4ext: dict[str, str]) -> None:
+    assert cmake[name] == s4ext[name] != ""
+
+
+@pytest.mark.parametrize(
+    "property_name, field",
+    {
+        "category": "category",
+        "scm_url": "scmurl",
+        "scm_revision": "scmrevision",
+        "scm_type": "scm",
+        "build_subdirectory": "build_subdirectory",
+    }.items(),
+)
+def test_json_and_s4ext_agree(property_name: str, field: str, entry: dict[str, object], s4ext: dict[str, str]) -> None:
+    assert entry[property_name] == s4ext[field] != ""
+
+
+def test_json_and_s4ext_agree_on_numbers_and_dependencies(entry: dict[str, object], s4ext: dict[str, str]) -> None:
+    assert entry["build_dependencies"] == s4ext["depends"].split() == ["PyTorch"]
+    assert str(entry["tier"]) == s4ext["tier"]
+    assert str(int(bool(entry["enabled"]))) == s4ext["enabled"]
+
+
+def test_the_description_is_one_line_that_cmake_keeps_whole(cmake: dict[str, str]) -> None:
+    assert set(cmake["description"]).isdisjoint(";\\$\n\t")
+    assert 1 <= cmake["description"].count(". ") + 1 <= 2
+
+
+def test_all_addresses_are_of_one_repository_and_name_files_that_are_here(
+    cmake: dict[str, str], entry: dict[str, object]
+) -> None:
+    repository = cmake["homepage"].removeprefix(GITHUB)
+    assert entry["scm_url"] == f"{GITHUB}{repository}.git"
+    beginning = f"{RAW}{repository}/{entry['scm_revision']}/"
+    addresses = [cmake["iconurl"], *cmake["screenshoturls"].split()]
+    assert [address for address in addresses if not address.startswith(beginning)] == []
+    missing = [address for address in addresses if not (ROOT / address.removeprefix(beginning)).is_file()]
+    assert missing == []
+
+
+# --- pictures, licence, version ---
+
+
+@pytest.mark.parametrize("icon", ["Resources/SAMMed2D.png", "SAMMed2D/Resources/Icons/SAMMed2D.png"])
+def test_icons_of_extension_and_module_have_the_size_that_slicer_wants(icon: str) -> None:
+    assert png_size(ROOT / icon) == (128, 128)
+
+
+def test_all_icons_are_square() -> None:
+    sizes = {icon.relative_to(ROOT).as_posix(): png_size(icon) for icon in (ROOT / NAME).rglob("*.png")}
+    assert {icon: size for icon, size in sizes.items() if size[0] != size[1]} == {}
+
+
+def test_the_icons_are_those_that_the_script_draws() -> None:
+    command = [sys.executable, str(ROOT / "Testing" / "pictures" / "draw_icons.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_licence_lies_at_the_root_and_the_readme_names_it() -> None:
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Apache License" in licence and "Version 2.0" in licence
+    assert "[Apache License 2.0](LICENSE)" in readme
+
+
+def test_the_librarys_version_is_the_changelogs_newest() -> None:
+    library = (ROOT / "SAMMed2DLib" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"$', library, re.MULTILINE)
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version and newest
+    assert version.group(1) == newest.group(1)

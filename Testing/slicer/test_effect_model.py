@@ -1,0 +1,115 @@
+"""The effect with the built-in network, as users get it: threads that starve, other models, sequences."""
+
+from __future__ import annotations
+
+import host
+import numpy as np
+import pytest
+import slicer
+from desk import INSIDE, Desk, structure_kji
+
+SIZE = (120, 100, 24)
+
+
+@pytest.fixture
+def network(sammed2d):
+    """The shared engine with the built-in model, on the CPU."""
+    from SAMMed2DSlicer import engine
+
+    shared = engine.shared()
+    shared.choice = engine.Choice(device="cpu")
+    shared.state = engine.State("unloaded", "")
+    yield shared
+    Desk.close_all()
+    shared.worker.cancel_all()
+
+
+def disc_kji() -> np.ndarray:
+    k, j, i = np.mgrid[0 : SIZE[2], 0 : SIZE[1], 0 : SIZE[0]]
+    return ((i - 50) ** 2 + (j - 45) ** 2 < 22**2) & (k > 4) & (k < 18)
+
+
+@pytest.fixture
+def desk(network) -> Desk:
+    noise = np.random.default_rng(0).normal(0, 6, SIZE[::-1])
+    values = (np.where(disc_kji(), 150, 50) + noise).astype(np.int16)
+    return Desk(network, volume_kji=values, size_ijk=SIZE)
+
+
+def dice_with_disc(mask) -> float:
+    from SAMMed2DLib.metrics import dice
+
+    return dice(mask, disc_kji()[10])
+
+
+def test_a_box_around_a_disc_gives_the_disc(desk):
+    desk.drag((26, 21, 10), (74, 69, 10))
+    desk.wait(lambda: desk.annotator.pending, 60)
+    desk.accept()
+    assert dice_with_disc(desk.segment()[10]) > 0.85
+    assert "loaded in" in desk.effect._engine.state.text
+
+
+def test_it_works_where_threads_get_nothing_from_the_event_loop(desk):
+    with host.starving():
+        desk.drag((26, 21, 10), (74, 69, 10))
+        desk.wait(lambda: desk.annotator.pending, 60)
+    assert dice_with_disc(desk.shown[0]) > 0.85
+
+
+def test_the_same_prompts_give_the_same_mask_again(desk):
+    desk.click((50, 45, 10))
+    desk.wait(lambda: desk.annotator.pending, 60)
+    desk.click((80, 45, 10), control=True)
+    first = desk.shown[0]
+    desk.editor.setActiveEffect(None)
+    desk.effect._engine.call(lambda session, should_stop: session.forget())
+    desk.activate()
+    desk.wait(lambda: desk.annotator.pending)
+    np.testing.assert_array_equal(desk.shown[0], first)
+
+
+def test_choosing_another_model_answers_anew(desk, network, monkeypatch):
+    from SAMMed2DLib.catalogue import CATALOGUE, path_of
+
+    desk.click((50, 45, 10))
+    desk.wait(lambda: desk.annotator.pending, 60)
+    asked = []
+    original = type(network).submit
+    monkeypatch.setattr(type(network), "submit", lambda self, *a, **k: asked.append(1) or original(self, *a, **k))
+    from SAMMed2DSlicer.engine import Choice
+
+    network.choose(Choice(model=str(path_of(CATALOGUE["sam-med2d-small"])), device="cpu"))
+    desk.wait(lambda: asked and desk.annotator.pending and not desk.annotator.is_waiting, 60)
+    assert desk.effect._engine.state.is_ready
+
+
+# Sequences
+
+
+def test_each_frame_of_a_sequence_has_its_own_prompts(model):
+    frames = [np.where(np.roll(structure_kji(), shift, axis=2), 160, 40).astype(np.int16) for shift in (0, 8)]
+    desk = Desk(model, volume_kji=frames[0])
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Frames")
+    for time_s, values in enumerate(frames):
+        frame = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"frame {time_s}")
+        slicer.util.updateVolumeFromArray(frame, values)
+        sequence.SetDataNodeAtValue(frame, str(time_s))
+        slicer.mrmlScene.RemoveNode(frame)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(desk.volume, sequence, False)
+    browser.SetSelectedItemNumber(0)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    desk.pump(0.05)
+    desk.click()
+    np.testing.assert_array_equal(model.asked[-1][1][..., 0] > 127, frames[0][INSIDE[2]] > 100)
+    assert desk.annotator.sets[0].slice_text() == "axial 11, frame 1"
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    desk.pump(0.1)
+    asked = len(model.asked)
+    desk.click((33, 22, 10))
+    np.testing.assert_array_equal(model.asked[-1][1][..., 0] > 127, frames[1][INSIDE[2]] > 100)
+    assert len(model.asked) == asked + 1 and len(model.asked[-1][0].labels) == 1
+    assert sorted(one.item for one in desk.annotator.sets) == [0, 1]

@@ -1,0 +1,271 @@
+"""PyTorch: found or not, whole or not, explained, and installed after asking."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+import types
+from importlib.machinery import ModuleSpec
+from typing import ClassVar
+
+import pytest
+
+
+@pytest.fixture
+def install(sammed2d):
+    from SAMMed2DSlicer import install
+
+    return install
+
+
+@pytest.fixture
+def torch(monkeypatch, tmp_path):
+    """A function that sets what this Python finds of torch: files, record of the installation, loaded module."""
+
+    def set_torch(version=None, files=(), has_spec=True, loaded=None):
+        folder = tmp_path / "torch"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name in files:
+            (folder / name).write_bytes(b"")
+        spec = ModuleSpec("torch", None, origin=str(folder / "__init__.py") if "__init__.py" in files else None)
+        spec.submodule_search_locations = [str(folder)]
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *rest: (spec if has_spec else None) if name == "torch" else find(name, *rest),
+        )
+
+        def version_of(name):
+            if version is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(importlib.metadata, "version", version_of)
+        if loaded is None:
+            monkeypatch.delitem(sys.modules, "torch", raising=False)
+        else:
+            monkeypatch.setitem(sys.modules, "torch", loaded)
+
+    return set_torch
+
+
+WHOLE = ("__init__.py", "_C.cpython-312-x86_64-linux-gnu.so")
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "words"),
+    [
+        ({"version": "2.1.2", "files": WHOLE}, "ready", ""),
+        ({"version": "2.9.0.dev20260801+cu130", "files": WHOLE}, "ready", ""),
+        ({"version": "2.10.0", "files": ("__init__.py", "_C.cp312-win_amd64.pyd")}, "ready", ""),
+        ({"version": "2.1.1+cu118", "files": WHOLE}, "old", "2.1.1+cu118 is too old: 2.1.2 or newer"),
+        ({"version": "1.13.1", "files": WHOLE}, "old", "too old"),
+        ({"has_spec": False}, "missing", "not installed yet"),
+        ({"version": "2.5.0", "has_spec": False}, "broken", "incomplete"),
+        ({"files": WHOLE}, "broken", "incomplete"),
+        ({"version": "2.5.0", "files": ("__init__.py",)}, "broken", "incomplete"),
+        ({"version": "2.5.0", "files": ("leftover.txt",)}, "broken", "incomplete"),
+    ],
+)
+def test_what_is_there_is_seen_without_importing_it(install, torch, facts, name, words):
+    torch(**facts)
+    state = install.torch_state()
+    assert state.name == name and words in state.text
+    assert state.is_ready == (name == "ready")
+    assert "torch" not in sys.modules
+
+
+def test_a_loaded_torch_is_taken_at_its_word(install, torch):
+    loaded = types.ModuleType("torch")
+    loaded.__version__ = "2.4.0"
+    torch(loaded=loaded, has_spec=False)
+    assert install.torch_state() == install.TorchState("ready", "", "2.4.0")
+
+
+def test_what_a_failed_import_left_counts_as_broken(install, torch, monkeypatch):
+    torch(loaded=types.ModuleType("torch"))
+
+    def refuse(name, *rest):
+        raise ValueError(f"{name}.__spec__ is None")
+
+    monkeypatch.setattr(importlib.util, "find_spec", refuse)
+    assert install.torch_state().name == "broken"
+
+
+def test_this_computers_torch_is_ready(install):
+    assert install.torch_state().is_ready
+
+
+def test_looking_costs_next_to_nothing(install):
+    import time
+
+    began = time.perf_counter()
+    for _ in range(20):
+        install.torch_state()
+    assert (time.perf_counter() - began) / 20 < 0.02
+
+
+# Explanations
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "PyTorch is not installed yet. Install it"),
+        (ModuleNotFoundError("No module named 'torch._C'", name="torch._C"), "incomplete"),
+        (ImportError("cannot import name 'Tensor' from partially initialized module 'torch'"), "installed anew"),
+        (OSError("[WinError 126] The specified module could not be found. Error loading c10.dll"), "Visual C++"),
+        (ImportError("DLL load failed while importing _C: The specified module could not be found."), "Visual C++"),
+        (OSError("[WinError 1455] The paging file is too small for this operation"), "paging file"),
+        (OSError("libcudart.so.12: cannot open shared object file: No such file"), "missing or of another version"),
+        (ImportError("/x/libc10.so: undefined symbol: _ZN3c105"), "missing or of another version"),
+        (RuntimeError("Numpy is not available"), "another version of numpy"),
+        (ImportError("A module that was compiled using NumPy 1.x cannot be run in"), "another version of numpy"),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "Choose the device CPU"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory of the graphics card is full"),
+        (ValueError("there is no device 'cuda'"), "there is no device 'cuda'"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_errors_are_turned_into_advice(install, error, words):
+    assert words in install.explain(error)
+
+
+def test_the_cause_of_an_error_counts(install):
+    try:
+        try:
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        except ModuleNotFoundError as cause:
+            raise RuntimeError("the model could not be loaded") from cause
+    except RuntimeError as error:
+        assert "PyTorch is not installed yet" in install.explain(error)
+
+
+def test_a_model_that_is_missing_is_found_in_the_module(install):
+    from SAMMed2DLib.catalogue import NotInstalledError
+
+    assert "Get it in the module SAMMed2D, under Models" in install.explain(NotInstalledError("sam-med2d_b"))
+
+
+# Installing
+
+
+class TorchUtils:
+    """Stands for the logic of the extension PyTorch; keeps what it was asked."""
+
+    calls: ClassVar[list] = []
+    outcome: ClassVar[object] = "installed"
+
+    def installTorch(self, **options):  # noqa: N802
+        self.calls.append(("install", options["askConfirmation"], options["torchVersionRequirement"]))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return types.ModuleType("torch") if self.outcome == "installed" else None
+
+    def uninstallTorch(self):  # noqa: N802
+        self.calls.append(("uninstall",))
+
+
+@pytest.fixture
+def utils(monkeypatch):
+    """The extension PyTorch is there."""
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = TorchUtils
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    monkeypatch.setattr(TorchUtils, "calls", [])
+    monkeypatch.setattr(TorchUtils, "outcome", "installed")
+    return TorchUtils
+
+
+def becomes_ready_when_installed(torch, utils, monkeypatch):
+    def install(self, **options):
+        self.calls.append(("install", options["askConfirmation"], options["torchVersionRequirement"]))
+        torch(version="2.5.0", files=WHOLE)
+        return types.ModuleType("torch")
+
+    monkeypatch.setattr(utils, "installTorch", install)
+
+
+def test_a_torch_that_is_ready_is_left_alone(install, utils):
+    assert install.ensure_torch() is True
+    assert utils.calls == []
+
+
+def test_a_missing_torch_is_installed_after_asking(install, torch, utils, monkeypatch):
+    torch(has_spec=False)
+    becomes_ready_when_installed(torch, utils, monkeypatch)
+    assert install.ensure_torch() is True
+    assert utils.calls == [("install", True, ">=2.1.2")]
+
+
+def test_a_user_may_decline(install, torch, utils, monkeypatch):
+    torch(has_spec=False)
+    monkeypatch.setattr(utils, "outcome", "declined")
+    assert install.ensure_torch() is False
+
+
+def test_a_broken_torch_is_removed_first_after_asking(install, torch, utils, monkeypatch, app):
+    torch(version="2.5.0", files=("__init__.py",))
+    becomes_ready_when_installed(torch, utils, monkeypatch)
+    app.answers.give("Remove what is there", "Cancel")
+    assert install.ensure_torch() is False
+    assert utils.calls == []
+    app.answers.give("Remove what is there", "OK")
+    assert install.ensure_torch() is True
+    assert utils.calls == [("uninstall",), ("install", False, ">=2.1.2")]
+
+
+def test_a_torch_in_use_is_not_replaced(install, torch, utils, app):
+    old = types.ModuleType("torch")
+    old.__version__ = "1.13.1"
+    torch(loaded=old)
+    with pytest.raises(install.InstallError, match="restart Slicer"):
+        install.install_torch()
+    assert utils.calls == []
+
+
+def test_without_the_extension_it_says_where_to_get_it(install, torch, app, monkeypatch):
+    torch(has_spec=False)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    app.answers.give("Extensions Manager", "OK")
+    assert install.ensure_torch() is False
+    (shown,) = app.answers.shown
+    assert "restart Slicer" in shown[1] and "--no-index" in shown[1]
+
+
+def test_pip_is_not_disturbed(install, torch, utils):
+    from slicer import packaging
+
+    torch(has_spec=False)
+    packaging.answers["isPipInstallInProgress"] = True
+    try:
+        with pytest.raises(install.InstallError, match="wait until that is done"):
+            install.install_torch()
+    finally:
+        packaging.answers.clear()
+    assert utils.calls == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (OSError("[WinError 206] The filename or extension is too long"), "too long"),
+        (ImportError("DLL load failed while importing _C"), "Visual C++"),
+    ],
+)
+def test_an_installation_that_fails_says_why(install, torch, utils, monkeypatch, trouble, words):
+    torch(has_spec=False)
+    monkeypatch.setattr(utils, "outcome", trouble)
+    with pytest.raises(install.InstallError, match="could not be installed") as caught:
+        install.install_torch()
+    assert words in str(caught.value)
+
+
+def test_an_installation_that_is_not_seen_asks_for_a_restart(install, torch, utils):
+    torch(has_spec=False)
+    with pytest.raises(install.InstallError, match="Restart Slicer"):
+        install.install_torch()
