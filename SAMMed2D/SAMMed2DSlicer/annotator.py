@@ -15,7 +15,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import install, prompt_sets, scene
+from SAMMed2DSlicer import install, prompt_sets, scene, segments
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.look_ahead import LookAhead
@@ -511,9 +511,9 @@ class Annotator(VTKObservationMixin):
         if one.segment_id != self.segment_id:
             return
         try:
-            target = scene.EffectTarget(self._effect)
+            target = segments.EffectTarget(self._effect)
             replaces = self._written.get(one)
-            written = scene.write_mask(target, pending.answer.mask, one.plane, one.volume, replaces)
+            written = segments.write_mask(target, pending.answer.mask, one.plane, one.volume, replaces)
         except ValueError as error:
             self._say(str(error), ERROR)
             return
@@ -528,7 +528,7 @@ class Annotator(VTKObservationMixin):
         self._draw()
         self._say(self._describe_written(written))
 
-    def _describe_written(self, written: scene.Written) -> str:
+    def _describe_written(self, written: segments.Written) -> str:
         if written.changed:
             return _("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")
         return _(

@@ -105,7 +105,8 @@ class ManagePanel:
         from SAMMed2DLib.model_store import remove_model
 
         model = self._selected_model()
-        question = _("Remove {title} ({size}) from this computer?").format(title=models.name_of(model), size=models.size_of(model))
+        question = _("Remove {title} ({size}) from this computer?")
+        question = question.format(title=models.name_of(model), size=models.size_of(model))
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove a model")):
             return
         try:

@@ -262,9 +262,9 @@ class PromptPanel(VTKObservationMixin):
             self.segment()
 
     def _told(self, text: str, level: str) -> None:
-        messages.show(self.ui.statusLabel, text, level)
         if self.parameters is not None:
             self._show_action()
+        messages.show(self.ui.statusLabel, text, level)  # last: what has happened matters more
 
     # Widgets
 

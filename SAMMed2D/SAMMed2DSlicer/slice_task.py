@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import scene
+from SAMMed2DSlicer import scene, segments
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.slice_prompts import is_node, plane_of, prompts_on
 
@@ -126,6 +126,8 @@ def check_segment(segmentation: Any, segment_id: str) -> None:
     if segmentation.GetScene() is None:
         raise SceneError(_("The segmentation {name} is not in the scene any more.").format(name=segmentation.GetName()))
     if not segmentation.GetSegmentation().GetSegment(segment_id or ""):
+        if not segment_id:
+            raise SceneError(_("Choose or add a segment of {name} first.").format(name=segmentation.GetName()))
         message = _("{name} has no segment {id}: add it first.")
         raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
 
@@ -140,12 +142,12 @@ def write(
         volume: the volume node.
         segmentation: the segmentation node.
         segment_id: of an existing segment.
-        overwrite: see `scene.LogicTarget`.
+        overwrite: see `segments.LogicTarget`.
 
     Raises:
         SceneError: there is no such segment, or no place to write it.
     """
     check_segment(segmentation, segment_id)
-    with scene.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
-        written = scene.write_mask(target, prediction.mask, prediction.plane, volume)
+    with segments.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
+        written = segments.write_mask(target, prediction.mask, prediction.plane, volume)
     return SliceResult(prediction.mask, prediction.score, prediction.plane, written.voxels, written.changed)

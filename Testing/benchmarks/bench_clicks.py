@@ -75,14 +75,14 @@ def make_desk():
 def stopwatch() -> Stopwatch:
     """A stopwatch on the parts of a click."""
     from SAMMed2DLib.predictor import Predictor
-    from SAMMed2DSlicer import scene
+    from SAMMed2DSlicer import scene, segments
     from SAMMed2DSlicer.preview import ViewPreview
 
     watch = Stopwatch()
     watch.wrap(scene, "model_image", "picture")
     watch.wrap(Predictor, "embed", "encode")
     watch.wrap(Predictor, "predict", "decode")
-    watch.wrap(scene, "write_mask", "write")
+    watch.wrap(segments, "write_mask", "write")
     watch.wrap(ViewPreview, "show", "draw")
     return watch
 

@@ -34,8 +34,15 @@ def widget(logic, folder):
 
 
 @pytest.fixture
+def choice(widget):
+    """The section about the model in use."""
+    return widget.panels[1]
+
+
+@pytest.fixture
 def panel(widget):
-    shown = widget.panels[1]
+    """The section about the models on this computer."""
+    shown = widget.panels[2]
     shown.ui.manageSection.collapsed = False
     yield shown
     if shown.background.is_running:
@@ -92,30 +99,30 @@ def choose(box, value):
 # The model in use
 
 
-def test_installed_models_can_be_chosen(panel, folder, logic):
+def test_installed_models_can_be_chosen(choice, folder, logic):
     from SAMMed2DSlicer import engine
 
     (folder / "mine.pt").write_bytes(b"x")
-    panel.refresh()
-    assert items(panel.ui.modelSelector) == ["sam-med2d-small", "mine"]
-    choose(panel.ui.modelSelector, "mine")
-    choose(panel.ui.deviceSelector, "cpu")
+    choice.refresh()
+    assert items(choice.ui.modelSelector) == ["sam-med2d-small", "mine"]
+    choose(choice.ui.modelSelector, "mine")
+    choose(choice.ui.deviceSelector, "cpu")
     assert (engine.shared().choice.model, engine.shared().choice.device) == ("mine", "cpu")
     assert slicer.app.settings().value("SAMMed2D/Model") == "mine"
 
 
-def test_a_choice_made_elsewhere_is_shown(panel):
+def test_a_choice_made_elsewhere_is_shown(choice):
     from SAMMed2DSlicer import engine
 
     engine.shared().choose(replace(engine.shared().choice, model="/x/other.pt", device="cuda:7"))
-    assert panel.ui.modelSelector.currentText == "other.pt"
-    assert panel.ui.deviceSelector.currentData == "cuda:7"
+    assert choice.ui.modelSelector.currentText == "other.pt"
+    assert choice.ui.deviceSelector.currentData == "cuda:7"
     engine.shared().choose(replace(engine.shared().choice, model="sam-med2d_b"))
-    assert panel.ui.modelSelector.currentText == "SAM-Med2D ViT-B (not installed)"
+    assert choice.ui.modelSelector.currentText == "SAM-Med2D ViT-B (not installed)"
 
 
-def test_the_state_tells_how_long_loading_took(panel, logic):
-    ui = panel.ui
+def test_the_state_tells_how_long_loading_took(choice, logic):
+    ui = choice.ui
     assert ui.stateLabel.text == "Loaded when needed." and ui.loadButton.isVisible()
     ui.loadButton.click()
     assert ui.stateLabel.text == "Loading..." and not ui.loadButton.isVisible()
@@ -123,17 +130,17 @@ def test_the_state_tells_how_long_loading_took(panel, logic):
     assert not ui.loadButton.isVisible()
 
 
-def test_devices_are_listed_once_torch_is_there(panel, logic, monkeypatch):
+def test_devices_are_listed_once_torch_is_there(choice, logic, monkeypatch):
     from SAMMed2DLib import devices
 
     monkeypatch.setattr(devices, "available_devices", lambda: {"cpu": "CPU", "cuda:0": "RTX", "cuda:1": "RTX"})
-    assert items(panel.ui.deviceSelector) == ["auto", "cpu"]
-    panel.ui.loadButton.click()
-    assert host.pump(10, lambda: items(panel.ui.deviceSelector) == ["auto", "cpu", "cuda:0", "cuda:1"])
-    assert panel.ui.deviceSelector.itemText(2) == "RTX (cuda:0)"
+    assert items(choice.ui.deviceSelector) == ["auto", "cpu"]
+    choice.ui.loadButton.click()
+    assert host.pump(10, lambda: items(choice.ui.deviceSelector) == ["auto", "cpu", "cuda:0", "cuda:1"])
+    assert choice.ui.deviceSelector.itemText(2) == "RTX (cuda:0)"
 
 
-def test_a_model_that_cannot_be_loaded_says_why(panel, monkeypatch):
+def test_a_model_that_cannot_be_loaded_says_why(choice, monkeypatch):
     from SAMMed2DSlicer import engine
 
     def broken(self, choice):
@@ -141,9 +148,9 @@ def test_a_model_that_cannot_be_loaded_says_why(panel, monkeypatch):
 
     monkeypatch.setattr(engine.Engine, "_session", broken)
     monkeypatch.setattr(engine.shared(), "_loaded", None)
-    panel.ui.loadButton.click()
-    assert host.pump(10, lambda: "not installed yet" in panel.ui.stateLabel.text)
-    assert panel.ui.loadButton.isVisible()
+    choice.ui.loadButton.click()
+    assert host.pump(10, lambda: "not installed yet" in choice.ui.stateLabel.text)
+    assert choice.ui.loadButton.isVisible()
 
 
 # The table
@@ -216,7 +223,7 @@ def test_a_download_asks_first_and_says_size_and_licences(panel, transfer, app):
     assert transfer.started == [] and not panel.background.is_running
 
 
-def test_a_download_shows_its_progress_and_leaves_the_window_free(panel, transfer, app, logic):
+def test_a_download_shows_its_progress_and_leaves_the_window_free(panel, choice, transfer, app, logic):
     begin(panel, app)
     ui = panel.ui
     transfer.done = 4
@@ -224,14 +231,14 @@ def test_a_download_shows_its_progress_and_leaves_the_window_free(panel, transfe
     assert ui.transferProgress.isVisible() and ui.transferProgress.format == "4 MiB of 10 MiB"
     assert not ui.downloadButton.enabled and "Wait until the transfer is done" in ui.downloadButton.toolTip
     assert transfer.thread is not threading.main_thread()
-    ui.loadButton.click()  # the model's own thread is free meanwhile
-    assert host.pump(5, lambda: ui.stateLabel.text.startswith("Ready"))
+    choice.ui.loadButton.click()  # the model's own thread is free meanwhile
+    assert host.pump(5, lambda: choice.ui.stateLabel.text.startswith("Ready"))
     transfer.done = 10
     wait(panel)
     assert "sam-med2d_b is installed" in ui.transferLabel.text
     assert rows(ui.modelsTable)[1][2] == "installed"
     assert not ui.transferProgress.isVisible() and ui.removeButton.enabled
-    assert "sam-med2d_b" in items(ui.modelSelector)
+    assert "sam-med2d_b" in items(choice.ui.modelSelector)
 
 
 def test_a_download_goes_on_where_threads_starve(panel, transfer, app):
@@ -273,12 +280,13 @@ def test_a_download_goes_on_while_the_module_is_left(panel, transfer, app):
 # Removing and adding
 
 
-def test_a_model_is_removed_after_asking(panel, folder, app):
+def test_a_model_is_removed_after_asking(panel, choice, folder, app):
     from SAMMed2DSlicer import engine
 
     (folder / "mine.pt").write_bytes(b"x" * 1000)
     panel.refresh()
-    choose(panel.ui.modelSelector, "mine")
+    choice.refresh()
+    choose(choice.ui.modelSelector, "mine")
     select(panel, "mine")
     app.answers.give("Remove mine", "Cancel")
     panel.ui.removeButton.click()
@@ -287,6 +295,7 @@ def test_a_model_is_removed_after_asking(panel, folder, app):
     panel.ui.removeButton.click()
     assert not (folder / "mine.pt").exists()
     assert engine.shared().choice.model == "sam-med2d-small"
+    assert items(choice.ui.modelSelector) == ["sam-med2d-small"]
     assert len(rows(panel.ui.modelsTable)) == 4 and "mine was removed" in panel.ui.transferLabel.text
 
 
@@ -344,7 +353,7 @@ def test_a_file_that_cannot_be_added_says_why(panel, folder, checkpoint, name, c
 
 @pytest.fixture
 def environment(widget):
-    shown = widget.panels[2]
+    shown = widget.panels[3]
     shown.ui.environmentSection.collapsed = False
     yield shown
     shown.ui.environmentSection.collapsed = True

@@ -1,0 +1,295 @@
+"""The one way in which masks get into segments: Slicer's own, with its masking, overwriting and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene import SceneError, world_from_ijk, world_from_local
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.geometry import SlicePlane
+    from SAMMed2DLib.planes import VoxelPatch
+
+_OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
+
+
+
+class SegmentTarget(Protocol):
+    """The Segment Editor as the writer needs it: an effect (`EffectTarget`), or its logic (`LogicTarget`)."""
+
+    segmentation: Any
+    segment_id: str
+
+    def save_state(self) -> None:
+        """Begin an undo step."""
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the geometry to write in, or None."""
+
+    def modify(self, labelmap: Any, adds: bool) -> None:
+        """Add to the segment or remove from it, by the editor's rules."""
+
+
+@dataclass(frozen=True, eq=False)
+class EffectTarget:
+    """The selected segment of a Segment Editor, written through an effect."""
+
+    effect: Any  # qSlicerSegmentEditorScriptedEffect
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation node."""
+        return self.effect.parameterSetNode().GetSegmentationNode()
+
+    @property
+    def segment_id(self) -> str:
+        """The selected segment."""
+        return self.effect.parameterSetNode().GetSelectedSegmentID() or ""
+
+    def save_state(self) -> None:
+        """Begin an undo step."""
+        self.effect.saveStateForUndo()
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the editor's geometry."""
+        return self.effect.defaultModifierLabelmap()
+
+    def modify(self, labelmap: Any, adds: bool) -> None:
+        """Add to the segment or remove from it, by the editor's rules."""
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
+        self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
+
+
+class LogicTarget:
+    """Any segment, written through Slicer's segment editor logic without a Segment Editor; for scripts."""
+
+    def __init__(self, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none") -> None:
+        """Prepare to write.
+
+        Args:
+            volume: gives the geometry where the segmentation has none yet.
+            segmentation: the segmentation node.
+            segment_id: of an existing segment.
+            overwrite: whether other segments give way: "none", "visible" or "all" of them.
+
+        Raises:
+            SceneError: there is no such segment, or no such way to overwrite.
+        """
+        if not segmentation.GetSegmentation().GetSegment(segment_id):
+            raise SceneError(
+                _("{name} has no segment {id}: add it first.").format(name=segmentation.GetName(), id=repr(segment_id))
+            )
+        if overwrite not in _OVERWRITE:
+            raise SceneError(_("Unknown overwrite mode {mode}: choose none, visible or all.").format(mode=overwrite))
+        self.segmentation, self.segment_id = segmentation, segment_id
+        self._node = slicer.vtkMRMLSegmentEditorNode()
+        self._node.SetOverwriteMode(getattr(self._node, _OVERWRITE[overwrite]))
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
+        slicer.mrmlScene.AddNode(self._node)
+        self._logic.SetSegmentEditorNode(self._node)
+        self._logic.SetSegmentationNode(segmentation)
+        self._logic.SetSourceVolumeNode(volume)
+        self._node.SetSelectedSegmentID(segment_id)
+
+    def __enter__(self) -> LogicTarget:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the helper node out of the scene."""
+        self._logic.SetSegmentEditorNode(None)
+        slicer.mrmlScene.RemoveNode(self._node)
+
+    def save_state(self) -> None:
+        """Nothing: undo belongs to a Segment Editor."""
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the segmentation's geometry."""
+        return self._logic.GetModifierLabelmap() if self._logic.ResetModifierLabelmapToDefault() else None
+
+    def modify(self, labelmap: Any, adds: bool) -> None:
+        """Add to the segment or remove from it."""
+        mode = self._logic.ModificationModeAdd if adds else self._logic.ModificationModeRemove
+        self._logic.ModifySegmentByLabelmap(
+            self.segmentation, self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What came of writing a mask.
+
+    Attributes:
+        added: voxels that the segment did not have before, or None; a later write of the same prompts can take
+            them back.
+        voxels: how many voxels the mask means.
+        changed: how many voxels of the segment changed.
+    """
+
+    added: VoxelPatch | None
+    voxels: int
+    changed: int
+
+
+def write_mask(
+    target: SegmentTarget, mask_hw: np.ndarray, plane: SlicePlane, volume: Any, replaces: VoxelPatch | None = None
+) -> Written:
+    """Add a mask to a segment the way Slicer's own effects do, as one undo step.
+
+    Masking, overwriting and hidden segments are Slicer's business. An empty mask changes nothing.
+
+    Args:
+        target: the segment.
+        mask_hw: (H, W) bool, on the slice.
+        plane: the slice, of this volume.
+        volume: the volume node.
+        replaces: what an earlier write of the same prompts added; it is taken back where the mask has it no more.
+
+    Raises:
+        SceneError: the segmentation has no geometry, or is under a non-linear transform.
+    """
+    from SAMMed2DLib.planes import VoxelPatch, voxels_of_mask
+
+    labelmap = target.default_labelmap()
+    if labelmap is None:
+        raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
+    geometry = _image_matrix(labelmap)
+    grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
+    patch = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
+    if patch is None:
+        return Written(None, 0, 0)
+    before = segment_in(target.segmentation, target.segment_id, patch.extent, geometry)
+    target.save_state()
+    surplus = None if replaces is None else _without(replaces, patch)
+    if surplus is not None:
+        target.modify(_labelmap(surplus, geometry), adds=False)
+    target.modify(_labelmap(patch, geometry), adds=True)
+    after = segment_in(target.segmentation, target.segment_id, patch.extent, geometry)
+    added = after & ~before
+    if replaces is not None:  # what this writes again is still not the user's own
+        added |= after & patch.mask_kji & _in_extent(replaces, patch.extent)
+    removed = 0 if surplus is None else int(surplus.mask_kji.sum())
+    return Written(
+        VoxelPatch(patch.start_ijk, added), int(patch.mask_kji.sum()), int((after != before).sum()) + removed
+    )
+
+
+def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:
+    """Read a segment within an extent of a geometry: (K, J, I) bool.
+
+    Args:
+        segmentation: the segmentation node.
+        segment_id: the segment; one without a labelmap is empty.
+        extent: first and last voxel along i, j and k.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+    """
+    import numpy as np
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    found = np.zeros(_shape(extent), bool)
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name) if segment is not None else None
+    if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
+        return found
+    shift = _whole_shift(image, geometry)
+    if shift is None:
+        image = _resampled(image, geometry, extent)
+        shift = (0, 0, 0)
+    own_extent = image.GetExtent()
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(own_extent))
+    shifted = [end + shift[n // 2] for n, end in enumerate(own_extent)]
+    overlap = _overlap(extent, shifted)
+    if overlap is not None:
+        found[overlap[0]] = values[overlap[1]] == segment.GetLabelValue()
+    return found
+
+
+def _whole_shift(image: Any, geometry: Any) -> tuple[int, int, int] | None:
+    """How many voxels `geometry` is shifted against an image of the same grid; None for another grid."""
+    import numpy as np
+
+    own = slicer.util.arrayFromVTKMatrix(_image_matrix(image))
+    to_grid = np.linalg.inv(slicer.util.arrayFromVTKMatrix(geometry)) @ own
+    shift = np.round(to_grid[:3, 3])
+    same = np.allclose(to_grid[:3, :3], np.eye(3), atol=1e-4) and np.allclose(to_grid[:3, 3], shift, atol=1e-2)
+    return tuple(int(value) for value in shift) if same else None
+
+
+def _resampled(image: Any, geometry: Any, extent: Sequence[int]) -> Any:
+    reference = _empty_image(extent, geometry)
+    resampled = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, reference, resampled)
+    return resampled
+
+
+def _labelmap(patch: VoxelPatch, geometry: Any) -> Any:
+    """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    image = _empty_image(patch.extent, geometry)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = patch.mask_kji.ravel()
+    return image
+
+
+def _empty_image(extent: Sequence[int], geometry: Any) -> Any:
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*extent)
+    image.SetGeometryFromImageToWorldMatrix(geometry)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    image.GetPointData().GetScalars().Fill(0)
+    return image
+
+
+def _image_matrix(image: Any) -> Any:
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return matrix
+
+
+def _without(patch: VoxelPatch, other: VoxelPatch) -> VoxelPatch | None:
+    """The patch without what the other one has."""
+    from SAMMed2DLib.planes import VoxelPatch
+
+    rest = patch.mask_kji & ~_in_extent(other, patch.extent)
+    return VoxelPatch(patch.start_ijk, rest) if rest.any() else None
+
+
+def _in_extent(patch: VoxelPatch, extent: Sequence[int]) -> np.ndarray:
+    """The part of a patch within an extent, (K, J, I) bool of that extent."""
+    import numpy as np
+
+    found = np.zeros(_shape(extent), bool)
+    overlap = _overlap(extent, patch.extent)
+    if overlap is not None:
+        found[overlap[0]] = patch.mask_kji[overlap[1]]
+    return found
+
+
+def _shape(extent: Sequence[int]) -> tuple[int, int, int]:
+    """(K, J, I) of an extent."""
+    i0, i1, j0, j1, k0, k1 = extent
+    return (k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1)
+
+
+def _overlap(one: Sequence[int], other: Sequence[int]) -> tuple[Any, Any] | None:
+    """What two extents share, as indices into the (K, J, I) array of each; None if they share nothing."""
+    first = [max(one[n], other[n]) for n in (4, 2, 0)]
+    last = [min(one[n], other[n]) for n in (5, 3, 1)]
+    if any(a > b for a, b in zip(first, last, strict=True)):
+        return None
+
+    def index_in(extent: Sequence[int]) -> tuple[slice, ...]:
+        return tuple(slice(a - extent[n], b - extent[n] + 1) for a, b, n in zip(first, last, (4, 2, 0), strict=True))
+
+    return index_in(one), index_in(other)
