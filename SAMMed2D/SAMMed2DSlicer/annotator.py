@@ -15,10 +15,11 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import install, prompt_sets, scene, segments
+from SAMMed2DSlicer import messages, prompt_sets, scene, segments
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.look_ahead import LookAhead
+from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import PromptSet
 from SAMMed2DSlicer.slice_views import SliceViews, plane_in
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from SAMMed2DLib.geometry import SlicePlane
     from SAMMed2DLib.planes import VoxelPatch
 
-INFO, BUSY, WARNING, ERROR = "info", "busy", "warning", "error"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Status:
-    """One line for the user: INFO, BUSY, WARNING or ERROR."""
+    """One line for the user, of one of the levels of `messages`."""
 
     text: str = ""
     level: str = INFO
@@ -203,7 +203,7 @@ class Annotator(VTKObservationMixin):
         """Write what is shown to the segment; waits for an answer that is on its way."""
         if self.is_waiting:
             self._accepts_next = True
-            self._say(_("Accepted as soon as the answer is there."), BUSY)
+            self._say(_("Accepted as soon as the answer is there."))
             return
         if not self.pending:
             self._say(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
@@ -462,7 +462,7 @@ class Annotator(VTKObservationMixin):
         image = scene.model_image(one.volume, one.plane, options.intensity)
         request = Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
         if not self._engine.state.is_ready:
-            self._say(_("Loading the model; the answer follows."), BUSY)
+            self._say(_("Loading the model; the answer follows."))
         return request
 
     def _answered(self, pending: Pending) -> None:
@@ -489,7 +489,7 @@ class Annotator(VTKObservationMixin):
         self._accepts_next = False
         self._answers.pop(one, None)
         self._draw()
-        self._say(install.explain(error), WARNING if isinstance(error, ValueError) else ERROR)
+        self._say(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR)
         self._requests.go_on(self._answers)
 
     def _drop_requests(self) -> None:

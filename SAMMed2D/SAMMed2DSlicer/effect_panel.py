@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import annotator, scene
+from SAMMed2DSlicer import annotator, choices, messages, scene
 from SAMMed2DSlicer.engine import Choice, Engine
+from SAMMed2DSlicer.slice_task import ZOOMS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from SAMMed2DSlicer.annotator import Annotator, Options, Status
+    from SAMMed2DSlicer.annotator import Annotator, Options
     from SAMMed2DSlicer.prompt_sets import PromptSet
 
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
 DEFAULTS = {TOOL: POSITIVE, INTENSITY: scene.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
-_ZOOMS = {"auto": None, "on": True, "off": False}
-_COLORS = {annotator.INFO: "", annotator.BUSY: "", annotator.WARNING: "#b35c00", annotator.ERROR: "#c02020"}
 _RESOURCES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources")
 
 
@@ -50,6 +49,10 @@ class EffectPanel:
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
             LOOK_AHEAD: self.ui.looksAheadCheckBox,
         }
+        self._lists = {
+            INTENSITY: (self.ui.intensityComboBox, choices.intensity_names()),
+            ZOOM: (self.ui.zoomComboBox, choices.zoom_names()),
+        }
         self._fill()
         self._connect()
         effect.addOptionsWidget(self.widget)
@@ -62,7 +65,7 @@ class EffectPanel:
         get = self._effect.parameter
         return annotator.Options(
             intensity=get(INTENSITY),
-            zoom=_ZOOMS.get(get(ZOOM)),
+            zoom=ZOOMS.get(get(ZOOM)),
             accepts_at_once=bool(self._effect.integerParameter(AT_ONCE)),
             new_segments=bool(self._effect.integerParameter(NEW_SEGMENTS)),
             looks_ahead=bool(self._effect.integerParameter(LOOK_AHEAD)),
@@ -71,8 +74,8 @@ class EffectPanel:
     def update_from_parameters(self) -> None:
         """Show the parameters."""
         self._tools.get(self._effect.parameter(TOOL), self.ui.positiveButton).setChecked(True)
-        for name, box in ((INTENSITY, self.ui.intensityComboBox), (ZOOM, self.ui.zoomComboBox)):
-            _choose(box, self._effect.parameter(name))
+        for name, (box, names) in self._lists.items():
+            choices.fill(box, names, self._effect.parameter(name))
         for name, check in self._checks.items():
             blocked = check.blockSignals(True)
             check.setChecked(bool(self._effect.integerParameter(name)))
@@ -82,7 +85,9 @@ class EffectPanel:
 
     def show(self, annotating: Annotator) -> None:
         """Show the state of the work."""
-        self._show_status(annotating.status)
+        status = annotating.status
+        hint = _("Click on the structure, or drag a box around it.")
+        messages.show(self.ui.statusLabel, status.text or hint, status.level)
         has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
         can_accept = has_answer or annotating.is_waiting
         self.ui.acceptButton.setEnabled(can_accept)
@@ -111,11 +116,6 @@ class EffectPanel:
         """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""
         self.ui.installRow.setVisible(bool(text))
         self.ui.installLabel.setText(text)
-
-    def _show_status(self, status: Status) -> None:
-        color = _COLORS[status.level]
-        self.ui.statusLabel.setStyleSheet(f"color: {color}" if color else "")
-        self.ui.statusLabel.setText(status.text or _("Click on the structure, or drag a box around it."))
 
     def _show_sets(self, annotating: Annotator) -> None:
         rows = [_row_of(one, annotating) for one in annotating.sets]
@@ -159,17 +159,14 @@ class EffectPanel:
             self._tools[button].setIcon(qt.QIcon(os.path.join(_RESOURCES, "Icons", name + ".png")))
         for name, button in (("Accept", self.ui.acceptButton), ("Clear", self.ui.clearButton)):
             button.setIcon(qt.QIcon(os.path.join(_RESOURCES, "Icons", name + ".png")))
-        for box, items in ((self.ui.intensityComboBox, _intensity_names()), (self.ui.zoomComboBox, _zoom_names())):
-            for value, text in items.items():
-                box.addItem(text, value)
+        for name, (box, names) in self._lists.items():
+            choices.fill(box, names, DEFAULTS[name])
         table = self.ui.promptsTable
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Segment"), _("Slice"), _("Prompts"), _("State")])
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setStretchLastSection(True)
         table.verticalHeader().setVisible(False)
-        for device, text in _device_names().items():
-            self.ui.deviceComboBox.addItem(text, device)
         self._fill_models()
 
     def _connect(self) -> None:
@@ -178,10 +175,10 @@ class EffectPanel:
             button.connect("clicked()", lambda tool=tool: self._effect.setParameter(TOOL, tool))
         for name, check in self._checks.items():
             check.connect("toggled(bool)", lambda on, name=name: self._effect.setParameter(name, int(on)))
-        for name, box in ((INTENSITY, ui.intensityComboBox), (ZOOM, ui.zoomComboBox)):
+        for name, (box, _names) in self._lists.items():
             box.connect(
                 "currentIndexChanged(int)",
-                lambda index, name=name, box=box: self._effect.setParameter(name, box.itemData(index)),
+                lambda index, name=name, box=box: self._effect.setParameter(name, choices.chosen(box)),
             )
         ui.acceptButton.connect("clicked()", self._calls["accept"])
         ui.clearButton.connect("clicked()", self._calls["clear"])
@@ -195,29 +192,13 @@ class EffectPanel:
         ui.deviceComboBox.connect("activated(int)", lambda index: self._choose_model())
 
     def _fill_models(self) -> None:
-        """The models that are there; the chosen one, if it is a file of the user's."""
-        from SAMMed2DLib.catalogue import CATALOGUE, added_models, is_installed
-
-        names = {name: entry.title for name, entry in CATALOGUE.items() if is_installed(entry)}
-        names.update({path.stem: path.stem for path in added_models()})
-        names.setdefault(self._engine.choice.model, os.path.basename(self._engine.choice.model))
-        box = self.ui.modelComboBox
-        if [box.itemData(n) for n in range(box.count)] != list(names):
-            box.clear()
-            for name, title in names.items():
-                box.addItem(title, name)
-        _choose(box, self._engine.choice.model)
-        _choose(self.ui.deviceComboBox, self._engine.choice.device)
+        ui, engine = self.ui, self._engine
+        choices.fill(ui.modelComboBox, choices.model_names(engine), engine.choice.model)
+        choices.fill(ui.deviceComboBox, choices.device_names(engine), engine.choice.device)
 
     def _choose_model(self) -> None:
-        ui, now = self.ui, self._engine.choice
-        self._engine.choose(
-            Choice(
-                ui.modelComboBox.itemData(ui.modelComboBox.currentIndex),
-                ui.deviceComboBox.itemData(ui.deviceComboBox.currentIndex),
-                now.cache_mib,
-            )
-        )
+        model, device = choices.chosen(self.ui.modelComboBox), choices.chosen(self.ui.deviceComboBox)
+        self._engine.choose(Choice(model, device, self._engine.choice.cache_mib))
         self._calls["model"]()
 
     def _chosen(self) -> list[PromptSet]:
@@ -251,33 +232,3 @@ def _row_of(one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
     parts += [_("box")] * bool(boxes)
     state = _("accepted") if one.is_accepted else _("shown") if annotating.pending_of(one) else _("open")
     return (segment.GetName() if segment is not None else _("(removed)"), one.slice_text(), " ".join(parts), state)
-
-
-def _intensity_names() -> dict[str, str]:
-    return {
-        scene.WINDOW: _("Window/level of the volume"),
-        scene.PERCENTILES: _("Automatic: 0.5 to 99.5 % of each slice"),
-        scene.FULL_RANGE: _("Full range of each slice"),
-    }
-
-
-def _zoom_names() -> dict[str, str]:
-    return {"auto": _("Automatic: as the model was trained"), "on": _("On"), "off": _("Off")}
-
-
-def _device_names() -> dict[str, str]:
-    return {
-        "auto": _("Automatic"),
-        "cpu": _("Processor (CPU)"),
-        "cuda": _("NVIDIA graphics card (CUDA)"),
-        "mps": _("Apple graphics (MPS)"),
-    }
-
-
-def _choose(box: Any, value: str) -> None:
-    """Show an item by its value, without telling anyone."""
-    values: Sequence[Any] = [box.itemData(n) for n in range(box.count)]
-    if value in values and box.currentIndex != values.index(value):
-        blocked = box.blockSignals(True)
-        box.setCurrentIndex(values.index(value))
-        box.blockSignals(blocked)
