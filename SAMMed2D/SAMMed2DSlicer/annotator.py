@@ -70,6 +70,7 @@ class Annotator(VTKObservationMixin):
         options: Callable[[], Options],
         on_changed: Callable[[], None],
         on_closed: Callable[[], None],
+        written: dict[tuple[Any, ...], VoxelPatch],
     ) -> None:
         """Prepare; nothing is observed before `start`.
 
@@ -79,6 +80,7 @@ class Annotator(VTKObservationMixin):
             options: what the user has chosen.
             on_changed: called when the status, the sets or the answers have changed.
             on_closed: called when the scene was closed, and the work with it.
+            written: what each set has added to its segment, by the sets' keys; it outlives this object.
         """
         VTKObservationMixin.__init__(self)
         self._effect, self._engine, self._options = effect, engine, options
@@ -89,7 +91,7 @@ class Annotator(VTKObservationMixin):
         self.last_view: Any = None
         self._answers: dict[PromptSet, Pending] = {}
         self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
-        self._written: dict[PromptSet, VoxelPatch] = {}
+        self._written = written
         self._touched: set[PromptSet] = set()  # to be looked at
         self._in_view: dict[PromptSet, list[Any]] = {}
         self._accepts_next = False
@@ -148,6 +150,8 @@ class Annotator(VTKObservationMixin):
             (mrml.EndImportEvent, self._later_refresh),
         ):
             self.addObserver(mrml, event, call)
+        # Before the Segment Editor, which ends the effect then.
+        self.addObserver(mrml, mrml.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
         self.addObserver(self._effect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._later_refresh)
         self.rebuild_views()
         self._refresh()
@@ -222,6 +226,7 @@ class Annotator(VTKObservationMixin):
     def remove(self, one: PromptSet) -> None:
         """Take a set of prompts away; what was written stays."""
         self._forget(one)
+        self._written.pop(one.key, None)
         one.remove()
         self._draw()
         self._on_changed()
@@ -245,10 +250,14 @@ class Annotator(VTKObservationMixin):
         self._answers.clear()
         self._refresh()
 
-    def view_changed(self, widget: Any) -> None:
+    def view_entered(self, widget: Any) -> None:
+        """Work goes on in this slice view: its slices are those to prepare."""
+        self.last_view = widget
+        self._ahead.rest()
+
+    def view_moved(self) -> None:
         """Follow a slice view that moved."""
-        if self.is_active:
-            self._later_refresh()
+        self._later_refresh()
 
     # Sets and their nodes
 
@@ -344,7 +353,7 @@ class Annotator(VTKObservationMixin):
         self._on_changed()
 
     def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._known, self._written, self._in_view):
+        for kept in (self._answers, self._known, self._in_view):
             kept.pop(one, None)
         self._requests.forget(one)
         self.sets = [other for other in self.sets if other is not one]
@@ -365,8 +374,16 @@ class Annotator(VTKObservationMixin):
         elif node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):
             self._later_refresh()
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_goes(self, caller: Any, event: Any, node: Any) -> None:
+        """With a segmentation go its prompts."""
+        if node is self.segmentation and not slicer.mrmlScene.IsClosing():
+            for one in list(self.sets):
+                self.remove(one)
+
     def _scene_closes(self, caller: Any, event: Any) -> None:
         self.stop()
+        self._written.clear()
         self._on_closed()
 
     def _later_refresh(self, caller: Any = None, event: Any = None) -> None:
@@ -512,7 +529,7 @@ class Annotator(VTKObservationMixin):
             return
         try:
             target = segments.EffectTarget(self._effect)
-            replaces = self._written.get(one)
+            replaces = self._written.get(one.key)
             written = segments.write_mask(target, pending.answer.mask, one.plane, one.volume, replaces)
         except ValueError as error:
             self._say(str(error), ERROR)
@@ -521,7 +538,7 @@ class Annotator(VTKObservationMixin):
             self._say(_("The mask lies outside the segmentation's geometry: nothing was written."), WARNING)
             return
         if written.added is not None:
-            self._written[one] = written.added
+            self._written[one.key] = written.added
         self._answers.pop(one)
         one.set_accepted(True)
         self._starts_object = True

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from SAMMed2DLib.geometry import SlicePlane
 
-_FILL_ALPHA, _OUTLINE_ALPHA = 90, 255
+# A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
+_FILL_ALPHA, _OUTLINE_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE = 70, 255, 2, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,14 +188,24 @@ def _rgba(inside: np.ndarray, color: Sequence[float]) -> np.ndarray:
     """A light fill with an outline, (H, W, 4) uint8."""
     import numpy as np
 
-    filled = np.pad(inside.astype(bool), 2)
-    eroded = filled.copy()
-    for shift in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        eroded &= np.roll(filled, shift, (0, 1))
+    filled = inside.astype(bool)
+    core = filled
+    for _px in range(_OUTLINE_PX):
+        core = _eroded(core)
+    edge = filled & ~core
     rgba = np.zeros((*filled.shape, 4), np.uint8)
-    rgba[..., :3] = np.round(np.array(color) * 255)
-    rgba[..., 3] = np.where(filled, np.where(eroded, _FILL_ALPHA, _OUTLINE_ALPHA), 0)
-    return np.ascontiguousarray(rgba[2:-2, 2:-2])
+    plain = np.array(color)
+    rgba[core] = [*np.round(255 * plain), _FILL_ALPHA]
+    rgba[edge] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), _OUTLINE_ALPHA]
+    return rgba
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """A mask without its outermost pixels; what lies beyond the picture is outside."""
+    import numpy as np
+
+    padded = np.pad(mask, 1)
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def _band_actor() -> Any:

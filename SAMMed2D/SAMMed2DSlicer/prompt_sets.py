@@ -57,6 +57,11 @@ class PromptSet:
         self.box: Any = None
 
     @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells the set from others as long as the scene is open."""
+        return self.segmentation.GetID(), self.segment_id, self.volume.GetID(), self.plane, self.item
+
+    @property
     def nodes(self) -> list[Any]:
         """The nodes that are in the scene."""
         return [node for node in (self.points, self.box) if node is not None and node.GetScene() is not None]

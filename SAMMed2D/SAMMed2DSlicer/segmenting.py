@@ -78,7 +78,7 @@ class Segmenting:
             self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
             return
         seconds = time.perf_counter() - self._began
-        text = _("{voxels} voxels, {changed} of them new. The model's own score: {score}. {seconds} s.")
+        text = _("{voxels} voxels, {changed} new; the model's score: {score}; {seconds}\N{NO-BREAK SPACE}s")
         counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
         self._end(text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}"))
 

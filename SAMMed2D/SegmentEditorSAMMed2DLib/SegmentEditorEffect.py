@@ -32,6 +32,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._shortcuts = []
         self._quieted = []
         self._press = None
+        self._written = {}
 
     def clone(self):
         """Make the copy for another Segment Editor."""
@@ -106,7 +107,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._engine = engine.shared()
         self._options = self.panel.options()
         self.annotator = Annotator(
-            self.scriptedEffect, self._engine, self.panel.options, self._show_work, self._remove_shortcuts
+            self.scriptedEffect,
+            self._engine,
+            self.panel.options,
+            on_changed=self._show_work,
+            on_closed=self._remove_shortcuts,
+            written=self._written,
         )
         self._engine.listen(self._show_engine)
         self._install_shortcuts()
@@ -156,6 +162,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return self._pressed(callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
             return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
+        if eventId == vtk.vtkCommand.EnterEvent:
+            self.annotator.view_entered(viewWidget)
         if self._press is None or self._press[0] is not viewWidget:
             return False
         if eventId == vtk.vtkCommand.MouseMoveEvent:
@@ -169,7 +177,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
         """Follow slice views that move."""
         if self.annotator is not None and viewWidget.className() == "qMRMLSliceWidget":
-            self.annotator.view_changed(viewWidget)
+            self.annotator.view_moved()
 
     def _is_placing(self):
         """Whether the user places markups with Slicer's own tools."""

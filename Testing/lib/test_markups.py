@@ -170,7 +170,7 @@ def test_a_tilted_box_is_cut_exactly(angle: float, offset: float, depth: float) 
         return  # the slice misses the box or only grazes it
     # The ends of the cut lie on the box's four sides: solve "height = 0" along each of them.
     sine, cosine = np.sin(angle), np.cos(angle)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ends = [(-(side * cosine + offset) / sine, side) for side in (-depth, depth)]
         ends += [(side, -(side * sine + offset) / cosine) for side in (-4.0, 4.0)]
     across = [a * cosine - b * sine for a, b in ends if abs(a) <= 4 + 1e-9 and abs(b) <= depth + 1e-9]

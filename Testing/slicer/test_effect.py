@@ -530,3 +530,26 @@ def reopen(desk: Desk, model, before: Desk):
     desk.editor.setSourceVolumeNode(desk.volume)
     desk.editor.setCurrentSegmentID(desk.segment_id)
     desk.activate()
+
+
+def test_what_was_added_is_known_after_the_effect_was_left_too(desk):
+    desk.click()
+    desk.accept()
+    desk.editor.setActiveEffect(None)
+    desk.activate()
+    desk.drag((20, 12, 10), (30, 26, 10))
+    desk.accept()
+    assert 0 < desk.segment().sum() < 200
+
+
+def test_slices_beside_the_view_under_the_mouse_are_prepared_before_any_click(desk, model):
+    desk.wait(lambda: desk.effect._engine.state.is_ready)
+    desk.view.mouse("EnterEvent", *desk.xy(INSIDE))
+    desk.wait(lambda: len(model.encoded_ahead) >= 5)
+
+
+def test_with_a_segmentation_go_its_prompts(desk):
+    desk.click()
+    slicer.mrmlScene.RemoveNode(desk.segmentation)
+    desk.pump(0.05)
+    assert prompt_nodes() == []

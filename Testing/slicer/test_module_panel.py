@@ -222,7 +222,7 @@ def test_a_click_on_the_button_segments_the_slice(panel, case, logic):
     expected = on_slice(case.structure, 2, 10)
     np.testing.assert_array_equal(case.segment("A"), expected)
     assert panel.ui.statusLabel.text.startswith(
-        f"{expected.sum():,} voxels, {expected.sum():,} of them new. The model's own score: 0.90."
+        f"{expected.sum():,} voxels, {expected.sum():,} new; the model's score: 0.90;"
     )
     assert panel.ui.segmentButton.text == "Segment this slice" and panel.ui.segmentButton.enabled
 
