@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import choices, install, messages, placing, segmentations, slice_prompts, slice_task
+from SAMMed2DSlicer import choices, install, messages, placing, scene, segmentations, slice_prompts, slice_task
 from SAMMed2DSlicer.busy import BusyBar
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.parameters import Parameters
@@ -157,7 +157,7 @@ class PromptPanel(VTKObservationMixin):
             box.setItemIcon(number, _square(node.GetLayoutColor()))
         try:
             volume = self.parameters.volume
-            text = "" if volume is None else slice_prompts.name_of_slice(self._plane(), volume)
+            text = "" if volume is None else scene.name_of_slice(self._plane(), volume)
         except ValueError:
             text = _("outside")
         self.ui.sliceLabel.text = text

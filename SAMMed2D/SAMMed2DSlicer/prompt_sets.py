@@ -33,8 +33,8 @@ PENDING, ACCEPTED = "pending", "accepted"
 # Told apart by colour-blind readers too, on grey and over any segment.
 _POSITIVE_COLOR, _NEGATIVE_COLOR, _ACTIVE_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (1.00, 0.90, 0.20)
 _BOX_COLOR = (0.25, 0.75, 1.00)
-# A point placed in a view that stands between two slices is up to half a voxel off; oblique voxels are wider.
-_ON_SLICE_VOXELS, _ON_OBLIQUE_VOXELS = 0.501, 0.87
+# Positions go through several 4x4 products.
+_SLACK_VOXELS = 1e-3
 
 
 class PromptSet:
@@ -136,7 +136,7 @@ class PromptSet:
 
         points_world, labels = self._points_world()
         xy, off_plane = scene.points_xy(points_world, self.plane, self.volume)
-        on_slice = np.abs(off_plane) <= self._tolerance()
+        on_slice = np.abs(off_plane) <= scene.half_layer(self.plane) + _SLACK_VOXELS
         return Prompts(xy[on_slice], labels[on_slice], self._box_xyxy())
 
     def lost_points(self) -> int:
@@ -144,7 +144,7 @@ class PromptSet:
         import numpy as np
 
         off_plane = scene.points_xy(self._points_world()[0], self.plane, self.volume)[1]
-        return int((np.abs(off_plane) > self._tolerance()).sum())
+        return int((np.abs(off_plane) > scene.half_layer(self.plane) + _SLACK_VOXELS).sum())
 
     def counts(self) -> tuple[int, int, int]:
         """How many positive points, negative points and boxes there are."""
@@ -186,22 +186,12 @@ class PromptSet:
         return np.mean(points, axis=0)
 
     def slice_text(self) -> str:
-        """Where the slice is, for people: the axis by its anatomical name, and the slice's number from 1."""
-        self._slice_text = self._slice_text or self._described_slice()
+        """Where the slice is, for people, with the frame of a sequence."""
+        if not self._slice_text:
+            name = scene.name_of_slice(self.plane, self.volume)
+            frame = _("{slice}, frame {item}").format(slice=name, item=self.item + 1)
+            self._slice_text = name if self.item < 0 else frame
         return self._slice_text
-
-    def _described_slice(self) -> str:
-        from SAMMed2DLib.geometry import array_axis_of
-        from SAMMed2DLib.planes import is_on_grid
-
-        if not is_on_grid(self.plane):
-            return _("oblique")
-        axis = next(a for a in range(3) if not self.plane.column_step_ijk[a] and not self.plane.row_step_ijk[a])
-        world = scene.world_from_ijk(self.volume)
-        names = {array_axis_of(name, world): name for name in ("axial", "coronal", "sagittal")}
-        translated = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
-        text = f"{translated[names[2 - axis]]} {int(self.plane.origin_ijk[axis]) + 1}"
-        return text if self.item < 0 else _("{slice}, frame {item}").format(slice=text, item=self.item + 1)
 
     def _make(self, class_name: str, role: str) -> Any:
         segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
@@ -241,11 +231,6 @@ class PromptSet:
         points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
         labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
         return np.array(points, float).reshape(-1, 3), np.array(labels, int)
-
-    def _tolerance(self) -> float:
-        from SAMMed2DLib.planes import is_on_grid
-
-        return _ON_SLICE_VOXELS if is_on_grid(self.plane) else _ON_OBLIQUE_VOXELS
 
     def _box_xyxy(self) -> np.ndarray | None:
         if self.box not in self.nodes:
@@ -351,7 +336,7 @@ def _style_points(points: Any) -> None:
     display.SetColor(*_NEGATIVE_COLOR)
     display.SetActiveColor(*_ACTIVE_COLOR)
     display.SetGlyphTypeFromString("Circle2D")
-    display.SetGlyphScale(2.2)
+    display.SetGlyphScale(2.8)
     display.SetTextScale(4.0)
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(True)

@@ -126,6 +126,30 @@ def points_xy(points_world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple
     return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
 
 
+def half_layer(plane: SlicePlane) -> float:
+    """How far off a slice its voxels reach, voxels: half a voxel, more where it is oblique."""
+    import numpy as np
+
+    normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
+    return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
+
+
+def name_of_slice(plane: SlicePlane, volume: Any) -> str:
+    """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
+    import numpy as np
+
+    from SAMMed2DLib.geometry import array_axis_of
+    from SAMMed2DLib.planes import is_on_grid
+
+    if not is_on_grid(plane):
+        return _("oblique")
+    array_axis = 2 - int(np.flatnonzero(np.cross(plane.column_step_ijk, plane.row_step_ijk))[0])
+    world = world_from_ijk(volume)
+    names = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
+    shown = next(text for name, text in names.items() if array_axis_of(name, world) == array_axis)
+    return f"{shown} {int(plane.origin_ijk[2 - array_axis]) + 1}"
+
+
 def intensity_of(volume: Any, rule: str) -> Any:
     """The rule that turns intensities into what the model sees (see `SAMMed2DLib.image`).
 

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene
 from SAMMed2DSlicer.prompt_sets import box_of_roi, is_prompt_node
-from SAMMed2DSlicer.scene import SceneError
+from SAMMed2DSlicer.scene import SceneError, half_layer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,22 +83,6 @@ def views_shown() -> list[Any]:
     """The slice nodes of the current layout; all, where no window shows one."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
     return [node for node in nodes if node.IsMappedInLayout()] or nodes
-
-
-def name_of_slice(plane: SlicePlane, volume: Any) -> str:
-    """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
-    import numpy as np
-
-    from SAMMed2DLib.geometry import array_axis_of
-    from SAMMed2DLib.planes import is_on_grid
-
-    if not is_on_grid(plane):
-        return _("oblique")
-    array_axis = 2 - int(np.flatnonzero(np.cross(plane.column_step_ijk, plane.row_step_ijk))[0])
-    world = scene.world_from_ijk(volume)
-    names = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
-    shown = next(text for name, text in names.items() if array_axis_of(name, world) == array_axis)
-    return f"{shown} {int(plane.origin_ijk[2 - array_axis]) + 1}"
 
 
 # Prompts
@@ -185,7 +169,7 @@ def _some_points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any)
     if not is_on.all():
         number = int(np.argmin(is_on))
         place = ", ".join(f"{value:g}" for value in world[number])
-        if abs(off[number]) > _half_layer(plane):
+        if abs(off[number]) > half_layer(plane) + _SLACK:
             message = _("The point ({place}) mm is {off} voxels off the slice: choose the slice that it is on.")
             raise SceneError(message.format(place=place, off=f"{abs(off[number]):.1f}"))
         raise SceneError(_("The point ({place}) mm is outside the volume.").format(place=place))
@@ -199,15 +183,7 @@ def _projected(world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.nd
     xy, off = scene.points_xy(world, plane, volume)
     low, high = np.array([-0.5, -0.5]), np.array(plane.size_hw[::-1]) - 0.5
     is_within = ((xy > low - _SLACK) & (xy < high + _SLACK)).all(axis=1)
-    return np.clip(xy, low, high), is_within & (np.abs(off) <= _half_layer(plane)), off
-
-
-def _half_layer(plane: SlicePlane) -> float:
-    """How far off a slice its voxels reach: half a voxel, more where it is oblique."""
-    import numpy as np
-
-    normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
-    return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2 + _SLACK)
+    return np.clip(xy, low, high), is_within & (np.abs(off) <= half_layer(plane) + _SLACK), off
 
 
 def _world_points(points: Any) -> np.ndarray:
@@ -265,7 +241,7 @@ def _corners_of_pair(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
         message = _("A box is an ROI node, or two opposite corners in RAS, mm, not {box}.")
         raise SceneError(message.format(box=repr(box)))
     xy, off = scene.points_xy(pair, plane, volume)
-    if (np.abs(off) > _half_layer(plane)).any():
+    if (np.abs(off) > half_layer(plane) + _SLACK).any():
         return _corners(*pair)
     flat = list(product(*xy.T))
     return ras_from_ijk(plane.ijk_from_xy(flat + flat), scene.world_from_ijk(volume))
