@@ -15,13 +15,14 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import messages, prompt_sets, scene, segments
+from SAMMed2DSlicer import messages, prompt_sets, scene
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.look_ahead import LookAhead
 from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
-from SAMMed2DSlicer.prompt_sets import PromptSet
+from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
+from SAMMed2DSlicer.segments import EffectTarget, Ledger, Written
 from SAMMed2DSlicer.slice_views import SliceViews, plane_in
 from SAMMed2DSlicer.timers import single_shot
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from SAMMed2DLib.geometry import SlicePlane
-    from SAMMed2DLib.planes import VoxelPatch
 
 
 
@@ -70,7 +70,7 @@ class Annotator(VTKObservationMixin):
         options: Callable[[], Options],
         on_changed: Callable[[], None],
         on_closed: Callable[[], None],
-        written: dict[tuple[Any, ...], VoxelPatch],
+        ledger: Ledger,
     ) -> None:
         """Prepare; nothing is observed before `start`.
 
@@ -80,7 +80,7 @@ class Annotator(VTKObservationMixin):
             options: what the user has chosen.
             on_changed: called when the status, the sets or the answers have changed.
             on_closed: called when the scene was closed, and the work with it.
-            written: what each set has added to its segment, by the sets' keys; it outlives this object.
+            ledger: what each set has added to its segment; it outlives this object.
         """
         VTKObservationMixin.__init__(self)
         self._effect, self._engine, self._options = effect, engine, options
@@ -91,7 +91,7 @@ class Annotator(VTKObservationMixin):
         self.last_view: Any = None
         self._answers: dict[PromptSet, Pending] = {}
         self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
-        self._written = written
+        self._ledger = ledger
         self._touched: set[PromptSet] = set()  # to be looked at
         self._in_view: dict[PromptSet, list[Any]] = {}
         self._accepts_next = False
@@ -132,6 +132,11 @@ class Annotator(VTKObservationMixin):
     def is_waiting(self) -> bool:
         """Whether an answer is on its way."""
         return self._requests.is_waiting
+
+    @property
+    def unfinished(self) -> list[PromptSet]:
+        """Sets of the selected segment, in view, that the user is not done with."""
+        return [one for one in self._in_view if not one.is_accepted]
 
     def pending_of(self, one: PromptSet) -> Pending | None:
         """The answer of a set that is shown, or None."""
@@ -182,7 +187,7 @@ class Annotator(VTKObservationMixin):
     def add_point(self, widget: Any, xy: Sequence[float], positive: bool) -> bool:
         """Add a point where the user clicked; False, with a status, where that is not possible."""
         point_world = scene.world_from_xy(widget.mrmlSliceNode(), xy)
-        one = self._set_for(widget, [point_world])
+        one = self._set_for(widget, [point_world], corrects=not positive)
         if one is None:
             return False
         one.add_point(point_world, positive)
@@ -209,24 +214,26 @@ class Annotator(VTKObservationMixin):
             self._accepts_next = True
             self._say(_("Accepted as soon as the answer is there."))
             return
-        if not self.pending:
+        if not self.pending and not self.unfinished:
             self._say(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
         for one in self.pending:
             self._write(one)
+        for one in [one for one in self.unfinished if one.state == WRITTEN]:
+            self._close(one)
+            self._say(_("Done with this object: the next prompt begins another one."))
 
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
         self._drop_requests()
-        in_view = [one for one in self.sets if one in self._in_view]
         still_open = [one for one in self.sets if one.segment_id == self.segment_id and not one.is_accepted]
-        for one in [one for one in still_open if one in in_view] or still_open or in_view:
+        for one in self.unfinished or still_open or list(self._in_view):
             self.remove(one)
         self._say(_("Prompts were cleared; the segment is as it was."))
 
     def remove(self, one: PromptSet) -> None:
         """Take a set of prompts away; what was written stays."""
         self._forget(one)
-        self._written.pop(one.key, None)
+        self._ledger.forget(one.key)
         one.remove()
         self._draw()
         self._on_changed()
@@ -261,8 +268,14 @@ class Annotator(VTKObservationMixin):
 
     # Sets and their nodes
 
-    def _set_for(self, widget: Any, points_world: list[np.ndarray], clips: bool = False) -> PromptSet | None:
-        """The set to which prompts in a view belong; None, with a status, where there can be none."""
+    def _set_for(
+        self, widget: Any, points_world: list[np.ndarray], *, clips: bool = False, corrects: bool = False
+    ) -> PromptSet | None:
+        """The set to which prompts in a view belong; None, with a status, where there can be none.
+
+        It is the one that is not accepted yet; else, for a point that takes something away, the nearest one; else
+        a new one, because what was accepted must not be lost to the next object.
+        """
         import numpy as np
 
         from SAMMed2DLib.geometry import GeometryError
@@ -285,7 +298,12 @@ class Annotator(VTKObservationMixin):
             self._add_segment()
         self._starts_object = False
         owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
-        return next((one for one in self.sets if one.belongs_to(*owner)), None) or PromptSet(*owner)
+        here = [one for one in self.sets if one.belongs_to(*owner)]
+        for one in [one for one in here if not one.is_accepted]:
+            return one
+        if corrects and here:
+            return min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
+        return PromptSet(*owner, number=1 + max((one.number for one in here), default=0))
 
     def _obstacle(self) -> str:
         if self.volume is None or self.volume.GetImageData() is None:
@@ -346,8 +364,9 @@ class Annotator(VTKObservationMixin):
             if self._known.get(one) != prompts:
                 is_new = one not in self._known
                 self._known[one] = prompts
-                if not is_new or not one.is_accepted:
-                    one.set_accepted(False)
+                if not is_new:
+                    one.set_state(OPEN)
+                if one.state == OPEN:
                     self._requests.add(one)
         self._requests.go_on(self._answers)
         self._on_changed()
@@ -383,7 +402,7 @@ class Annotator(VTKObservationMixin):
 
     def _scene_closes(self, caller: Any, event: Any) -> None:
         self.stop()
-        self._written.clear()
+        self._ledger.clear()
         self._on_closed()
 
     def _later_refresh(self, caller: Any = None, event: Any = None) -> None:
@@ -401,13 +420,13 @@ class Annotator(VTKObservationMixin):
         self._touched.update(self._in_view)
         self._look_at_changes()
         for one in self._in_view:
-            if not one.is_accepted and one not in self._answers:
+            if one.state == OPEN and one not in self._answers:
                 self._requests.add(one)
         self._requests.go_on(self._answers)
         self._draw()
         if self._options().accepts_at_once:
             for one in self.pending:  # answered while another segment was selected
-                self._write(one)
+                self._write(one, closes=False)
         self._ahead.rest()
         self._on_changed()
 
@@ -494,7 +513,7 @@ class Annotator(VTKObservationMixin):
             self._say(_describe(one, pending))
         self._draw()
         if one in self._answers and (self._options().accepts_at_once or self._accepts_next):
-            self._write(one)
+            self._write(one, closes=self._accepts_next)
         self._accepts_next = False
         self._requests.go_on(self._answers)
         self._ahead.rest()
@@ -523,31 +542,37 @@ class Annotator(VTKObservationMixin):
 
     # Accepting
 
-    def _write(self, one: PromptSet) -> None:
+    def _write(self, one: PromptSet, closes: bool = True) -> None:
+        """Write the answer of a set; `closes`: the user is done with the object."""
         pending = self._answers[one]
         if one.segment_id != self.segment_id:
             return
         try:
-            target = segments.EffectTarget(self._effect)
-            replaces = self._written.get(one.key)
-            written = segments.write_mask(target, pending.answer.mask, one.plane, one.volume, replaces)
+            written = self._ledger.write(
+                one.key, EffectTarget(self._effect), pending.answer.mask, one.plane, one.volume
+            )
         except ValueError as error:
             self._say(str(error), ERROR)
             return
         if not written.voxels:
             self._say(_("The mask lies outside the segmentation's geometry: nothing was written."), WARNING)
             return
-        if written.added is not None:
-            self._written[one.key] = written.added
         self._answers.pop(one)
-        one.set_accepted(True)
-        self._starts_object = True
+        one.set_state(WRITTEN)
+        if closes:
+            self._close(one)
         self._draw()
         self._say(self._describe_written(written))
 
-    def _describe_written(self, written: segments.Written) -> str:
+    def _close(self, one: PromptSet) -> None:
+        one.set_state(ACCEPTED)
+        self._starts_object = True
+
+    def _describe_written(self, written: Written) -> str:
         if written.changed:
-            return _("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")
+            text = _("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")
+            surplus = _("The segment was changed in between, so nothing was taken back.")
+            return f"{text} {surplus}" if written.left_surplus else text
         return _(
             "Accepted, but no voxel changed: the segment had them already, or masking (editable area, intensity range) "
             "excludes them."

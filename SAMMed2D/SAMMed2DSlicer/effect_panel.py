@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import annotator, choices, messages, scene
+from SAMMed2DSlicer import annotator, choices, messages, prompt_sets, scene
 from SAMMed2DSlicer.engine import Choice, Engine
 from SAMMed2DSlicer.slice_task import ZOOMS
 
@@ -89,7 +89,7 @@ class EffectPanel:
         hint = _("Click on the structure, or drag a box around it.")
         messages.show(self.ui.statusLabel, status.text or hint, status.level)
         has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
-        can_accept = has_answer or annotating.is_waiting
+        can_accept = has_answer or annotating.is_waiting or bool(annotating.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
         self.ui.acceptButton.setToolTip(
             _("Write what is shown to the segment (Enter).")
@@ -230,5 +230,6 @@ def _row_of(one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
     positive, negative, boxes = one.counts()
     parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
     parts += [_("box")] * bool(boxes)
-    state = _("accepted") if one.is_accepted else _("shown") if annotating.pending_of(one) else _("open")
+    states = {prompt_sets.OPEN: _("open"), prompt_sets.WRITTEN: _("written"), prompt_sets.ACCEPTED: _("accepted")}
+    state = _("shown") if annotating.pending_of(one) else states[one.state]
     return (segment.GetName() if segment is not None else _("(removed)"), one.slice_text(), " ".join(parts), state)

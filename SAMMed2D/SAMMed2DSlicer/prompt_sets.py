@@ -1,4 +1,4 @@
-"""Prompts as nodes of the scene: one set for each segment and slice, a point list and an ROI.
+"""Prompts as nodes of the scene: a set for each object of a segment on a slice, with a point list and an ROI.
 
 They are ordinary markups: seen, dragged, deleted and saved like any others. Points that are selected are positive,
 the others negative, which Slicer shows in two colours. Positions are kept in the volume's own RAS, under the same
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from SAMMed2DLib.prompts import Prompts
 
 _PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, STATE = (_PREFIX + n for n in ("Role", "SegmentID", "Plane", "Item", "State"))
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE = (
+    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State")
+)
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
-PENDING, ACCEPTED = "pending", "accepted"
+# A set is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.
+OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
+_ACCEPTED_OPACITY = 0.35
 
 # Told apart by colour-blind readers too, on grey and over any segment.
 _POSITIVE_COLOR, _NEGATIVE_COLOR, _ACTIVE_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (1.00, 0.90, 0.20)
@@ -38,9 +42,17 @@ _SLACK_VOXELS = 1e-3
 
 
 class PromptSet:
-    """The prompts of one segment on one slice: a view of its nodes, which may come and go."""
+    """The prompts of one object of a segment on one slice: a view of its nodes, which may come and go."""
 
-    def __init__(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int = -1) -> None:
+    def __init__(
+        self,
+        segmentation: Any,
+        segment_id: str,
+        volume: Any,
+        plane: SlicePlane,
+        item: int = -1,
+        number: int = 1,
+    ) -> None:
         """Describe a set; nodes are made with its first prompts.
 
         Args:
@@ -49,9 +61,10 @@ class PromptSet:
             volume: the volume node that the slice is of.
             plane: the slice.
             item: of the sequence that the volume is a proxy of; -1 without one.
+            number: tells apart the sets of a segment on one slice.
         """
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
-        self.plane, self.item = plane, item
+        self.plane, self.item, self.number = plane, item, number
         self._slice_text = ""
         self.points: Any = None
         self.box: Any = None
@@ -59,7 +72,7 @@ class PromptSet:
     @property
     def key(self) -> tuple[Any, ...]:
         """What tells the set from others as long as the scene is open."""
-        return self.segmentation.GetID(), self.segment_id, self.volume.GetID(), self.plane, self.item
+        return self.segmentation.GetID(), self.segment_id, self.volume.GetID(), self.plane, self.item, self.number
 
     @property
     def nodes(self) -> list[Any]:
@@ -72,17 +85,26 @@ class PromptSet:
         return not self.nodes or (self.box is None and not self._placed_points())
 
     @property
-    def is_accepted(self) -> bool:
-        """Whether the mask of these prompts was written to the segment."""
-        return bool(self.nodes) and all(node.GetAttribute(STATE) == ACCEPTED for node in self.nodes)
+    def state(self) -> str:
+        """OPEN, WRITTEN or ACCEPTED."""
+        states = {node.GetAttribute(STATE) for node in self.nodes}
+        return states.pop() if len(states) == 1 and states <= {WRITTEN, ACCEPTED} else OPEN
 
-    def set_accepted(self, accepted: bool) -> None:
-        """Keep whether the mask of these prompts was written."""
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the user is done with the object."""
+        return self.state == ACCEPTED
+
+    def set_state(self, state: str) -> None:
+        """Keep the state with the nodes; prompts of accepted objects are dimmed."""
         for node in self.nodes:
-            node.SetAttribute(STATE, ACCEPTED if accepted else PENDING)
+            node.SetAttribute(STATE, state)
+            opacity = _ACCEPTED_OPACITY if state == ACCEPTED else 1.0
+            if node.GetDisplayNode() is not None and node.GetDisplayNode().GetOpacity() != opacity:
+                node.GetDisplayNode().SetOpacity(opacity)
 
     def belongs_to(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int) -> bool:
-        """Whether this is the set of this segment on this slice."""
+        """Whether this is a set of this segment on this slice."""
         from SAMMed2DLib.planes import are_same_plane
 
         return (
@@ -214,7 +236,8 @@ class PromptSet:
             SEGMENT_ID: self.segment_id,
             PLANE: plane_to_text(self.plane),
             ITEM: str(self.item),
-            STATE: PENDING,
+            NUMBER: str(self.number),
+            STATE: OPEN,
         }
 
     def _placed_points(self) -> list[int]:
@@ -278,11 +301,11 @@ def find_sets(segmentation: Any) -> list[PromptSet]:
         volume, plane = node.GetNodeReference(VOLUME), plane_of_text(node.GetAttribute(PLANE) or "")
         if volume is None or plane is None:
             continue
-        names = (SEGMENT_ID, PLANE, ITEM)
+        names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
         key = (volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in sets:
-            item = int(node.GetAttribute(ITEM) or -1)
-            sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item)
+            item, number = int(node.GetAttribute(ITEM) or -1), int(node.GetAttribute(NUMBER) or 1)
+            sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item, number)
         setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
     return list(sets.values())
 

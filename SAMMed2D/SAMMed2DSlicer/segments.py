@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import slicer
@@ -130,15 +130,76 @@ class Written:
     """What came of writing a mask.
 
     Attributes:
-        added: voxels that the segment did not have before, or None; a later write of the same prompts can take
-            them back.
         voxels: how many voxels the mask means.
         changed: how many voxels of the segment changed.
+        addition: what can be taken back later; None if the mask means no voxel.
+        left_surplus: the segment was changed by somebody else since these prompts were written last, so that what they
+            had added then was not taken back.
     """
 
-    added: VoxelPatch | None
     voxels: int
     changed: int
+    addition: Addition | None = None
+    left_surplus: bool = False
+
+
+@dataclass(eq=False)
+class Addition:
+    """Voxels that a mask has added to a segment, and how it left the segment around them.
+
+    Attributes:
+        segmentation: the segmentation node.
+        segment_id: the segment.
+        added: the voxels.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+        left: (K, J, I) bool, the segment within the extent of `added`, as it was left.
+    """
+
+    segmentation: Any
+    segment_id: str
+    added: VoxelPatch
+    geometry: Any
+    left: np.ndarray
+
+    def present(self) -> np.ndarray:
+        """The segment within the extent, as it is now."""
+        return segment_in(self.segmentation, self.segment_id, self.added.extent, self.geometry)
+
+    def is_untouched(self) -> bool:
+        """Whether the segment is as it was left: not painted on, erased or undone since."""
+        return bool((self.present() == self.left).all())
+
+
+class Ledger:
+    """What each set of prompts has added, so that corrected prompts can take it back, and nothing else."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._additions: dict[Any, Addition] = {}
+
+    def write(self, key: Any, target: SegmentTarget, mask_hw: np.ndarray, plane: SlicePlane, volume: Any) -> Written:
+        """Write a mask in place of what the same prompts had added; arguments and errors as in `write_mask`."""
+        untouched = [one for one in self._of(target) if one.is_untouched()]
+        before = self._additions.get(key)
+        replaces = before.added if before in untouched else None
+        written = write_mask(target, mask_hw, plane, volume, replaces)
+        for one in untouched:
+            one.left = one.present()  # what is written here is no touch of somebody else
+        if written.addition is not None:
+            self._additions[key] = written.addition
+        return replace(written, left_surplus=before is not None and replaces is None)
+
+    def forget(self, key: Any) -> None:
+        """Take nothing back for a set any more."""
+        self._additions.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything; for another scene."""
+        self._additions.clear()
+
+    def _of(self, target: SegmentTarget) -> list[Addition]:
+        ours = (target.segmentation, target.segment_id)
+        return [one for one in self._additions.values() if (one.segmentation, one.segment_id) == ours]
 
 
 def write_mask(
@@ -153,7 +214,7 @@ def write_mask(
         mask_hw: (H, W) bool, on the slice.
         plane: the slice, of this volume.
         volume: the volume node.
-        replaces: what an earlier write of the same prompts added; it is taken back where the mask has it no more.
+        replaces: voxels to take away first, where the mask has them no more.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
@@ -167,7 +228,7 @@ def write_mask(
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     patch = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
     if patch is None:
-        return Written(None, 0, 0)
+        return Written(0, 0)
     before = segment_in(target.segmentation, target.segment_id, patch.extent, geometry)
     target.save_state()
     surplus = None if replaces is None else _without(replaces, patch)
@@ -178,10 +239,11 @@ def write_mask(
     added = after & ~before
     if replaces is not None:  # what this writes again is still not the user's own
         added |= after & patch.mask_kji & _in_extent(replaces, patch.extent)
-    removed = 0 if surplus is None else int(surplus.mask_kji.sum())
-    return Written(
-        VoxelPatch(patch.start_ijk, added), int(patch.mask_kji.sum()), int((after != before).sum()) + removed
+    changed = int((after != before).sum()) + (0 if surplus is None else int(surplus.mask_kji.sum()))
+    addition = Addition(
+        target.segmentation, target.segment_id, VoxelPatch(patch.start_ijk, added), geometry, after
     )
+    return Written(int(patch.mask_kji.sum()), changed, addition)
 
 
 def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:

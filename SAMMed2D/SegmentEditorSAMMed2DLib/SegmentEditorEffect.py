@@ -29,10 +29,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.panel = None
         self.annotator = None
-        self._shortcuts = []
-        self._quieted = []
+        self._shortcuts, self._escape, self._quieted = [], None, []
         self._press = None
-        self._written = {}
+        self._ledger = None
 
     def clone(self):
         """Make the copy for another Segment Editor."""
@@ -56,8 +55,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"
             "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
             "outside and box.</li></ul>"
-            "Masking and overwriting work as for other effects. Accepting corrected prompts again takes back what they "
-            "had added, and nothing else.<p>Not a medical device: every mask needs a look."
+            "Masking and overwriting work as for other effects. After accepting, the next point or box begins another "
+            "object; move an accepted prompt, or Ctrl+click, to correct what was accepted.<p>Not a medical device: every mask needs a look."
         ) + "</html>"
 
     # Options
@@ -103,7 +102,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer import engine
         from SAMMed2DSlicer.annotator import Annotator
+        from SAMMed2DSlicer.segments import Ledger
 
+        self._ledger = self._ledger or Ledger()
         self._engine = engine.shared()
         self._options = self.panel.options()
         self.annotator = Annotator(
@@ -112,7 +113,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.panel.options,
             on_changed=self._show_work,
             on_closed=self._remove_shortcuts,
-            written=self._written,
+            ledger=self._ledger,
         )
         self._engine.listen(self._show_engine)
         self._install_shortcuts()
@@ -197,6 +198,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.annotator.start()
             self._install_shortcuts()
         self._press = (viewWidget, tuple(interactor.GetEventPosition()))
+        self._arrange_keys()
         return True
 
     def _dragged(self, xy):
@@ -206,16 +208,21 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             preview.show_band(start, xy)
 
     def _released(self, interactor):
-        (viewWidget, start), self._press = self._press, None
-        preview = self.annotator.preview_in(viewWidget)
-        if preview is not None:
-            preview.hide_band()
+        viewWidget, start = self._press
+        self._end_drag()
         end, tool = tuple(interactor.GetEventPosition()), self.scriptedEffect.parameter("Tool")
         if _is_drag(start, end):
             self.annotator.set_box(viewWidget, start, end)
         elif tool != "box":
             positive = (tool == "positive") != bool(interactor.GetControlKey())
             self.annotator.add_point(viewWidget, start, positive)
+
+    def _end_drag(self):
+        viewWidget, self._press = self._press[0], None
+        preview = self.annotator.preview_in(viewWidget)
+        if preview is not None:
+            preview.hide_band()
+        self._arrange_keys()
 
     # Actions
 
@@ -225,8 +232,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.annotator.accept()
 
     def clear(self):
-        """Take the open prompts away."""
-        if self.annotator is not None:
+        """Take the open prompts away; while a box is dragged, only that."""
+        if self.annotator is not None and self._press is not None:
+            self._end_drag()
+        elif self.annotator is not None:
             self.annotator.clear()
 
     def model_chosen(self):
@@ -252,11 +261,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._engine.prepare()
 
     def _show_work(self):
-        """Show the state of the work, and keep Esc for prompts while there are open ones."""
-        if self.annotator is None:
-            return
-        self.panel.show(self.annotator)
-        self._quiet_escape(bool(self.annotator.pending) or self.annotator.is_waiting)
+        """Show the state of the work."""
+        if self.annotator is not None:
+            self.panel.show(self.annotator)
+            self._arrange_keys()
 
     def _show_engine(self, state):
         self.panel.show_engine()
@@ -273,15 +281,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         for owner in list(_keys_owner):
             owner._remove_shortcuts()
         _keys_owner.append(self)
-        window = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        self._shortcut_parent = window
+        self._shortcut_parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
         actions = {key: lambda tool=tool: self.scriptedEffect.setParameter("Tool", tool) for key, tool in _KEYS.items()}
         actions.update({"Return": self.accept, "Enter": self.accept})
-        for key, call in actions.items():
-            self._shortcuts.append(self._shortcut(key, call))
+        self._shortcuts = [self._shortcut(key, call) for key, call in actions.items()]
         self._escape = self._shortcut("Esc", self.clear)
         self._escape.setEnabled(False)
-        self._shortcuts.append(self._escape)
+        slicer.app.connect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
+        self._arrange_keys()
 
     def _shortcut(self, key, call):
         shortcut = qt.QShortcut(qt.QKeySequence(key), self._shortcut_parent)
@@ -289,30 +296,56 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return shortcut
 
     def _remove_shortcuts(self):
-        self._quiet_escape(False)
-        for shortcut in self._shortcuts:
+        if self not in _keys_owner:
+            return
+        _keys_owner.remove(self)
+        slicer.app.disconnect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
+        self._quiet_others(False)
+        for shortcut in [*self._shortcuts, self._escape]:
             shortcut.setEnabled(False)
             shortcut.setParent(None)
             shortcut.deleteLater()
-        self._shortcuts = []
-        if self in _keys_owner:
-            _keys_owner.remove(self)
+        self._shortcuts, self._escape = [], None
 
-    def _quiet_escape(self, quiet):
-        """Take Esc from the Segment Editor, which ends the effect with it, while it clears prompts here."""
-        if quiet and self not in _keys_owner and self.annotator is not None and self.annotator.is_active:
-            self._install_shortcuts()  # the keys are for the editor that was worked with last
-        if not self._shortcuts or quiet == bool(self._escape.enabled):
+    def _focus_changed(self, old, new):
+        self._arrange_keys()
+
+    def _arrange_keys(self):
+        """Esc is for prompts while there are open ones, and all keys are for texts while the user types.
+
+        Two enabled shortcuts with one key would block each other, so the Segment Editor, which ends the effect with
+        Esc, has to give it up meanwhile.
+        """
+        if self.annotator is None or not self.annotator.is_active:
             return
-        if quiet:
-            others = [child for child in self._shortcut_parent.children() if child.className() == "QShortcut"]
-            own = [shortcut for shortcut in others if shortcut not in self._shortcuts]
-            self._quieted = [s for s in own if s.enabled and s.key.toString() == "Esc"]
+        is_busy = self._press is not None or self.annotator.is_waiting
+        wants_escape = is_busy or bool(self.annotator.pending) or bool(self.annotator.unfinished)
+        if self not in _keys_owner:
+            if wants_escape:  # the keys are for the editor that was worked with last
+                self._install_shortcuts()
+            return
+        is_typing = _is_text_field(qt.QApplication.focusWidget())
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(not is_typing)
+        self._quiet_others(wants_escape)
+        self._escape.setEnabled(wants_escape and not is_typing)
+
+    def _quiet_others(self, quiet):
+        """Switch the other shortcuts with Esc in the window off, or on again."""
+        if quiet and not self._quieted:
+            children = [child for child in self._shortcut_parent.children() if child.className() == "QShortcut"]
+            escapes = [child for child in children if child.key.toString() == "Esc" and child.enabled]
+            self._quieted = [child for child in escapes if child is not self._escape and child != self._escape]
         for shortcut in self._quieted:
             shortcut.setEnabled(not quiet)
-        self._escape.setEnabled(quiet)
         if not quiet:
             self._quieted = []
+
+
+def _is_text_field(widget):
+    """Whether keys that are pressed are meant as text."""
+    kinds = ("QLineEdit", "QAbstractSpinBox", "QTextEdit", "QPlainTextEdit")
+    return widget is not None and any(widget.inherits(kind) for kind in kinds)
 
 
 def _is_drag(start, end):

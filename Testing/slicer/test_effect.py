@@ -259,25 +259,89 @@ def test_each_acceptance_is_one_step_of_undo(desk):
         np.testing.assert_array_equal(desk.segment(), state)
 
 
-def test_corrected_prompts_take_back_what_they_had_added_and_nothing_else(desk):
-    other = np.zeros_like(desk.structure)
-    other[10, 30:34, 2:50] = True
+def drag_corner(desk, corner, to):
+    mouse_to(desk, desk.xy(corner))
+    desk.view.drag(desk.xy(corner), desk.xy(to))
+    desk.wait()
+
+
+def own_voxels(desk, place) -> np.ndarray:
+    """Voxels of the user's own in the segment, beside what the effect wrote."""
+    voxels = desk.segment()
+    voxels[place] = True
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        other.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
+        voxels.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
     )
-    desk.click()
+    return voxels
+
+
+def test_corrected_prompts_take_back_what_they_had_added_and_nothing_else(desk):
+    other = own_voxels(desk, np.s_[10, 30:34, 2:50])
+    desk.drag((5, 5, 10), (45, 35, 10))
     desk.accept()
-    np.testing.assert_array_equal(desk.segment(), other | slice_of(desk.structure, 10))
-    desk.drag((20, 12, 10), (30, 26, 10))
+    whole = other | slice_of(desk.structure, 10)
+    np.testing.assert_array_equal(desk.segment(), whole)
+    drag_corner(desk, (45, 35, 10), (28, 24, 10))
     desk.accept()
-    within = np.zeros_like(other)
-    within[10, 13:27, 21:31] = True
     found = desk.segment()
-    assert (found & other).sum() == other.sum()
-    wrong = found ^ (other | (slice_of(desk.structure, 10) & within))
-    assert wrong.sum() < 40  # the drag's corners are whole pixels of the view
+    assert (found & other).sum() == other.sum() and found.sum() < whole.sum() - 100
+    assert not (found & ~whole).any()
     desk.editor.undo()
-    np.testing.assert_array_equal(desk.segment(), other | slice_of(desk.structure, 10))
+    np.testing.assert_array_equal(desk.segment(), whole)
+
+
+def test_a_second_object_on_the_slice_leaves_the_first_alone(desk):
+    boxes = [((5, 10, 10), (24, 35, 10)), ((26, 10, 10), (45, 35, 10))]
+    desk.drag(*boxes[0])
+    desk.accept()
+    first = desk.segment()
+    desk.drag(*boxes[1])
+    desk.accept()
+    assert first.any() and (desk.segment() & first).sum() == first.sum() and desk.segment().sum() > first.sum()
+    assert len(desk.annotator.sets) == 2
+
+
+def test_a_negative_point_corrects_the_nearest_accepted_object(desk, model):
+    for box in (((5, 10, 10), (24, 35, 10)), ((26, 10, 10), (45, 35, 10))):
+        desk.drag(*box)
+        desk.accept()
+    desk.click((40, 36, 10), control=True)
+    assert sorted(one.counts() for one in desk.annotator.sets) == [(0, 0, 1), (0, 1, 1)]
+    assert model.asked[-1][0].box_xyxy[0] > 20
+
+
+def test_what_the_user_did_meanwhile_is_not_taken_back(desk):
+    desk.drag((5, 5, 10), (45, 35, 10))
+    desk.accept()
+    desk.editor.undo()
+    own = own_voxels(desk, np.s_[10, 15:28, 15:35])
+    drag_corner(desk, (45, 35, 10), (28, 24, 10))
+    desk.accept()
+    assert (desk.segment() & own).sum() == own.sum()
+    assert "nothing was taken back" in desk.status.text
+
+
+def test_undo_and_redo_in_between_do_no_harm(desk):
+    desk.drag((5, 5, 10), (45, 35, 10))
+    desk.accept()
+    desk.editor.undo()
+    desk.editor.redo()
+    whole = desk.segment()
+    drag_corner(desk, (45, 35, 10), (28, 24, 10))
+    desk.accept()
+    assert desk.segment().sum() < whole.sum() - 100
+
+
+def test_accepting_at_once_refines_until_enter_closes_the_object(desk, model):
+    desk.set(AcceptAtOnce=1)
+    desk.click()
+    desk.click((40, 40, 10), control=True)
+    desk.click((28, 24, 10))
+    assert [one.counts() for one in desk.annotator.sets] == [(2, 1, 0)]
+    assert desk.annotator.sets[0].state == "written"
+    desk.accept()
+    desk.click((22, 20, 10))
+    assert [one.counts() for one in desk.annotator.sets] == [(2, 1, 0), (1, 0, 0)]
 
 
 def test_clearing_removes_the_prompts_and_leaves_the_segment(desk):
@@ -533,13 +597,14 @@ def reopen(desk: Desk, model, before: Desk):
 
 
 def test_what_was_added_is_known_after_the_effect_was_left_too(desk):
-    desk.click()
+    desk.drag((5, 5, 10), (45, 35, 10))
     desk.accept()
+    whole = desk.segment()
     desk.editor.setActiveEffect(None)
     desk.activate()
-    desk.drag((20, 12, 10), (30, 26, 10))
+    drag_corner(desk, (45, 35, 10), (28, 24, 10))
     desk.accept()
-    assert 0 < desk.segment().sum() < 200
+    assert 0 < desk.segment().sum() < whole.sum() - 100
 
 
 def test_slices_beside_the_view_under_the_mouse_are_prepared_before_any_click(desk, model):

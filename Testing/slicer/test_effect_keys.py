@@ -94,3 +94,33 @@ def test_of_two_editors_the_one_that_is_worked_with_has_the_keys(desk, model):
     keys.press("Return")
     desk.wait()
     assert desk.segment().any()
+
+
+def test_keys_typed_into_a_text_field_are_text(desk):
+    import qt
+    import slicer
+
+    desk.click()
+    field = qt.QLineEdit()
+    slicer.util.mainWindow().layout().addWidget(field)
+    field.show()
+    slicer.util.mainWindow().activateWindow()
+    field.setFocus()
+    desk.pump(0.05)
+    assert qt.QApplication.focusWidget() is field
+    assert not {"P", "Return", "Esc"} & set(keys.shortcuts())
+    field.clearFocus()
+    desk.pump(0.05)
+    assert {"P", "Return", "Esc"} <= set(keys.shortcuts())
+    field.setParent(None)
+
+
+def test_escape_while_dragging_ends_the_drag_only(desk, model):
+    a, b = desk.xy((10, 10, 10)), desk.xy((40, 40, 10))
+    desk.view.mouse("MouseMoveEvent", *a)
+    desk.view.mouse("LeftButtonPressEvent", *a)
+    desk.view.mouse("MouseMoveEvent", *b)
+    keys.press("Esc")
+    desk.view.mouse("LeftButtonReleaseEvent", *b)
+    desk.pump()
+    assert desk.annotator is not None and desk.annotator.sets == [] and model.asked == []
