@@ -303,7 +303,9 @@ class Annotator(VTKObservationMixin):
             return one
         if corrects and here:
             return min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
-        return PromptSet(*owner, number=1 + max((one.number for one in here), default=0))
+        one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0))
+        one.show_in([widget.mrmlSliceNode().GetID()])
+        return one
 
     def _obstacle(self) -> str:
         if self.volume is None or self.volume.GetImageData() is None:

@@ -8,7 +8,7 @@ transform as the volume, so that they move with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ class PromptSet:
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
         self.plane, self.item, self.number = plane, item, number
         self._slice_text = ""
+        self._view_ids: tuple[str, ...] = ()
         self.points: Any = None
         self.box: Any = None
 
@@ -117,27 +118,31 @@ class PromptSet:
 
     def add_point(self, point_world: Sequence[float], positive: bool) -> None:
         """Add a point at the end, at (3,) mm in the scene."""
-        if self.points is None or self.points.GetScene() is None:
-            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS)
-            _style_points(self.points)
-        modify = self.points.StartModify()
-        number = self.points.AddControlPointWorld(vtk.vtkVector3d(*point_world))
-        self.points.SetNthControlPointSelected(number, positive)
-        label_points(self.points)
-        self.points.EndModify(modify)
+
+        def add(points: Any) -> None:
+            number = points.AddControlPointWorld(vtk.vtkVector3d(*point_world))
+            points.SetNthControlPointSelected(number, positive)
+            label_points(points)
+
+        if self.points in self.nodes:
+            _modify(self.points, add)
+        else:
+            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, _style_points)
 
     def set_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> None:
         """Draw the box anew between two corners, (3,) mm each, in the scene; it lies flat in the slice."""
-        if self.box is None or self.box.GetScene() is None:
-            self.box = self._make("vtkMRMLMarkupsROINode", BOX)
-            _style_box(self.box)
         object_to_node, size_mm = self._flat_box(corner_world, opposite_world)
-        modify = self.box.StartModify()
-        self.box.SetSize(*size_mm)
-        self.box.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(object_to_node))
-        for n in range(self.box.GetNumberOfControlPoints()):  # its middle would lie on the structure, in the way
-            self.box.SetNthControlPointVisibility(n, False)
-        self.box.EndModify(modify)
+
+        def shape(box: Any) -> None:
+            box.SetSize(*size_mm)
+            box.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(object_to_node))
+            for n in range(box.GetNumberOfControlPoints()):  # its middle would lie on the structure, in the way
+                box.SetNthControlPointVisibility(n, False)
+
+        if self.box in self.nodes:
+            _modify(self.box, shape)
+        else:
+            self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, _style_box)
 
     def remove(self) -> None:
         """Take the nodes out of the scene."""
@@ -181,20 +186,11 @@ class PromptSet:
                 node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
 
     def show_in(self, view_ids: Sequence[str]) -> None:
-        """Show the prompts in these views only; in none, if none is given."""
+        """Show the prompts, also those to come, in these views only; in none, if none is given."""
+        self._view_ids = tuple(view_ids)
         for node in self.nodes:
-            display = node.GetDisplayNode()
-            if display is None:
-                continue
-            present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
-            if bool(display.GetVisibility()) != bool(view_ids):
-                display.SetVisibility(bool(view_ids))
-            if view_ids and present != tuple(view_ids):
-                modify = display.StartModify()
-                display.RemoveAllViewNodeIDs()
-                for view_id in view_ids:
-                    display.AddViewNodeID(view_id)
-                display.EndModify(modify)
+            if node.GetDisplayNode() is not None:
+                _show(node.GetDisplayNode(), self._view_ids)
 
     def middle_world(self) -> np.ndarray:
         """A point to jump to, (3,) mm: the middle of the prompts."""
@@ -215,7 +211,10 @@ class PromptSet:
             self._slice_text = name if self.item < 0 else frame
         return self._slice_text
 
-    def _make(self, class_name: str, role: str) -> Any:
+    def _make(
+        self, class_name: str, role: str, fill: Callable[[Any], None], style: Callable[[Any], None]
+    ) -> Any:
+        """Make a node with its prompts in it; it is drawn last, because every change of what is drawn costs."""
         segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
         name = f"{segment.GetName()} {self.slice_text()} {role}"
         node = slicer.mrmlScene.CreateNodeByClass(class_name)
@@ -227,7 +226,15 @@ class PromptSet:
         node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
         node.SetNodeReferenceID(VOLUME, self.volume.GetID())
         node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
-        node.CreateDefaultDisplayNodes()
+        _modify(node, fill)
+        display = slicer.mrmlScene.CreateNodeByClass(f"{class_name.removesuffix('Node')}DisplayNode")
+        if display is None:  # point lists have the display of all markups
+            display = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialDisplayNode")
+        display.UnRegister(None)
+        style(display)
+        _show(display, self._view_ids)  # other views then make nothing for it
+        slicer.mrmlScene.AddNode(display)
+        node.SetAndObserveDisplayNodeID(display.GetID())
         return node
 
     def _attributes(self, role: str) -> dict[str, str]:
@@ -353,8 +360,27 @@ def plane_of_text(text: str) -> SlicePlane | None:
         return None
 
 
-def _style_points(points: Any) -> None:
-    display = points.GetDisplayNode()
+def _show(display: Any, view_ids: tuple[str, ...]) -> None:
+    """Show in these views only; a display node that is right already is left alone."""
+    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
+    if bool(display.GetVisibility()) != bool(view_ids):
+        display.SetVisibility(bool(view_ids))
+    if view_ids and present != view_ids:
+        modify = display.StartModify()
+        display.RemoveAllViewNodeIDs()
+        for view_id in view_ids:
+            display.AddViewNodeID(view_id)
+        display.EndModify(modify)
+
+
+def _modify(node: Any, change: Callable[[Any], None]) -> None:
+    """Change a node with one event for all of it."""
+    modify = node.StartModify()
+    change(node)
+    node.EndModify(modify)
+
+
+def _style_points(display: Any) -> None:
     display.SetSelectedColor(*_POSITIVE_COLOR)
     display.SetColor(*_NEGATIVE_COLOR)
     display.SetActiveColor(*_ACTIVE_COLOR)
@@ -366,8 +392,7 @@ def _style_points(points: Any) -> None:
     display.SetVisibility3D(False)
 
 
-def _style_box(box: Any) -> None:
-    display = box.GetDisplayNode()
+def _style_box(display: Any) -> None:
     for set_color in (display.SetSelectedColor, display.SetColor):
         set_color(*_BOX_COLOR)
     display.SetActiveColor(*_ACTIVE_COLOR)

@@ -56,7 +56,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
             "outside and box.</li></ul>"
             "Masking and overwriting work as for other effects. After accepting, the next point or box begins another "
-            "object; move an accepted prompt, or Ctrl+click, to correct what was accepted.<p>Not a medical device: every mask needs a look."
+            "object; move an accepted prompt, or Ctrl+click, to correct what was accepted.<p>"
+            "Not a medical device: every mask needs a look."
         ) + "</html>"
 
     # Options
