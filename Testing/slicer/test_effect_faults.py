@@ -53,7 +53,7 @@ def test_the_application_runs_on_while_the_model_computes(desk, model):
         before = time.perf_counter()
         slicer.app.processEvents()
         late.append(time.perf_counter() - before)
-    assert desk.annotator.is_waiting and len(late) > 50
+    assert desk.annotator.is_waiting and len(late) > 10
 
 
 def test_the_main_thread_gives_way_only_while_something_is_pending(desk, model):
