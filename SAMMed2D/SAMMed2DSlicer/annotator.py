@@ -125,8 +125,9 @@ class Annotator(VTKObservationMixin):
 
     @property
     def pending(self) -> list[PromptSet]:
-        """Sets of the selected segment whose answers are shown."""
-        return [one for one in self.sets if one in self._answers and one.segment_id == self.segment_id]
+        """Sets of the selected segment, of the frame that the volume shows, whose answers are shown."""
+        ours = [one for one in self._answers if one.segment_id == self.segment_id]
+        return [one for one in ours if one.item == scene.sequence_item(one.volume)]
 
     @property
     def is_waiting(self) -> bool:
@@ -495,7 +496,9 @@ class Annotator(VTKObservationMixin):
 
     # Asking
 
-    def _request_of(self, one: PromptSet) -> Request:
+    def _request_of(self, one: PromptSet) -> Request | None:
+        if one.item != scene.sequence_item(one.volume):
+            return None  # its frame is not there to be looked at
         options = self._options()
         image = scene.model_image(one.volume, one.plane, options.intensity)
         request = Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)

@@ -51,7 +51,7 @@ class Requests:
     def __init__(
         self,
         engine: Engine,
-        make: Callable[[PromptSet], Request],
+        make: Callable[[PromptSet], Request | None],
         on_answer: Callable[[Pending], None],
         on_error: Callable[[PromptSet, BaseException], None],
     ) -> None:
@@ -59,7 +59,7 @@ class Requests:
 
         Args:
             engine: answers.
-            make: the question of a set as it is now; a ValueError of its own is handed to `on_error`.
+            make: the question of a set as it is now, None if it has none; a ValueError is handed to `on_error`.
             on_answer: gets each answer that is still wanted.
             on_error: gets what went wrong, and for which set.
         """
@@ -96,9 +96,9 @@ class Requests:
                 self.forget(one)
                 self._on_error(one, error)
                 continue
-            if self._asked is not None and self._asked.is_same(request):
+            if self._asked is not None and request is not None and self._asked.is_same(request):
                 return
-            if one in answered and answered[one].request.is_same(request):
+            if request is None or (one in answered and answered[one].request.is_same(request)):
                 self.forget(one)
                 continue
             self._ask(request)

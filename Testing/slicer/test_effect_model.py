@@ -109,7 +109,15 @@ def test_each_frame_of_a_sequence_has_its_own_prompts(model):
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     desk.pump(0.1)
     asked = len(model.asked)
+    assert desk.shown == []  # the first frame's prompts are not answered with the second one's picture
     desk.click((33, 22, 10))
     np.testing.assert_array_equal(model.asked[-1][1][..., 0] > 127, frames[1][INSIDE[2]] > 100)
     assert len(model.asked) == asked + 1 and len(model.asked[-1][0].labels) == 1
     assert sorted(one.item for one in desk.annotator.sets) == [0, 1]
+    desk.accept()
+    assert desk.segment()[INSIDE[2]].sum() == (frames[1][INSIDE[2]] > 100).sum()
+    assert [one.state for one in sorted(desk.annotator.sets, key=lambda one: one.item)] == ["open", "accepted"]
+    browser.SetSelectedItemNumber(0)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    desk.wait(lambda: desk.shown)
+    np.testing.assert_array_equal(desk.shown[0], frames[0][INSIDE[2]] > 100)
