@@ -147,7 +147,10 @@ class PromptSet:
     def remove(self) -> None:
         """Take the nodes out of the scene."""
         for node in self.nodes:
+            display = node.GetDisplayNode()
             slicer.mrmlScene.RemoveNode(node)
+            if display is not None and display.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(display)
         self.points = self.box = None
 
     def prompts(self) -> Prompts:
@@ -214,27 +217,26 @@ class PromptSet:
     def _make(
         self, class_name: str, role: str, fill: Callable[[Any], None], style: Callable[[Any], None]
     ) -> Any:
-        """Make a node with its prompts in it; it is drawn last, because every change of what is drawn costs."""
+        """Make a node with its prompts in it.
+
+        It comes into the scene with its display: Slicer gives one of its own to markups that have none.
+        """
         segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
         name = f"{segment.GetName()} {self.slice_text()} {role}"
-        node = slicer.mrmlScene.CreateNodeByClass(class_name)
-        node.UnRegister(None)
+        display = _new_node(class_name.removesuffix("Node") + "DisplayNode")
+        style(display)
+        _show(display, self._view_ids)  # other views then make nothing for it
+        slicer.mrmlScene.AddNode(display)
+        node = _new_node(class_name)
         node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
         for key, value in self._attributes(role).items():
             node.SetAttribute(key, value)
+        node.SetAndObserveDisplayNodeID(display.GetID())
         slicer.mrmlScene.AddNode(node)
         node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
         node.SetNodeReferenceID(VOLUME, self.volume.GetID())
         node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
         _modify(node, fill)
-        display = slicer.mrmlScene.CreateNodeByClass(f"{class_name.removesuffix('Node')}DisplayNode")
-        if display is None:  # point lists have the display of all markups
-            display = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialDisplayNode")
-        display.UnRegister(None)
-        style(display)
-        _show(display, self._view_ids)  # other views then make nothing for it
-        slicer.mrmlScene.AddNode(display)
-        node.SetAndObserveDisplayNodeID(display.GetID())
         return node
 
     def _attributes(self, role: str) -> dict[str, str]:
@@ -311,7 +313,7 @@ def find_sets(segmentation: Any) -> list[PromptSet]:
         names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
         key = (volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in sets:
-            item, number = int(node.GetAttribute(ITEM) or -1), int(node.GetAttribute(NUMBER) or 1)
+            item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
             sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item, number)
         setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
     return list(sets.values())
@@ -358,6 +360,20 @@ def plane_of_text(text: str) -> SlicePlane | None:
         return SlicePlane(**{name: tuple(values) for name, values in fields.items()})
     except (TypeError, ValueError, AttributeError):
         return None
+
+
+def _whole(text: str | None, default: int) -> int:
+    """A whole number from an attribute; scenes come from elsewhere too."""
+    try:
+        return int(text or default)
+    except ValueError:
+        return default
+
+
+def _new_node(class_name: str) -> Any:
+    node = slicer.mrmlScene.CreateNodeByClass(class_name)
+    node.UnRegister(None)
+    return node
 
 
 def _show(display: Any, view_ids: tuple[str, ...]) -> None:

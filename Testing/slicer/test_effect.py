@@ -618,3 +618,16 @@ def test_with_a_segmentation_go_its_prompts(desk):
     slicer.mrmlScene.RemoveNode(desk.segmentation)
     desk.pump(0.05)
     assert prompt_nodes() == []
+
+
+def test_every_prompt_has_one_display_and_leaves_none(desk):
+    def displays():
+        nodes = slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
+        return [node.GetDisplayableNode() for node in nodes]
+
+    desk.click()
+    desk.drag((10, 12, 10), (41, 33, 10))
+    assert len(displays()) == 2 and None not in displays()
+    desk.effect.clear()
+    desk.pump()
+    assert displays() == []
