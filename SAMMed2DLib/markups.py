@@ -30,7 +30,7 @@ _TO_RAS = {
     0: np.ones(3),
     1: np.array([-1.0, -1.0, 1.0]),
 }
-_CORNER_SIGNS = np.array(list(product((-0.5, 0.5), repeat=3)))
+CORNER_SIGNS = np.array(list(product((-0.5, 0.5), repeat=3)))
 # Corners of a flat ROI lie in its slice up to the rounding of a few matrices, and then not beside it.
 _ON_PLANE = 1e-6
 _EDGES = np.array([(a, b) for a in range(8) for b in range(8) if (a ^ b) in (1, 2, 4) and a < b])
@@ -193,5 +193,5 @@ def _roi(path: str | Path, markup: dict[str, Any]) -> RoiBox:
     center = _numbers(path, markup.get("center"), 3, "center")
     size = _numbers(path, markup.get("size"), 3, "size")
     axes = _numbers(path, markup.get("orientation", np.eye(3).ravel()), 9, "orientation").reshape(3, 3)
-    corners = center + (_CORNER_SIGNS * np.abs(size)) @ axes.T  # columns of the orientation are the ROI's axes
+    corners = center + (CORNER_SIGNS * np.abs(size)) @ axes.T  # columns of the orientation are the ROI's axes
     return RoiBox(corners * to_ras)

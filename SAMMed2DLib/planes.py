@@ -98,6 +98,12 @@ def is_on_grid(plane: SlicePlane) -> bool:
     return are_single and all(value == round(value) for value in plane.origin_ijk)
 
 
+def grid_axis(plane: SlicePlane) -> int:
+    """The volume axis along which slices like this one of the grid are stacked: 0 = i, 1 = j, 2 = k."""
+    steps = zip(plane.column_step_ijk, plane.row_step_ijk, strict=True)
+    return next(axis for axis, (column, row) in enumerate(steps) if not column and not row)
+
+
 def picture_of(plane: SlicePlane, volume_kji: np.ndarray) -> np.ndarray:
     """Take the picture of a slice out of a volume; along the grid as it is, elsewhere by linear interpolation.
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from SAMMed2DLib.geometry import SlicePlane
 
 
-
 @dataclass(frozen=True)
 class Options:
     """What the user has chosen.
@@ -300,8 +299,9 @@ class Annotator(VTKObservationMixin):
         self._starts_object = False
         owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
         here = [one for one in self.sets if one.belongs_to(*owner)]
-        for one in [one for one in here if not one.is_accepted]:
-            return one
+        still_open = next((one for one in here if not one.is_accepted), None)
+        if still_open is not None:
+            return still_open
         if corrects and here:
             return min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
         one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0))
@@ -339,8 +339,8 @@ class Annotator(VTKObservationMixin):
         self._look_at_changes()
 
     def _observe(self, node: Any) -> None:
-        events = [vtk.vtkCommand.ModifiedEvent, node.PointModifiedEvent, node.PointRemovedEvent]
-        for event in (*events, node.PointPositionDefinedEvent):
+        points = (node.PointModifiedEvent, node.PointRemovedEvent, node.PointPositionDefinedEvent)
+        for event in (vtk.vtkCommand.ModifiedEvent, *points):
             if not self.hasObserver(node, event, self._node_modified):
                 self.addObserver(node, event, self._node_modified)
 
@@ -349,9 +349,14 @@ class Annotator(VTKObservationMixin):
         self._later.start()
 
     def _look_at_changes(self) -> None:
-        """Ask for the sets whose prompts are not what they were; an event alone says little."""
-        if not self.is_active:
-            return
+        """Ask for the sets whose prompts have changed."""
+        if self.is_active:
+            self._note_changes()
+            self._requests.go_on(self._answers)
+            self._on_changed()
+
+    def _note_changes(self) -> None:
+        """Find the sets whose prompts are not what they were, to be asked for; an event alone says little."""
         self._later.stop()
         touched, self._touched = self._touched, set()
         for one in [one for one in self.sets if one in touched or one not in self._known]:
@@ -371,8 +376,6 @@ class Annotator(VTKObservationMixin):
                     one.set_state(OPEN)
                 if one.state == OPEN:
                     self._requests.add(one)
-        self._requests.go_on(self._answers)
-        self._on_changed()
 
     def _forget(self, one: PromptSet) -> None:
         for kept in (self._answers, self._known, self._in_view):
@@ -421,7 +424,7 @@ class Annotator(VTKObservationMixin):
         self._observe_context()
         self._show_prompts()
         self._touched.update(self._in_view)
-        self._look_at_changes()
+        self._note_changes()
         for one in self._in_view:
             if one.state == OPEN and one not in self._answers:
                 self._requests.add(one)

@@ -63,11 +63,11 @@ class LookAhead:
 def neighbours(plane: SlicePlane, count: int) -> list[SlicePlane]:
     """A slice of the grid and those beside it, the nearest first; none for an oblique one."""
     from SAMMed2DLib.geometry import SlicePlane
-    from SAMMed2DLib.planes import is_on_grid
+    from SAMMed2DLib.planes import grid_axis, is_on_grid
 
     if not is_on_grid(plane):
         return []
-    axis = next(a for a in range(3) if not plane.column_step_ijk[a] and not plane.row_step_ijk[a])
+    axis = grid_axis(plane)
     index, last = int(plane.origin_ijk[axis]), plane.size_ijk[axis] - 1
     indices = [index, *(index + side * n for n in range(1, count + 1) for side in (1, -1))]
     return [SlicePlane.of_axis(plane.size_ijk, 2 - axis, i) for i in indices if 0 <= i <= last]

@@ -292,12 +292,11 @@ def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
     """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
     import numpy as np
 
-    from SAMMed2DLib.markups import box_on_slice
+    from SAMMed2DLib.markups import CORNER_SIGNS, box_on_slice
 
     size = np.array(roi.GetSize())
-    signs = np.array(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5], indexing="ij")).reshape(3, 8).T
     matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
-    corners_world = (signs * size) @ matrix[:3, :3].T + matrix[:3, 3]
+    corners_world = (CORNER_SIGNS * size) @ matrix[:3, :3].T + matrix[:3, 3]
     return box_on_slice(*scene.points_xy(corners_world, plane, volume))
 
 

@@ -136,18 +136,15 @@ def half_layer(plane: SlicePlane) -> float:
 
 def name_of_slice(plane: SlicePlane, volume: Any) -> str:
     """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
-    import numpy as np
-
     from SAMMed2DLib.geometry import array_axis_of
-    from SAMMed2DLib.planes import is_on_grid
+    from SAMMed2DLib.planes import grid_axis, is_on_grid
 
     if not is_on_grid(plane):
         return _("oblique")
-    array_axis = 2 - int(np.flatnonzero(np.cross(plane.column_step_ijk, plane.row_step_ijk))[0])
-    world = world_from_ijk(volume)
+    axis, world = grid_axis(plane), world_from_ijk(volume)
     names = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
-    shown = next(text for name, text in names.items() if array_axis_of(name, world) == array_axis)
-    return f"{shown} {int(plane.origin_ijk[2 - array_axis]) + 1}"
+    shown = next(text for name, text in names.items() if array_axis_of(name, world) == 2 - axis)
+    return f"{shown} {int(plane.origin_ijk[axis]) + 1}"
 
 
 def intensity_of(volume: Any, rule: str) -> Any:

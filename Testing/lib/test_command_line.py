@@ -626,25 +626,10 @@ def test_help_says_how_to_give_prompts(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
-
-    from SAMMed2DLib.checkpoints import save_lean
-    from SAMMed2DLib.model.build import ModelConfig, build_model
+    from tiny_network import save_tiny
 
     torch.manual_seed(0)
-    config = ModelConfig(
-        image_size=64,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        global_blocks=(1,),
-        window_size=3,
-        out_dim=32,
-        decoder_heads=4,
-        decoder_mlp_dim=64,
-        iou_hidden_dim=32,
-    )
-    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    return save_lean(path, build_model(config).state_dict(), config.to_dict(), {"name": "tiny"})
+    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
 
 
 def test_a_real_network_segments_from_the_command_line(image: Path, tiny_model: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_network import save_tiny
 
 from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE, CatalogueError, NotInstalledError, weights_path
-from SAMMed2DLib.checkpoints import CheckpointError, save_lean
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.checkpoints import CheckpointError
 from SAMMed2DLib.model_store import (
     ModelNameError,
     add_model,
@@ -16,19 +16,6 @@ from SAMMed2DLib.model_store import (
     remove_model,
     stored_models,
     suggested_name,
-)
-
-CONFIG = ModelConfig(
-    image_size=64,
-    embed_dim=32,
-    depth=2,
-    num_heads=2,
-    global_blocks=(1,),
-    window_size=3,
-    out_dim=32,
-    decoder_heads=4,
-    decoder_mlp_dim=64,
-    iou_hidden_dim=32,
 )
 
 
@@ -40,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    return save_lean(tmp_path / "mine.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+    return save_tiny(tmp_path / "mine.pt")
 
 
 def test_before_anything_is_added_the_catalogue_is_listed() -> None:

@@ -9,26 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_network import CONFIG, save_tiny
 
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE
 from SAMMed2DLib.checkpoints import read_checkpoint
 from SAMMed2DLib.cli import models as models_command
 from SAMMed2DLib.download import DownloadError
-from SAMMed2DLib.model.build import ModelConfig, build_model
-
-CONFIG = ModelConfig(
-    image_size=64,
-    embed_dim=32,
-    depth=2,
-    num_heads=2,
-    global_blocks=(1,),
-    window_size=3,
-    out_dim=32,
-    decoder_heads=4,
-    decoder_mlp_dim=64,
-    iou_hidden_dim=32,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    from SAMMed2DLib.checkpoints import save_lean
-
-    return save_lean(tmp_path / "mine.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+    return save_tiny(tmp_path / "mine.pt")
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:

@@ -109,13 +109,7 @@ class Desk:
         if segmentation_matrix is not None:
             put_under(self.segmentation, segmentation_matrix)
         self.segment_id = self.add_segment("A")
-        self.editor_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-        self.editor = slicer.qMRMLSegmentEditorWidget()
-        self.editor.setMRMLScene(slicer.mrmlScene)
-        self.editor.setMRMLSegmentEditorNode(self.editor_node)
-        self.editor.setSegmentationNode(self.segmentation)
-        self.editor.setSourceVolumeNode(self.volume)
-        self.editor.setCurrentSegmentID(self.segment_id)
+        self.open_editor()
         self.name = "Red"
         self.show(2, INSIDE[2])
         self.activate()
@@ -128,6 +122,15 @@ class Desk:
         cls.opened.clear()
 
     # The editor
+
+    def open_editor(self):
+        self.editor_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+        self.editor = slicer.qMRMLSegmentEditorWidget()
+        self.editor.setMRMLScene(slicer.mrmlScene)
+        self.editor.setMRMLSegmentEditorNode(self.editor_node)
+        self.editor.setSegmentationNode(self.segmentation)
+        self.editor.setSourceVolumeNode(self.volume)
+        self.editor.setCurrentSegmentID(self.segment_id)
 
     def activate(self):
         self.editor.setActiveEffectByName("SAM-Med2D")

@@ -586,13 +586,7 @@ def reopen(desk: Desk, model, before: Desk):
     Desk.opened.append(desk)
     desk.volume = slicer.util.getNode("Volume")
     desk.segmentation = slicer.util.getNode("Segmentation")
-    desk.editor_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    desk.editor = slicer.qMRMLSegmentEditorWidget()
-    desk.editor.setMRMLScene(slicer.mrmlScene)
-    desk.editor.setMRMLSegmentEditorNode(desk.editor_node)
-    desk.editor.setSegmentationNode(desk.segmentation)
-    desk.editor.setSourceVolumeNode(desk.volume)
-    desk.editor.setCurrentSegmentID(desk.segment_id)
+    desk.open_editor()
     desk.activate()
 
 

@@ -385,12 +385,9 @@ def test_a_segment_that_is_not_there_is_noticed_before_the_model_is_asked(logic)
 
 def test_a_bent_volume_is_refused(logic):
     case = a_case()
-    bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
     grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Bent")
     case.volume.SetAndObserveTransformNodeID(grid.GetID())
-    slicer.mrmlScene.RemoveNode(bent)
-    if grid.IsTransformToWorldLinear():
-        pytest.skip("an empty grid transform counts as linear")
+    assert not grid.IsTransformToWorldLinear()
     with pytest.raises(ValueError, match="non-linear"):
         logic.predict(case.volume, ("k", 10), positive=[(5, 5, 10)])
 

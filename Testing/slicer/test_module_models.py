@@ -55,22 +55,9 @@ def panel(widget):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    from SAMMed2DLib.checkpoints import save_lean
-    from SAMMed2DLib.model.build import ModelConfig, build_model
+    from tiny_network import save_tiny
 
-    config = ModelConfig(
-        image_size=64,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        global_blocks=(1,),
-        window_size=3,
-        out_dim=32,
-        decoder_heads=4,
-        decoder_mlp_dim=64,
-        iou_hidden_dim=32,
-    )
-    return save_lean(tmp_path / "my model.pt", build_model(config).state_dict(), config.to_dict(), {})
+    return save_tiny(tmp_path / "my model.pt")
 
 
 def rows(table):

@@ -1,0 +1,26 @@
+"""A network of the real architecture, small enough to be made and saved in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.model.build import ModelConfig, build_model
+
+CONFIG = ModelConfig(
+    image_size=64,
+    embed_dim=32,
+    depth=2,
+    num_heads=2,
+    global_blocks=(1,),
+    window_size=3,
+    out_dim=32,
+    decoder_heads=4,
+    decoder_mlp_dim=64,
+    iou_hidden_dim=32,
+)
+
+
+def save_tiny(path: Path, **provenance: str) -> Path:
+    """Write untrained weights with their configuration."""
+    return save_lean(path, build_model(CONFIG).state_dict(), CONFIG.to_dict(), provenance)
