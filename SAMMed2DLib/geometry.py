@@ -285,7 +285,7 @@ def array_axis_of(axis: str | int, ijk_to_ras: ArrayLike | None = None) -> int:
     Raises:
         GeometryError: `axis` is none of these, or the matrix is not an affine that can be inverted.
     """
-    matrix = np.eye(4) if ijk_to_ras is None else _affine(ijk_to_ras)
+    matrix = np.eye(4) if ijk_to_ras is None else checked_affine(ijk_to_ras)
     if axis in _NAMED_AXES:
         return 2 - _volume_axes_of_ras(matrix)[_NAMED_AXES[str(axis)]]
     if isinstance(axis, str) or _whole(axis, "an axis") not in (0, 1, 2):
@@ -341,7 +341,7 @@ def ras_from_ijk(points_ijk: ArrayLike, ijk_to_ras: ArrayLike) -> np.ndarray:
     Raises:
         GeometryError: the points are not (N, 3) finite numbers, or the matrix is no invertible affine.
     """
-    matrix = _affine(ijk_to_ras)
+    matrix = checked_affine(ijk_to_ras)
     return _points(points_ijk, 3) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -358,8 +358,34 @@ def ijk_from_ras(points_ras: ArrayLike, ijk_to_ras: ArrayLike) -> np.ndarray:
     Raises:
         GeometryError: the points are not (N, 3) finite numbers, or the matrix is no invertible affine.
     """
-    matrix = _affine(ijk_to_ras)
+    matrix = checked_affine(ijk_to_ras)
     return np.linalg.solve(matrix[:3, :3], (_points(points_ras, 3) - matrix[:3, 3]).T).T
+
+
+def checked_affine(values: ArrayLike, name: str = "ijk_to_ras") -> np.ndarray:
+    """Take a matrix that others give.
+
+    Args:
+        values: (4, 4).
+        name: what errors call it.
+
+    Returns:
+        (4, 4) float64.
+
+    Raises:
+        GeometryError: it is not finite, no affine, or has no inverse.
+    """
+    matrix = _checked(values, (4, 4), name)
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.array_equal(matrix[3], [0, 0, 0, 1]):
+        raise GeometryError(
+            f"the last row of {name} must be 0 0 0 1, not {matrix[3].tolist()}; give an affine matrix with an inverse"
+        )
+    if not lengths.all() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
+        raise GeometryError(
+            f"{name} {matrix.tolist()} has no inverse; its first three columns must be three directions"
+        )
+    return matrix
 
 
 def _volume_axes_of_ras(ijk_to_ras: np.ndarray) -> tuple[int, ...]:
@@ -372,18 +398,6 @@ def _volume_axes_of_ras(ijk_to_ras: np.ndarray) -> tuple[int, ...]:
         return round(float(cosines[range(3), axes].sum()), 9)
 
     return max(permutations(range(3)), key=closeness)
-
-
-def _affine(ijk_to_ras: ArrayLike) -> np.ndarray:
-    matrix = _checked(ijk_to_ras, (4, 4), "ijk_to_ras")
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not np.array_equal(matrix[3], [0, 0, 0, 1]):
-        raise GeometryError(f"the last row of ijk_to_ras must be 0 0 0 1, not {matrix[3].tolist()}")
-    if not lengths.all() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
-        raise GeometryError(
-            f"ijk_to_ras {matrix.tolist()} has no inverse; its first three columns must be three directions"
-        )
-    return matrix
 
 
 def _points(points: ArrayLike, count: int) -> np.ndarray:

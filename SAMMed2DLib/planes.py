@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .geometry import GeometryError, OutsideVolumeError, SlicePlane
+from .geometry import GeometryError, OutsideVolumeError, SlicePlane, checked_affine
 
 # A plane counts as a slice of the grid while it strays from it by less than this, voxels over the whole slice.
 _GRID_TOLERANCE = 0.1
@@ -64,7 +64,7 @@ def plane_of_view(view_to_world: ArrayLike, world_from_ijk: ArrayLike, size_ijk:
         OutsideVolumeError: the plane does not meet the volume.
         GeometryError: a matrix has no inverse.
     """
-    view, world = _affine(view_to_world, "view_to_world"), _affine(world_from_ijk, "world_from_ijk")
+    view, world = checked_affine(view_to_world, "view_to_world"), checked_affine(world_from_ijk, "world_from_ijk")
     size = np.array(size_ijk)
     directions = view[:3, :3] / np.linalg.norm(view[:3, :3], axis=0)
     normal = np.cross(directions[:, 0], directions[:, 1])
@@ -159,8 +159,8 @@ def voxels_of_mask(
     """
     if mask_hw.dtype != bool or mask_hw.shape != plane.size_hw:
         raise GeometryError(f"the mask must be boolean of shape {plane.size_hw}, not {mask_hw.dtype} {mask_hw.shape}")
-    source = _affine(plane_world_from_ijk, "plane_world_from_ijk")
-    grid = _affine(grid_world_from_ijk, "grid_world_from_ijk")
+    source = checked_affine(plane_world_from_ijk, "plane_world_from_ijk")
+    grid = checked_affine(grid_world_from_ijk, "grid_world_from_ijk")
     if not mask_hw.any():
         return None
     layer = _Layer.of(plane, source, grid)
@@ -307,10 +307,3 @@ def _interpolated(volume_kji: np.ndarray, points_ijk: np.ndarray) -> np.ndarray:
     values = np.full((len(points_ijk), flat.shape[1]), np.nan, np.float32)
     values[inside] = total
     return values if volume_kji.ndim == 4 else values[:, 0]
-
-
-def _affine(matrix: ArrayLike, name: str) -> np.ndarray:
-    array = np.asarray(matrix, np.float64)
-    if array.shape != (4, 4) or not np.isfinite(array).all() or abs(np.linalg.det(array[:3, :3])) < 1e-12:
-        raise GeometryError(f"{name} must be a (4, 4) affine with an inverse, not {array.tolist()}")
-    return array

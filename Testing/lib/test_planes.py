@@ -278,3 +278,10 @@ def test_wrong_masks_and_matrices_are_refused():
         voxels_of_mask(np.ones((3, 3), bool), plane, np.eye(4), np.eye(4), (0, 1, 0, 1, 0, 1))
     with pytest.raises(GeometryError, match="with an inverse"):
         plane_of_view(np.zeros((4, 4)), np.eye(4), SIZE)
+    with pytest.raises(GeometryError, match=r"world_from_ijk .* has no inverse"):
+        plane_of_view(np.eye(4), np.diag([1.0, 1, 0, 1]), SIZE)
+
+
+def test_voxels_may_be_of_any_size():
+    tiny = np.diag([1e-5, 1e-5, 1e-5, 1])
+    assert plane_of_view(np.eye(4), tiny, SIZE) == SlicePlane.of_axis(SIZE, 0, 0)
