@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import messages, models, tables
-from SAMMed2DSlicer.background import Background, Work
+from SAMMed2DSlicer.background import Background, Report, Work
 from SAMMed2DSlicer.engine import DEFAULT_MODEL, Engine
 
 if TYPE_CHECKING:
@@ -93,7 +93,15 @@ class ManagePanel:
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Download a model")):
             return
         text = _("Downloading {title}...").format(title=model.title)
-        self._start(models.download(model), text, lambda path: self._got(model.name))
+        work = models.Download(model)
+
+        def show(done: int, total: int | None) -> None:
+            again = _("The connection failed; trying again ({number} of {count}).")
+            number, count = work.attempt or (0, 0)
+            messages.show(self.ui.transferLabel, again.format(number=number, count=count) if number else text)
+            self._show_progress(done, total)
+
+        self._start(work, text, lambda path: self._got(model.name), show)
 
     def add(self) -> None:
         """Keep the chosen file as a model."""
@@ -123,10 +131,12 @@ class ManagePanel:
         self.refresh()
         self._on_changed()
 
-    def _start(self, work: Work, text: str, on_done: Callable[[Any], None]) -> None:
+    def _start(
+        self, work: Work, text: str, on_done: Callable[[Any], None], on_progress: Report | None = None
+    ) -> None:
         messages.show(self.ui.transferLabel, text)
         self._show_progress(0, None)
-        self.background.start(work, on_done, self._failed, self._show_progress)
+        self.background.start(work, on_done, self._failed, on_progress or self._show_progress)
         self._show_selected()
 
     def _got(self, name: str) -> None:

@@ -39,15 +39,32 @@ def choose(model: str, device: str = "auto") -> None:
     shared.choose(replace(shared.choice, model=name, device=device))
 
 
-def download(model: StoredModel) -> background.Work:
-    """The work of downloading a model of the catalogue; a broken one goes on where it stopped."""
+class Download:
+    """The work of downloading a model of the catalogue; a broken one goes on where it stopped.
 
-    def work(report: background.Report, should_stop: Callable[[], bool]) -> Any:
+    Attributes:
+        attempt: while it tries again, the number of the attempt and how many there are; set by the thread.
+    """
+
+    def __init__(self, model: StoredModel) -> None:
+        """Prepare to download a model."""
+        self._model = model
+        self.attempt: tuple[int, int] | None = None
+
+    def __call__(self, report: background.Report, should_stop: Callable[[], bool]) -> Any:
+        """Download it, in a thread."""
         from SAMMed2DLib.catalogue import find, install
+        from SAMMed2DLib.download import DownloadPolicy
 
-        return install(find(model.name), progress=report, should_cancel=should_stop)
+        def arrived(done: int, total: int | None) -> None:
+            self.attempt = None
+            report(done, total)
 
-    return work
+        policy = DownloadPolicy(on_retry=self._try_again)
+        return install(find(self._model.name), progress=arrived, should_cancel=should_stop, policy=policy)
+
+    def _try_again(self, number: int, count: int) -> None:
+        self.attempt = number, count
 
 
 def add(name: str, file: str) -> background.Work:

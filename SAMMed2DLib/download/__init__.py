@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .part_file import FileBusyError, PartFile, lock_beside
-from .web_answers import Answer, PassingError, RefusedError, judge
+from .web_answers import Answer, PassingError, RefusedError, UnreachableError, judge
 
 if TYPE_CHECKING:
     import requests
@@ -41,6 +41,18 @@ class DownloadCancelled(DownloadError):
     """The caller cancelled. What has arrived is kept for the next call."""
 
 
+class NoConnectionError(DownloadError):
+    """No server could be reached."""
+
+    def __init__(self, *hosts: str) -> None:
+        """Name the servers, and say what to do."""
+        super().__init__(
+            f"No connection to {' or '.join(dict.fromkeys(hosts))}: check the network, and a proxy or firewall if "
+            "there is one, and try again; or get the file with a browser and add it by its path."
+        )
+        self.hosts = hosts
+
+
 class ChecksumError(DownloadError):
     """Every byte arrived, but they are not the expected file. What arrived was removed."""
 
@@ -59,6 +71,7 @@ class DownloadPolicy:
         backoff_s: wait before the second attempt; it doubles up to `max_backoff_s`.
         max_backoff_s: longest wait, also where a server asks for more.
         reserve_bytes: disk space to leave free beyond the file itself.
+        on_retry: called in the caller's thread before another attempt, with its number and how many there are.
     """
 
     connect_timeout_s: float = 15.0
@@ -69,6 +82,7 @@ class DownloadPolicy:
     backoff_s: float = 1.0
     max_backoff_s: float = 30.0
     reserve_bytes: int = 256 << 20
+    on_retry: Callable[[int, int], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,7 @@ def download(
     Raises:
         DownloadCancelled: `should_cancel` said so; the next call resumes.
         ChecksumError: the file is not the one that `sha256` belongs to.
+        NoConnectionError: no source could be reached.
         DownloadError: no source gave the file, the disk is too full, or another download of it is running.
         ValueError: there is no source.
     """
@@ -159,6 +174,9 @@ def _first_that_gives(sources: Sequence[str], job: _Job) -> Downloaded:
                 PartFile.beside(job.target, other).discard()
             return done
     failures = list(job.failures.values())
+    unreachable = [host for error in failures if isinstance(error, NoConnectionError) for host in error.hosts]
+    if len(unreachable) == len(failures):
+        raise NoConnectionError(*unreachable)
     if len(failures) == 1 or all(isinstance(error, ChecksumError) for error in failures):
         raise failures[0]
     told = "; ".join(f"{source}: {error}" for source, error in job.failures.items())
@@ -188,6 +206,8 @@ class _Job:
             self.failures[source] = DownloadError(
                 f"{self.target.name} was not downloaded: {error}. {_ADVICE}"
             )
+        except UnreachableError as error:
+            self.failures[source] = NoConnectionError(error.host)
         except ChecksumError as error:
             self.failures[source] = error
         return None
@@ -206,9 +226,13 @@ class _Job:
                 except PassingError as error:
                     failures = 1 if part.size - before >= self.policy.progress_bytes else failures + 1
                     if failures >= self.policy.attempts:
+                        if isinstance(error, UnreachableError):
+                            raise
                         raise RefusedError(
                             f"{error} ({failures} attempts, {part.size:,} bytes here)"
                         ) from error
+                    if self.policy.on_retry is not None:
+                        self.policy.on_retry(failures + 1, self.policy.attempts)
                     self.wait(error.after_s or self.policy.backoff_s * 2 ** (failures - 1))
 
     def ask(self, session: requests.Session, source: str, part: PartFile) -> None:

@@ -33,6 +33,19 @@ class PassingError(Exception):
         self.after_s = after_s
 
 
+class UnreachableError(PassingError):
+    """No connection to the server came about.
+
+    Attributes:
+        host: the server.
+    """
+
+    def __init__(self, host: str) -> None:
+        """Name the server."""
+        super().__init__(f"no connection to {host}")
+        self.host = host
+
+
 class RefusedError(Exception):
     """The source will not give the file, however often it is asked."""
 
@@ -122,6 +135,9 @@ def _network_errors() -> Iterator[None]:
         raise RefusedError(f"the request cannot be made ({_short(error)})") from error
     except (urllib3.exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError) as error:
         raise PassingError("the connection broke") from error
+    except requests.exceptions.ConnectionError as error:
+        host = urlsplit(str(error.request.url)).hostname if error.request is not None else None
+        raise UnreachableError(host or "the server") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise PassingError(f"the connection failed ({_short(error)})") from error
 

@@ -22,6 +22,7 @@ from SAMMed2DLib.download import (
     DownloadCancelled,
     DownloadError,
     DownloadPolicy,
+    NoConnectionError,
     download,
 )
 from SAMMed2DLib.download.web_answers import RefusedError, confirmation_address, refuse_downgrade
@@ -309,9 +310,19 @@ def test_a_server_that_drips_is_a_server_that_stalls(server, target):
     assert time.monotonic() - started < 20
 
 
-def test_no_server_at_all_is_an_error_that_says_so(target):
-    with pytest.raises(DownloadError, match=r"connection failed \(ConnectionError.*3 attempts"):
-        download("http://127.0.0.1:9/w.pth", target, policy=QUICK)
+def test_no_server_at_all_is_an_error_that_says_so_and_what_to_do(target):
+    with pytest.raises(NoConnectionError) as told:
+        download(["http://127.0.0.1:9/w.pth", "http://localhost:9/w.pth"], target, policy=QUICK)
+    text = str(told.value)
+    assert text.startswith("No connection to 127.0.0.1 or localhost: check the network")
+    assert "browser" in text and len(text) < 200
+
+
+def test_further_attempts_are_told_with_their_number(server, target):
+    told = []
+    policy = replace(QUICK, on_retry=lambda number, count: told.append((number, count)))
+    download(server.serve("/w.pth", status(503), status(503), File(WEIGHTS)), target, policy=policy)
+    assert told == [(2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/w.pth", "w.pth", "file:///etc/passwd", "http://"])

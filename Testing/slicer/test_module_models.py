@@ -174,12 +174,16 @@ def transfer(monkeypatch, folder):
 
     class Transfer:
         def __init__(self):
-            self.done, self.error, self.started, self.thread = 0, None, [], None
+            self.done, self.error, self.started, self.thread, self.retry = 0, None, [], None, None
 
-        def install(self, entry, progress, should_cancel):
+        def install(self, entry, progress, should_cancel, policy):
             self.started.append(entry.name)
             self.thread = threading.current_thread()
             while self.done < 10:
+                if self.retry is not None:
+                    policy.on_retry(*self.retry)
+                    time.sleep(0.01)
+                    continue
                 progress(self.done << 20, 10 << 20)
                 if should_cancel():
                     raise DownloadCancelled("cancelled")
@@ -253,6 +257,17 @@ def test_a_download_that_fails_says_why(panel, transfer, app):
     wait(panel)
     assert panel.ui.transferLabel.text == transfer.error
     assert panel.ui.downloadButton.enabled
+
+
+def test_a_download_that_tries_again_says_so_until_something_arrives(panel, transfer, app):
+    transfer.retry = (2, 5)
+    begin(panel, app)
+    assert host.pump(5, lambda: "trying again (2 of 5)" in panel.ui.transferLabel.text)
+    transfer.retry = None
+    assert host.pump(5, lambda: panel.ui.transferLabel.text.startswith("Downloading"))
+    transfer.done = 10
+    wait(panel)
+    assert "is installed" in panel.ui.transferLabel.text
 
 
 def test_a_download_goes_on_while_the_module_is_left(panel, transfer, app):
