@@ -126,20 +126,32 @@ def squared_depth(mask_hw: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) int64, square pixels between pixel centres; 0 outside the mask.
     """
-    inside = np.pad(np.asarray(mask_hw) != 0, 1)
-    depth = _depth_in_columns(inside).astype(np.int64) ** 2
-    columns = depth.copy()
-    for shift in range(1, inside.shape[1]):
-        if shift * shift > depth.max():
+    return squared_distance(np.pad(np.asarray(mask_hw) == 0, 1, constant_values=True))[1:-1, 1:-1]
+
+
+def squared_distance(mask_hw: np.ndarray) -> np.ndarray:
+    """Return the squared distance of every pixel to the nearest pixel of the mask.
+
+    Args:
+        mask_hw: (H, W) bool.
+    Returns:
+        (H, W) int64, square pixels between pixel centres; 0 in the mask; (H + W)^2 everywhere for an empty mask.
+    """
+    mask = np.asarray(mask_hw) != 0
+    distance = _distance_in_columns(mask).astype(np.int64) ** 2
+    columns = distance.copy()
+    for shift in range(1, mask.shape[1]):
+        if shift * shift > distance.max():
             break
-        np.minimum(depth[:, shift:], columns[:, :-shift] + shift * shift, out=depth[:, shift:])
-        np.minimum(depth[:, :-shift], columns[:, shift:] + shift * shift, out=depth[:, :-shift])
-    return depth[1:-1, 1:-1]
+        np.minimum(distance[:, shift:], columns[:, :-shift] + shift * shift, out=distance[:, shift:])
+        np.minimum(distance[:, :-shift], columns[:, shift:] + shift * shift, out=distance[:, :-shift])
+    return distance
 
 
-def _depth_in_columns(inside: np.ndarray) -> np.ndarray:
-    """Return the distance to the nearest outside pixel of the same column (the border rows are outside)."""
-    rows = np.arange(inside.shape[0])[:, None]
-    above = np.maximum.accumulate(np.where(inside, -1, rows), axis=0)
-    below = np.minimum.accumulate(np.where(inside, inside.shape[0], rows)[::-1], axis=0)[::-1]
-    return np.minimum(rows - above, below - rows)
+def _distance_in_columns(mask: np.ndarray) -> np.ndarray:
+    """Return the distance to the nearest pixel of the mask in the same column; H + W where there is none."""
+    far = sum(mask.shape)
+    rows = np.arange(mask.shape[0])[:, None]
+    above = np.maximum.accumulate(np.where(mask, rows, -far), axis=0)
+    below = np.minimum.accumulate(np.where(mask, rows, 2 * far)[::-1], axis=0)[::-1]
+    return np.minimum(np.minimum(rows - above, below - rows), far)

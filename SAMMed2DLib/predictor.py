@@ -180,20 +180,39 @@ class Predictor:
 
         Arguments and errors as in `predict`; the results are in the order of the prompts.
         """
-        if len(embedding) != 1:
-            raise ValueError(f"the embedding holds {len(embedding)} slices: choose one, embedding[i]")
-        if embedding.model_name != self.name:
-            raise ValueError(
-                f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
-            )
-        frame = embedding.frames[0]
-        checked = [self._checked(one, frame) for one in prompts]
+        return self.predict_pairs([(embedding, one) for one in prompts])
+
+    @torch.inference_mode()
+    def predict_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+        """Segment objects on several slices, each by itself, decoded as few batches.
+
+        Args:
+            pairs: for each object the embedding of its slice, and its prompts.
+
+        Raises:
+            PromptError: the prompts do not fit the slice or contradict each other.
+            ValueError: an embedding is of several slices or of other weights.
+        """
+        for embedding, _ in pairs:
+            if len(embedding) != 1:
+                raise ValueError(f"the embedding holds {len(embedding)} slices: choose one, embedding[i]")
+            if embedding.model_name != self.name:
+                raise ValueError(
+                    f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
+                )
+        checked = [(one, self._checked(prompts, one.frames[0])) for one, prompts in pairs]
         predictions: dict[int, Prediction] = {}
         for indices in _alike(checked):
             group = [checked[i] for i in indices]
-            decoded = self._on_device(partial(self._decode, embedding, group))
+            decoded = self._on_device(partial(self._decode, group))
             predictions.update(zip(indices, decoded, strict=True))
         return [predictions[i] for i in range(len(checked))]
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
+        frame = ModelFrame((logits_hw.shape[0], logits_hw.shape[1]), self.model.image_size, self.fit)
+        logits = torch.from_numpy(np.ascontiguousarray(logits_hw, np.float32))[None, None]
+        return frame.low_res_logits(logits, self.model.prompt_encoder.mask_input_size)[0, 0].numpy()
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:
@@ -223,23 +242,24 @@ class Predictor:
             )
         return checked
 
-    def _decode(self, embedding: Embedding, group: Sequence[Prompts]) -> list[Prediction]:
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
         """Decode prompts of one kind (see `_alike`) as one batch."""
-        frame = embedding.frames[0]
+        embeddings, prompts = zip(*group, strict=True)
+        frame = embeddings[0].frames[0]
         points = boxes = masks = None
-        if len(group[0].labels):
-            placed = np.stack([frame.model_from_xy(one.points_xy) for one in group])
-            labels = np.stack([one.labels for one in group])
+        if len(prompts[0].labels):
+            placed = np.stack([frame.model_from_xy(one.points_xy) for one in prompts])
+            labels = np.stack([one.labels for one in prompts])
             points = (torch.from_numpy(placed).to(self.device), torch.from_numpy(labels).to(self.device))
-        corners = [one.box_xyxy.reshape(2, 2) for one in group if one.box_xyxy is not None]
+        corners = [one.box_xyxy.reshape(2, 2) for one in prompts if one.box_xyxy is not None]
         if corners:
             boxes = torch.from_numpy(frame.model_from_xy(np.stack(corners))).to(self.device)
-        logits = [one.low_res_logits for one in group if one.low_res_logits is not None]
+        logits = [one.low_res_logits for one in prompts if one.low_res_logits is not None]
         if logits:
             masks = torch.from_numpy(np.stack(logits))[:, None].to(self.device).sigmoid()
-        low_res, scores = select_best(
-            *self.model.decode(embedding.features.to(self.device), points, boxes, masks)
-        )
+        is_one_slice = all(one is embeddings[0] for one in embeddings)
+        features = embeddings[0].features if is_one_slice else torch.cat([one.features for one in embeddings])
+        low_res, scores = select_best(*self.model.decode(features.to(self.device), points, boxes, masks))
         low_res = low_res.cpu()
         inside = (frame.slice_logits(low_res) > 0).numpy()
         return [
@@ -264,11 +284,11 @@ class Predictor:
         return compute()
 
 
-def _alike(prompts: Sequence[Prompts]) -> Iterator[list[int]]:
-    """Indices of prompts that fit in one decoder batch: as many points, a box or none, a mask or none."""
-    groups: dict[tuple[int, bool, bool], list[int]] = {}
-    for i, one in enumerate(prompts):
-        kind = (len(one.labels), one.box_xyxy is not None, one.low_res_logits is not None)
+def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
+    """Indices of what fits in one decoder batch: slices of one size, as many points, a box or none, a mask or none."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, (embedding, one) in enumerate(pairs):
+        kind = (embedding.size_hw, len(one.labels), one.box_xyxy is not None, one.low_res_logits is not None)
         groups.setdefault(kind, []).append(i)
     for indices in groups.values():
         for start in range(0, len(indices), _PROMPTS_AT_ONCE):

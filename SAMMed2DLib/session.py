@@ -144,6 +144,30 @@ class Session:
                 answers[i] = self.answer(image, one, zoom=zoom, should_stop=should_stop)
         return [answers[i] for i in range(len(checked))]
 
+    def answer_pairs(
+        self,
+        pairs: Sequence[tuple[np.ndarray, Prompts]],
+        *,
+        ahead: Sequence[np.ndarray] = (),
+        should_stop: ShouldStop | None = None,
+    ) -> list[Prediction]:
+        """Segment objects on several pictures, each in one step and on the whole picture.
+
+        Args:
+            pairs: a picture, (H, W, 3) uint8, and prompts in its px; logits count.
+            ahead: pictures that are needed soon; they are encoded in the same batch.
+            should_stop: ends the work early.
+
+        Raises:
+            PromptError: the prompts do not fit the picture or contradict each other.
+            Stopped: `should_stop` said so.
+        """
+        with self._stopping(should_stop):
+            embeddings = self._embedded([*(image for image, _ in pairs), *ahead])
+            self._check_stop()
+            asked = [(one, prompts) for one, (_, prompts) in zip(embeddings, pairs, strict=False)]
+            return self.predictor.predict_pairs(asked)
+
     def forget(self) -> None:
         """Free the memory of all embeddings and answers."""
         self._embeddings.clear()
@@ -155,23 +179,29 @@ class Session:
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
         """Embed one picture, or take it from the cache."""
         (image,) = images
-        key = _key_of(image)
-        if key in self._embeddings:
-            self._embeddings.move_to_end(key)
-            return self._embeddings[key]
-        self._check_stop()
-        embedding = self.predictor.embed([image])
-        self.encoded += 1
-        self._embeddings[key] = embedding
-        self._kept_bytes += embedding.nbytes
-        while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
-            self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
-        return embedding
+        return self._embedded([image])[0]
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Decode one object."""
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
+
+    def _embedded(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        """Embeddings of pictures, those that are not in the cache as one batch."""
+        keys = [_key_of(image) for image in images]
+        found = {key: self._embeddings[key] for key in keys if key in self._embeddings}
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
+        if missing:
+            self._check_stop()
+            found.update(zip(missing, self.predictor.embed(list(missing.values())), strict=True))
+            self.encoded += len(missing)
+            self._kept_bytes += sum(found[key].nbytes for key in missing)
+        for key in dict.fromkeys(keys):
+            self._embeddings[key] = found[key]
+            self._embeddings.move_to_end(key)
+        while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
+            self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
+        return [found[key] for key in keys]
 
     def _refined(self, image: np.ndarray, steps: list[Prompts], zoomed: bool) -> Prediction | ZoomedPrediction:
         """Take the steps that were not taken the last time on this slice."""

@@ -122,6 +122,18 @@ class ModelFrame:
         left, top = self.offset_xy
         return logits[..., top : top + self.size_hw[0], left : left + self.size_hw[1]]
 
+    def low_res_logits(self, logits: Tensor, side: int) -> Tensor:
+        """Bring logits of the slice (B, M, H, W) to (B, M, side, side), the size that the mask prompt has.
+
+        What is padded becomes as surely outside as the least of them.
+        """
+        if not self.is_padded:
+            return resize_bilinear(logits, (side, side))
+        framed = logits.new_full((*logits.shape[:2], self.image_size, self.image_size), float(logits.min()))
+        left, top = self.offset_xy
+        framed[..., top : top + self.size_hw[0], left : left + self.size_hw[1]] = logits
+        return resize_bilinear(framed, (side, side))
+
 
 def normalise(image_hwc: Tensor) -> Tensor:
     """Subtract the mean and divide by the standard deviation: (H, W, 3) uint8 to (3, H, W) float32."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from SAMMed2DLib.components import label_components, largest_component, squared_depth
+from SAMMed2DLib.components import label_components, largest_component, squared_depth, squared_distance
 
 LABELS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 2))
 
@@ -57,3 +57,15 @@ def test_an_empty_mask_has_no_largest_region():
 def test_a_volume_is_refused():
     with pytest.raises(ValueError, match="two dimensions"):
         label_components(np.zeros((2, 2, 2), np.uint8))
+
+
+def test_squared_distance_is_that_of_brute_force():
+    mask = np.random.default_rng(3).random((13, 17)) < 0.05
+    inside = np.argwhere(mask)
+    everywhere = np.argwhere(np.ones_like(mask))
+    expected = ((everywhere[:, None] - inside[None]) ** 2).sum(-1).min(1).reshape(mask.shape)
+    np.testing.assert_array_equal(squared_distance(mask), expected)
+
+
+def test_an_empty_mask_is_farther_than_any_pixel():
+    assert (squared_distance(np.zeros((3, 4), bool)) == 49).all()

@@ -66,7 +66,8 @@ ROOMS = {
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
     "zoom": Room("predictor prompts"),
-    "propagation": Room("prompts metrics", is_bare=True),
+    "propagation": Room("prompts metrics components simulation", is_bare=True),
+    "stack": Room("propagation geometry planes memory prompts zoom predictor session"),
     "session": Room("prompts predictor zoom", late="torch"),
     # files of images and prompts
     "volume_io": Room("geometry files memory", late="SimpleITK", is_bare=True),

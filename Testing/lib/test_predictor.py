@@ -313,3 +313,19 @@ def test_the_devices_that_are_listed_can_be_chosen(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
     assert {"cuda:0": "card 0", "cuda:1": "card 1"}.items() <= available_devices().items()
+
+
+def test_objects_of_several_slices_are_decoded_as_each_alone(tiny):
+    images = [np.random.default_rng(n).integers(0, 255, (40, 50, 3), np.uint8) for n in range(3)]
+    embedding = tiny.embed(images)
+    prompts = [Prompts.of(box=(5 + n, 6, 30, 30)) for n in range(3)]
+    together = tiny.predict_pairs(list(zip(embedding, prompts, strict=True)))
+    for one, slice_embedding, asked in zip(together, embedding, prompts, strict=True):
+        alone = tiny.predict(slice_embedding, asked)
+        assert np.allclose(one.low_res_logits, alone.low_res_logits, atol=1e-4)
+
+
+def test_a_mask_prompt_has_the_size_that_the_model_takes(tiny):
+    logits = tiny.mask_prompt(np.full((40, 50), 3.0, np.float32))
+    assert logits.shape == (tiny.model.prompt_encoder.mask_input_size,) * 2
+    assert np.allclose(logits, 3)

@@ -1,0 +1,197 @@
+"""Propagation: keyframes stay, spans are filled from both sides, objects end; with models of a few lines."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from SAMMed2DLib.metrics import dice
+from SAMMed2DLib.propagation import (
+    Found,
+    PropagationError,
+    Span,
+    Stop,
+    Weights,
+    interpolated,
+    propagate,
+    signed_distance,
+    spans_of,
+)
+
+SIZE = 48
+
+
+def disc(radius, x=24.0, y=24.0):
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE]
+    return (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+
+
+class Volume:
+    """A bright body on slices 5 .. 14: discs whose radius and place change; everything else is dark and noisy."""
+
+    def __init__(self, first=5, last=14, count=20):
+        noise = np.random.default_rng(0).integers(0, 40, (count, SIZE, SIZE))
+        self.masks = [disc(0)] * count
+        for n in range(first, last + 1):
+            self.masks[n] = disc(10 - abs(n - 9.5), 20 + 0.6 * n)
+        self.pictures = np.where(np.array(self.masks), 150, 60)[..., None] + noise[..., None]
+        self.pictures = np.repeat(self.pictures.astype(np.uint8), 3, axis=-1)
+        self.asked = []
+
+    def picture(self, index):
+        return self.pictures[index]
+
+    def predict(self, questions):
+        """A model that knows the truth, and says so."""
+        self.asked += [one.index for one in questions]
+        return [Found(np.where(self.masks[one.index], 5.0, -5.0).astype(np.float32), 0.9) for one in questions]
+
+    def run(self, keys, first=0, last=19, **options):
+        keyframes = [{index: self.masks[index] for index in keys}]
+        return {one.index: one for one in propagate(self.picture, self.predict, keyframes, first, last, **options)}
+
+
+def test_spans_lie_between_and_beyond_keyframes():
+    assert spans_of([4, 8], 0, 10) == [Span(0, 3, None, 4), Span(5, 7, 4, 8), Span(9, 10, 8, None)]
+
+
+def test_keyframes_next_to_each_other_and_at_the_ends_leave_no_span():
+    assert spans_of([0, 1, 5], 0, 5) == [Span(2, 4, 1, 5)]
+
+
+def test_spans_are_cut_to_the_range():
+    assert spans_of([4, 8], 6, 9) == [Span(6, 7, 4, 8), Span(9, 9, 8, None)]
+
+
+def test_signed_distance_is_half_a_pixel_on_both_sides_of_the_outline():
+    distance = signed_distance(np.array([[False, True, True, True, False]]).repeat(5, axis=0))
+    assert distance[2].tolist() == [-0.5, 0.5, 1.5, 0.5, -0.5]
+
+
+def test_interpolated_shape_lies_between_the_two():
+    middle = interpolated(disc(4), disc(12), 0.5)
+    assert dice(middle, disc(8)) > 0.97
+
+
+def test_slices_between_keyframes_are_filled_and_keyframes_are_not_returned():
+    volume = Volume()
+    found = volume.run([6, 13])
+    assert not {6, 13} & set(found)
+    assert all(dice(found[n].mask, volume.masks[n]) > 0.9 for n in range(7, 13))
+
+
+@pytest.mark.parametrize("key", [9, 6])
+def test_an_object_is_followed_to_its_ends_and_not_beyond(key):
+    volume = Volume()
+    found = volume.run([key])
+    assert np.mean([dice(found[n].mask, volume.masks[n]) for n in range(7, 13) if n != key]) > 0.85
+    assert all(4 <= n <= 15 for n in found)
+
+
+def test_keyframes_on_the_first_and_the_last_slice():
+    volume = Volume(0, 19)
+    assert sorted(volume.run([0, 19], 0, 19)) == list(range(1, 19))
+
+
+def test_one_slice_has_nothing_to_fill():
+    volume = Volume(0, 0, 1)
+    assert volume.run([0], 0, 0) == {}
+
+
+def test_the_range_limits_both_directions():
+    volume = Volume()
+    assert sorted(volume.run([9], 7, 11)) == [7, 8, 10, 11]
+
+
+def test_an_empty_keyframe_ends_the_object_there():
+    volume = Volume()
+    keyframes = [{9: volume.masks[9], 12: np.zeros((SIZE, SIZE), bool)}]
+    found = {one.index for one in propagate(volume.picture, volume.predict, keyframes, 0, 19)}
+    assert max(found) == 11
+
+
+def test_only_touched_spans_are_run_again():
+    volume = Volume()
+    assert sorted(volume.run([6, 9, 13], only=[7])) == [7, 8]
+
+
+def test_several_objects_are_kept_apart_and_share_slices():
+    volume = Volume()
+    keyframes = [{n: volume.masks[n] for n in (6, 13)}, {n: ~disc(20) for n in (6, 13)}]
+    found = list(propagate(volume.picture, volume.predict, keyframes, 6, 13))
+    assert {(one.number, one.index) for one in found} == set(itertools.product((0, 1), range(7, 13)))
+    asked = [index for index in volume.asked if index not in (6, 13)]
+    assert asked == sorted(asked)
+
+
+@pytest.mark.parametrize("keys", [[6, 13], [9]])
+def test_every_third_slice_is_asked_and_the_others_are_interpolated(keys):
+    volume = Volume()
+    found = volume.run(keys, 6, 13, every=3)
+    assert sorted(found) == [n for n in range(6, 14) if n not in keys]
+    assert len(set(volume.asked) - set(keys)) <= 3
+    assert all(dice(found[n].mask, volume.masks[n]) > 0.8 for n in found)
+
+
+def test_a_model_that_fails_on_the_keyframes_is_hardly_heard():
+    volume, wrong = Volume(), Volume()
+    wrong.predict = lambda questions: [Found(np.full((SIZE, SIZE), 6.0, np.float32), 0.9) for _ in questions]
+    good, bad = volume.run([6, 13]), wrong.run([6, 13])
+    assert all(dice(bad[n].mask, good[n].mask) > 0.9 for n in good)
+    assert bad[9].confidence < good[9].confidence
+
+
+def test_a_reliable_model_decides_where_grey_values_say_nothing():
+    volume = Volume()
+    volume.pictures[:] = 100
+    volume.masks[9] = disc(10, 27)
+    with_model, without = volume.run([6, 13]), volume.run([6, 13], weights=Weights(model=0))
+    assert dice(with_model[9].mask, volume.masks[9]) > dice(without[9].mask, volume.masks[9])
+
+
+def test_without_the_model_nothing_is_asked():
+    volume = Volume()
+    assert volume.run([6, 13], weights=Weights(model=0))
+    assert volume.asked == []
+
+
+def test_confidence_falls_with_the_distance_from_keyframes():
+    found = Volume().run([6, 13])
+    assert found[7].confidence > found[9].confidence
+    assert all(0 <= one.confidence <= 1 for one in found.values())
+
+
+def test_the_order_of_rules_to_stop_does_not_matter_for_a_clear_end():
+    volume = Volume()
+    loose = Stop(overlap=0, area=0, growth=99, grey=-99)
+    assert max(volume.run([9], stop=loose)) >= max(volume.run([9]))
+
+
+def test_leaving_early_asks_nothing_more():
+    volume = Volume()
+    run = propagate(volume.picture, volume.predict, [{6: volume.masks[6], 13: volume.masks[13]}], 0, 19)
+    next(run)
+    asked = len(volume.asked)
+    run.close()
+    assert len(volume.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "words"),
+    [
+        ([], "no keyframe"),
+        ([{3: np.zeros((SIZE, SIZE), bool)}], "no keyframe"),
+        ([{3: disc(5)}, {3: disc(5)[:30]}], "one size"),
+    ],
+)
+def test_what_cannot_be_propagated_is_said(keyframes, words):
+    volume = Volume()
+    with pytest.raises(PropagationError, match=words):
+        list(propagate(volume.picture, volume.predict, keyframes, 0, 19))
+
+
+def test_a_range_that_is_none_is_refused():
+    with pytest.raises(PropagationError, match="no range"):
+        Volume().run([9], 12, 3)

@@ -1,0 +1,124 @@
+"""Stacks of slices: their planes, one view for all slices, shared encodings, stopping, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_network import CONFIG
+
+from SAMMed2DLib import stack
+from SAMMed2DLib.geometry import SlicePlane
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.planes import plane_of_view, voxels_of_mask
+from SAMMed2DLib.predictor import Predictor
+from SAMMed2DLib.propagation import PropagationError
+from SAMMed2DLib.session import Session, Stopped
+from SAMMed2DLib.stack import check_memory, mask_on, planes_along, propagate_stack
+
+WORLD = np.diag([1.0, 1.0, 2.0, 1.0])
+SIZE_IJK = (20, 18, 12)
+
+
+@pytest.fixture
+def session():
+    torch.manual_seed(0)
+    return Session(Predictor(build_model(CONFIG), device="cpu", precision="float32"))
+
+
+def oblique_plane():
+    turn = np.deg2rad(30)
+    view = np.eye(4)
+    view[:3, :3] = [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
+    view[:3, 3] = (9.5, 8.5, 11)
+    return plane_of_view(view, WORLD, SIZE_IJK)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_planes_along_the_grid_are_the_slices_of_the_volume(axis):
+    planes, position = planes_along(SlicePlane.of_axis(SIZE_IJK, axis, 5), WORLD)
+    assert position == 5
+    assert planes == [SlicePlane.of_axis(SIZE_IJK, axis, n) for n in range(SIZE_IJK[2 - axis])]
+
+
+def test_oblique_planes_take_each_voxel_once():
+    planes, _ = planes_along(oblique_plane(), WORLD)
+    count = np.zeros(SIZE_IJK[::-1], int)
+    extent = [end for size in SIZE_IJK for end in (0, size - 1)]
+    for plane in planes:
+        patch = voxels_of_mask(np.ones(plane.size_hw, bool), plane, WORLD, WORLD, extent)
+        if patch is not None:
+            i0, i1, j0, j1, k0, k1 = patch.extent
+            count[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1] += patch.mask_kji
+    assert (count == 1).all()
+
+
+def test_the_oblique_plane_itself_is_among_them_pixel_by_pixel():
+    plane = oblique_plane()
+    planes, position = planes_along(plane, WORLD)
+    shift = planes[position].xy_from_ijk([plane.origin_ijk])[0]
+    assert np.allclose(shift, np.round(shift), atol=1e-6)
+
+
+def test_a_mask_on_an_oblique_plane_comes_back():
+    plane = oblique_plane()
+    planes, position = planes_along(plane, WORLD)
+    voxels = np.zeros(SIZE_IJK[::-1], bool)
+    voxels[3:9, 4:14, 5:15] = True
+    assert mask_on(planes[position], voxels).any()
+    assert not mask_on(planes[0], voxels).any()
+
+
+def keyframes(count, *keys):
+    mask = np.zeros((40, 50), bool)
+    mask[10:30, 15:35] = True
+    return {key: mask for key in keys}, np.random.default_rng(0).integers(0, 255, (count, 40, 50, 3), np.uint8)
+
+
+def test_each_slice_is_encoded_once_however_many_objects(session):
+    frames, pictures = keyframes(12, 0, 11)
+    other = {key: np.roll(mask, 5, axis=1) for key, mask in frames.items()}
+    found = list(propagate_stack(session, pictures.__getitem__, [frames, other, frames], 0, 11))
+    assert len(found) == 3 * 10
+    assert session.encoded == 12
+
+
+def test_a_second_run_encodes_nothing(session):
+    frames, pictures = keyframes(12, 0, 11)
+    for _ in range(2):
+        list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11))
+    assert session.encoded == 12
+
+
+@pytest.mark.parametrize("allowed", [0, 3, 7])
+def test_stopping_keeps_what_was_yielded(session, allowed):
+    frames, pictures = keyframes(40, 0, 39)
+    found = []
+    with pytest.raises(Stopped):
+        for one in propagate_stack(
+            session, pictures.__getitem__, [frames], 0, 39, should_stop=lambda: len(found) >= allowed
+        ):
+            found.append(one)
+    assert len(found) >= allowed
+
+
+def test_zoom_looks_at_a_crop_around_all_keyframes(session):
+    frames, pictures = keyframes(3, 0, 2)
+    small = {key: np.zeros_like(mask) for key, mask in frames.items()}
+    for mask in small.values():
+        mask[18:22, 20:26] = True
+    sizes = []
+    real = session.predictor.embed
+    session.predictor.embed = lambda images: sizes.extend(image.shape for image in images) or real(images)
+    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=True))
+    assert set(sizes) == {(32, 32, 3)}
+    session.forget()
+    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=False))
+    assert sizes[-1] == (40, 50, 3)
+
+
+def test_too_little_memory_is_said_before_the_run(monkeypatch):
+    monkeypatch.setattr(stack, "available_memory", lambda: 10**9)
+    assert check_memory((256, 256), 50, 1, 2**28) < 10**9
+    with pytest.raises(PropagationError, match="smaller range"):
+        check_memory((512, 512), 2000, 8, 2**28)
