@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from SAMMed2DLib.geometry import SlicePlane
 
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
-_FILL_ALPHA, _OUTLINE_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE = 70, 255, 2, 0.5
+# Around it a dark line, for bright structures.
+_FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,23 +190,24 @@ def _rgba(inside: np.ndarray, color: Sequence[float]) -> np.ndarray:
     import numpy as np
 
     filled = inside.astype(bool)
-    core = filled
-    for _px in range(_OUTLINE_PX):
-        core = _eroded(core)
-    edge = filled & ~core
+    bright = _eroded(filled, _DARK_PX)
+    core = _eroded(bright, _OUTLINE_PX)
     rgba = np.zeros((*filled.shape, 4), np.uint8)
     plain = np.array(color)
+    rgba[filled] = [0, 0, 0, _DARK_ALPHA]
+    rgba[bright] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), 255]
     rgba[core] = [*np.round(255 * plain), _FILL_ALPHA]
-    rgba[edge] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), _OUTLINE_ALPHA]
     return rgba
 
 
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    """A mask without its outermost pixels; what lies beyond the picture is outside."""
+def _eroded(mask: np.ndarray, count: int) -> np.ndarray:
+    """A mask without its outermost pixels, some deep; what lies beyond the picture is outside."""
     import numpy as np
 
-    padded = np.pad(mask, 1)
-    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    for _px in range(count):
+        padded = np.pad(mask, 1)
+        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask
 
 
 def _band_actor() -> Any:

@@ -180,6 +180,14 @@ def test_a_non_linear_transform_gives_a_clear_message_and_changes_nothing(model)
     assert desk.annotator.sets == [] and not desk.segment().any()
 
 
+def test_a_preview_has_a_dark_line_on_bright_structures_and_a_bright_one_within(model):
+    desk = Desk(model, volume_kji=np.full(SIZE[::-1], 250, np.int16))
+    desk.click()  # the mask is the whole image
+    row = desk.image().sum(axis=2)[-1 - desk.xy((10, 10, 10))[1]]
+    first = int((row > 100).argmax())
+    assert row[first] < 300 and row[first + 1 : first + 3].min() > 450
+
+
 def test_what_is_shown_is_what_is_written(model):
     desk = Desk(model, GEOMETRIES["turned"])
     desk.show(2, INSIDE[2], spin_deg=25)
