@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -23,7 +24,7 @@ from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
 from SAMMed2DSlicer.segments import EffectTarget, Ledger, Written
-from SAMMed2DSlicer.slice_views import SliceViews, plane_in
+from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in
 from SAMMed2DSlicer.timers import single_shot
 
 if TYPE_CHECKING:
@@ -92,9 +93,14 @@ class Annotator(VTKObservationMixin):
         self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
         self._ledger = ledger
         self._touched: set[PromptSet] = set()  # to be looked at
+        self._undone: dict[PromptSet, str] = {}  # what they were before their voxels were taken out of the segment
         self._in_view: dict[PromptSet, list[Any]] = {}
         self._accepts_next = False
         self._starts_object = False
+        self._is_stale = self._is_segment_stale = True
+        self._image_mtime = 0
+        self._said_at: Any = None
+        self._said_of: PromptSet | None = None
         self._views = SliceViews(effect)
         self._requests = Requests(engine, self._request_of, self._answered, self._failed)
         self._ahead = LookAhead(engine, self._slice_to_prepare, self._picture)
@@ -161,6 +167,7 @@ class Annotator(VTKObservationMixin):
         self.rebuild_views()
         self._refresh()
 
+    @drawn_once
     def stop(self) -> None:
         """Hide the prompts and leave nothing behind but their nodes."""
         if not self.is_active:
@@ -173,7 +180,7 @@ class Annotator(VTKObservationMixin):
         self.removeObservers()
         for one in self.sets:
             one.show_in(())
-        self.sets, self._answers, self._known, self._in_view = [], {}, {}, {}
+        self.sets, self._answers, self._known, self._in_view, self._undone = [], {}, {}, {}, {}
         self.last_view = None
 
     def rebuild_views(self) -> None:
@@ -190,8 +197,7 @@ class Annotator(VTKObservationMixin):
         one = self._set_for(widget, [point_world], corrects=not positive)
         if one is None:
             return False
-        one.add_point(point_world, positive)
-        self._prompts_were_given(one, widget)
+        self._give(one, widget, partial(one.add_point, point_world, positive))
         return True
 
     def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
@@ -200,14 +206,14 @@ class Annotator(VTKObservationMixin):
         one = self._set_for(widget, corners, clips=True)
         if one is None:
             return False
-        one.set_box(*corners)
-        self._prompts_were_given(one, widget)
+        self._give(one, widget, partial(one.set_box, *corners))
         return True
 
     def preview_in(self, widget: Any) -> ViewPreview | None:
         """What is drawn into a view."""
         return self._views.preview(widget)
 
+    @drawn_once
     def accept(self) -> None:
         """Write what is shown to the segment; waits for an answer that is on its way."""
         if self.is_waiting:
@@ -222,6 +228,7 @@ class Annotator(VTKObservationMixin):
             self._close(one)
             self._say(_("Done with this object: the next prompt begins another one."))
 
+    @drawn_once
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
         self._drop_requests()
@@ -236,10 +243,11 @@ class Annotator(VTKObservationMixin):
         self._ledger.forget(one.key)
         one.remove()
         self._draw()
-        self._on_changed()
+        self._tell()
 
     def jump_to(self, one: PromptSet) -> None:
-        """Show the slice of a set, and select its segment."""
+        """Show the slice of a set, in its frame of a sequence, and select its segment."""
+        one.show_frame()
         if one.segment_id != self.segment_id:
             self._effect.parameterSetNode().SetSelectedSegmentID(one.segment_id)
         widget = self._views.along(one.plane, self.last_view)
@@ -255,6 +263,7 @@ class Annotator(VTKObservationMixin):
         """Answer all open sets anew, since the model or what it sees has changed."""
         self._requests.drop()
         self._answers.clear()
+        self._is_stale = True
         self._refresh()
 
     def view_entered(self, widget: Any) -> None:
@@ -264,7 +273,8 @@ class Annotator(VTKObservationMixin):
 
     def view_moved(self) -> None:
         """Follow a slice view that moved."""
-        self._later_refresh()
+        if self.is_active:
+            self._redraw.start()
 
     # Sets and their nodes
 
@@ -328,7 +338,9 @@ class Annotator(VTKObservationMixin):
         number = next(n for n in range(2, len(numbers) + 3) if f"{name} #{n}" not in numbers)
         self._effect.parameterSetNode().SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
 
-    def _prompts_were_given(self, one: PromptSet, widget: Any) -> None:
+    @drawn_once
+    def _give(self, one: PromptSet, widget: Any, give: Callable[[], None]) -> None:
+        give()
         self.last_view = widget
         if one not in self.sets:
             self.sets.append(one)
@@ -353,7 +365,7 @@ class Annotator(VTKObservationMixin):
         if self.is_active:
             self._note_changes()
             self._requests.go_on(self._answers)
-            self._on_changed()
+            self._tell()
 
     def _note_changes(self) -> None:
         """Find the sets whose prompts are not what they were, to be asked for; an event alone says little."""
@@ -372,13 +384,37 @@ class Annotator(VTKObservationMixin):
             if self._known.get(one) != prompts:
                 is_new = one not in self._known
                 self._known[one] = prompts
+                self._undone.pop(one, None)
                 if not is_new:
                     one.set_state(OPEN)
                 if one.state == OPEN:
                     self._requests.add(one)
+            elif one.state != OPEN and one in self._answers:  # accepted in another Segment Editor
+                self._drop_answer(one)
+
+    def _note_undone(self) -> None:
+        """Sets whose voxels were taken out of the segment again are open, until they are brought back."""
+        for one in self.sets:
+            addition = self._ledger.addition(one.key)
+            if addition is None:
+                continue
+            if one.state != OPEN and addition.is_undone():
+                self._undone[one] = one.state
+                one.set_state(OPEN)
+            elif one in self._undone and addition.is_there():
+                one.set_state(self._undone.pop(one))
+                self._drop_answer(one)
+
+    def _drop_answer(self, one: PromptSet) -> None:
+        """Show and ask nothing for a set."""
+        self._requests.forget(one)
+        if self._answers.pop(one, None) is not None:
+            self._draw()
+        if self._said_of is one:
+            self._said_at = None  # nowhere: it is no longer so
 
     def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._known, self._in_view):
+        for kept in (self._answers, self._known, self._in_view, self._undone):
             kept.pop(one, None)
         self._requests.forget(one)
         self.sets = [other for other in self.sets if other is not one]
@@ -401,10 +437,14 @@ class Annotator(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_goes(self, caller: Any, event: Any, node: Any) -> None:
-        """With a segmentation go its prompts."""
-        if node is self.segmentation and not slicer.mrmlScene.IsClosing():
-            for one in list(self.sets):
-                self.remove(one)
+        """With a segmentation or a volume go its prompts."""
+        is_volume = node.IsA("vtkMRMLVolumeNode")
+        if slicer.mrmlScene.IsClosing() or not (is_volume or node is self.segmentation):
+            return
+        for one in [one for one in self.sets if node is one.segmentation or node is one.volume]:
+            self.remove(one)
+        for one in prompt_sets.sets_on(node):  # of other segmentations
+            one.remove()
 
     def _scene_closes(self, caller: Any, event: Any) -> None:
         self.stop()
@@ -413,15 +453,26 @@ class Annotator(VTKObservationMixin):
 
     def _later_refresh(self, caller: Any = None, event: Any = None) -> None:
         if self.is_active:
+            self._is_stale = True
             self._redraw.start()
 
+    def _segment_modified(self, caller: Any, event: Any) -> None:
+        self._is_segment_stale = True
+        self._later_refresh()
+
+    @drawn_once
     def _refresh(self) -> None:
-        """Bring sets, views and requests in line with the scene."""
+        """Bring sets, views and requests in line with the scene; after a view has moved, the views only."""
         if not self.is_active or self._effect.parameterSetNode() is None:
             return
         self._redraw.stop()
-        self._find_sets()
-        self._observe_context()
+        if self._is_stale:
+            self._is_stale = False
+            self._find_sets()
+            self._observe_context()
+        if self._is_segment_stale:
+            self._is_segment_stale = False
+            self._note_undone()
         self._show_prompts()
         self._touched.update(self._in_view)
         self._note_changes()
@@ -431,10 +482,10 @@ class Annotator(VTKObservationMixin):
         self._requests.go_on(self._answers)
         self._draw()
         if self._options().accepts_at_once:
-            for one in self.pending:  # answered while another segment was selected
-                self._write(one, closes=False)
+            for one in [one for one in self.pending if one not in self._undone]:
+                self._write(one, closes=False)  # answered while another segment was selected
         self._ahead.rest()
-        self._on_changed()
+        self._tell()
 
     def _find_sets(self) -> None:
         """Take over sets whose nodes came into the scene, and drop those of other segmentations."""
@@ -463,10 +514,20 @@ class Annotator(VTKObservationMixin):
         for node, event in wanted:
             if not self.hasObserver(node, event, self._picture_changed):
                 self.addObserver(node, event, self._picture_changed)
+        if volume is not None:
+            self._image_mtime = _image_mtime(volume)
+            if not self.hasObserver(volume, vtk.vtkCommand.ModifiedEvent, self._volume_modified):
+                self.addObserver(volume, vtk.vtkCommand.ModifiedEvent, self._volume_modified)
         if segmentation is not None:
             for event in (slicer.vtkSegmentation.SegmentRemoved, slicer.vtkSegmentation.SegmentModified):
-                if not self.hasObserver(segmentation, event, self._later_refresh):
-                    self.addObserver(segmentation, event, self._later_refresh)
+                if not self.hasObserver(segmentation, event, self._segment_modified):
+                    self.addObserver(segmentation, event, self._segment_modified)
+
+    def _volume_modified(self, caller: Any, event: Any) -> None:
+        """Voxels that were changed in place come with no event of their own."""
+        if caller is self.volume and _image_mtime(caller) != self._image_mtime:
+            self._image_mtime = _image_mtime(caller)
+            self._picture_changed(caller, event)
 
     def _picture_changed(self, caller: Any, event: Any) -> None:
         """The model sees something else: open answers are asked for anew, if that is so."""
@@ -480,10 +541,10 @@ class Annotator(VTKObservationMixin):
     def _show_prompts(self) -> None:
         """Show each set of the selected segment in the views of its slice, and no other one."""
         self._views.look(self.volume)
-        item = scene.sequence_item(self.volume)
+        shown = (self.segment_id, self.volume, scene.sequence_item(self.volume))
         self._in_view = {}
         for one in self.sets:
-            is_ours = one.segment_id == self.segment_id and one.volume is self.volume and one.item == item
+            is_ours = (one.segment_id, one.volume, one.item) == shown
             widgets = self._views.showing(one.plane) if is_ours else []
             if widgets:
                 self._in_view[one] = widgets
@@ -502,30 +563,37 @@ class Annotator(VTKObservationMixin):
     def _request_of(self, one: PromptSet) -> Request | None:
         if one.item != scene.sequence_item(one.volume):
             return None  # its frame is not there to be looked at
+        _check_size(one)
         options = self._options()
         image = scene.model_image(one.volume, one.plane, options.intensity)
         request = Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
         if not self._engine.state.is_ready:
-            self._say(_("Loading the model; the answer follows."))
+            self._say(_("Loading the model; the answer follows."), of=one)
         return request
 
+    @drawn_once
     def _answered(self, pending: Pending) -> None:
         one = pending.request.of
         if not self.is_active or one not in self.sets or one.is_empty:
             return
+        try:
+            _check_size(one)
+        except scene.SceneError as error:
+            return self._failed(one, error)
         if not pending.answer.mask.any():
             self._answers.pop(one, None)
-            self._say(_("The model finds nothing here: add a point on the structure, or a box."), WARNING)
+            self._say(_("The model finds nothing here: add a point on the structure, or a box."), WARNING, one)
         else:
             self._answers[one] = pending
-            self._say(_describe(one, pending))
+            self._say(_describe(one, pending), of=one)
         self._draw()
-        if one in self._answers and (self._options().accepts_at_once or self._accepts_next):
+        writes = self._accepts_next or (self._options().accepts_at_once and one not in self._undone)
+        if one in self._answers and writes:
             self._write(one, closes=self._accepts_next)
         self._accepts_next = False
         self._requests.go_on(self._answers)
         self._ahead.rest()
-        self._on_changed()
+        self._tell()
 
     def _failed(self, one: PromptSet, error: BaseException) -> None:
         if not self.is_active:
@@ -533,7 +601,8 @@ class Annotator(VTKObservationMixin):
         self._accepts_next = False
         self._answers.pop(one, None)
         self._draw()
-        self._say(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR)
+        of = None if isinstance(error, scene.SceneError) else one  # what is wrong with the scene is not about one set
+        self._say(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR, of)
         self._requests.go_on(self._answers)
 
     def _drop_requests(self) -> None:
@@ -566,6 +635,7 @@ class Annotator(VTKObservationMixin):
             self._say(_("The mask lies outside the segmentation's geometry: nothing was written."), WARNING)
             return
         self._answers.pop(one)
+        self._undone.pop(one, None)
         one.set_state(WRITTEN)
         if closes:
             self._close(one)
@@ -586,9 +656,39 @@ class Annotator(VTKObservationMixin):
             "excludes them."
         )
 
-    def _say(self, text: str, level: str = INFO) -> None:
+    # Telling
+
+    def _say(self, text: str, level: str = INFO, of: PromptSet | None = None) -> None:
+        """Tell the user something, of a set in view or of all."""
         self.status = Status(text, level)
+        self._said_at, self._said_of = self._place(), of if of in self._in_view else None
         self._on_changed()
+
+    def _tell(self) -> None:
+        """Let the work be shown, and what was said only while it is about what is shown."""
+        is_of_shown = self._said_of is None or self._said_of in self._in_view or self._said_of in self._answers
+        if self._said_at != self._place() or not is_of_shown:
+            self._said_at, self._said_of = self._place(), next(reversed(self.pending), None)
+            shown = self._said_of
+            self.status = Status() if shown is None else Status(_describe(shown, self._answers[shown]))
+        self._on_changed()
+
+    def _place(self) -> Any:
+        """What the user works on."""
+        return self.segmentation, self.segment_id, self.volume, scene.sequence_item(self.volume)
+
+
+def _image_mtime(volume: Any) -> int:
+    image = volume.GetImageData()
+    return image.GetMTime() if image is not None else 0
+
+
+def _check_size(one: PromptSet) -> None:
+    """Raise a SceneError if the image was replaced by one of another size: the set's slice is not in it."""
+    if scene.size_ijk(one.volume) != one.plane.size_ijk:
+        raise scene.SceneError(
+            _("The image has another size than when these prompts were given: clear them, and give new ones.")
+        )
 
 
 def _describe(one: PromptSet, pending: Pending) -> str:

@@ -39,8 +39,19 @@ class EffectPanel:
             calls: "accept", "clear", "install" without arguments; "jump" and "remove" with a prompt set.
         """
         self._effect, self._engine, self._calls = effect, engine, calls
+        self._annotating: Annotator | None = None
         self._sets: list[PromptSet] = []
+        self._rows: list[tuple[str, ...]] = []
         self._thumbnail: Any = None
+        # Translating takes so long that a table of many rows would be felt.
+        self._words = {
+            prompt_sets.OPEN: _("open"),
+            prompt_sets.WRITTEN: _("written"),
+            prompt_sets.ACCEPTED: _("accepted"),
+            "shown": _("shown"),
+            "box": _("box"),
+            "removed": _("(removed)"),
+        }
         self.widget = slicer.util.loadUI(os.path.join(_RESOURCES, "UI", "SAMMed2DEffect.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
@@ -53,6 +64,7 @@ class EffectPanel:
             INTENSITY: (self.ui.intensityComboBox, choices.intensity_names()),
             ZOOM: (self.ui.zoomComboBox, choices.zoom_names()),
         }
+        self._no_thumbnail = self.ui.thumbnailLabel.text
         self._fill()
         self._connect()
         effect.addOptionsWidget(self.widget)
@@ -102,7 +114,9 @@ class EffectPanel:
             if has_sets
             else _("There are no prompts.")
         )
-        self._show_sets(annotating)
+        self._annotating = annotating
+        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(annotating.sets)))
+        self._show_sets()
         self._show_thumbnail(annotating)
 
     def show_engine(self) -> None:
@@ -117,21 +131,29 @@ class EffectPanel:
         self.ui.installRow.setVisible(bool(text))
         self.ui.installLabel.setText(text)
 
-    def _show_sets(self, annotating: Annotator) -> None:
-        rows = [_row_of(one, annotating) for one in annotating.sets]
-        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(rows)))
-        table = self.ui.promptsTable
-        if rows != self._rows():
+    def _show_sets(self) -> None:
+        """Bring the table up to date while it is seen."""
+        if self._annotating is None or self.ui.promptsButton.collapsed:
+            return
+        rows = [self._row_of(one) for one in self._annotating.sets]
+        if rows != self._rows:
+            table = self.ui.promptsTable
             table.setRowCount(len(rows))
             for row, texts in enumerate(rows):
                 for column, text in enumerate(texts):
                     table.setItem(row, column, qt.QTableWidgetItem(text))
-        self._sets = list(annotating.sets)
+        self._rows, self._sets = rows, list(self._annotating.sets)
         self._enable_table_buttons()
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        table = self.ui.promptsTable
-        return [tuple(table.item(row, c).text() for c in range(4)) for row in range(table.rowCount)]
+    def _row_of(self, one: PromptSet) -> tuple[str, ...]:
+        words = self._words
+        segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
+        positive, negative, boxes = one.counts()
+        parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
+        parts += [words["box"]] * bool(boxes)
+        state = words["shown" if self._annotating.pending_of(one) else one.state]
+        name = segment.GetName() if segment is not None else words["removed"]
+        return name, one.slice_text(), " ".join(parts), state
 
     def _enable_table_buttons(self) -> None:
         chosen = bool(self._chosen())
@@ -148,6 +170,7 @@ class EffectPanel:
             return
         self._thumbnail = shown
         if shown is None:
+            self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
         x0, y0, x1, y1 = shown.answer.view_xyxy
         self.ui.thumbnailLabel.setPixmap(pixmap_of(shown.request.image[y0:y1, x0:x1], 100))
@@ -184,6 +207,7 @@ class EffectPanel:
         ui.clearButton.connect("clicked()", self._calls["clear"])
         ui.installButton.connect("clicked()", self._calls["install"])
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
+        ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_sets())
         ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
         ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())
         ui.jumpButton.connect("clicked()", self._jump)
@@ -223,13 +247,3 @@ def pixmap_of(image: np.ndarray, side_px: int) -> Any:
     pixmap = qt.QPixmap()
     pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()))
     return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
-
-
-def _row_of(one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
-    segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
-    positive, negative, boxes = one.counts()
-    parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
-    parts += [_("box")] * bool(boxes)
-    states = {prompt_sets.OPEN: _("open"), prompt_sets.WRITTEN: _("written"), prompt_sets.ACCEPTED: _("accepted")}
-    state = _("shown") if annotating.pending_of(one) else states[one.state]
-    return (segment.GetName() if segment is not None else _("(removed)"), one.slice_text(), " ".join(parts), state)

@@ -72,8 +72,8 @@ class PromptSet:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells the set from others as long as the scene is open."""
-        return self.segmentation.GetID(), self.segment_id, self.volume.GetID(), self.plane, self.item, self.number
+        """What tells the set from others."""
+        return self.segmentation, self.segment_id, self.volume, self.plane, self.item, self.number
 
     @property
     def nodes(self) -> list[Any]:
@@ -165,6 +165,8 @@ class PromptSet:
         from SAMMed2DLib.prompts import Prompts
 
         points_world, labels = self._points_world()
+        if not len(labels):
+            return Prompts(box_xyxy=self._box_xyxy())
         xy, off_plane = scene.points_xy(points_world, self.plane, self.volume)
         on_slice = np.abs(off_plane) <= scene.half_layer(self.plane) + _SLACK_VOXELS
         return Prompts(xy[on_slice], labels[on_slice], self._box_xyxy())
@@ -181,6 +183,12 @@ class PromptSet:
         numbers = self._placed_points()
         positive = sum(bool(self.points.GetNthControlPointSelected(n)) for n in numbers)
         return positive, len(numbers) - positive, int(self.box in self.nodes)
+
+    def show_frame(self) -> None:
+        """Let the volume show the item of its sequence that the prompts are for."""
+        if scene.sequence_item(self.volume) not in (-1, self.item):
+            browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(self.volume)
+            browser.SetSelectedItemNumber(self.item)
 
     def follow_volume(self) -> None:
         """Put the nodes under the volume's present transform."""
@@ -232,9 +240,9 @@ class PromptSet:
         for key, value in self._attributes(role).items():
             node.SetAttribute(key, value)
         node.SetAndObserveDisplayNodeID(display.GetID())
-        slicer.mrmlScene.AddNode(node)
         node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
         node.SetNodeReferenceID(VOLUME, self.volume.GetID())
+        slicer.mrmlScene.AddNode(node)
         node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
         _modify(node, fill)
         return node
@@ -284,6 +292,8 @@ class PromptSet:
         frame[:3, :3] = np.column_stack([axes[0], np.cross(axes[1], axes[0]), axes[1]])
         frame[:3, 3] = corners.mean(axis=0)
         size_mm = np.abs((corners[1] - corners[0]) @ frame[:3, :3])
+        pixel_mm = [np.linalg.norm(right), np.linalg.norm(down)]
+        size_mm[:2] = np.maximum(size_mm[:2], pixel_mm)  # a line means a row of pixels
         size_mm[2] = np.abs(axes[1] @ world[:3, :3]).sum()
         return frame, size_mm
 
@@ -302,15 +312,23 @@ def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
 
 def find_sets(segmentation: Any) -> list[PromptSet]:
     """The prompt sets of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
+    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(SEGMENTATION) is segmentation)
+
+
+def sets_on(volume: Any) -> list[PromptSet]:
+    """The prompt sets on the slices of a volume, of any segmentation."""
+    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(VOLUME) is volume)
+
+
+def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
     sets: dict[tuple[str, ...], PromptSet] = {}
-    for node in prompt_nodes():
-        if node.GetNodeReference(SEGMENTATION) is not segmentation:
-            continue
+    for node in nodes:
+        segmentation = node.GetNodeReference(SEGMENTATION)
         volume, plane = node.GetNodeReference(VOLUME), plane_of_text(node.GetAttribute(PLANE) or "")
-        if volume is None or plane is None:
+        if segmentation is None or volume is None or plane is None:
             continue
         names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
-        key = (volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
+        key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in sets:
             item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
             sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item, number)
@@ -405,6 +423,10 @@ def _style_points(display: Any) -> None:
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(True)
     display.SetVisibility3D(False)
+    text = display.GetTextProperty()  # a dark plate: a segment may have the colour of a label
+    text.SetBold(True)
+    text.SetBackgroundColor(0, 0, 0)
+    text.SetBackgroundOpacity(0.6)
 
 
 def _style_box(display: Any) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
 
 
-
 class SegmentTarget(Protocol):
     """The Segment Editor as the writer needs it: an effect (`EffectTarget`), or its logic (`LogicTarget`)."""
 
@@ -34,8 +33,8 @@ class SegmentTarget(Protocol):
     def default_labelmap(self) -> Any:
         """An empty labelmap in the geometry to write in, or None."""
 
-    def modify(self, labelmap: Any, adds: bool) -> None:
-        """Add to the segment or remove from it, by the editor's rules."""
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +61,13 @@ class EffectTarget:
         """An empty labelmap in the editor's geometry."""
         return self.effect.defaultModifierLabelmap()
 
-    def modify(self, labelmap: Any, adds: bool) -> None:
-        """Add to the segment or remove from it, by the editor's rules."""
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
+        if segment_id not in (None, self.segment_id):
+            self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
+            return
         self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
 
 
@@ -117,12 +119,26 @@ class LogicTarget:
         """An empty labelmap in the segmentation's geometry."""
         return self._logic.GetModifierLabelmap() if self._logic.ResetModifierLabelmapToDefault() else None
 
-    def modify(self, labelmap: Any, adds: bool) -> None:
-        """Add to the segment or remove from it."""
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it."""
         mode = self._logic.ModificationModeAdd if adds else self._logic.ModificationModeRemove
         self._logic.ModifySegmentByLabelmap(
-            self.segmentation, self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
+            self.segmentation, segment_id or self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
         )
+
+
+class UndoStep:
+    """Saves the state before the first of several changes, once."""
+
+    def __init__(self, target: SegmentTarget) -> None:
+        """Nothing is saved yet."""
+        self._target, self._is_saved = target, False
+
+    def begin(self) -> None:
+        """A change follows."""
+        if not self._is_saved:
+            self._is_saved = True
+            self._target.save_state()
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +168,15 @@ class Addition:
         segment_id: the segment.
         added: the voxels.
         geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
-        left: (K, J, I) bool, the segment within the extent of `added`, as it was left.
+        before: (K, J, I) bool, the segment within the extent of `added`, as it was found.
+        left: the same, as it was left.
     """
 
     segmentation: Any
     segment_id: str
     added: VoxelPatch
     geometry: Any
+    before: np.ndarray
     left: np.ndarray
 
     def present(self) -> np.ndarray:
@@ -168,6 +186,14 @@ class Addition:
     def is_untouched(self) -> bool:
         """Whether the segment is as it was left: not painted on, erased or undone since."""
         return bool((self.present() == self.left).all())
+
+    def is_undone(self) -> bool:
+        """Whether the segment is again as it was before."""
+        return bool((self.before != self.left).any() and (self.present() == self.before).all())
+
+    def is_there(self) -> bool:
+        """Whether the segment has all of the voxels, and not as before."""
+        return bool(self.present()[self.added.mask_kji].all()) and not self.is_undone()
 
 
 class Ledger:
@@ -179,15 +205,22 @@ class Ledger:
 
     def write(self, key: Any, target: SegmentTarget, mask_hw: np.ndarray, plane: SlicePlane, volume: Any) -> Written:
         """Write a mask in place of what the same prompts had added; arguments and errors as in `write_mask`."""
+        self._forget_closed()
         untouched = [one for one in self._of(target) if one.is_untouched()]
         before = self._additions.get(key)
         replaces = before.added if before in untouched else None
+        was_undone = before is not None and before.is_undone()
         written = write_mask(target, mask_hw, plane, volume, replaces)
         for one in untouched:
             one.left = one.present()  # what is written here is no touch of somebody else
         if written.addition is not None:
             self._additions[key] = written.addition
-        return replace(written, left_surplus=before is not None and replaces is None)
+        left_surplus = before is not None and replaces is None and not was_undone
+        return replace(written, left_surplus=left_surplus)
+
+    def addition(self, key: Any) -> Addition | None:
+        """What a set has added last, as far as it is known."""
+        return self._additions.get(key)
 
     def forget(self, key: Any) -> None:
         """Take nothing back for a set any more."""
@@ -197,9 +230,22 @@ class Ledger:
         """Forget everything; for another scene."""
         self._additions.clear()
 
+    def _forget_closed(self) -> None:
+        """Hold no segmentation that was removed."""
+        kept = {key: one for key, one in self._additions.items() if one.segmentation.GetScene() is not None}
+        self._additions = kept
+
     def _of(self, target: SegmentTarget) -> list[Addition]:
         ours = (target.segmentation, target.segment_id)
         return [one for one in self._additions.values() if (one.segmentation, one.segment_id) == ours]
+
+
+_shared = Ledger()
+
+
+def shared_ledger() -> Ledger:
+    """The one of all Segment Editors: what one has accepted, another one may correct."""
+    return _shared
 
 
 def write_mask(
@@ -224,26 +270,26 @@ def write_mask(
     labelmap = target.default_labelmap()
     if labelmap is None:
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
-    geometry = _image_matrix(labelmap)
+    geometry = image_matrix(labelmap)
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     patch = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
     if patch is None:
         return Written(0, 0)
-    before = segment_in(target.segmentation, target.segment_id, patch.extent, geometry)
+    extent = patch.extent if replaces is None else around(patch.extent, replaces.extent)
+    before = segment_in(target.segmentation, target.segment_id, extent, geometry)
     target.save_state()
     surplus = None if replaces is None else _without(replaces, patch)
     if surplus is not None:
-        target.modify(_labelmap(surplus, geometry), adds=False)
-    target.modify(_labelmap(patch, geometry), adds=True)
-    after = segment_in(target.segmentation, target.segment_id, patch.extent, geometry)
+        target.modify(labelmap_of(surplus, geometry), adds=False)
+    target.modify(labelmap_of(patch, geometry), adds=True)
+    after = segment_in(target.segmentation, target.segment_id, extent, geometry)
     added = after & ~before
     if replaces is not None:  # what this writes again is still not the user's own
-        added |= after & patch.mask_kji & _in_extent(replaces, patch.extent)
-    changed = int((after != before).sum()) + (0 if surplus is None else int(surplus.mask_kji.sum()))
+        added |= after & in_extent(patch, extent) & in_extent(replaces, extent)
     addition = Addition(
-        target.segmentation, target.segment_id, VoxelPatch(patch.start_ijk, added), geometry, after
+        target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after
     )
-    return Written(int(patch.mask_kji.sum()), changed, addition)
+    return Written(int(patch.mask_kji.sum()), int((after != before).sum()), addition)
 
 
 def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:
@@ -277,14 +323,29 @@ def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geomet
     return found
 
 
+def extent_of(segmentation: Any, segment_id: str, geometry: Any, within: Sequence[int]) -> tuple[int, ...] | None:
+    """Where in a geometry the voxels of a segment can be, not beyond an extent; None for a segment without voxels."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name) if segment is not None else None
+    if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
+        return None
+    shift = _whole_shift(image, geometry)
+    if shift is None:
+        return tuple(within)
+    own = [end + shift[n // 2] for n, end in enumerate(image.GetExtent())]
+    found = tuple((min if n % 2 else max)(own[n], within[n]) for n in range(6))
+    return found if all(found[n] <= found[n + 1] for n in (0, 2, 4)) else None
+
+
 def _whole_shift(image: Any, geometry: Any) -> tuple[int, int, int] | None:
     """How many voxels `geometry` is shifted against an image of the same grid; None for another grid."""
     import numpy as np
 
-    own = slicer.util.arrayFromVTKMatrix(_image_matrix(image))
+    own = slicer.util.arrayFromVTKMatrix(image_matrix(image))
     to_grid = np.linalg.inv(slicer.util.arrayFromVTKMatrix(geometry)) @ own
     shift = np.round(to_grid[:3, 3])
-    same = np.allclose(to_grid[:3, :3], np.eye(3), atol=1e-4) and np.allclose(to_grid[:3, 3], shift, atol=1e-2)
+    same = np.abs(to_grid[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_grid[:3, 3] - shift).max() < 1e-2
     return tuple(int(value) for value in shift) if same else None
 
 
@@ -295,7 +356,7 @@ def _resampled(image: Any, geometry: Any, extent: Sequence[int]) -> Any:
     return resampled
 
 
-def _labelmap(patch: VoxelPatch, geometry: Any) -> Any:
+def labelmap_of(patch: VoxelPatch, geometry: Any) -> Any:
     """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
     from vtk.util.numpy_support import vtk_to_numpy
 
@@ -313,7 +374,8 @@ def _empty_image(extent: Sequence[int], geometry: Any) -> Any:
     return image
 
 
-def _image_matrix(image: Any) -> Any:
+def image_matrix(image: Any) -> Any:
+    """The vtkMatrix4x4 from an image's voxels to its RAS."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return matrix
@@ -323,11 +385,31 @@ def _without(patch: VoxelPatch, other: VoxelPatch) -> VoxelPatch | None:
     """The patch without what the other one has."""
     from SAMMed2DLib.planes import VoxelPatch
 
-    rest = patch.mask_kji & ~_in_extent(other, patch.extent)
+    rest = patch.mask_kji & ~in_extent(other, patch.extent)
     return VoxelPatch(patch.start_ijk, rest) if rest.any() else None
 
 
-def _in_extent(patch: VoxelPatch, extent: Sequence[int]) -> np.ndarray:
+def union(patches: Sequence[VoxelPatch | None]) -> VoxelPatch | None:
+    """All voxels of some patches, as a new one; None if there are none."""
+    import numpy as np
+
+    from SAMMed2DLib.planes import VoxelPatch
+
+    found = [one for one in patches if one is not None]
+    if not found:
+        return None
+    extent: Sequence[int] = found[0].extent
+    for one in found:
+        extent = around(extent, one.extent)
+    i0, _i1, j0, _j1, k0, _k1 = extent
+    mask = np.zeros(_shape(extent), bool)
+    for one in found:
+        start = [a - b for a, b in zip(one.start_ijk[::-1], (k0, j0, i0), strict=True)]
+        mask[tuple(slice(a, a + n) for a, n in zip(start, one.mask_kji.shape, strict=True))] |= one.mask_kji
+    return VoxelPatch((i0, j0, k0), mask)
+
+
+def in_extent(patch: VoxelPatch, extent: Sequence[int]) -> np.ndarray:
     """The part of a patch within an extent, (K, J, I) bool of that extent."""
     import numpy as np
 
@@ -342,6 +424,11 @@ def _shape(extent: Sequence[int]) -> tuple[int, int, int]:
     """(K, J, I) of an extent."""
     i0, i1, j0, j1, k0, k1 = extent
     return (k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1)
+
+
+def around(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """The smallest extent with both in it."""
+    return tuple((max if n % 2 else min)(one[n], other[n]) for n in range(6))
 
 
 def _overlap(one: Sequence[int], other: Sequence[int]) -> tuple[Any, Any] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from SAMMed2DLib.geometry import SlicePlane
 
 
+def drawn_once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that changes several nodes: the views are drawn once, after it, and not for each of them."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with slicer.util.RenderBlocker():
+            return method(*args, **kwargs)
+
+    return call
+
+
 class SliceViews:
     """Previews in all slice views, and a look at what they show."""
 
@@ -22,6 +34,8 @@ class SliceViews:
         self._effect = effect
         self._previews: dict[str, ViewPreview] = {}
         self._planes: dict[str, SlicePlane] = {}
+        self._widgets: dict[str, Any] = {}
+        self._oblique: set[str] = set()
         self._masks: Sequence[ShownMask] = ()
 
     def open(self) -> None:
@@ -33,7 +47,7 @@ class SliceViews:
         """Leave the views as they were."""
         for preview in self._previews.values():
             preview.close()
-        self._previews, self._planes, self._masks = {}, {}, ()
+        self._previews, self._planes, self._widgets, self._masks = {}, {}, {}, ()
 
     def preview(self, widget: Any) -> ViewPreview | None:
         """What is drawn into a view."""
@@ -49,29 +63,33 @@ class SliceViews:
 
     def look(self, volume: Any) -> None:
         """See which slices of a volume are shown; what follows goes by this look."""
-        self._planes = {}
-        for name, widget in slice_widgets().items():
-            plane = plane_in(widget, volume)
-            if plane is not None:
-                self._planes[name] = plane
+        from SAMMed2DLib.planes import is_on_grid
+
+        self._widgets = slice_widgets()
+        planes = {name: plane_in(widget, volume) for name, widget in self._widgets.items()}
+        self._planes = {name: plane for name, plane in planes.items() if plane is not None}
+        self._oblique = {name for name, plane in self._planes.items() if not is_on_grid(plane)}
 
     def showing(self, plane: SlicePlane) -> list[Any]:
         """The widgets of the views that show a slice."""
         from SAMMed2DLib.planes import are_same_plane
 
-        names = [name for name, shown in self._planes.items() if are_same_plane(shown, plane)]
-        return [widget for name, widget in slice_widgets().items() if name in names]
+        def is_same(name: str, shown: SlicePlane) -> bool:
+            # Slices of the grid are the same if they are equal, which is soon found out for many sets.
+            return shown == plane or (name in self._oblique and are_same_plane(shown, plane))
+
+        return [self._widgets[name] for name, shown in self._planes.items() if is_same(name, shown)]
 
     def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
         """A view whose slices run like this one, best the preferred one; None if there is none."""
         import numpy as np
 
         def normal(of: SlicePlane) -> np.ndarray:
-            across = np.cross(of.column_step_ijk, of.row_step_ijk)
-            return across / np.linalg.norm(across)
+            steps = np.cross(of.column_step_ijk, of.row_step_ijk)
+            return steps / np.linalg.norm(steps)
 
-        widgets = slice_widgets()
-        like = [widgets[name] for name, shown in self._planes.items() if abs(normal(shown) @ normal(plane)) > 0.99]
+        across = normal(plane)
+        like = [self._widgets[name] for name, shown in self._planes.items() if abs(normal(shown) @ across) > 0.99]
         return preferred if preferred in like else next(iter(like), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import qt
@@ -31,7 +32,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.annotator = None
         self._shortcuts, self._escape, self._quieted = [], None, []
         self._press = None
-        self._ledger = None
+
+    def register(self):
+        """Join the Segment Editor, once for all of its copies."""
+        AbstractScriptedSegmentEditorEffect.register(self)
+        # A scene that was saved while the effect was active would show its prompts before the effect is active again.
+        slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, _hide_prompts)
 
     def clone(self):
         """Make the copy for another Segment Editor."""
@@ -103,9 +109,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer import engine
         from SAMMed2DSlicer.annotator import Annotator
-        from SAMMed2DSlicer.segments import Ledger
+        from SAMMed2DSlicer.segments import shared_ledger
 
-        self._ledger = self._ledger or Ledger()
         self._engine = engine.shared()
         self._options = self.panel.options()
         self.annotator = Annotator(
@@ -114,7 +119,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.panel.options,
             on_changed=self._show_work,
             on_closed=self._remove_shortcuts,
-            ledger=self._ledger,
+            ledger=shared_ledger(),
         )
         self._engine.listen(self._show_engine)
         self._install_shortcuts()
@@ -343,6 +348,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._quieted = []
 
 
+def _hide_prompts(scene, event):
+    """Show no prompts; an effect that is active shows those of its own views afterwards."""
+    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+
+    for node in prompt_nodes():
+        if node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(False)
+
+
 def _is_text_field(widget):
     """Whether keys that are pressed are meant as text."""
     kinds = ("QLineEdit", "QAbstractSpinBox", "QTextEdit", "QPlainTextEdit")
@@ -350,7 +364,7 @@ def _is_text_field(widget):
 
 
 def _is_drag(start, end):
-    return abs(end[0] - start[0]) >= _CLICK_PX and abs(end[1] - start[1]) >= _CLICK_PX
+    return math.dist(start, end) >= _CLICK_PX
 
 
 def _is_over_handle(slice_node):

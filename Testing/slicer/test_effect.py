@@ -77,6 +77,14 @@ def test_a_second_drag_replaces_the_box(desk, model):
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (20.5, 20.5, 30.5, 25.5), atol=0.6)
 
 
+@pytest.mark.parametrize(("to", "size"), [((41, 12, 10), (31, 1)), ((10, 33, 10), (1, 21))])
+def test_a_thin_drag_makes_a_box_of_one_row_of_pixels(desk, model, to, size):
+    desk.drag((10, 12, 10), to)
+    x0, y0, x1, y1 = model.asked[-1][0].box_xyxy
+    np.testing.assert_allclose((x1 - x0, y1 - y0), size, atol=1.0)
+    assert x1 - x0 > 0.99 and y1 - y0 > 0.99 and len(model.asked[-1][0].labels) == 0
+
+
 def test_the_box_may_reach_over_the_border_of_the_image(desk, model):
     desk.drag((-8, -6, 10), (41, 33, 10))
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (0, 0, 41.5, 33.5), atol=0.6)
@@ -344,6 +352,45 @@ def test_accepting_at_once_refines_until_enter_closes_the_object(desk, model):
     assert [one.counts() for one in desk.annotator.sets] == [(2, 1, 0), (1, 0, 0)]
 
 
+def test_undo_of_an_acceptance_opens_the_prompts_again_and_redo_closes_them(desk):
+    desk.drag((5, 5, 10), (45, 35, 10))
+    desk.accept()
+    whole = desk.segment()
+    desk.editor.undo()
+    desk.wait(lambda: desk.shown)
+    assert [one.state for one in desk.annotator.sets] == ["open"] and desk.panel.ui.acceptButton.enabled
+    desk.editor.redo()
+    desk.wait(lambda: not desk.shown)
+    assert [one.state for one in desk.annotator.sets] == ["accepted"] and "Enter accepts" not in desk.status.text
+    desk.editor.undo()
+    desk.wait(lambda: desk.shown)
+    desk.accept()
+    np.testing.assert_array_equal(desk.segment(), whole)
+    assert "voxels changed" in desk.status.text and "taken back" not in desk.status.text
+
+
+def test_undo_of_a_correction_opens_the_prompts_too(desk):
+    desk.drag((5, 5, 10), (45, 35, 10))
+    desk.accept()
+    whole = desk.segment()
+    drag_corner(desk, (45, 35, 10), (28, 24, 10))
+    desk.accept()
+    desk.editor.undo()
+    desk.wait(lambda: desk.shown)
+    np.testing.assert_array_equal(desk.segment(), whole)
+    assert [one.state for one in desk.annotator.sets] == ["open"]
+
+
+def test_what_was_undone_is_not_written_at_once_again(desk):
+    desk.set(AcceptAtOnce=1)
+    desk.click()
+    desk.editor.undo()
+    desk.wait(lambda: desk.shown)
+    assert not desk.segment().any()
+    desk.click((28, 24, 10))
+    assert desk.segment().any() and desk.shown == []
+
+
 def test_clearing_removes_the_prompts_and_leaves_the_segment(desk):
     desk.click()
     desk.accept()
@@ -500,6 +547,26 @@ def test_local_zoom_can_be_chosen(desk, model, choice, zoom):
     assert model.asked[-1][2] is zoom
 
 
+def test_voxels_that_are_changed_in_place_are_asked_for_anew(desk, model):
+    desk.click()
+    values = slicer.util.arrayFromVolume(desk.volume)
+    values[:] = np.roll(values, 5, axis=2)
+    slicer.util.arrayFromVolumeModified(desk.volume)
+    desk.wait(lambda: len(model.asked) == 2)
+    desk.wait()
+    np.testing.assert_array_equal(desk.shown[0], np.roll(desk.structure, 5, axis=2)[INSIDE[2]])
+
+
+def test_other_news_of_the_volume_costs_nothing(desk, monkeypatch):
+    desk.click()
+    looks = []
+    monkeypatch.setattr(desk.annotator, "_picture_changed", lambda *event: looks.append(event))
+    desk.volume.SetAttribute("note", "seen")
+    desk.volume.Modified()
+    desk.pump(0.05)
+    assert looks == []
+
+
 def test_the_thumbnail_shows_what_the_model_saw(desk):
     desk.click()
     pixmap = desk.panel.ui.thumbnailLabel.pixmap
@@ -507,6 +574,15 @@ def test_the_thumbnail_shows_what_the_model_saw(desk):
     picture = pixmap.toImage()
     assert qt_gray(picture.pixelColor(int(25 / 60 * pixmap.width()), int(22 / 50 * pixmap.height()))) == 204
     assert qt_gray(picture.pixelColor(2, 2)) == 51
+
+
+def test_the_thumbnail_goes_with_the_answer(desk):
+    before = desk.panel.ui.thumbnailLabel.text
+    desk.click()
+    assert desk.panel.ui.thumbnailLabel.text != before
+    desk.effect.clear()
+    desk.pump()
+    assert desk.panel.ui.thumbnailLabel.text == before
 
 
 def qt_gray(color):
@@ -540,6 +616,7 @@ def test_the_table_lists_the_sets_and_jumps_and_deletes(desk):
     desk.show(2, 12)
     desk.click((26, 22, 12))
     desk.click((40, 40, 12), control=True)
+    desk.panel.ui.promptsButton.collapsed = False
     table = desk.panel.ui.promptsTable
     rows = [[table.item(row, c).text() for c in range(4)] for row in range(table.rowCount)]
     assert rows == [["A", "axial 11", "1+", "accepted"], ["A", "axial 13", "1+ 1\N{MINUS SIGN}", "shown"]]
@@ -552,6 +629,55 @@ def test_the_table_lists_the_sets_and_jumps_and_deletes(desk):
     desk.panel.ui.deleteButton.click()
     desk.pump()
     assert table.rowCount == 1 and len(prompt_nodes()) == 1
+
+
+def test_the_table_is_filled_while_it_is_open_only(desk):
+    desk.click()
+    ui = desk.panel.ui
+    assert ui.promptsButton.collapsed and ui.promptsTable.rowCount == 0
+    assert ui.promptsButton.text == "Prompts (1)"
+    ui.promptsButton.collapsed = False
+    assert ui.promptsTable.rowCount == 1 and ui.promptsTable.item(0, 3).text() == "shown"
+    desk.accept()
+    assert ui.promptsTable.item(0, 3).text() == "accepted"
+
+
+def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(desk, monkeypatch):
+    from SAMMed2DLib import planes
+    from SAMMed2DSlicer import effect_panel, prompt_sets, scene
+
+    def many(count: int):
+        plane = scene.plane_shown(desk.slice_node, desk.volume)
+        for number in range(2, count + 2):
+            one = prompt_sets.PromptSet(desk.segmentation, desk.segment_id, desk.volume, plane, number=number)
+            one.add_point(desk.world(INSIDE), True)
+            one.set_state(prompt_sets.ACCEPTED)
+
+    def counted(module, name):
+        calls, real = [], getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (calls.append(args), real(*args))[1])
+        return calls
+
+    many(30)
+    desk.wait(lambda: len(desk.annotator.sets) == 30)
+    desk.panel.ui.promptsButton.collapsed = False
+    desk.pump(0.05)
+    calls = [counted(*what) for what in ((effect_panel, "_"), (planes, "are_same_plane"), (prompt_sets, "find_sets"))]
+    desk.show(2, 12)
+    desk.pump(0.05)
+    assert [len(made) < 15 for made in calls] == [True] * 3 and calls[0]
+
+
+def test_a_loaded_scene_shows_no_prompts_before_the_effect_is_active(desk, tmp_path):
+    desk.click()
+    for widget in map(slicer.app.layoutManager().sliceWidget, slicer.app.layoutManager().sliceViewNames()):
+        widget.mrmlSliceNode().SetOrientation("Axial")
+    path = str(tmp_path / "scene.mrb")
+    assert prompt_nodes()[0].GetDisplayNode().GetVisibility() and slicer.util.saveScene(path)
+    Desk.close_all()
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(path)
+    assert [node.GetDisplayNode().GetVisibility() for node in prompt_nodes()] == [0]
 
 
 def test_a_saved_scene_goes_on_where_it_was_left(desk, model, tmp_path):
@@ -610,6 +736,20 @@ def test_slices_beside_the_view_under_the_mouse_are_prepared_before_any_click(de
 def test_with_a_segmentation_go_its_prompts(desk):
     desk.click()
     slicer.mrmlScene.RemoveNode(desk.segmentation)
+    desk.pump(0.05)
+    assert prompt_nodes() == []
+
+
+def test_with_a_volume_go_its_prompts_of_any_segmentation(desk):
+    from SAMMed2DSlicer import prompt_sets, scene
+
+    desk.click()
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
+    name = other.GetSegmentation().AddEmptySegment("C", "C")
+    plane = scene.plane_shown(desk.slice_node, desk.volume)
+    prompt_sets.PromptSet(other, name, desk.volume, plane).add_point(desk.world(INSIDE), True)
+    assert len(prompt_nodes()) == 2
+    slicer.mrmlScene.RemoveNode(desk.volume)
     desk.pump(0.05)
     assert prompt_nodes() == []
 

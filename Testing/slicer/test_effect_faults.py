@@ -97,6 +97,16 @@ def test_the_volume_is_removed_meanwhile(desk, model):
     assert desk.shown == []
 
 
+def test_the_image_is_replaced_by_one_of_another_size_meanwhile(desk, model):
+    begin(desk, model)
+    slicer.util.updateVolumeFromArray(desk.volume, np.zeros((24, 30, 40), np.int16))
+    finish(desk)
+    assert desk.shown == [] and not desk.segment().any()
+    assert "another size" in desk.status.text and "clear them" in desk.status.text
+    desk.effect.clear()
+    assert prompt_nodes() == []
+
+
 def test_the_segmentation_is_removed_meanwhile(desk, model):
     begin(desk, model)
     slicer.mrmlScene.RemoveNode(desk.segmentation)
@@ -114,6 +124,7 @@ def test_the_segment_is_removed_meanwhile(desk, model):
 
 
 def test_a_renamed_segment_keeps_its_prompts(desk, model):
+    desk.panel.ui.promptsButton.collapsed = False
     begin(desk, model)
     desk.segmentation.GetSegmentation().GetSegment("A").SetName("Liver")
     desk.wait()
@@ -198,6 +209,59 @@ def test_without_a_segment_it_is_said(desk):
         desk.view.click(*desk.xy(INSIDE))
         assert "add one first" in desk.status.text
     assert prompt_nodes() == []
+
+
+# What was said of what is gone
+
+
+def test_what_was_said_goes_with_the_segment_and_comes_back_with_it(desk):
+    other = desk.add_segment("B")
+    desk.click()
+    said = desk.status.text
+    desk.editor.setCurrentSegmentID(other)
+    desk.pump(0.05)
+    assert desk.status.text == ""
+    desk.editor.setCurrentSegmentID(desk.segment_id)
+    desk.pump(0.05)
+    assert desk.status.text == said
+
+
+def test_what_was_said_goes_with_the_volume(desk):
+    from desk import a_volume
+
+    desk.click()
+    desk.editor.setSourceVolumeNode(a_volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
+    desk.pump(0.05)
+    assert desk.status.text == ""
+
+
+def test_what_was_said_goes_with_prompts_that_are_deleted_elsewhere(desk):
+    desk.click()
+    slicer.mrmlScene.RemoveNode(prompt_nodes()[0])
+    desk.pump(0.05)
+    assert desk.annotator.sets == [] and desk.status.text == ""
+
+
+def test_what_one_segment_editor_accepted_another_one_does_not_accept_again(desk, model):
+    other = Desk.__new__(Desk)
+    other.__dict__.update(desk.__dict__)
+    Desk.opened.append(other)
+    other.open_editor()
+    other.activate()
+    desk.click()
+    other.wait(lambda: desk.shown and other.shown)
+    desk.accept()
+    other.pump(0.05)
+    assert other.shown == [] and [one.state for one in other.annotator.sets] == ["accepted"]
+    other.accept()
+    assert "nothing to accept" in other.status.text
+    whole = desk.segment()
+    (points,) = prompt_nodes()
+    points.SetNthControlPointPositionWorld(0, *desk.world((26, 23, 10)))
+    other.wait(lambda: other.shown)
+    other.accept()
+    assert "taken back" not in other.status.text  # what the other one has added is known
+    np.testing.assert_array_equal(desk.segment(), whole)
 
 
 def test_a_hidden_segment_is_not_written_to_unseen(desk):

@@ -121,3 +121,6 @@ def test_each_frame_of_a_sequence_has_its_own_prompts(model):
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     desk.wait(lambda: desk.shown)
     np.testing.assert_array_equal(desk.shown[0], frames[0][INSIDE[2]] > 100)
+    assert "Enter accepts" in desk.status.text  # it speaks of this frame again
+    desk.annotator.jump_to(next(one for one in desk.annotator.sets if one.item == 1))
+    assert browser.GetSelectedItemNumber() == 1
