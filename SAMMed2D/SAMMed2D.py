@@ -25,6 +25,7 @@ from slicer.util import VTKObservationMixin
 if TYPE_CHECKING:
     from SAMMed2DLib.model_store import StoredModel
     from SAMMed2DSlicer.batch import Outcome
+    from SAMMed2DSlicer.propagation_task import PropagationResult
     from SAMMed2DSlicer.slice_task import SlicePrediction, SliceResult
 
 
@@ -331,6 +332,60 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer import batch
 
         return batch.encode_slices(volumeNode, axis, indices, intensity, progress, shouldCancel)
+
+    def propagate(
+        self,
+        volumeNode: Any,
+        segmentationNode: Any,
+        segmentIds: str | Sequence[str],
+        plane: Any,
+        *,
+        keyframes: Sequence[int] | None = None,
+        direction: str = "both",
+        first: int | None = None,
+        last: int | None = None,
+        every: int = 1,
+        intensity: str = "window",
+        zoom: bool | None = None,
+        overwrite: str = "none",
+        progress: Callable[[int, int], object] | None = None,
+        shouldCancel: Callable[[], bool] | None = None,
+    ) -> PropagationResult:
+        """Carry segments from the slices that show them to the slices between and beyond.
+
+        Slices that show a segment are its keyframes, which are never altered, but for those that an earlier call has
+        left as they are. After a correction only the slices beside it are found anew.
+
+        Args:
+            volumeNode: the volume.
+            segmentationNode: the segmentation; it may have another geometry and transform than the volume.
+            segmentIds: one segment, or several.
+            plane: a slice, see the class; the slices parallel to it are filled.
+            keyframes: numbers of slices, from 0, if not all that show the segment; what others show is replaced.
+            direction: "up" (over the lowest keyframe), "down" (under the highest one) or "both".
+            first: lowest slice to fill, from 0; the lowest there is by default.
+            last: highest slice to fill; the highest there is by default.
+            every: ask the model on every n-th slice, and fill those between by shape.
+            intensity: what the model sees, see the class.
+            zoom: whether it looks at a crop around the segments, see the class.
+            overwrite: whether other segments give way: "none", "visible" or "all" of them.
+            progress: called with how many slices are found, and how many there may be.
+            shouldCancel: asked a few times a second; True ends the work, and what was found is written.
+
+        Returns:
+            `planes`, all slices; `segments`, for each ID its `slices` (index, confidence, is_keyframe, voxels) and how
+            many voxels `changed`; and `is_complete`.
+
+        Raises:
+            see the class; and `SAMMed2DLib.propagation.PropagationError`, a ValueError, where the memory is not enough.
+        """
+        from SAMMed2DSlicer import propagation_call, propagation_task
+
+        options = {"direction": direction, "first": first, "last": last, "every": every}
+        settings = propagation_task.settings_of({**options, "intensity": intensity, "zoom": zoom})
+        return propagation_call.propagate(
+            volumeNode, segmentationNode, segmentIds, plane, settings, keyframes, overwrite, progress, shouldCancel
+        )
 
     def newSegmentation(self, volumeNode: Any, name: str = "Segmentation", segmentNames: Sequence[str] = ()) -> Any:
         """Make a segmentation in the geometry of a volume.

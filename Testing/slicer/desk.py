@@ -50,7 +50,10 @@ class BrightSession:
     def __init__(self) -> None:
         self.asked, self.encoded_ahead, self.delay_s, self.error = [], [], 0.0, None
         self.finds_nothing = False
-        self.predictor = SimpleNamespace(device="cpu")
+        self.pictures = []  # of propagations
+        self.predictor = SimpleNamespace(
+            device="cpu", prefers_zoom=False, mask_prompt=lambda logits: np.zeros((4, 4), np.float32)
+        )
 
     def answer(self, image, prompts, *, zoom=None, should_stop=None):
         from SAMMed2DLib.session import Answer, Stopped
@@ -73,6 +76,24 @@ class BrightSession:
             mask[:] = False
         height, width = mask.shape
         return Answer(mask, 0.9, (0, 0, width, height), 1)
+
+    def answer_pairs(self, pairs, *, ahead=(), should_stop=None):
+        """As a propagation asks."""
+        from SAMMed2DLib.session import Stopped
+
+        found = []
+        for image, _prompts in pairs:
+            self.pictures.append(image)
+            ends = time.perf_counter() + self.delay_s
+            while time.perf_counter() < ends:
+                if should_stop():
+                    raise Stopped
+                time.sleep(0.002)
+            if self.error is not None:
+                raise self.error
+            logits = np.where(image[..., 0] > 127, 8, -8).astype(np.float32)
+            found.append(SimpleNamespace(logits=lambda logits=logits: logits, score=0.9))
+        return found
 
     def encode(self, image, should_stop=None):
         self.encoded_ahead.append(image)
