@@ -29,6 +29,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.panel = None
+        self.propagation = None
         self.annotator = None
         self._shortcuts, self._escape, self._quieted = [], None, []
         self._press = None
@@ -62,7 +63,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
             "outside and box.</li></ul>"
             "Masking and overwriting work as for other effects. After accepting, the next point or box begins another "
-            "object; move an accepted prompt, or Ctrl+click, to correct what was accepted.<p>"
+            "object; move an accepted prompt, or Ctrl+click, to correct what was accepted. "
+            "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
             "Not a medical device: every mask needs a look."
         ) + "</html>"
 
@@ -72,6 +74,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Make the options."""
         from SAMMed2DSlicer import engine
         from SAMMed2DSlicer.effect_panel import EffectPanel
+        from SAMMed2DSlicer.propagation_panel import PropagationPanel
 
         calls = {
             "accept": self.accept,
@@ -82,6 +85,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, engine.shared(), calls)
+        self.propagation = PropagationPanel(
+            self.scriptedEffect, engine.shared(), lambda: self.annotator, self.panel.options
+        )
 
     def setMRMLDefaults(self):
         """Give the parameters their first values."""
@@ -131,6 +137,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Leave nothing behind but the prompts' nodes."""
         if self.annotator is None:
             return
+        self.propagation.stop()
         self.annotator.stop()
         self.annotator = None
         self._press = None
@@ -270,6 +277,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the state of the work."""
         if self.annotator is not None:
             self.panel.show(self.annotator)
+            self.propagation.show()
             self._arrange_keys()
 
     def _show_engine(self, state):
