@@ -314,8 +314,11 @@ class PropagationTask:
                 continue  # it was removed meanwhile
             before = SegmentKeyframes(self.stack, self.segmentation, segment_id, self._chosen)
             one.reached = self._finished(one, before)
+            others = self._keyframes_of_others(one) if target.overwrites else None
             for adds, removes in self._changes(one, before, sorted(one.reached)):
                 self.check()
+                if adds is not None and others is not None:
+                    adds.mask_kji[segments.in_extent(others, adds.extent)] = 0
                 if self.segmentation.GetSegmentation().GetSegment(segment_id) is None:
                     break
                 for patch, is_added in ((removes, False), (adds, True)):
@@ -327,6 +330,11 @@ class PropagationTask:
             if self.segmentation.GetSegmentation().GetSegment(one.now.segment_id) is not None:
                 self._remember(one)
                 yield
+
+    def _keyframes_of_others(self, one: _Object) -> VoxelPatch | None:
+        """What the user has drawn of the run's other segments: it must not give way to what is found."""
+        others = [other for other in self._objects if other is not one]
+        return segments.union([other.now.slices.patch(n) for other in others for n in other.now.shown])
 
     def _finished(self, one: _Object, before: SegmentKeyframes) -> set[int]:
         """The slices to write: none that is a keyframe, or became one while the run went on."""

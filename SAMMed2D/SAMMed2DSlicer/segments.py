@@ -36,6 +36,10 @@ class SegmentTarget(Protocol):
     def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it, by the editor's rules."""
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+
 
 @dataclass(frozen=True, eq=False)
 class EffectTarget:
@@ -52,6 +56,12 @@ class EffectTarget:
     def segment_id(self) -> str:
         """The selected segment."""
         return self.effect.parameterSetNode().GetSelectedSegmentID() or ""
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+        node = self.effect.parameterSetNode()
+        return node.GetOverwriteMode() != node.OverwriteNone
 
     def save_state(self) -> None:
         """Begin an undo step."""
@@ -111,6 +121,11 @@ class LogicTarget:
         """Take the helper node out of the scene."""
         self._logic.SetSegmentEditorNode(None)
         slicer.mrmlScene.RemoveNode(self._node)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+        return self._node.GetOverwriteMode() != self._node.OverwriteNone
 
     def save_state(self) -> None:
         """Nothing: undo belongs to a Segment Editor."""

@@ -213,3 +213,14 @@ def test_what_was_found_before_a_cancellation_is_written_and_the_rest_follows_la
     assert len(changed) == pieces + 1
     logic.propagate(case.volume, case.segmentation, "A", ("k", 10))
     assert dice(case.segment(), case.structure) > 0.9
+
+
+@pytest.mark.parametrize("overwrite", ["none", "visible", "all"])
+def test_keyframes_of_the_other_segments_of_a_run_stay(logic, overwrite):
+    case = a_case()
+    draw(case, 6, 14)
+    case.segmentation.GetSegmentation().AddEmptySegment("B", "B")
+    draw(case, 10, 12, segment_id="B")
+    before = case.segment("B")
+    logic.propagate(case.volume, case.segmentation, ["A", "B"], ("k", 10), overwrite=overwrite)
+    np.testing.assert_array_equal(case.segment("B")[[10, 12]], before[[10, 12]])
