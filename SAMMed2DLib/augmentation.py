@@ -14,7 +14,7 @@ import numpy as np
 from .components import Components
 
 FULL_VIEW = 0.35  # share of items that show the whole image, as the model sees it without a local zoom
-FULL_VIEW_FOCUSED = 0.15
+FULL_VIEW_FOCUSED = 0.25
 OBJECT_SHARE = (0.15, 0.95)
 OBJECT_SHARE_FOCUSED = (0.35, 0.85)
 SMALLEST_VIEW_PX = 40.0

@@ -1,8 +1,8 @@
 """How good the masks are: simulated prompts on labelled images, Dice for each object.
 
-The box is the object's own, without noise. Clicks are those of a careful user: the first in the middle of
-the object, each further one in the middle of the largest error, all of them given together with the last
-logits. Both are deterministic, so two evaluations of the same weights agree to the last digit.
+The box is the object's own; on request it is scored once more with its edges moved. Clicks are those of a careful
+user: the first in the middle of the object, each further one in the middle of the largest error, all of them given
+together with the last logits. All are deterministic, so two evaluations of the same weights agree to the last digit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ class ObjectResult:
 
 
 def evaluate(
-    predictor: Predictor, images: Iterable[LabelledImage], clicks: Sequence[int] = CLICKS, zoom: bool | None = None
+    predictor: Predictor,
+    images: Iterable[LabelledImage],
+    clicks: Sequence[int] = CLICKS,
+    zoom: bool | None = None,
+    box_jitter: float = 0.0,
 ) -> Iterator[ObjectResult]:
     """Segment every connected object of the images, one result after another.
 
@@ -55,7 +59,9 @@ def evaluate(
         images: with their labels.
         clicks: the numbers of clicks to score.
         zoom: predict on crops around the prompts; None does what the weights were trained for.
+        box_jitter: also score boxes whose edges are moved by up to this share of the side, as "box ±10 %".
     """
+    rng = np.random.default_rng(0)
     for item in images:
         masks = list(single_objects(item.label))
         if not masks:
@@ -63,7 +69,11 @@ def evaluate(
         embedding = predictor.embed([item.image])
         for label, mask in masks:
             user = partial(ObjectPredictor, predictor, item.image, embedding=embedding, zoom=zoom)
-            scores = _box_scores(user(), mask) | _click_scores(user(), mask, clicks)
+            scores = _box_scores(user(), mask)
+            if box_jitter:
+                moved = user().predict(Prompts.of(box=jittered_box(mask, box_jitter, rng)))
+                scores[f"box ±{box_jitter:.0%}".replace("%", " %")] = dice(moved.mask, mask)
+            scores |= _click_scores(user(), mask, clicks)
             yield ObjectResult(item.dataset, item.name, label, int(mask.sum()), scores)
 
 
@@ -72,6 +82,23 @@ def single_objects(label_hw: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     parts = label_components(label_hw)
     for number in np.flatnonzero(parts.area_px >= MIN_OBJECT_FRACTION * label_hw.size):
         yield int(parts.label[number]), parts.mask(int(number) + 1)
+
+
+def jittered_box(mask: np.ndarray, jitter: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the object's box, each edge moved by up to `jitter` of the side, within the image.
+
+    Args:
+        mask: (H, W) bool, not empty.
+        jitter: 0.1 moves an edge by up to a tenth of the box's width or height, either way.
+        rng: source of random numbers; four draws.
+    Returns:
+        (4,) float64, (x0, y0, x1, y1), half-open, at least 1 px wide and high.
+    """
+    box = box_of_mask(mask).astype(np.float64)
+    moved = box + rng.uniform(-jitter, jitter, 4) * np.tile(box[2:] - box[:2], 2)
+    size_xy = np.array(mask.shape[::-1], dtype=np.float64)
+    low = np.clip(moved[:2], 0, size_xy - 1)
+    return np.concatenate([low, np.clip(moved[2:], low + 1, size_xy)])
 
 
 def _box_scores(user: ObjectPredictor, mask: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from .prompts import box_of_mask, shift_box
 from .simulation import centre_error_point, error_points
 from .synthetic import lesions_on, synthetic_item
 
+LOOSE_SHARE = 0.5  # of the boxes taken from a neighbouring slice; a box alone is not too large, it would be distrusted
 PUBLISHED_ITERATIONS = 8
 PUBLISHED_POINT_COUNTS = (1, 3, 5, 9)
 # The published forward replaces these by new tensors at every use: their optimiser only moves orphans.
@@ -61,11 +62,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class RoundPrompts:
-    """What the N objects are prompted with in one round, model px."""
+    """What the N objects are prompted with in one round, model px.
+
+    `use_mask` stands for the mask of the round before; `known_mask` is a mask from elsewhere, logits (N, 1, h, w).
+    """
 
     points: tuple[Tensor, Tensor] | None = None
     boxes: Tensor | None = None
     use_mask: bool = False
+    known_mask: Tensor | None = None
 
 
 class PromptSource(Protocol):
@@ -147,8 +152,8 @@ def train_batch(
 
 
 def _encode_prompts(model: Sam, prompts: RoundPrompts, low_res: Tensor | None) -> tuple[Tensor, Tensor]:
-    masks = low_res.sigmoid() if prompts.use_mask and low_res is not None else None
-    return model.prompt_encoder(prompts.points, prompts.boxes, masks)
+    earlier = low_res if prompts.use_mask else prompts.known_mask
+    return model.prompt_encoder(prompts.points, prompts.boxes, None if earlier is None else earlier.sigmoid())
 
 
 class PublishedPrompts:
@@ -176,23 +181,46 @@ class PublishedPrompts:
 
 
 class AccumulatedClicks:
-    """Prompts as a user gives them: a box, a click or both, then one corrective click after another."""
+    """Prompts as a user gives them: a box, a click or both, then one corrective click after another.
 
-    def __init__(self, rng: np.random.Generator, box_share: float = 0.5, both_share: float = 0.1) -> None:
-        """`box_share` of the batches begin with a box alone, `both_share` with a box and a click."""
+    Some batches begin with the mask of a neighbouring slice besides, as when an outline is carried through a volume.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        box_share: float = 0.5,
+        both_share: float = 0.1,
+        *,
+        neighbour_share: float = 0.0,
+        mask_size: int = 0,
+    ) -> None:
+        """Draw how the batch begins.
+
+        Args:
+            rng: source of random numbers.
+            box_share: share of the batches that begin with a box alone.
+            both_share: share that begins with a box and a click.
+            neighbour_share: share that begins with a neighbour's mask too; its box is then the neighbour's.
+            mask_size: side of the mask prompt, px.
+        """
         self._rng = rng
         self._kind = rng.random()
         self._shares = (box_share, box_share + both_share)
+        self._mask_size = mask_size if rng.random() < neighbour_share else 0
         self._points: tuple[Tensor, Tensor] | None = None
         self._boxes: Tensor | None = None
 
     def first(self, masks: Tensor) -> RoundPrompts:
-        """A box, a click, or both."""
+        """A box, a click, or both; at times with a neighbour's mask."""
+        seen = neighbours_of(masks, self._rng) if self._mask_size else masks
         if self._kind < self._shares[1]:
-            self._boxes = boxes_of(masks, self._rng, published=False)
+            loose = LOOSE_SHARE if self._mask_size else 0.0
+            self._boxes = boxes_of(seen, self._rng, published=False, loose=loose)
         if self._kind >= self._shares[0]:
             self._points = user_clicks(torch.zeros_like(masks).bool(), masks > 0.5, self._rng)
-        return RoundPrompts(self._points, self._boxes)
+        known = as_logits(seen, self._mask_size, self._rng) if self._mask_size else None
+        return RoundPrompts(self._points, self._boxes, known_mask=known)
 
     def following(self, logits: Tensor, masks: Tensor) -> RoundPrompts:
         """All prompts so far, one more click, and in most rounds the mask."""
@@ -248,13 +276,46 @@ def _stacked(clicks: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, T
     return points, torch.from_numpy(np.stack([labels for _, labels in clicks])).long()
 
 
-def boxes_of(masks: Tensor, rng: np.random.Generator, published: bool) -> Tensor:
+def neighbours_of(masks: Tensor, rng: np.random.Generator) -> Tensor:
+    """Masks as the neighbouring slice has them: moved, resized, their border smoothed, grown or shrunk.
+
+    Args:
+        masks: (N, 1, S, S) float32, 0/1, none of them empty.
+        rng: source of random numbers.
+
+    Returns:
+        (N, 1, S, S) float32, 0/1; where nothing would be left, the mask itself.
+    """
+    near = []
+    for mask in masks:
+        area = mask.mean().item() ** 0.5  # of the frame's side: small objects move little
+        scale = torch.from_numpy(np.exp(-rng.normal(0, 0.12, 2)))
+        shift = torch.from_numpy(rng.normal(0, 0.12, 2) * area)
+        rows, columns = torch.nonzero(mask[0], as_tuple=True)
+        centre = torch.stack([columns.double().mean(), rows.double().mean()]) / (mask.shape[-1] / 2) - 1
+        theta = torch.column_stack([torch.diag(scale), centre * (1 - scale) - shift]).float()
+        grid = functional.affine_grid(theta[None], [1, 1, *mask.shape[1:]], align_corners=False)
+        moved = functional.grid_sample(mask[None], grid, align_corners=False)
+        width = 1 + 2 * int(rng.integers(0, 1 + max(1, round(area * mask.shape[-1] / 8))))
+        smooth = functional.avg_pool2d(moved, width, 1, width // 2)
+        found = (smooth > rng.uniform(0.25, 0.75)).float()[0]
+        near.append(found if found.any() else mask)
+    return torch.stack(near)
+
+
+def as_logits(masks: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+    """Masks (N, 1, S, S) as mask prompts (N, 1, size, size): logits of a random steepness for the batch."""
+    return (2 * functional.adaptive_avg_pool2d(masks, size) - 1) * float(rng.uniform(2, 10))
+
+
+def boxes_of(masks: Tensor, rng: np.random.Generator, published: bool, loose: float = 0.0) -> Tensor:
     """Boxes around the objects, moved as published or by up to a tenth of the side at each edge.
 
     Args:
         masks: (N, 1, S, S), none of them empty.
         rng: source of random numbers.
         published: the largest component's box, shifted as a whole; else all of the mask, edge by edge.
+        loose: share of boxes that are too large besides, by up to half of the side.
 
     Returns:
         (N, 4) float32, (x0, y0, x1, y1), half-open.
@@ -268,6 +329,8 @@ def boxes_of(masks: Tensor, rng: np.random.Generator, published: bool) -> Tensor
         box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
         side = np.tile(box[2:] - box[:2], 2)
         moved = box + rng.uniform(-1, 1, 4) * rng.choice([0.0, 0.05, 0.1]) * side
+        if rng.random() < loose:
+            moved += rng.uniform(0, 0.25) * side * np.array([-1, -1, 1, 1])
         boxes.append(np.clip(moved, 0, mask.shape[0]))
     return torch.from_numpy(np.stack(boxes)).float()
 
@@ -289,6 +352,8 @@ class TrainingConfig:
         ema_decay: of the averaged weights, which are the ones to use.
         synthetic_share: share of items that are synthetic.
         lesion_share: share of items that are real images with lumps added, which become objects too.
+        box_share: share of batches that begin with a box alone; a tenth begins with a box and a click.
+        neighbour_share: share of batches that begin with the mask of a neighbouring slice too.
         focus_step: from this step on, views zoom in on objects, as the product does around its prompts.
         bf16: encode in bfloat16.
         seed: root of all random numbers.
@@ -306,6 +371,8 @@ class TrainingConfig:
     ema_decay: float = 0.999
     synthetic_share: float = 0.4
     lesion_share: float = 0.12
+    box_share: float = 0.5
+    neighbour_share: float = 0.0
     focus_step: int = 4250
     bf16: bool = False
     seed: int = 0
@@ -402,6 +469,7 @@ def train(
     images: Sequence[LabelledImage],
     folder: Path,
     *,
+    start_from: Mapping[str, Tensor] | None = None,
     workers: int = 1,
     save_every: int = 250,
     report: Callable[[Progress], None] | None = None,
@@ -414,6 +482,7 @@ def train(
         config: the run; a checkpoint of another configuration is refused.
         images: real images; may be empty.
         folder: created if missing.
+        start_from: weights to begin with instead of random ones; a resumed run goes on with its own.
         workers: processes that draw items.
         save_every: steps between checkpoints.
         report: called every 50 steps.
@@ -424,6 +493,8 @@ def train(
     torch.manual_seed(config.seed)
     model = build_model(config.model)
     start_from_identity(model)
+    if start_from is not None:
+        model.load_state_dict({name: value.float() for name, value in start_from.items()})
     model.train()
     ema = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = make_optimiser(model, config)
@@ -435,7 +506,13 @@ def train(
             group["lr"] = config.rate(step)
         rng = np.random.default_rng([config.seed, step, 1])
         rounds = int(rng.integers(1, config.max_rounds + 1))
-        recent.append(train_batch(model, optimiser, batch, AccumulatedClicks(rng), rounds, config.bf16))
+        prompts = AccumulatedClicks(
+            rng,
+            config.box_share,
+            neighbour_share=config.neighbour_share,
+            mask_size=model.prompt_encoder.mask_input_size,
+        )
+        recent.append(train_batch(model, optimiser, batch, prompts, rounds, config.bf16))
         _average(ema, model, min(config.ema_decay, (step + 1) / (step + 10)))
         done = step + 1
         if done % 50 == 0 or done == config.steps:

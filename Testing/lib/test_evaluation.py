@@ -53,6 +53,24 @@ def test_scores_of_box_and_clicks_are_those_of_the_masks(rectangle):
     assert result.dice["1 click"] < result.dice["3 clicks"] < result.dice["5 clicks"] < 1
 
 
+def test_jitter_scores_a_moved_box_besides_the_exact_one(rectangle):
+    (exact,) = evaluation.evaluate(_RowsOfClicks(), [rectangle])
+    (result,) = evaluation.evaluate(_RowsOfClicks(), [rectangle], box_jitter=0.1)
+    moved = dict(result.dice)
+    assert list(moved) == ["filled box", "box", "box ±10 %", "1 click", "3 clicks", "5 clicks"]
+    assert moved.pop("box ±10 %") != moved["box"]
+    assert moved == exact.dice
+
+
+def test_a_jittered_box_stays_near_the_object_and_in_the_image():
+    mask = np.zeros((30, 50), bool)
+    mask[0:10, 20:40] = True
+    rng = np.random.default_rng(0)
+    boxes = np.stack([evaluation.jittered_box(mask, 0.1, rng) for _ in range(100)])
+    assert np.abs(boxes - [20, 0, 40, 10]).max(axis=0) == pytest.approx([2, 1, 2, 1], rel=0.1)
+    assert (boxes >= 0).all() and (boxes[:, :2] + 1 <= boxes[:, 2:]).all()
+
+
 def test_clicks_answer_the_largest_error_and_all_are_kept(rectangle):
     predictor = _RowsOfClicks()
     list(evaluation.evaluate(predictor, [rectangle]))

@@ -138,6 +138,52 @@ def test_clicks_add_up_and_answer_the_error():
     torch.testing.assert_close(overdone.points[0][:, :2], missed.points[0])
 
 
+def _neighbours(share: float = 1.0, seed: int = 0, **shares: float) -> training.AccumulatedClicks:
+    rng = np.random.default_rng(seed)
+    return training.AccumulatedClicks(rng, **shares, neighbour_share=share, mask_size=16)
+
+
+def test_some_batches_begin_with_a_neighbours_mask_and_its_box():
+    masks = _batch().masks
+    with_mask = _neighbours(box_share=1.0).first(masks)
+    assert with_mask.known_mask is not None and with_mask.known_mask.shape == (2, 1, 16, 16)
+    assert with_mask.boxes is not None and with_mask.points is None
+    assert _neighbours(0.0).first(masks).known_mask is None
+
+
+def test_after_the_first_round_the_own_mask_takes_the_neighbours_place():
+    prompts = _neighbours()
+    prompts.first(_batch().masks)
+    assert prompts.following(torch.zeros(2, 1, 16, 16), _batch().masks).known_mask is None
+
+
+def test_a_neighbours_mask_is_like_the_object_but_not_the_same():
+    masks = _batch().masks
+    rng = np.random.default_rng(1)
+    near = torch.cat([training.neighbours_of(masks, rng) for _ in range(20)])
+    truth = masks[:1].bool()
+    iou = (near.bool() & truth).sum((1, 2, 3)) / (near.bool() | truth).sum((1, 2, 3))
+    assert set(near.unique().tolist()) == {0.0, 1.0}
+    assert 0.5 < iou.mean() < 0.95 and iou.min() > 0.1
+
+
+def test_a_speck_is_its_own_neighbour_rather_than_nothing():
+    speck = torch.zeros(1, 1, 32, 32)
+    speck[..., 3, 3] = 1
+    rng = np.random.default_rng(0)
+    assert all(training.neighbours_of(speck, rng).any() for _ in range(20))
+
+
+def test_boxes_are_moved_by_a_tenth_and_the_loose_ones_are_too_large():
+    masks = torch.zeros(100, 1, 64, 64)
+    masks[..., 24:40, 24:40] = 1
+    rng = np.random.default_rng(0)
+    tight, loose = (training.boxes_of(masks, rng, published=False, loose=share) for share in (0.0, 1.0))
+    assert (tight - torch.tensor([24, 24, 40, 40])).abs().max() <= 1.6
+    assert (loose[:, 2] - loose[:, 0]).max() <= 16 * 1.7
+    assert (loose[:, 2:] - loose[:, :2]).mean() > 16 * 1.2
+
+
 def test_the_published_prompts_leave_out_points_twice():
     masks = _batch().masks
     prompts = training.PublishedPrompts(np.random.default_rng(0))
@@ -169,6 +215,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
             training.train(config, [], tmp_path / "cut", workers=0, save_every=2)
     resumed = training.train(config, [], tmp_path / "cut", workers=0, save_every=2)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_can_begin_with_given_weights(tmp_path):
+    config = training.TrainingConfig(
+        TINY, steps=1, images_per_batch=1, masks_per_image=1, synthetic_share=1.0, learning_rate=0.0
+    )
+    given = {name: value.half() for name, value in build_model(TINY).state_dict().items()}
+    trained = training.train(config, [], tmp_path, start_from=given, workers=0)
+    assert all(torch.equal(trained[name], value.float()) for name, value in given.items())
+    other = {name: torch.zeros_like(value) for name, value in given.items()}
+    resumed = training.train(config, [], tmp_path, start_from=other, workers=0)
+    assert all(torch.equal(resumed[name], value) for name, value in trained.items())
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):

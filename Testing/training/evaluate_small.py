@@ -22,17 +22,18 @@ def main() -> None:
     """Evaluate one model on one part of the split."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
-    parser.add_argument("--split", choices=["train", "validation", "left_out"], default="left_out")
+    parser.add_argument("--split", choices=["train", "validation", "left_out", "test"], default="left_out")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="catalogue name or weights file")
     parser.add_argument("--fit", choices=["stretch", "pad"], default="stretch")
     parser.add_argument("--most", type=int, help="images of each data set at most")
     parser.add_argument("--zoom", action=argparse.BooleanOptionalAction, help="predict on crops around the prompts")
+    parser.add_argument("--jitter", type=float, default=0.0, help="score boxes moved by this share too, e.g. 0.1")
     arguments = parser.parse_args()
     predictor = load_predictor(arguments.model, fit=arguments.fit)
     names = [name for name, part in SPLIT.items() if part == arguments.split]
     images = [image for name in names for image in read_cache(arguments.data / f"{name}.npz")[: arguments.most]]
     results = []
-    for result in evaluate(predictor, images, zoom=arguments.zoom):
+    for result in evaluate(predictor, images, zoom=arguments.zoom, box_jitter=arguments.jitter):
         results.append(result)
         if len(results) % 50 == 0:
             print(f"{len(results)} objects", file=sys.stderr)
