@@ -1,4 +1,4 @@
-"""The command line: `sammed2d segment | models | doctor`, also as `python -m SAMMed2DLib`.
+"""The command line: `sammed2d segment | propagate | models | doctor | …`, also as `python -m SAMMed2DLib`.
 
 Exit codes: 0 all went well, 1 it failed, 2 wrong usage or bad input, 130 cancelled. Errors are one line on
 stderr.
@@ -11,14 +11,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .cli.prompts import AXES
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 # What follows these may begin with a minus, which argparse would take for another option.
-_NUMBER_OPTIONS = ("--point", "--box", "--window")
+_NUMBER_OPTIONS = ("--point", "--box", "--window", "--range")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
             epilog=_SEGMENT_EPILOG,
         )
     )
+    _add_propagate(commands)
     _add_models(commands.add_parser("models", help="list, download, add and remove weights"))
     _add_doctor(commands.add_parser("doctor", help="check the installation and say what to do"))
+    _add_evaluate_propagation(commands)
     return parser
 
 
@@ -127,7 +129,16 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
 
 
-def _add_seeing(group: argparse._ArgumentGroup) -> None:
+def _add_seeing(group: argparse._ArgumentGroup, whose: str = "each slice") -> None:
+    """The model, and the intensities that it sees; percentiles are those of `whose` values."""
+    _add_model(group)
+    rules = group.add_mutually_exclusive_group()
+    rules.add_argument("--window", type=_pair, metavar="C,W", help="intensities shown: centre and width")
+    rules.add_argument("--percentiles", type=_pair, metavar="LO,HI", help=f"of {whose} (default 0.5,99.5)")
+    rules.add_argument("--full-range", action="store_true", help=f"smallest to largest value of {whose}")
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", default="sam-med2d-small", metavar="NAME|FILE", help="weights (%(default)s)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
     group.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
@@ -139,10 +150,32 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
         action=argparse.BooleanOptionalAction,
         help="predict each object on a crop around its prompts (default: what the weights were trained for)",
     )
-    rules = group.add_mutually_exclusive_group()
-    rules.add_argument("--window", type=_pair, metavar="C,W", help="intensities shown: centre and width")
-    rules.add_argument("--percentiles", type=_pair, metavar="LO,HI", help="of each slice (default 0.5,99.5)")
-    rules.add_argument("--full-range", action="store_true", help="smallest to largest value of each slice")
+
+
+def _add_propagate(commands: Any) -> None:
+    from .cli.propagate import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "propagate",
+        help="carry segments from a few slices to all others",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
+    _add_seeing(parser.add_argument_group("what the model sees"), "the volume")
+
+
+def _add_evaluate_propagation(commands: Any) -> None:
+    from .cli.evaluate_propagation import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "evaluate-propagation",
+        help="measure propagation on labelled volumes",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
+    _add_model(parser.add_argument_group("what the model sees"))
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -348,6 +349,13 @@ class _Gap:
     below: int
     above: int
 
+    @cached_property
+    def shapes(self) -> tuple[_Window, np.ndarray, np.ndarray]:
+        """A window around both keyframes, and their signed distances in it."""
+        below, above = self.of.keyframes[self.below], self.of.keyframes[self.above]
+        window = _Window.around(below | above)
+        return window, signed_distance(window.cut(below)), signed_distance(window.cut(above))
+
 
 @dataclass(eq=False)
 class _Front:
@@ -394,7 +402,8 @@ class _Run:
         weights: Weights,
         stop: Stop,
     ) -> None:
-        self._picture, self._predict, self._size_hw = picture, predict, size_hw
+        self._predict, self._size_hw = predict, size_hw
+        self._grey = lru_cache(_TOGETHER)(lambda index: _grey(picture(index)))  # objects share slices
         self._every, self._weights, self._stop = every, weights, stop
 
     def learn_reliability(self, tracked: Sequence[_Tracked]) -> None:
@@ -447,10 +456,9 @@ class _Run:
             fronts = going
 
     def _between(self, gap: _Gap, index: int) -> _Estimate:
-        below, above = gap.of.keyframes[gap.below], gap.of.keyframes[gap.above]
+        window, below, above = gap.shapes
         share = (index - gap.below) / (gap.above - gap.below)
-        window = _Window.around(below | above)
-        distance = (1 - share) * signed_distance(window.cut(below)) + share * signed_distance(window.cut(above))
+        distance = (1 - share) * below + share * above
         away = min(index - gap.below, gap.above - index)
         return self._estimate(gap.of, index, window, distance, self._weights.shape / (1 + away) ** 0.25)
 
@@ -470,7 +478,7 @@ class _Run:
         ahead: tuple[int, ...] = (),
     ) -> _Estimate:
         """Weigh the shape, a signed distance in the window, and the grey values."""
-        odds = one.odds[window.cut(_grey(self._picture(index)))]
+        odds = one.odds[window.cut(self._grey(index))]
         grey = np.clip(_smoothed(odds), -_MOST_GREY, _MOST_GREY)
         evidence = per_px * np.clip(distance, -_REACH_PX, _REACH_PX) + self._weights.grey * grey
         return _Estimate(one, index, window, distance > 0, grey, evidence.astype(np.float32), ahead)

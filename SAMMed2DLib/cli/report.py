@@ -1,4 +1,4 @@
-"""What `sammed2d segment` tells: progress, a summary for people, a JSON report for programs."""
+"""What `sammed2d segment` and `sammed2d propagate` tell: progress, a summary for people, a JSON report for programs."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                 }
 
 
-def tell(args: argparse.Namespace, report: dict[str, Any]) -> None:
-    """A few lines for people, or the report for programs."""
+def tell(args: argparse.Namespace, report: dict[str, Any], lines: Iterable[str] | None = None) -> None:
+    """A few lines for people (None for those of `sammed2d segment`), or the report for programs."""
     for note in report["notes"]:
         print(f"sammed2d: note: {note}", file=sys.stderr)
     if args.json == "-":
         print(json.dumps(report, indent=2))
         return
-    for line in _summary(report):
+    for line in _summary(report) if lines is None else lines:
         print(line)
 
 
@@ -124,14 +124,19 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
         count = len(entry["slices"])
         scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
         yield (
-            f"{entry['name']}: {entry['voxels']} voxels, {_rounded(entry['volume_ml'])} ml, {count} "
+            f"{entry['name']}: {entry['voxels']} voxels, {rounded(entry['volume_ml'])} ml, {count} "
             f"slice{'s' if count > 1 else ''}, predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
         )
+    yield written(report)
+
+
+def written(report: dict[str, Any]) -> str:
+    """What was written, and how long each step took."""
     seconds = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in report["seconds"].items())
-    yield f"{report['output']} written ({seconds})"
+    return f"{report['output']} written ({seconds})"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Three digits, but never "1.54e+03"."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 

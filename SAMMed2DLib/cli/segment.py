@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: bad input, in one of the library's own classes.
         EmptyResultError: no segment has a voxel.
     """
-    _check_outputs(args)
+    check_outputs(args)
     this = Run()
     with this.step("read"):
         volume = read_volume(args.image, frame=args.frame, series=args.series)
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
     requests = _requests(args, volume)
     with this.step("load"):
         predictor = load(args)
-    intensity = _intensity(args, volume)
-    this.notes += _advice(args, volume)
+    intensity = intensity_of(args, volume)
+    this.notes += advice_on(args, volume)
     zoom = predictor.prefers_zoom if args.zoom is None else args.zoom
     masks = _predicted(this, predictor, volume, requests, intensity, progress_of(args), zoom)
     _check_found(this, requests, masks)
@@ -79,8 +79,16 @@ def load(args: argparse.Namespace) -> Predictor:
     return load_predictor(args.model, device=args.device, precision=args.precision, fit=args.fit)
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Find out before any work what would fail after it."""
+def check_outputs(args: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
+    """Find out before any work what would fail after it.
+
+    Args:
+        args: with `image`, `output`, `png` and `json`.
+        inputs: other files that are read, and must stay.
+
+    Raises:
+        SegmentationError, RequestError: an output cannot be written, or would replace what is read.
+    """
     check_output_suffix(args.output)
     if args.png and suffix_of(args.png) != ".png":
         raise RequestError(f"{args.png}: --png writes PNG; end the name with .png")
@@ -97,6 +105,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise RequestError(f"{path}: the folder {folder} cannot be written to; choose another one")
         if Path(path).exists() and os.path.samefile(path, args.image):
             raise RequestError(f"{path}: is the image itself; give the output another name")
+        if Path(path).exists() and any(Path(one).exists() and os.path.samefile(path, one) for one in inputs):
+            raise RequestError(f"{path}: is also read; give the output another name")
 
 
 def _requests(args: argparse.Namespace, volume: Volume) -> list[SegmentRequest]:
@@ -123,7 +133,7 @@ def _requests(args: argparse.Namespace, volume: Volume) -> list[SegmentRequest]:
     return builder.finished()
 
 
-def _intensity(args: argparse.Namespace, volume: Volume) -> Intensity:
+def intensity_of(args: argparse.Namespace, volume: Volume) -> Intensity:
     """The rule asked for; else 8-bit values as they are, and percentiles for all others."""
     if args.window:
         level, width = args.window
@@ -135,7 +145,7 @@ def _intensity(args: argparse.Namespace, volume: Volume) -> Intensity:
     return Window.of_range(0, 255) if volume.array.dtype == np.uint8 else Percentiles()
 
 
-def _advice(args: argparse.Namespace, volume: Volume) -> list[str]:
+def advice_on(args: argparse.Namespace, volume: Volume) -> list[str]:
     """Hounsfield units span far more than one structure: say that a window helps, if none was chosen."""
     if args.window or args.percentiles or args.full_range or volume.array.min() > LOWEST_WITHOUT_ADVICE:
         return []

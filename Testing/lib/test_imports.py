@@ -85,6 +85,7 @@ ROOMS = {
         "model dataset metrics losses prompts simulation synthetic checkpoints devices", outside="torch"
     ),
     "evaluation": Room("predictor zoom dataset metrics prompts simulation components", outside="torch"),
+    "volume_evaluation": Room("propagation stack session predictor zoom metrics prompts simulation image"),
     "doctor": Room(
         "catalogue checkpoints devices memory model predictor prompts",
         late="torch SimpleITK requests",

@@ -1,0 +1,203 @@
+"""The command `sammed2d evaluate-propagation`: how good propagation is on labelled volumes, as Markdown and CSV."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..image import Intensity, Percentiles, Window
+from ..segmentation_io import Segmentation, read_segmentation
+from ..volume_io import Volume, read_volume
+from . import segment as segment_command
+from .prompts import AXES, RequestBuilder, RequestError
+from .propagate import check_geometry
+
+if TYPE_CHECKING:
+    from ..volume_evaluation import LabelledVolume, ObjectResult
+
+# Slices are thick along an axis if they are so much thicker than along the others.
+_THICKER = 1.01
+_SOURCES = ("true", "clicks")
+
+DESCRIPTION = """\
+Measure propagation on labelled volumes. Each object with 7 slices or more is carried from one keyframe (its
+largest slice) and from three (at 10, 50 and 90 % of its extent) to all slices, and compared with its label, as
+are a copy of the one keyframe over the object's extent, and the interpolation of the three. Keyframes are the
+label's own slices (true), or the model's masks after a box and up to three clicks (clicks); they count in all
+measures.
+
+examples:
+  sammed2d evaluate-propagation --volume liver ct.nrrd labels.nrrd --csv objects.csv
+  sammed2d evaluate-propagation --volumes volumes.tsv --without model
+
+The file of --volumes has tab-separated columns name, image, labels, and may have axis, window (centre,width)
+and note; its paths are relative to it."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `sammed2d evaluate-propagation`, without those about the model."""
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--volume", nargs=3, action="append", metavar=("NAME", "IMAGE", "LABELS"), help="may be repeated"
+    )
+    parser.add_argument("--volumes", metavar="FILE", help="table of volumes, tab-separated, see above")
+    parser.add_argument("--keyframes", choices=_SOURCES, help="only these keyframes (default both)")
+    parser.add_argument(
+        "--without",
+        action="append",
+        choices=("shape", "grey", "model"),
+        help="leave out what says where an object is; may be repeated",
+    )
+    parser.add_argument("--most", type=int, metavar="N", help="objects of each volume at most")
+    parser.add_argument("--csv", metavar="FILE", help="every object in every way")
+    parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table of volumes."""
+
+    name: str
+    image: str
+    labels: str
+    axis: str = ""
+    window: str = ""
+    note: str = ""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what `sammed2d evaluate-propagation` was asked for.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    from ..volume_evaluation import evaluate_volumes, without
+
+    listed = entries(args)
+    predictor = segment_command.load(args)
+    found = evaluate_volumes(
+        predictor,
+        (labelled_volume(one) for one in listed),
+        sources=_SOURCES if args.keyframes is None else (args.keyframes,),
+        weights=without(args.without or ()),
+        zoom=args.zoom,
+        most=args.most,
+    )
+    results = list(_shown(args, found))
+    print(_report(listed, results))
+    if args.csv:
+        _write_csv(Path(args.csv), results)
+
+
+def entries(args: argparse.Namespace) -> list[Entry]:
+    """The volumes that the options name.
+
+    Raises:
+        RequestError: there are none, or the table cannot be used.
+    """
+    listed = [Entry(*words) for words in args.volume or ()]
+    if args.volumes:
+        listed += _table(Path(args.volumes))
+    if not listed:
+        raise RequestError("which volumes? give --volume NAME IMAGE LABELS, or --volumes FILE")
+    return listed
+
+
+def _table(path: Path) -> list[Entry]:
+    if not path.is_file():
+        raise RequestError(f"{path}: no such file")
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        missing = {"name", "image", "labels"} - set(reader.fieldnames or ())
+        if missing:
+            raise RequestError(f"{path}: lacks the columns {', '.join(sorted(missing))}; separate them by tabs")
+        rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+    return [
+        Entry(
+            row["name"],
+            str(path.parent / row["image"]),
+            str(path.parent / row["labels"]),
+            *(row.get(key, "") for key in ("axis", "window", "note")),
+        )
+        for row in rows
+    ]
+
+
+def labelled_volume(entry: Entry) -> LabelledVolume:
+    """Read one volume with its labels.
+
+    Raises:
+        ValueError: a file cannot be used, in one of the library's own classes.
+    """
+    from ..volume_evaluation import LabelledVolume
+
+    volume, labels = read_volume(entry.image), read_segmentation(entry.labels)
+    check_geometry(entry.labels, labels, volume)
+    return LabelledVolume(
+        entry.name, volume.array, _objects(labels), _axis(entry, volume), _intensity(entry, volume), entry.note
+    )
+
+
+def _objects(labels: Segmentation) -> Iterator[tuple[str, np.ndarray]]:
+    for segment, (layer, value) in zip(labels.segments, labels.places, strict=True):
+        yield segment.name, labels.layers_lkji[layer] == value
+
+
+def _axis(entry: Entry, volume: Volume) -> int:
+    """The axis asked for, else the one of the thickest slices, else axial."""
+    builder = RequestBuilder(volume)
+    if entry.axis and entry.axis not in AXES:
+        raise RequestError(f"{entry.name}: there is no axis {entry.axis!r}; choose one of {', '.join(AXES)}")
+    spacing = volume.spacing_mm
+    if not entry.axis and spacing.max() > _THICKER * np.median(spacing):
+        return 2 - int(spacing.argmax())
+    return builder.array_axis(entry.axis or "axial")
+
+
+def _intensity(entry: Entry, volume: Volume) -> Intensity:
+    """The window asked for, else percentiles of the volume."""
+    if not entry.window:
+        return Window.of_range(*Percentiles().limits(volume.array))
+    try:
+        level, width = (float(word) for word in entry.window.split(","))
+    except ValueError:
+        raise RequestError(f"{entry.name}: the window {entry.window!r} must be centre,width") from None
+    return Window(level=level, width=width)
+
+
+def _shown(args: argparse.Namespace, results: Iterable[ObjectResult]) -> Iterator[ObjectResult]:
+    """The same results; progress is shown as they pass."""
+    shown = args.progress or sys.stderr.isatty()
+    count = 0
+    for count, one in enumerate(results, 1):
+        if shown:
+            print(f"\r{count} objects, {one.volume}", end="", file=sys.stderr, flush=True)
+        yield one
+    if shown and count:
+        print(file=sys.stderr)
+
+
+def _report(listed: list[Entry], results: list[ObjectResult]) -> str:
+    from ..volume_evaluation import losers, table_of_losers, table_of_volumes, table_of_ways
+
+    parts = ["Volume Dice:", table_of_volumes(results), "All measures, means over objects:", table_of_ways(results)]
+    for source in _SOURCES:
+        if losers(results, source):
+            parts += [f"Less well than interpolation, 3 keyframes ({source}):", table_of_losers(results, source)]
+    notes = [f"- {one.name}: {one.note}" for one in listed if one.note]
+    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
+
+
+def _write_csv(path: Path, results: list[ObjectResult]) -> None:
+    from ..files import StagedFiles
+    from ..volume_evaluation import csv_rows
+
+    with StagedFiles() as staged, staged.place(path).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(csv_rows(results))
