@@ -415,7 +415,7 @@ class _Run:
         for chunk in _chunks(asked, _TOGETHER):
             masks = [one.keyframes[index] for one, index in chunk]
             questions = [
-                Question(index, Prompts.of(box=_box_around(mask, 0.05)))
+                Question(index, Prompts.of(box=_widened(box_of_mask(mask), 0.05, self._size_hw)))
                 for (_, index), mask in zip(chunk, masks, strict=True)
             ]
             for (one, _), mask, found in zip(chunk, masks, self._predict(questions), strict=True):
@@ -492,8 +492,10 @@ class _Run:
 
     def _question(self, estimate: _Estimate) -> Question:
         expected = estimate.window.whole(estimate.evidence, self._size_hw, -float(_REACH_PX))
-        largest = largest_component(expected > 0)
-        prompts = Prompts.of(positive=[centre_point(largest)], box=_box_around(largest, 0.03))
+        largest = largest_component(estimate.evidence > 0)
+        corner_xy = np.array([estimate.window.x0, estimate.window.y0], np.float64)
+        box = _widened(box_of_mask(largest) + np.tile(corner_xy, 2), 0.03, self._size_hw)
+        prompts = Prompts.of(positive=[centre_point(largest) + corner_xy], box=box)
         return Question(estimate.index, prompts, expected, estimate.ahead)
 
     def _decide(self, estimate: _Estimate, found: Found | None) -> Propagated:
@@ -542,12 +544,11 @@ def _agreement(inside: np.ndarray, estimate: _Estimate, found: Found | None) -> 
     return float(np.mean(agreements))
 
 
-def _box_around(mask: np.ndarray, margin: float) -> np.ndarray:
-    """The box of a mask, wider by a share of its longer side, within the slice."""
-    box = box_of_mask(mask)
-    reach = margin * (box[2:] - box[:2]).max()
-    height, width = mask.shape
-    return np.clip(box + reach * np.array([-1, -1, 1, 1]), 0, [width, height, width, height])
+def _widened(box_xyxy: np.ndarray, margin: float, size_hw: tuple[int, int]) -> np.ndarray:
+    """A box, wider on all sides by a share of its longer side, within the slice."""
+    reach = margin * (box_xyxy[2:] - box_xyxy[:2]).max()
+    height, width = size_hw
+    return np.clip(box_xyxy + reach * np.array([-1, -1, 1, 1]), 0, [width, height, width, height])
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

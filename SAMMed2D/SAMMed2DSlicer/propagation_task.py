@@ -149,6 +149,7 @@ class PropagationTask:
         self._settings = ""
         self._choose = Settings()
         self._rule: Any = None
+        self._limits: tuple[float, float] | None = None
         self._masks: dict[str, dict[int, np.ndarray]] = {}
         self._chosen: Sequence[int] | None = None
         self._found: Iterator[tuple[_Object, Any]] | None = None
@@ -279,10 +280,14 @@ class PropagationTask:
                     yield members[answer.number], answer
 
     def _picture(self, number: int) -> np.ndarray:
-        from SAMMed2DLib.image import rgb_from_slice
+        from SAMMed2DLib.image import Window, rgb_from_slice
         from SAMMed2DLib.planes import picture_of
 
-        return rgb_from_slice(picture_of(self.stack.planes[number], self._voxels), self._rule)
+        if self._limits is None:  # of the whole volume, because grey values are compared between slices
+            self._limits = self._rule.limits(self._voxels)
+        low, high = self._limits
+        rule = Window.of_range(low, high) if low < high else self._rule
+        return rgb_from_slice(picture_of(self.stack.planes[number], self._voxels), rule)
 
     # Writing
 
