@@ -122,3 +122,27 @@ def test_the_strip_shows_and_the_worst_slice_is_jumped_to(desk):
     assert worst in desk.section._looked_at()[1].ours
     desk.section.ui.keyframeButton.click()
     assert desk.section._looked_at()[0].position in (6, 14)
+
+
+def test_the_editable_intensity_range_holds_for_all_slices(desk):
+    node = desk.editor.mrmlSegmentEditorNode()
+    node.SourceVolumeIntensityMaskOn()
+    node.SetSourceVolumeIntensityMaskRange(1000, 2000)
+    before = desk.segment()
+    run(desk)
+    np.testing.assert_array_equal(desk.segment(), before)
+
+
+def test_the_editable_area_holds_for_all_slices(desk):
+    other = desk.add_segment("B")
+    half = np.zeros_like(desk.structure)
+    half[:, :, :25] = True
+    draw(desk, *range(len(half)), segment_id=other, structure=half)
+    node = desk.editor.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteNone)
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    node.SetMaskSegmentID(other)
+    before = desk.segment()
+    run(desk)
+    added = desk.segment() & ~before
+    assert added.any() and not (added & ~half).any()
