@@ -16,6 +16,8 @@ import numpy as np
 
 # Samples converted at a time: their float64 working copy stays in the cache, whatever the size of the slice.
 _BLOCK_SAMPLES = 1 << 15
+# Percentiles of a volume are those of about so many values.
+_MOST_VALUES = 1 << 25
 
 
 class ImageError(ValueError):
@@ -122,6 +124,20 @@ class FullRange:
 
 
 FULL_RANGE = FullRange()
+
+
+def for_all_slices(rule: Intensity, volume: np.ndarray) -> Intensity:
+    """Fix the limits that a rule finds in a whole volume, for slices whose grey values are compared.
+
+    Args:
+        rule: a window stays as it is; percentiles are those of every n-th slice of a large volume.
+        volume: (K, J, I) or (K, J, I, C).
+    """
+    if isinstance(rule, Window):
+        return rule
+    step = max(1, volume.size // _MOST_VALUES) if isinstance(rule, Percentiles) else 1
+    low, high = rule.limits(volume[::step])
+    return Window.of_range(low, high) if low < high else rule
 
 
 def rgb_from_slice(slice_hw: np.ndarray, intensity: Intensity = FULL_RANGE) -> np.ndarray:

@@ -16,7 +16,7 @@ from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.keyframes import BOTH, DOWN, UP, SegmentKeyframes
 from SAMMed2DSlicer.propagating import Propagating
 from SAMMed2DSlicer.propagation_task import Settings
-from SAMMed2DSlicer.segments import EffectTarget
+from SAMMed2DSlicer.segments import EffectTarget, voxels_of
 from SAMMed2DSlicer.slice_stack import Stack
 from SAMMed2DSlicer.slice_views import plane_in
 from SAMMed2DSlicer.timers import single_shot
@@ -127,11 +127,15 @@ class PropagationPanel:
             stack, now = found
             self._go_to(stack, next((n for n in now.numbers if n > stack.position), now.numbers[0]))
 
+    def _view(self) -> Any:
+        """The slice view that was worked in last."""
+        return self._annotator().last_view or slicer.app.layoutManager().sliceWidget("Red")
+
     def _plane(self) -> Any:
         from SAMMed2DSlicer.scene import SceneError
 
         annotating = self._annotator()
-        widget = annotating.last_view or slicer.app.layoutManager().sliceWidget("Red")
+        widget = self._view()
         plane = plane_in(widget, annotating.volume) if annotating.volume is not None and widget is not None else None
         if plane is None:
             raise SceneError(_("Move the mouse into the slice view along which to propagate."))
@@ -150,7 +154,7 @@ class PropagationPanel:
             hidden = _("The segment is hidden: show it first.")
             raise SceneError(hidden if ids else _("There is no segment: add one first."))
         if self.ui.allCheckBox.checked:
-            shown = [one for one in shown if not _is_empty(annotating.segmentation, one)] or shown
+            shown = [one for one in shown if voxels_of(annotating.segmentation, one) is not None] or shown
         return shown
 
     def _looked_at(self) -> tuple[Stack, SegmentKeyframes] | None:
@@ -170,7 +174,7 @@ class PropagationPanel:
         return (stack, now) if now.numbers else None
 
     def _go_to(self, stack: Stack, number: int) -> None:
-        widget = self._annotator().last_view or slicer.app.layoutManager().sliceWidget("Red")
+        widget = self._view()
         widget.mrmlSliceNode().JumpSliceByOffsetting(*stack.middle_world(number))
         widget.sliceLogic().SnapSliceOffsetToIJK()
         self.show()
@@ -214,9 +218,3 @@ def strip(stack: Stack, now: SegmentKeyframes) -> np.ndarray:
     picture = np.repeat(colors[at][None], height, axis=0)
     picture[-4:] = np.where((at == stack.position)[:, None], (255, 80, 80), (0, 0, 0))
     return picture.astype(np.uint8)
-
-
-def _is_empty(segmentation: Any, segment_id: str) -> bool:
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    image = segmentation.GetSegmentation().GetSegment(segment_id).GetRepresentation(name)
-    return image is None or image.IsEmpty()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -149,7 +150,6 @@ class PropagationTask:
         self._settings = ""
         self._choose = Settings()
         self._rule: Any = None
-        self._limits: tuple[float, float] | None = None
         self._masks: dict[str, dict[int, np.ndarray]] = {}
         self._chosen: Sequence[int] | None = None
         self._found: Iterator[tuple[_Object, Any]] | None = None
@@ -280,14 +280,17 @@ class PropagationTask:
                     yield members[answer.number], answer
 
     def _picture(self, number: int) -> np.ndarray:
-        from SAMMed2DLib.image import Window, rgb_from_slice
+        from SAMMed2DLib.image import rgb_from_slice
         from SAMMed2DLib.planes import picture_of
 
-        if self._limits is None:  # of the whole volume, because grey values are compared between slices
-            self._limits = self._rule.limits(self._voxels)
-        low, high = self._limits
-        rule = Window.of_range(low, high) if low < high else self._rule
-        return rgb_from_slice(picture_of(self.stack.planes[number], self._voxels), rule)
+        return rgb_from_slice(picture_of(self.stack.planes[number], self._voxels), self._fixed_rule)
+
+    @cached_property
+    def _fixed_rule(self) -> Any:
+        """Found in the worker thread: it looks at all voxels."""
+        from SAMMed2DLib.image import for_all_slices
+
+        return for_all_slices(self._rule, self._voxels)
 
     # Writing
 

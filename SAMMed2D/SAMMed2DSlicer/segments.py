@@ -320,10 +320,8 @@ def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geomet
     from vtk.util.numpy_support import vtk_to_numpy
 
     found = np.zeros(_shape(extent), bool)
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    image = segment.GetRepresentation(name) if segment is not None else None
-    if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
+    image = voxels_of(segmentation, segment_id)
+    if image is None:
         return found
     shift = _whole_shift(image, geometry)
     if shift is None:
@@ -334,16 +332,22 @@ def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geomet
     shifted = [end + shift[n // 2] for n, end in enumerate(own_extent)]
     overlap = _overlap(extent, shifted)
     if overlap is not None:
-        found[overlap[0]] = values[overlap[1]] == segment.GetLabelValue()
+        found[overlap[0]] = values[overlap[1]] == segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
     return found
+
+
+def voxels_of(segmentation: Any, segment_id: str) -> Any:
+    """The binary labelmap of a segment, a vtkOrientedImageData; None if there is no such segment, or it is empty."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name) if segment is not None else None
+    return None if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None else image
 
 
 def extent_of(segmentation: Any, segment_id: str, geometry: Any, within: Sequence[int]) -> tuple[int, ...] | None:
     """Where in a geometry the voxels of a segment can be, not beyond an extent; None for a segment without voxels."""
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    image = segment.GetRepresentation(name) if segment is not None else None
-    if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
+    image = voxels_of(segmentation, segment_id)
+    if image is None:
         return None
     shift = _whole_shift(image, geometry)
     if shift is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..files import StagedFiles, suffix_of
 from ..geometry import SlicePlane, array_axis_of
-from ..image import Intensity, Percentiles, Window, rgb_from_slice
+from ..image import Intensity, for_all_slices, rgb_from_slice
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from ..pictures.slice_view import SliceView
 from ..propagation import Propagated, spans_of
@@ -31,8 +31,6 @@ CANCELLED = 130
 PICTURES = 9
 # Two geometries are the same if no corner is farther off than this share of the smallest voxel side.
 _SAME_GEOMETRY = 0.05
-# Percentiles of a volume are those of so many values, from every n-th slice.
-_MOST_VALUES = 1 << 25
 
 DESCRIPTION = """\
 Carry segments from the slices on which they are drawn to all others. Every slice on which a segment is not
@@ -226,25 +224,13 @@ def _stack(args: argparse.Namespace, this: Run, volume: Volume, masks: Sequence[
         raise RequestError(f"--range {first},{last}: {_along(axis, volume)} are slices 0 to {count - 1}, lowest first")
     if args.every < 1:
         raise RequestError(f"--every {args.every}: give 1 or more")
-    return Stack(volume, axis, volume_intensity(args, volume), first, last)
+    return Stack(volume, axis, for_all_slices(intensity_of(args, volume), volume.array), first, last)
 
 
 def fewest_slices(masks: Sequence[np.ndarray], spacing_mm: np.ndarray) -> int:
     """The array axis along which the fewest slices have a mask; of several the one with the thickest slices."""
     counts = [sum(int(_shown(mask, axis).sum()) for mask in masks) for axis in range(3)]
     return min(range(3), key=lambda axis: (counts[axis], -float(spacing_mm[2 - axis])))
-
-
-def volume_intensity(args: argparse.Namespace, volume: Volume) -> Intensity:
-    """One rule for all slices, since grey values are compared between them: percentiles are the volume's."""
-    rule = intensity_of(args, volume)
-    if isinstance(rule, Window):
-        return rule
-    values = volume.array
-    if isinstance(rule, Percentiles):
-        values = values[:: max(1, values.size // _MOST_VALUES)]
-    low, high = rule.limits(values)
-    return Window.of_range(low, high) if low < high else rule
 
 
 def _shown(mask_kji: np.ndarray, axis: int) -> np.ndarray:

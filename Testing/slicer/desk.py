@@ -56,15 +56,9 @@ class BrightSession:
         )
 
     def answer(self, image, prompts, *, zoom=None, should_stop=None):
-        from SAMMed2DLib.session import Answer, Stopped
+        from SAMMed2DLib.session import Answer
 
-        ends = time.perf_counter() + self.delay_s
-        while time.perf_counter() < ends:
-            if should_stop():
-                raise Stopped
-            time.sleep(0.002)
-        if self.error is not None:
-            raise self.error
+        self._think(should_stop)
         self.asked.append((prompts, image, zoom))
         mask = image[..., 0] > 127
         if prompts.box_xyxy is not None:
@@ -79,21 +73,25 @@ class BrightSession:
 
     def answer_pairs(self, pairs, *, ahead=(), should_stop=None):
         """As a propagation asks."""
-        from SAMMed2DLib.session import Stopped
-
         found = []
         for image, _prompts in pairs:
             self.pictures.append(image)
-            ends = time.perf_counter() + self.delay_s
-            while time.perf_counter() < ends:
-                if should_stop():
-                    raise Stopped
-                time.sleep(0.002)
-            if self.error is not None:
-                raise self.error
+            self._think(should_stop)
             logits = np.where(image[..., 0] > 127, 8, -8).astype(np.float32)
             found.append(SimpleNamespace(logits=lambda logits=logits: logits, score=0.9))
         return found
+
+    def _think(self, should_stop):
+        """Take the time, or fail, as the test wants it."""
+        from SAMMed2DLib.session import Stopped
+
+        ends = time.perf_counter() + self.delay_s
+        while time.perf_counter() < ends:
+            if should_stop():
+                raise Stopped
+            time.sleep(0.002)
+        if self.error is not None:
+            raise self.error
 
     def encode(self, image, should_stop=None):
         self.encoded_ahead.append(image)
