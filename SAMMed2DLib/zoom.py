@@ -2,7 +2,7 @@
 
 The model sees a slice at 256 px, whatever its size, so a nodule of 10 px in a slice of 512 px is 5 px to
 it. A crop that follows the object gives every object about the same size, at the price of one encoding
-for each object.
+for each object. The outline is then fitted to the grey values of the crop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .outline import fitted_mask
 from .predictor import Embedding, Prediction, Predictor
 from .prompts import Prompts, box_of_mask
 
@@ -78,6 +79,8 @@ class Crop:
 
     def prompts(self, prompts: Prompts) -> Prompts:
         """Move prompts from slice px to the crop's px; logits stay, they must be of this crop."""
+        if (self.x0, self.y0) == (0, 0):
+            return prompts
         offset = np.array([self.x0, self.y0], dtype=np.float64)
         box = None if prompts.box_xyxy is None else prompts.box_xyxy - np.tile(offset, 2)
         return replace(prompts, points_xy=prompts.points_xy - offset, box_xyxy=box)
@@ -158,7 +161,7 @@ def predict_zoomed(
     embedding: Embedding | None = None,
     previous: ZoomedPrediction | None = None,
 ) -> ZoomedPrediction:
-    """Segment one object on a crop around it.
+    """Segment one object on a crop around it, its outline fitted to the grey values there.
 
     A box tells where the object is. Without one, a first pass over the whole slice does. While the user
     corrects, the crop of the previous prediction is kept, with its embedding and its logits, as long as the
@@ -178,21 +181,24 @@ def predict_zoomed(
     prompts = replace(prompts, low_res_logits=None).checked(size_hw)
     if previous is not None and previous.view.holds(prompts) and not _touches_border(previous):
         refined = prompts.with_low_res_logits(previous.low_res_logits)
-        return _predict_in(predictor, previous.embedding, previous.view, refined)
+        return _predict_in(predictor, previous.embedding, image, previous.view, refined)
     known = previous.mask if previous is not None else None
     if known is None and prompts.box_xyxy is None:
         embedding = predictor.embed([image]) if embedding is None else embedding
         known = predictor.predict(embedding, prompts).mask
     view = Crop.around(_region_of(known, prompts), size_hw)
     if not view.is_whole:
-        return _predict_in(predictor, predictor.embed([view.cut(image)]), view, prompts)
+        return _predict_in(predictor, predictor.embed([view.cut(image)]), image, view, prompts)
     embedding = predictor.embed([image]) if embedding is None else embedding
-    return _predict_in(predictor, embedding, Crop(0, 0, *size_hw[::-1], size_hw), prompts)
+    return _predict_in(predictor, embedding, image, Crop(0, 0, *size_hw[::-1], size_hw), prompts)
 
 
-def _predict_in(predictor: Model, embedding: Embedding, view: Crop, prompts: Prompts) -> ZoomedPrediction:
+def _predict_in(
+    predictor: Model, embedding: Embedding, image: np.ndarray, view: Crop, prompts: Prompts
+) -> ZoomedPrediction:
     found = predictor.predict(embedding, view.prompts(prompts))
-    return ZoomedPrediction(view.whole_mask(found.mask), found.score, found.low_res_logits, view, embedding)
+    mask = fitted_mask(found.logits(), view.cut(image))
+    return ZoomedPrediction(view.whole_mask(mask), found.score, found.low_res_logits, view, embedding)
 
 
 def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:

@@ -65,7 +65,8 @@ ROOMS = {
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
-    "zoom": Room("predictor prompts"),
+    "outline": Room(is_bare=True),
+    "zoom": Room("predictor prompts outline"),
     "propagation": Room("prompts metrics components simulation", is_bare=True),
     "stack": Room("propagation geometry planes memory prompts zoom predictor session"),
     "session": Room("prompts predictor zoom", late="torch"),

@@ -14,6 +14,13 @@ from SAMMed2DLib.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoome
 SIZE = (100, 160)
 
 
+class _SurePrediction(Prediction):
+    """A mask that leaves nothing to be fitted."""
+
+    def logits(self) -> np.ndarray:
+        return np.where(self.mask, np.float32(20), np.float32(-20))
+
+
 class _BrightPixels:
     """A stand-in model: the mask is what is bright in the image it is shown; counts what it is asked."""
 
@@ -27,7 +34,7 @@ class _BrightPixels:
 
     def predict(self, embedding, prompts):
         self.asked.append(prompts.checked(embedding.shape[:2]))
-        return Prediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32), None)
+        return _SurePrediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32), None)
 
 
 @pytest.fixture
@@ -123,3 +130,18 @@ def test_masks_and_images_survive_the_way_through_a_crop():
     mask = np.zeros((40, 50), bool)
     mask[7:12, 9:29] = True
     np.testing.assert_array_equal(crop.whole_mask(crop.cut(mask)), mask)
+
+
+def test_the_outline_is_fitted_to_the_grey_values_of_the_crop(model, image, monkeypatch):
+    rough = np.zeros(SIZE, np.float32) - 6
+    rough[38:50, 100:118] = 6  # two rows too high
+    rough[36:56, 96:122] += 5
+
+    class _Rough(Prediction):
+        def logits(self) -> np.ndarray:
+            view = Crop.around(np.array([100, 40, 118, 52]), SIZE)
+            return view.cut(rough)
+
+    monkeypatch.setattr(model, "predict", lambda embedding, prompts: _Rough(None, 0.5, np.zeros((16, 16)), None))
+    found = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    np.testing.assert_array_equal(found.mask[50:52, 100:118], True)
