@@ -35,7 +35,9 @@ RUN ?= runs/small
 embedded-model: $(VENV)/test.done
 	@test -n "$(IMAGES)" || { echo "say where the images are: make embedded-model IMAGES=folder (see docs/model-card.md)"; exit 1; }
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
-	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)
+	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)/first --weights $(RUN)/first.pt
+	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)/further --from $(RUN)/first.pt \
+	    --steps 6000 --keep 0.3
 	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA)
 
 $(VENV)/torch.done: Makefile

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
+from .cli.errors import is_bad_input, words_of
+from .cli.options import add_files, add_results, number_list, pair, point, slice_number
 from .cli.prompts import AXES
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
@@ -41,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a traceback helps no user; SAMMED2D_TRACEBACK=1 shows it
         if os.environ.get("SAMMED2D_TRACEBACK"):
             raise
-        print(f"sammed2d: error: {_words(error)}", file=sys.stderr)
-        return BAD_INPUT if _is_bad_input(error) else FAILURE
+        print(f"sammed2d: error: {words_of(error)}", file=sys.stderr)
+        return BAD_INPUT if is_bad_input(error) else FAILURE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,8 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
         )
     )
     _add_propagate(commands)
+    _add_batch(commands)
+    _add_curate(commands)
+    _add_train(commands)
     _add_models(commands.add_parser("models", help="list, download, add and remove weights"))
     _add_doctor(commands.add_parser("doctor", help="check the installation and say what to do"))
+    _add_evaluate(commands)
     _add_evaluate_propagation(commands)
     return parser
 
@@ -96,15 +102,10 @@ JSON file of --prompts:
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_segment, events=None)
-    parser.add_argument("image", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, JPEG, …, or a DICOM folder")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help=".seg.nrrd, or a label map .nii.gz, .nrrd"
-    )
-    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image, from 0")
-    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder: its number or UID")
+    add_files(parser)
     where = parser.add_argument_group("prompts")
     where.add_argument("--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)")
-    where.add_argument("--slice", type=_slice, metavar="N|mid", help="number of the slice, from 0")
+    where.add_argument("--slice", type=slice_number, metavar="N|mid", help="number of the slice, from 0")
     systems = where.add_mutually_exclusive_group()
     systems.set_defaults(coordinates="xy")
     for system in ("ijk", "ras"):
@@ -116,25 +117,22 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
             help=f"coordinates are {system}",
         )
     _add_event(where, "segment", str, "NAME", "the prompts after it belong to this segment")
-    _add_event(where, "point", _point, "X,Y[,+|-]", "a point on the object, or with - beside it")
-    _add_event(where, "box", _numbers, "X0,Y0,X1,Y1", "a box around the object")
+    _add_event(where, "point", point, "X,Y[,+|-]", "a point on the object, or with - beside it")
+    _add_event(where, "box", number_list, "X0,Y0,X1,Y1", "a box around the object")
     _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
     _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
     where.add_argument("--prompts", metavar="FILE", help="JSON with several slices and segments, see below")
     _add_seeing(parser.add_argument_group("what the model sees"))
-    results = parser.add_argument_group("results")
-    results.add_argument("--png", metavar="FILE", help="picture of the slices with masks and prompts")
-    results.add_argument("--json", metavar="FILE", help="report with scores, volumes and times; - is stdout")
-    results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+    add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
 
 
 def _add_seeing(group: argparse._ArgumentGroup, whose: str = "each slice") -> None:
     """The model, and the intensities that it sees; percentiles are those of `whose` values."""
     _add_model(group)
     rules = group.add_mutually_exclusive_group()
-    rules.add_argument("--window", type=_pair, metavar="C,W", help="intensities shown: centre and width")
-    rules.add_argument("--percentiles", type=_pair, metavar="LO,HI", help=f"of {whose} (default 0.5,99.5)")
+    rules.add_argument("--window", type=pair, metavar="C,W", help="intensities shown: centre and width")
+    rules.add_argument("--percentiles", type=pair, metavar="LO,HI", help=f"of {whose} (default 0.5,99.5)")
     rules.add_argument("--full-range", action="store_true", help=f"smallest to largest value of {whose}")
 
 
@@ -165,6 +163,44 @@ def _add_propagate(commands: Any) -> None:
     _add_seeing(parser.add_argument_group("what the model sees"), "the volume")
 
 
+def _add_batch(commands: Any) -> None:
+    from .cli.batch import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "batch",
+        help="segment many cases that a table lists, also on a cluster",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
+    _add_seeing(parser.add_argument_group("what the model sees, in all cases"), "each slice or volume")
+
+
+def _add_evaluate(commands: Any) -> None:
+    from .cli.evaluate import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on labelled images",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
+    _add_model(parser.add_argument_group("what the model sees"))
+
+
+def _add_curate(commands: Any) -> None:
+    from .cli.curate import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "curate",
+        help="make 2D training data of labelled volumes and pictures",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
+
+
 def _add_evaluate_propagation(commands: Any) -> None:
     from .cli.evaluate_propagation import DESCRIPTION, add_options
 
@@ -176,6 +212,18 @@ def _add_evaluate_propagation(commands: Any) -> None:
     )
     add_options(parser)
     _add_model(parser.add_argument_group("what the model sees"))
+
+
+def _add_train(commands: Any) -> None:
+    from .cli.train import DESCRIPTION, add_options
+
+    parser = commands.add_parser(
+        "train",
+        help="fine-tune a model on a curated folder, or train a new one",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    add_options(parser)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -226,52 +274,6 @@ def _joined(argv: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def _slice(text: str) -> int | str:
-    if text == "mid":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no slice: give its number, or mid") from None
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers with commas between them") from None
-
-
-def _point(text: str) -> tuple[list[float], int]:
-    numbers, _, sign = text.rpartition(",")
-    if sign in ("+", "-"):
-        return _numbers(numbers), int(sign == "+")
-    return _numbers(text), 1
-
-
-def _pair(text: str) -> tuple[float, float]:
-    numbers = _numbers(text)
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} must be two numbers with a comma between them")
-    return numbers[0], numbers[1]
-
-
-def _is_bad_input(error: Exception) -> bool:
-    """The library's own ValueErrors are about what it was given; anything else is a failure."""
-    return isinstance(error, ValueError) and type(error).__module__.partition(".")[0] == __package__
-
-
-def _words(error: Exception) -> str:
-    """The message in one line."""
-    if isinstance(error, ImportError):
-        return f"{error}; `sammed2d doctor` says what is missing and what to do"
-    if isinstance(error, MemoryError):
-        return "out of memory; close other programs, or use a smaller image or model"
-    text = " ".join(str(error).split())
-    known = _is_bad_input(error) or isinstance(error, OSError) or type(error).__module__.startswith("SAMMed2DLib")
-    return text if known and text else f"{type(error).__name__}: {text} (SAMMED2D_TRACEBACK=1 shows where)"
 
 
 if __name__ == "__main__":

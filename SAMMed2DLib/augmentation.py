@@ -53,24 +53,28 @@ def smooth_field(
 
 
 def random_grid(
-    rng: np.random.Generator, label_hw: np.ndarray, parts: Components, size: int, focused: bool = False
+    rng: np.random.Generator,
+    size_hw: tuple[int, ...],
+    draw_box: Callable[[np.random.Generator], np.ndarray] | None,
+    size: int,
+    focused: bool = False,
 ) -> np.ndarray:
-    """Draw a view of a labelled image: the whole frame, or a zoom towards one object.
+    """Draw a view of an image: the whole frame, or a zoom towards one object.
 
     Args:
         rng: Source of random numbers.
-        label_hw: (H, W) labels, 0 = background.
-        parts: Its connected regions.
+        size_hw: Size of the image in px.
+        draw_box: Draws an object and gives its half-open box (4,), (x0, y0, x1, y1) in px; None if there is none.
         size: Side of the view in px.
         focused: Mostly zooms, as a crop around a prompt shows its object (see `zoom`).
     Returns:
         (2, size, size) float32: source x and y in px (integer = pixel centre) of each pixel of the view.
     """
-    if rng.random() < (FULL_VIEW_FOCUSED if focused else FULL_VIEW) or not len(parts):
-        centre_xy, extent_xy = _full_view(rng, label_hw.shape)
+    if rng.random() < (FULL_VIEW_FOCUSED if focused else FULL_VIEW) or draw_box is None:
+        centre_xy, extent_xy = _full_view(rng, size_hw)
     else:
         share = OBJECT_SHARE_FOCUSED if focused else OBJECT_SHARE
-        centre_xy, extent_xy = _zoomed_view(rng, label_hw.shape, parts, share)
+        centre_xy, extent_xy = _zoomed_view(rng, size_hw, draw_box(rng), share)
     grid = _affine_grid(rng, centre_xy, extent_xy, size)
     if rng.random() < 0.3:
         strength = rng.uniform(0.005, 0.03) * extent_xy.mean()
@@ -89,10 +93,9 @@ def _full_view(rng: np.random.Generator, size_hw: tuple[int, ...]) -> tuple[np.n
 
 
 def _zoomed_view(
-    rng: np.random.Generator, size_hw: tuple[int, ...], parts: Components, share: tuple[float, float]
+    rng: np.random.Generator, size_hw: tuple[int, ...], box: np.ndarray, share: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return centre and extent (source px) of a view in which one object takes such a share of the side."""
-    box = _box_of(parts.mask(_any_part(rng, parts)))
+    """Return centre and extent (source px) of a view in which the object of a box takes such a share of the side."""
     object_px = max(box[2] - box[0], box[3] - box[1])
     side = object_px / np.exp(rng.uniform(*np.log(share)))
     side = float(np.clip(side, SMALLEST_VIEW_PX, 1.3 * max(size_hw)))
@@ -102,15 +105,15 @@ def _zoomed_view(
     return (box[:2] + box[2:] - 1) / 2 + rng.uniform(-0.5, 0.5, 2) * slack, extent
 
 
-def _any_part(rng: np.random.Generator, parts: Components) -> int:
-    """Return the number of a random region: first a label, then a region of it, larger ones more often."""
+def box_of_any_part(rng: np.random.Generator, parts: Components) -> np.ndarray:
+    """Draw a region, first a label, then a region of it, larger ones more often; return its box for `random_grid`."""
     label = rng.choice(np.unique(parts.label))
     numbers = np.flatnonzero(parts.label == label)
     weight = np.sqrt(parts.area_px[numbers])
-    return int(rng.choice(numbers, p=weight / weight.sum())) + 1
+    return box_around(parts.mask(int(rng.choice(numbers, p=weight / weight.sum())) + 1))
 
 
-def _box_of(mask_hw: np.ndarray) -> np.ndarray:
+def box_around(mask_hw: np.ndarray) -> np.ndarray:
     """Return the half-open box (x0, y0, x1, y1) of a mask that is not empty."""
     rows, columns = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)

@@ -59,7 +59,7 @@ def _runs(label_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     begins = np.ones(label_hw.shape, bool)
     np.not_equal(label_hw[:, 1:], label_hw[:, :-1], out=begins[:, 1:])
     start = np.flatnonzero(begins)
-    return start, label_hw.ravel()[start], np.diff(start, append=label_hw.size)
+    return start, label_hw.ravel()[start], np.append(start[1:], label_hw.size) - start
 
 
 def _touching_runs(
@@ -81,13 +81,19 @@ def _touching_runs(
 def _roots(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the smallest run reachable from each run over the given pairs."""
     root = np.arange(n)
-    while not np.array_equal(root[first], root[second]):
+    while (root[first] != root[second]).any():
         smallest = np.minimum(root[first], root[second])
         np.minimum.at(root, root[first], smallest)
         np.minimum.at(root, root[second], smallest)
-        root = root[root]
-    while not np.array_equal(root, root[root]):
-        root = root[root]
+        root = _followed(root)
+    return root
+
+
+def _followed(root: np.ndarray) -> np.ndarray:
+    """Return the end of the way that begins at each run."""
+    further = root[root]
+    while (further != root).any():
+        root, further = further, further[further]
     return root
 
 
@@ -116,6 +122,21 @@ def largest_component(mask_hw: np.ndarray) -> np.ndarray:
     return parts.mask(int(np.argmax(parts.area_px)) + 1)
 
 
+def innermost_point(mask_hw: np.ndarray) -> np.ndarray:
+    """Return the pixel of a mask, not empty, that is farthest from its outline.
+
+    Args:
+        mask_hw: (H, W) bool, one region.
+    Returns:
+        (2,) float64 point (x, y), px; of several innermost pixels the one nearest to their mean.
+    """
+    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
+    depth = squared_depth(mask_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    deepest = np.argwhere(depth == depth.max())[:, ::-1].astype(np.float64)
+    nearest = ((deepest - deepest.mean(axis=0)) ** 2).sum(axis=1).argmin()
+    return deepest[nearest] + (columns[0], rows[0])
+
+
 def squared_depth(mask_hw: np.ndarray) -> np.ndarray:
     """Return the squared distance of every pixel to the nearest pixel outside the mask.
 
@@ -124,34 +145,35 @@ def squared_depth(mask_hw: np.ndarray) -> np.ndarray:
     Args:
         mask_hw: (H, W) bool.
     Returns:
-        (H, W) int64, square pixels between pixel centres; 0 outside the mask.
+        (H, W) int32, square pixels between pixel centres; 0 outside the mask.
     """
     return squared_distance(np.pad(np.asarray(mask_hw) == 0, 1, constant_values=True))[1:-1, 1:-1]
 
 
-def squared_distance(mask_hw: np.ndarray) -> np.ndarray:
+def squared_distance(mask_hw: np.ndarray, reach_px: int | None = None) -> np.ndarray:
     """Return the squared distance of every pixel to the nearest pixel of the mask.
 
     Args:
         mask_hw: (H, W) bool.
+        reach_px: distances up to here are exact, greater ones may be too great, which is faster; None wants all exact.
     Returns:
-        (H, W) int64, square pixels between pixel centres; 0 in the mask; (H + W)^2 everywhere for an empty mask.
+        (H, W) int32, square pixels between pixel centres; 0 in the mask; (H + W)^2 everywhere for an empty mask.
     """
-    mask = np.asarray(mask_hw) != 0
-    distance = _distance_in_columns(mask).astype(np.int64) ** 2
-    columns = distance.copy()
-    for shift in range(1, mask.shape[1]):
-        if shift * shift > distance.max():
+    columns = np.ascontiguousarray(_distance_in_columns(np.asarray(mask_hw) != 0).T) ** 2
+    distance = columns.copy()  # (W, H): a shift by columns moves whole rows of memory
+    for shift in range(1, len(columns) if reach_px is None else min(reach_px + 1, len(columns))):
+        if shift * shift >= distance.max():
             break
-        np.minimum(distance[:, shift:], columns[:, :-shift] + shift * shift, out=distance[:, shift:])
-        np.minimum(distance[:, :-shift], columns[:, shift:] + shift * shift, out=distance[:, :-shift])
-    return distance
+        shifted = columns + shift * shift
+        np.minimum(distance[shift:], shifted[:-shift], out=distance[shift:])
+        np.minimum(distance[:-shift], shifted[shift:], out=distance[:-shift])
+    return distance.T
 
 
 def _distance_in_columns(mask: np.ndarray) -> np.ndarray:
     """Return the distance to the nearest pixel of the mask in the same column; H + W where there is none."""
     far = sum(mask.shape)
-    rows = np.arange(mask.shape[0])[:, None]
-    above = np.maximum.accumulate(np.where(mask, rows, -far), axis=0)
-    below = np.minimum.accumulate(np.where(mask, rows, 2 * far)[::-1], axis=0)[::-1]
-    return np.minimum(np.minimum(rows - above, below - rows), far)
+    rows = np.arange(mask.shape[0], dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(mask, rows, np.int32(-far)), axis=0)
+    below = np.minimum.accumulate(np.where(mask, rows, np.int32(2 * far))[::-1], axis=0)[::-1]
+    return np.minimum(np.minimum(rows - above, below - rows), np.int32(far))

@@ -1,4 +1,4 @@
-"""Labelled images for training: reading them, their objects, and one augmented training item."""
+"""Labelled images for training and evaluation: reading them, and their objects."""
 
 from __future__ import annotations
 
@@ -10,19 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .augmentation import random_grid, random_intensities, sample_linear, sample_nearest
-from .components import Components, label_components
-from .model import frame
+from .components import label_components
+from .published_layout import DatasetError, as_rgb, read_picture
 
 MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what the published data set keeps
-LARGE_OBJECT_FRACTION = 0.02
-CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask
-PIXEL_MEAN = np.array(frame.PIXEL_MEAN, np.float32)
-PIXEL_STD = np.array(frame.PIXEL_STD, np.float32)
-
-
-class DatasetError(ValueError):
-    """Training data that cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +77,14 @@ def read_manifest(folder: Path | str, datasets: Collection[str] | None = None) -
 
 
 def _read_row(folder: Path, row: dict[str, str]) -> LabelledImage:
-    image, label = _read_png(folder / row["image"]), _read_png(folder / row["label"])
+    image, label = read_picture(folder / row["image"]), read_picture(folder / row["label"])
     return LabelledImage(
-        image=np.ascontiguousarray(np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image[..., :3]),
+        image=as_rgb(image),
         label=label if label.ndim == 2 else label[..., 0],
         name=Path(row["image"]).stem,
         dataset=row["set"],
         modality=row["modality"],
     )
-
-
-def _read_png(path: Path) -> np.ndarray:
-    import SimpleITK
-
-    try:
-        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    except RuntimeError as error:
-        raise DatasetError(f"{path} cannot be read as an image; restore it or drop its row.") from error
 
 
 def read_cache(path: Path | str) -> list[LabelledImage]:
@@ -183,79 +165,3 @@ def objects_of(label_hw: np.ndarray, min_fraction: float = MIN_OBJECT_FRACTION) 
         if len(large) > 1:
             masks.extend(parts.mask(int(number)) for number in large)
     return masks
-
-
-def make_training_item(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    label: np.ndarray,
-    size: int = 256,
-    n_masks: int = 5,
-    focused: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one augmented view of a labelled image and some of the objects in it.
-
-    Args:
-        rng: Source of random numbers.
-        image: (H, W, 3) uint8.
-        label: (H, W) unsigned integer, 0 = background, at least one pixel labelled.
-        size: Side of the view in px.
-        n_masks: How many objects; repeated where the view shows fewer.
-        focused: Mostly large objects in zoomed views, see `augmentation.random_grid`.
-    Returns:
-        image (3, size, size) float32, normalised by the pixel mean and standard deviation in the channel
-        order given; masks (n_masks, size, size) uint8 of 0/1, none of them empty.
-    Raises:
-        DatasetError: the label has no object.
-    """
-    source_parts = label_components(label)
-    if not len(source_parts):
-        raise DatasetError(
-            "The label map is empty, so there is nothing to learn from it; leave such images out."
-        )
-    first = LARGE_OBJECT_FRACTION if focused and rng.random() < 0.8 else MIN_OBJECT_FRACTION
-    for min_fraction in (first,) * 4 + (MIN_OBJECT_FRACTION,) * 4 + (0.0,) * 8:
-        grid = random_grid(rng, label, source_parts, size, focused)
-        view_label = sample_nearest(label, grid)
-        parts = label_components(view_label)
-        masks = _draw_masks(rng, view_label, parts, n_masks, min_fraction)
-        if masks is not None:
-            return _normalised(_view_of(rng, image, grid)), masks
-    raise DatasetError(
-        "No object of this label map survives in a view; its objects are too small or too few."
-    )
-
-
-def _draw_masks(
-    rng: np.random.Generator, label_hw: np.ndarray, parts: Components, n_masks: int, min_fraction: float
-) -> np.ndarray | None:
-    """Return (n_masks, H, W) uint8, every label as likely, repeats only if needed; None if none."""
-    min_px = max(1.0, min_fraction * label_hw.size)
-    large = np.flatnonzero(parts.area_px >= min_px)
-    if not len(large):
-        return None
-    _, of_label, per_label = np.unique(parts.label[large], return_inverse=True, return_counts=True)
-    key = rng.exponential(size=len(large)) * per_label[of_label]  # weighted draw without replacement
-    order = large[np.argsort(key)][:n_masks]
-    chosen = np.concatenate([order, rng.choice(order, n_masks - len(order))])
-    masks = np.empty((n_masks, *label_hw.shape), np.uint8)
-    for mask, part in zip(masks, chosen, strict=True):
-        alone = per_label[of_label[np.searchsorted(large, part)]] == 1
-        whole_class = alone or rng.random() < CLASS_MASK_SHARE
-        np.copyto(mask, label_hw == parts.label[part] if whole_class else parts.index_hw == part + 1)
-    return masks
-
-
-def _view_of(rng: np.random.Generator, image: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Return the view as (S, S) or (S, S, 3) float32 in 0..1 with random intensities."""
-    source = image[..., 0] if is_grey(image) else image
-    sample = sample_nearest if rng.random() < 0.25 else sample_linear
-    return random_intensities(rng, sample(source, grid).astype(np.float32) / np.float32(255))
-
-
-def _normalised(view: np.ndarray) -> np.ndarray:
-    """Return (3, S, S) float32: 0..1 to the model's normalised range."""
-    if view.ndim == 2:
-        view = np.broadcast_to(view[..., None], (*view.shape, 3))
-    scale, shift = (255 / PIXEL_STD)[:, None, None], (PIXEL_MEAN / PIXEL_STD)[:, None, None]
-    return np.ascontiguousarray(view.transpose(2, 0, 1)) * scale - shift

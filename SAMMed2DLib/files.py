@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from uuid import uuid4
 
 TWO_PART_SUFFIXES = (".nii.gz", ".seg.nrrd", ".mrk.json")
 
@@ -38,7 +40,7 @@ class StagedFiles:
     def place(self, path: str | Path) -> Path:
         """The temporary file to write instead of `path`: hidden, beside it, with the same suffix."""
         final = Path(path)
-        unique = f"{os.getpid()}-{len(self._staged)}"
+        unique = uuid4().hex[:12]  # process numbers repeat on other computers that write to the same folder
         staged = final.with_name(f".{stem_of(final)}-{unique}.part{suffix_of(final)}")
         self._staged[staged] = final
         return staged
@@ -52,3 +54,12 @@ class StagedFiles:
         finally:
             for staged in self._staged:
                 staged.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Remove what a killed process left beside a file that it was about to write; none may be writing it now."""
+    final = Path(path)
+    pattern = re.compile(rf"\.+{re.escape(stem_of(final))}(-[0-9a-f]{{12}}\.part)+{re.escape(suffix_of(final))}", re.I)
+    for other in final.parent.iterdir() if final.parent.is_dir() else ():
+        if pattern.fullmatch(other.name):
+            other.unlink(missing_ok=True)

@@ -88,8 +88,25 @@ class Prediction:
 
     def logits(self) -> np.ndarray:
         """Logits at slice size, (H, W) float32; positive inside the mask."""
+        return Decoded(self.score, self.low_res_logits, self.frame).logits()
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One object on one slice, before a mask is made of it; attributes as in `Prediction`."""
+
+    score: float
+    low_res_logits: np.ndarray
+    frame: ModelFrame
+
+    def logits(self) -> np.ndarray:
+        """Logits at slice size, (H, W) float32; positive inside the object."""
         low_res = torch.from_numpy(self.low_res_logits)[None, None]
         return self.frame.slice_logits(low_res)[0, 0].numpy()
+
+    def predicted(self) -> Prediction:
+        """The same with its mask."""
+        return Prediction(self.logits() > 0, self.score, self.low_res_logits, self.frame)
 
 
 class Predictor:
@@ -180,11 +197,11 @@ class Predictor:
 
         Arguments and errors as in `predict`; the results are in the order of the prompts.
         """
-        return self.predict_pairs([(embedding, one) for one in prompts])
+        return [found.predicted() for found in self.decode_pairs([(embedding, one) for one in prompts])]
 
     @torch.inference_mode()
-    def predict_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
-        """Segment objects on several slices, each by itself, decoded as few batches.
+    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Decoded]:
+        """Find objects on several slices, each by itself, decoded as few batches.
 
         Args:
             pairs: for each object the embedding of its slice, and its prompts.
@@ -201,12 +218,12 @@ class Predictor:
                     f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
                 )
         checked = [(one, self._checked(prompts, one.frames[0])) for one, prompts in pairs]
-        predictions: dict[int, Prediction] = {}
+        found: dict[int, Decoded] = {}
         for indices in _alike(checked):
             group = [checked[i] for i in indices]
             decoded = self._on_device(partial(self._decode, group))
-            predictions.update(zip(indices, decoded, strict=True))
-        return [predictions[i] for i in range(len(checked))]
+            found.update(zip(indices, decoded, strict=True))
+        return [found[i] for i in range(len(checked))]
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
@@ -242,7 +259,7 @@ class Predictor:
             )
         return checked
 
-    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Decoded]:
         """Decode prompts of one kind (see `_alike`) as one batch."""
         embeddings, prompts = zip(*group, strict=True)
         frame = embeddings[0].frames[0]
@@ -260,11 +277,8 @@ class Predictor:
         is_one_slice = all(one is embeddings[0] for one in embeddings)
         features = embeddings[0].features if is_one_slice else torch.cat([one.features for one in embeddings])
         low_res, scores = select_best(*self.model.decode(features.to(self.device), points, boxes, masks))
-        low_res = low_res.cpu()
-        inside = (frame.slice_logits(low_res) > 0).numpy()
-        return [
-            Prediction(inside[i, 0], float(scores[i]), low_res[i, 0].numpy(), frame) for i in range(len(group))
-        ]
+        found = zip(scores[:, 0].tolist(), low_res[:, 0].cpu().numpy(), strict=True)
+        return [Decoded(score, logits, frame) for score, logits in found]
 
     def _on_device(self, compute: Callable[[], T]) -> T:
         """Run on the device; once its memory is full, go on with the CPU."""

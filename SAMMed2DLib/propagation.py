@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from .components import label_components, largest_component, squared_distance
+from .components import innermost_point, label_components, largest_component, squared_distance
 from .metrics import dice
 from .prompts import Prompts, box_of_mask
-from .simulation import centre_point
 
 Picture = Callable[[int], np.ndarray]
 ShouldStop = Callable[[], bool]
@@ -34,8 +33,11 @@ _REACH_PX = 8
 _MOST_GREY, _MOST_MODEL = 4.0, 6.0
 # Each slice farther from a keyframe is as much less certain.
 _FADING = 0.95
-# Questions to the model that do not depend on each other are asked together.
-_TOGETHER = 8
+# Questions to the model that do not depend on each other are asked together; beyond keyframes there are no more than
+# two of them for each object, one up and one down.
+TOGETHER = 16
+# A question names the slices that will be asked about next: encoding is fast for several at once.
+_AHEAD = 8
 
 
 class PropagationError(ValueError):
@@ -161,12 +163,17 @@ def spans_of(keyframes: Collection[int], first: int, last: int) -> list[Span]:
     return spans
 
 
-def signed_distance(mask_hw: np.ndarray) -> np.ndarray:
-    """Distance to the outline, px, positive inside: (H, W) float32; far outside everywhere for an empty mask."""
+def signed_distance(mask_hw: np.ndarray, reach_px: int | None = None) -> np.ndarray:
+    """Distance to the outline, px, positive inside: (H, W) float32; far outside everywhere for an empty mask.
+
+    Args:
+        mask_hw: (H, W) bool.
+        reach_px: distances up to here are exact, farther ones may be too far, which is faster; None wants all exact.
+    """
     inside = np.asarray(mask_hw) != 0
-    outside_px = np.sqrt(squared_distance(inside)).astype(np.float32)
-    depth_px = np.sqrt(squared_distance(~inside)).astype(np.float32)
-    return np.where(inside, depth_px - 0.5, 0.5 - outside_px)
+    squared = squared_distance(inside, reach_px) + squared_distance(~inside, reach_px)  # one of them is 0
+    distance_px = np.sqrt(squared).astype(np.float32) - 0.5
+    return np.where(inside, distance_px, -distance_px)
 
 
 def interpolated(below_hw: np.ndarray, above_hw: np.ndarray, share: float) -> np.ndarray:
@@ -249,17 +256,21 @@ class _Window:
     y1: int
 
     @classmethod
-    def around(cls, mask_hw: np.ndarray) -> _Window:
-        """Everything that the shape of this mask, not empty, leaves possible."""
+    def around(cls, mask_hw: np.ndarray, margin: int = _REACH_PX + 1) -> _Window:
+        """All of this mask, not empty, and with the margin everything that its shape leaves possible."""
         rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
         height, width = mask_hw.shape
-        margin = _REACH_PX + 1
         return cls(
             max(int(columns[0]) - margin, 0),
             max(int(rows[0]) - margin, 0),
             min(int(columns[-1]) + 1 + margin, width),
             min(int(rows[-1]) + 1 + margin, height),
         )
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """As a box, (4,) float64."""
+        return np.array([self.x0, self.y0, self.x1, self.y1], np.float64)
 
     def cut(self, slice_hw: np.ndarray) -> np.ndarray:
         return slice_hw[self.y0 : self.y1, self.x0 : self.x1]
@@ -273,7 +284,7 @@ class _Window:
 def _grey(picture: np.ndarray) -> np.ndarray:
     """(H, W) uint8: the mean of the channels."""
     first = picture[..., 0]
-    if (picture == first[..., None]).all():
+    if all(np.array_equal(first, picture[..., n]) for n in (1, 2)):
         return first
     return (picture.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
 
@@ -304,9 +315,9 @@ def _density(counts: np.ndarray, width: float = 6.0) -> np.ndarray:
 def _smoothed(values: np.ndarray, side: float = 0.04) -> np.ndarray:
     """A little of the four neighbours, against single pixels of noise."""
     for axis in (0, 1):
-        ends = [(1, 1) if a == axis else (0, 0) for a in (0, 1)]
-        padded = np.pad(values, ends, mode="edge")
-        low, high = (padded[:-2], padded[2:]) if axis == 0 else (padded[:, :-2], padded[:, 2:])
+        count = values.shape[axis]
+        before, after = np.arange(count) - 1, np.arange(count) + 1
+        low, high = (values.take(at, axis, mode="clip") for at in (before, after))
         values = (1 - 2 * side) * values + side * (low + high)
     return values
 
@@ -314,8 +325,9 @@ def _smoothed(values: np.ndarray, side: float = 0.04) -> np.ndarray:
 def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     """The connected parts of a mask that overlap the seed."""
     parts = label_components(mask)
-    kept = np.unique(parts.index_hw[seed & mask])
-    return np.isin(parts.index_hw, kept[kept > 0])
+    is_kept = np.zeros(len(parts) + 1, bool)
+    is_kept[parts.index_hw[seed & mask]] = True
+    return is_kept[parts.index_hw]
 
 
 @dataclass(eq=False)
@@ -403,7 +415,7 @@ class _Run:
         stop: Stop,
     ) -> None:
         self._predict, self._size_hw = predict, size_hw
-        self._grey = lru_cache(_TOGETHER)(lambda index: _grey(picture(index)))  # objects share slices
+        self._grey = lru_cache(TOGETHER)(lambda index: _grey(picture(index)))  # objects share slices
         self._every, self._weights, self._stop = every, weights, stop
 
     def learn_reliability(self, tracked: Sequence[_Tracked]) -> None:
@@ -412,7 +424,7 @@ class _Run:
             return
         asked = [(one, index) for one in tracked for index, mask in one.keyframes.items() if mask.any()]
         scores: dict[int, list[float]] = {}
-        for chunk in _chunks(asked, _TOGETHER):
+        for chunk in _chunks(asked, TOGETHER):
             masks = [one.keyframes[index] for one, index in chunk]
             questions = [
                 Question(index, Prompts.of(box=_widened(box_of_mask(mask), 0.05, self._size_hw)))
@@ -428,9 +440,11 @@ class _Run:
         tasks = [(index, gap) for gap in gaps for index in range(gap.first, gap.last + 1)]
         asked = [(index, gap) for index, gap in tasks if (index - gap.below) % self._every == 0]
         asked.sort(key=lambda task: (task[0], task[1].of.number))  # slice by slice, so that objects share them
+        indices = sorted({index for index, _ in asked})
+        ahead = {index: tuple(indices[n : n + _AHEAD]) for n, index in enumerate(indices, 1)}
         at = {id(gap): _exact(gap.of, gap.below) for gap in gaps}
-        for chunk in _chunks(asked, _TOGETHER):
-            found = self._decided([self._between(gap, index) for index, gap in chunk])
+        for chunk in _chunks(asked, TOGETHER):
+            found = self._decided([self._between(gap, index, ahead[index]) for index, gap in chunk])
             for (_, gap), result in zip(chunk, found, strict=True):
                 yield from _filled(at[id(gap)], result, gap)
                 yield result
@@ -444,10 +458,11 @@ class _Run:
             estimates = [self._beyond(front) for front in fronts]
             going = []
             for front, estimate, result in zip(fronts, estimates, self._decided(estimates), strict=True):
-                mask = _touching(result.mask, front.at.mask)
-                if self._has_ended(front, mask, estimate):
+                before = estimate.window.cut(front.at.mask)
+                inside = _touching(estimate.window.cut(result.mask), before)
+                if self._has_ended(front, inside, estimate):
                     continue
-                reached = replace(result, mask=mask)
+                reached = replace(result, mask=estimate.window.whole(inside, self._size_hw, False))
                 yield from _filled(front.at, reached)
                 yield reached
                 front.at = reached
@@ -455,16 +470,19 @@ class _Run:
                     going.append(front)
             fronts = going
 
-    def _between(self, gap: _Gap, index: int) -> _Estimate:
+    def _between(self, gap: _Gap, index: int, ahead: tuple[int, ...]) -> _Estimate:
         window, below, above = gap.shapes
         share = (index - gap.below) / (gap.above - gap.below)
         distance = (1 - share) * below + share * above
         away = min(index - gap.below, gap.above - index)
-        return self._estimate(gap.of, index, window, distance, self._weights.shape / (1 + away) ** 0.25)
+        return self._estimate(gap.of, index, window, distance, self._weights.shape / (1 + away) ** 0.25, ahead)
 
     def _beyond(self, front: _Front) -> _Estimate:
         window = _Window.around(front.at.mask)
-        distance = signed_distance(window.cut(front.at.mask)) - self._weights.shrink_px
+        shrink_px = self._weights.shrink_px
+        # Half a pixel is taken off the distance, so two more are enough for all that counts to be exact.
+        reach_px = _REACH_PX + int(abs(shrink_px)) + 2
+        distance = signed_distance(window.cut(front.at.mask), reach_px) - shrink_px
         index, *ahead = front.next(self._every)
         return self._estimate(front.of, index, window, distance, self._weights.followed, tuple(ahead))
 
@@ -475,7 +493,7 @@ class _Run:
         window: _Window,
         distance: np.ndarray,
         per_px: float,
-        ahead: tuple[int, ...] = (),
+        ahead: tuple[int, ...],
     ) -> _Estimate:
         """Weigh the shape, a signed distance in the window, and the grey values."""
         odds = one.odds[window.cut(self._grey(index))]
@@ -493,9 +511,10 @@ class _Run:
     def _question(self, estimate: _Estimate) -> Question:
         expected = estimate.window.whole(estimate.evidence, self._size_hw, -float(_REACH_PX))
         largest = largest_component(estimate.evidence > 0)
-        corner_xy = np.array([estimate.window.x0, estimate.window.y0], np.float64)
-        box = _widened(box_of_mask(largest) + np.tile(corner_xy, 2), 0.03, self._size_hw)
-        prompts = Prompts.of(positive=[centre_point(largest) + corner_xy], box=box)
+        tight = _Window.around(largest, 0)
+        box = tight.xyxy + np.tile(estimate.window.xyxy[:2], 2)
+        centre_xy = innermost_point(tight.cut(largest)) + box[:2]
+        prompts = Prompts(centre_xy[None], np.ones(1), _widened(box, 0.03, self._size_hw))
         return Question(estimate.index, prompts, expected, estimate.ahead)
 
     def _decide(self, estimate: _Estimate, found: Found | None) -> Propagated:
@@ -512,13 +531,13 @@ class _Run:
         score = float("nan") if found is None else found.score
         return Propagated(estimate.of.number, estimate.index, mask, confidence, score)
 
-    def _has_ended(self, front: _Front, mask: np.ndarray, estimate: _Estimate) -> bool:
-        area, key_area = int(mask.sum()), int(front.of.keyframes[front.key].sum())
+    def _has_ended(self, front: _Front, inside: np.ndarray, estimate: _Estimate) -> bool:
+        area, key_area = np.count_nonzero(inside), np.count_nonzero(front.of.keyframes[front.key])
         if not area or not self._stop.area <= area / key_area <= self._stop.growth:
             return True
-        inside = estimate.window.cut(mask)
         least = self._stop.overlap ** abs(estimate.index - front.at.index)
-        return dice(mask, front.at.mask) < least or estimate.grey[inside].mean() < self._stop.grey
+        before = estimate.window.cut(front.at.mask)
+        return dice(inside, before) < least or estimate.grey[inside].mean() < self._stop.grey
 
 
 def _exact(one: _Tracked, index: int) -> Propagated:

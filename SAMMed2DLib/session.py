@@ -19,7 +19,7 @@ import numpy as np
 from .prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
-    from .predictor import Embedding, Prediction, Predictor
+    from .predictor import Decoded, Embedding, Prediction, Predictor
     from .zoom import ZoomedPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
@@ -150,12 +150,12 @@ class Session:
         *,
         ahead: Sequence[np.ndarray] = (),
         should_stop: ShouldStop | None = None,
-    ) -> list[Prediction]:
-        """Segment objects on several pictures, each in one step and on the whole picture.
+    ) -> list[Decoded]:
+        """Find objects on several pictures, each in one step and on the whole picture.
 
         Args:
             pairs: a picture, (H, W, 3) uint8, and prompts in its px; logits count.
-            ahead: pictures that are needed soon; they are encoded in the same batch.
+            ahead: pictures that are needed soon; they are encoded in the same batch, once there is one to encode.
             should_stop: ends the work early.
 
         Raises:
@@ -163,10 +163,10 @@ class Session:
             Stopped: `should_stop` said so.
         """
         with self._stopping(should_stop):
-            embeddings = self._embedded([*(image for image, _ in pairs), *ahead])
+            embeddings = self._embedded([image for image, _ in pairs], ahead)
             self._check_stop()
-            asked = [(one, prompts) for one, (_, prompts) in zip(embeddings, pairs, strict=False)]
-            return self.predictor.predict_pairs(asked)
+            asked = [(one, prompts) for one, (_, prompts) in zip(embeddings, pairs, strict=True)]
+            return self.predictor.decode_pairs(asked)
 
     def forget(self) -> None:
         """Free the memory of all embeddings and answers."""
@@ -186,22 +186,29 @@ class Session:
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
 
-    def _embedded(self, images: Sequence[np.ndarray]) -> list[Embedding]:
-        """Embeddings of pictures, those that are not in the cache as one batch."""
-        keys = [_key_of(image) for image in images]
-        found = {key: self._embeddings[key] for key in keys if key in self._embeddings}
-        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
+    def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
+        """Embeddings of pictures; what is not in the cache is encoded as one batch, with those that are needed soon."""
+        keys = _keys_of(images)
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
+        for key in keys:
+            if key not in missing:
+                self._embeddings.move_to_end(key)
         if missing:
-            self._check_stop()
-            found.update(zip(missing, self.predictor.embed(list(missing.values())), strict=True))
-            self.encoded += len(missing)
-            self._kept_bytes += sum(found[key].nbytes for key in missing)
-        for key in dict.fromkeys(keys):
-            self._embeddings[key] = found[key]
-            self._embeddings.move_to_end(key)
+            soon = zip(_keys_of(ahead), ahead, strict=True)
+            missing.update((key, image) for key, image in soon if key not in self._embeddings)
+            self._encode(missing)
+        found = [self._embeddings[key] for key in keys]
         while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
             self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
-        return [found[key] for key in keys]
+        return found
+
+    def _encode(self, images: dict[bytes, np.ndarray]) -> None:
+        """Encode pictures under their keys."""
+        self._check_stop()
+        encoded = self.predictor.embed(list(images.values()))
+        self._embeddings.update(zip(images, encoded, strict=True))
+        self.encoded += len(images)
+        self._kept_bytes += encoded.nbytes
 
     def _refined(self, image: np.ndarray, steps: list[Prompts], zoomed: bool) -> Prediction | ZoomedPrediction:
         """Take the steps that were not taken the last time on this slice."""
@@ -260,6 +267,12 @@ def _view_of(found: Any) -> tuple[int, int, int, int]:
     view = getattr(found, "view", None)
     height, width = found.mask.shape
     return (0, 0, width, height) if view is None else (view.x0, view.y0, view.x1, view.y1)
+
+
+def _keys_of(images: Sequence[np.ndarray]) -> list[bytes]:
+    """Keys of pictures; one that comes several times is read once."""
+    keys = {id(image): _key_of(image) for image in {id(image): image for image in images}.values()}
+    return [keys[id(image)] for image in images]
 
 
 def _key_of(image: np.ndarray) -> bytes:

@@ -1,23 +1,19 @@
-"""A stack of slices: its planes, and the model looking at one region of them, so that objects share their encodings."""
+"""A stack of slices: the model looks at one region of them, so that objects share their encodings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from .geometry import SlicePlane
 from .memory import available_memory, in_gib
-from .planes import grid_axis, is_on_grid, picture_of
-from .propagation import Found, Picture, Propagated, PropagationError, Question, propagate
+from .propagation import TOGETHER, Found, Picture, Propagated, PropagationError, Question, propagate
 from .zoom import Crop
 
 if TYPE_CHECKING:
-    from .predictor import Prediction
+    from .predictor import Decoded
     from .prompts import Prompts
     from .session import Session, ShouldStop
 
@@ -29,51 +25,6 @@ _KEPT_PICTURES = 32
 _OVERHEAD_BYTES = 300 * 1024**2
 
 Keyframes = Mapping[int, np.ndarray]
-
-
-def planes_along(plane: SlicePlane, world_from_ijk: ArrayLike) -> tuple[list[SlicePlane], int]:
-    """All slices of a volume that are parallel to one, and the position of that one among them.
-
-    Along the voxel grid these are the volume's own slices. Others are as far apart as their layers of voxels are thick
-    (see `planes.voxels_of_mask`), so that each voxel belongs to one of them, and have pixels over the whole volume.
-
-    Args:
-        plane: a slice of the volume.
-        world_from_ijk: (4, 4), mm.
-    """
-    if is_on_grid(plane):
-        axis = grid_axis(plane)
-        count = plane.size_ijk[axis]
-        origins = np.repeat([plane.origin_ijk], count, axis=0)
-        origins[:, axis] = np.arange(count)
-        return [_moved(plane, origin, plane.size_hw) for origin in origins], int(plane.origin_ijk[axis])
-    world = np.asarray(world_from_ijk, np.float64)
-    steps = world[:3, :3] @ np.array([plane.column_step_ijk, plane.row_step_ijk]).T  # mm, columns: for x + 1, y + 1
-    normal = np.cross(steps[:, 0], steps[:, 1])
-    normal /= np.linalg.norm(normal)
-    thickness_mm = np.abs(normal @ world[:3, :3]).sum()
-    corners_ijk = np.array(list(product(*[(-0.5, size - 0.5) for size in plane.size_ijk])))
-    corners = (corners_ijk - plane.origin_ijk) @ world[:3, :3].T
-    xy = corners @ np.linalg.pinv(steps).T
-    heights = corners @ normal / thickness_mm
-    first_xy, last_xy = np.floor(xy.min(axis=0) + 0.5), np.ceil(xy.max(axis=0) - 0.5)
-    width, height = np.maximum(last_xy - first_xy + 1, 1).astype(int).tolist()
-    low, high = int(np.ceil(heights.min() - 0.5 + 1e-6)), int(np.floor(heights.max() + 0.5 - 1e-6))
-    up_ijk = np.linalg.solve(world[:3, :3], normal * thickness_mm)
-    start = np.array(plane.origin_ijk) + np.array([plane.column_step_ijk, plane.row_step_ijk]).T @ first_xy
-    return [_moved(plane, start + n * up_ijk, (height, width)) for n in range(low, high + 1)], -low
-
-
-def _moved(plane: SlicePlane, origin_ijk: np.ndarray, size_hw: tuple[int, int]) -> SlicePlane:
-    i, j, k = (float(value) for value in origin_ijk)
-    return SlicePlane((i, j, k), plane.column_step_ijk, plane.row_step_ijk, size_hw, plane.size_ijk)
-
-
-def mask_on(plane: SlicePlane, mask_kji: np.ndarray) -> np.ndarray:
-    """The cut of a slice through voxels, (K, J, I) bool of its volume: (H, W) bool."""
-    if is_on_grid(plane):
-        return plane.extract(mask_kji)
-    return picture_of(plane, mask_kji.astype(np.uint8) * 255) > 127
 
 
 def propagate_stack(
@@ -125,7 +76,7 @@ def check_memory(size_hw: tuple[int, int], slices: int, objects: int, cache_byte
     height, width = size_hw
     masks = height * width * slices * objects  # one byte a pixel, should every mask fill its slice
     pictures = height * width * 3 * _KEPT_PICTURES
-    logits = height * width * 4 * 2 * _AT_ONCE * objects
+    logits = height * width * 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
     needed = masks + pictures + logits + cache_bytes + _OVERHEAD_BYTES
     available = available_memory()
     if available is not None and needed > available:
@@ -175,17 +126,18 @@ class StackModel:
     def __call__(self, questions: Sequence[Question]) -> list[Found]:
         """Answer questions; about objects outside the view with logits of 0."""
         seen = [one for one in questions if self._view.holds(one.prompts)]
-        pairs = [(self._seen(one.index), self._prompts(one)) for one in seen]
-        ahead = dict.fromkeys(index for one in questions for index in one.ahead)
-        room = max(_AT_ONCE - len({one.index for one in seen}), 0)
-        pictures = [self._seen(index) for index in list(ahead)[:room]]
-        found = self._session.answer_pairs(pairs, ahead=pictures, should_stop=self._should_stop) if pairs else []
+        pictures = self._pictures(one.index for one in seen)
+        pairs = [(pictures[one.index], self._prompts(one)) for one in seen]
+        ahead = dict.fromkeys(index for one in seen for index in one.ahead if index not in pictures)
+        soon = self._pictures(list(ahead)[: max(_AT_ONCE - len(pictures), 0)])
+        found = self._session.answer_pairs(pairs, ahead=list(soon.values()), should_stop=self._should_stop)
         answers = {id(one): self._whole(answer) for one, answer in zip(seen, found, strict=True)}
         nothing = Found(np.zeros(self._view.size_hw, np.float32), float("nan"))
         return [answers.get(id(one), nothing) for one in questions]
 
-    def _seen(self, index: int) -> np.ndarray:
-        return self._view.cut(self._picture(index))
+    def _pictures(self, indices: Iterable[int]) -> dict[int, np.ndarray]:
+        """What the model sees of slices, the same array for all objects of one."""
+        return {index: self._view.cut(self._picture(index)) for index in dict.fromkeys(indices)}
 
     def _prompts(self, question: Question) -> Prompts:
         prompts = self._view.prompts(question.prompts)
@@ -193,7 +145,7 @@ class StackModel:
             return prompts
         return prompts.with_low_res_logits(self._session.predictor.mask_prompt(self._view.cut(question.expected)))
 
-    def _whole(self, found: Prediction) -> Found:
+    def _whole(self, found: Decoded) -> Found:
         whole = np.zeros(self._view.size_hw, np.float32)
         self._view.cut(whole)[...] = found.logits()
         return Found(whole, found.score)

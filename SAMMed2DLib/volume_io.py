@@ -76,6 +76,55 @@ def read_volume(path: str | Path, *, frame: int | None = None, series: str | Non
     return volume
 
 
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """A 4D image: volumes of one place in the patient, one after the other.
+
+    Attributes:
+        array: (T, K, J, I), the file's own dtype.
+        ijk_to_ras: (4, 4) float64, mm, of every frame.
+        name: the file's name without its suffix.
+    """
+
+    array: np.ndarray
+    ijk_to_ras: np.ndarray
+    name: str
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self.array)
+
+    def volume(self, frame: int) -> Volume:
+        """One of them, without a copy."""
+        return Volume(self.array[frame], self.ijk_to_ras, False, self.name)
+
+
+def read_frames(path: str | Path) -> Frames:
+    """Read all frames of a 4D image: NIfTI, MHA, or NRRD with a fourth axis or a list, such as Slicer's .seq.nrrd.
+
+    Args:
+        path: file.
+
+    Raises:
+        VolumeError: the image is missing, unreadable, empty, has no several frames, does not fit into memory (found
+            out before its voxels are read), is NaN, or shows nothing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; time series are read from one 4D file" if path.is_dir() else "no such file"
+        raise VolumeError(f"{path}: {what}")
+    reader = _header(path)
+    _check_series(path, reader)
+    image = _executed(path, reader.Execute)
+    array = _array(image)
+    if image.GetNumberOfComponentsPerPixel() > 1:  # a list of values in each voxel
+        array = np.moveaxis(array, -1, 0)
+    if image.GetDimension() == 2:
+        array = array[:, np.newaxis]
+    _check_contrast(path, array)
+    return Frames(array, _ijk_to_ras(path, image), stem_of(path))
+
+
 def read_image(path: str | Path) -> tuple[Any, np.ndarray, np.ndarray]:
     """Read a file of any kind as it is, for callers that know what its components mean.
 
@@ -152,8 +201,16 @@ def _is_colour(reader: Any, components: int) -> bool:
     """RGB and RGBA pictures, known by their small unsigned type; other components are a stack of values."""
     import SimpleITK
 
+    if _is_list(reader):
+        return False
     picture_types = (SimpleITK.sitkVectorUInt8, SimpleITK.sitkVectorUInt16)
     return components in (3, 4) and reader.GetPixelID() in picture_types
+
+
+def _is_list(image: Any) -> bool:
+    """Whether a NRRD file says that its components follow one another, as in Slicer's sequences of 3 or 4 frames."""
+    key = "NRRD_kinds[pixel]"
+    return bool(image.HasMetaDataKey(key) and image.GetMetaData(key) == "list")
 
 
 def _bytes_per_value(path: Path, reader: Any) -> int:
@@ -175,6 +232,22 @@ def _choose_frame(path: Path, reader: Any, size: tuple[int, ...], components: in
     if len(size) == 4:
         reader.SetExtractSize([*size[:3], 0])
         reader.SetExtractIndex([0, 0, 0, frame or 0])
+
+
+def _check_series(path: Path, reader: Any) -> None:
+    """Refuse what has no frames, or does not fit."""
+    size, components = tuple(reader.GetSize()), int(reader.GetNumberOfComponents())
+    count = size[3] if len(size) == 4 else components
+    if 0 in size:
+        raise VolumeError(f"{path}: the image has no voxels (size {_times(size)})")
+    if len(size) > 4 or (len(size) == 4 and components > 1):
+        raise VolumeError(f"{path}: has too many dimensions ({_times(size)}), time series of grey values have four")
+    if count == 1 or _is_colour(reader, components):
+        raise VolumeError(
+            f"{path}: has no frames in time, it is an image of {_times(size)}; give a 4D image, or, if its slices are "
+            "the frames, carry segments along them (without --along time)"
+        )
+    _check_memory(path, size, components, _bytes_per_value(path, reader))
 
 
 def _check_frame(path: Path, size: tuple[int, ...], count: int, frame: int | None) -> None:
@@ -202,12 +275,16 @@ def _array(image: Any) -> np.ndarray:
 
 
 def _ijk_to_ras(path: Path, image: Any) -> np.ndarray:
-    """ITK's origin, spacing and direction (LPS) as one matrix to RAS; a 2D image lies in the plane z = 0."""
-    n = image.GetDimension()
+    """ITK's origin, spacing and direction (LPS) as one matrix to RAS; a 2D image lies in the plane z = 0.
+
+    Of a 4D image, the place of its frames.
+    """
+    dimension = image.GetDimension()
+    n = min(dimension, 3)
     ijk_to_lps = np.eye(4)
-    direction = np.array(image.GetDirection(), dtype=float).reshape(n, n)
-    ijk_to_lps[:n, :n] = direction * np.array(image.GetSpacing(), dtype=float)
-    ijk_to_lps[:n, 3] = image.GetOrigin()
+    direction = np.array(image.GetDirection(), dtype=float).reshape(dimension, dimension)[:n, :n]
+    ijk_to_lps[:n, :n] = direction * np.array(image.GetSpacing()[:n], dtype=float)
+    ijk_to_lps[:n, 3] = image.GetOrigin()[:n]
     if not np.isfinite(ijk_to_lps).all() or abs(np.linalg.det(ijk_to_lps)) < 1e-12:
         raise VolumeError(f"{path}: its spacing or direction is zero, NaN or flat; repair its header")
     return LPS_TO_RAS @ ijk_to_lps

@@ -56,7 +56,7 @@ class Stack:
         """
         import numpy as np
 
-        from SAMMed2DLib.stack import planes_along
+        from SAMMed2DLib.parallel_planes import planes_along
 
         world, geometry = scene.world_from_ijk(volume), segments.image_matrix(labelmap)
         parent = scene.world_from_local(segmentation)

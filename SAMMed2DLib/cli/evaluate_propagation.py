@@ -15,9 +15,9 @@ import numpy as np
 from ..image import Intensity, Percentiles, Window
 from ..segmentation_io import Segmentation, read_segmentation
 from ..volume_io import Volume, read_volume
-from . import segment as segment_command
+from .job import load
+from .keyframes import check_geometry
 from .prompts import AXES, RequestBuilder, RequestError
-from .propagate import check_geometry
 
 if TYPE_CHECKING:
     from ..volume_evaluation import LabelledVolume, ObjectResult
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     from ..volume_evaluation import evaluate_volumes, without
 
     listed = entries(args)
-    predictor = segment_command.load(args)
+    predictor = load(args)
     found = evaluate_volumes(
         predictor,
         (labelled_volume(one) for one in listed),

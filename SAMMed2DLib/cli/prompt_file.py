@@ -11,7 +11,7 @@ Keys that are not listed here are refused, so that a slip of the pen is not a lo
            "positive": [[120, 88]], "negative": [[10, 12], [30, 31]],
            "box": [80, 60, 180, 140]}]}]}
 
-Points and boxes are as on the command line, see cli_prompts.
+Points and boxes are as on the command line, see the head of `cli.prompts`.
 """
 
 from __future__ import annotations

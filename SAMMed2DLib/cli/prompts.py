@@ -13,6 +13,7 @@ A box in space gives a box on every slice that it crosses, or on --slice alone i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -139,6 +140,11 @@ class RequestBuilder:
             corners_ijk = ijk_from_ras(roi.corners_ras, self.volume.ijk_to_ras)
             self._add_box_in_space(segment, corners_ijk, _in_ras(place), f"the ROI of {path}")
 
+    def add_markups(self, segment: SegmentRequest, path: Path, place: Place) -> None:
+        """Add the points or the ROI boxes of a markups file, whichever it holds."""
+        add = self.add_rois if _holds_rois(path) else self.add_fiducials
+        add(segment, path, place)
+
     def plane(self, place: Place) -> SlicePlane:
         """The slice that a place names.
 
@@ -247,6 +253,14 @@ def _coordinates(numbers: Sequence[float], place: Place, corners: int) -> np.nda
 def _meets(plane: SlicePlane, box: np.ndarray) -> bool:
     height, width = plane.size_hw
     return bool(box[2] > 0 and box[3] > 0 and box[0] < width and box[1] < height)
+
+
+def _holds_rois(path: Path) -> bool:
+    """Whether the first markup of a file is an ROI; False for what is no markups file, which its reader refuses."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["markups"][0]["type"] == "ROI")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _in_ras(place: Place) -> Place:

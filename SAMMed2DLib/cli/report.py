@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import StagedFiles
 from ..geometry import SlicePlane
 from ..segmentation_io import Segment
 from ..volume_io import Volume
+from .job import Job
 from .prompts import SegmentRequest, axis_and_index
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # slice -> (number of the segment, its prediction)
 Masks = dict[SlicePlane, list[tuple[int, "Prediction | ZoomedPrediction"]]]
+# called with how much is done, and how much there is
+Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -46,51 +50,65 @@ class Run:
         self.notes += [note for note in dict.fromkeys(ours) if note not in self.notes]
 
 
-def made_report(
-    args: argparse.Namespace,
-    this: Run,
-    predictor: Predictor,
-    zoom: bool,
+def note_overlap(this: Run, lost: int) -> None:
+    """Say that voxels of a label map went to a later segment."""
+    if lost:
+        this.notes.append(f"segments overlap: {lost} voxels went to the later one; .seg.nrrd keeps both")
+
+
+def report_head(job: Job, predictor: Predictor, zoom: bool) -> dict[str, Any]:
+    """What was asked for, and what answered; `zoom` is whether it saw crops."""
+    return {
+        "image": str(job.image),
+        "output": str(job.output),
+        "model": str(job.model),
+        "zoom": zoom,
+        "device": str(getattr(predictor, "device", "")),
+        "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
+    }
+
+
+def report_end(this: Run) -> dict[str, Any]:
+    """How long the steps took, and what a user should know."""
+    return {"seconds": {name: round(value, 4) for name, value in this.seconds.items()}, "notes": this.notes}
+
+
+def segment_entries(
     volume: Volume,
     requests: Sequence[SegmentRequest],
     segments: Sequence[Segment],
     masks: Masks,
     voxels: Sequence[int],
-) -> dict[str, Any]:
-    """Everything about one call, of plain types.
+) -> list[dict[str, Any]]:
+    """The segments of a report, of plain types.
 
     Args:
-        args: the options.
-        this: times and notes.
-        predictor: the model.
-        zoom: whether it saw crops.
         volume: the image.
         requests: the segments' prompts.
         segments: their names and colours.
         masks: the predictions.
         voxels: of each segment.
     """
-    voxel_ml = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3]))) / 1000
-    return {
-        "image": str(args.image),
-        "output": str(args.output),
-        "model": str(args.model),
-        "zoom": zoom,
-        "device": str(getattr(predictor, "device", "")),
-        "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
-        "segments": [
-            {
-                "name": segment.name,
-                "color": list(segment.color or ()),
-                "voxels": voxels[n],
-                "volume_ml": voxels[n] * voxel_ml,
-                "slices": list(_slices(n, requests[n], masks)),
-            }
-            for n, segment in enumerate(segments)
-        ],
-        "seconds": {name: round(value, 4) for name, value in this.seconds.items()},
-        "notes": this.notes,
-    }
+    return [
+        {
+            "name": segment.name,
+            "color": list(segment.color or ()),
+            **sizes(volume, voxels[n]),
+            "slices": list(_slices(n, requests[n], masks)),
+        }
+        for n, segment in enumerate(segments)
+    ]
+
+
+def sizes(volume: Volume, voxels: int) -> dict[str, Any]:
+    """A number of voxels, also as a volume."""
+    return {"voxels": voxels, "volume_ml": voxels * abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3]))) / 1000}
+
+
+def write_report(staged: StagedFiles, job: Job, report: dict[str, Any]) -> None:
+    """Write the report, if it goes to a file."""
+    if job.json and job.json != "-":
+        staged.place(job.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict[str, Any]]:
@@ -108,11 +126,11 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                 }
 
 
-def tell(args: argparse.Namespace, report: dict[str, Any], lines: Iterable[str] | None = None) -> None:
-    """A few lines for people (None for those of `sammed2d segment`), or the report for programs."""
+def tell(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:
+    """A few lines for people (None for those of `sammed2d segment`), or, if its place is "-", the whole report."""
     for note in report["notes"]:
         print(f"sammed2d: note: {note}", file=sys.stderr)
-    if args.json == "-":
+    if place == "-":
         print(json.dumps(report, indent=2))
         return
     for line in _summary(report) if lines is None else lines:
@@ -141,13 +159,27 @@ def rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def progress_of(args: argparse.Namespace) -> Callable[[int, int], None]:
-    """Shows how far it is, on a terminal or when asked for; never in a log by itself."""
-    if not (args.progress or sys.stderr.isatty()):
-        return lambda done, total: None
+@contextmanager
+def progress_line(args: argparse.Namespace, words: str) -> Iterator[Progress]:
+    """Shows how far it is, on a terminal or when asked for; never in a log by itself.
+
+    Args:
+        args: with `progress`.
+        words: with {done} and {total}.
+    """
+    is_shown = args.progress or sys.stderr.isatty()
+    texts: list[str] = []
 
     def show(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        print(f"\rsegmenting: {done} of {total} slices", end=end, file=sys.stderr, flush=True)
+        texts.append(words.format(done=done, total=total))
+        print(f"\r{texts[-1]}", end="", file=sys.stderr, flush=True)
 
-    return show
+    try:
+        yield show if is_shown else no_progress
+    finally:
+        if texts:
+            print(file=sys.stderr)
+
+
+def no_progress(done: int, total: int) -> None:
+    """For callers who wait in silence."""

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import StagedFiles, suffix_of
-from ..image import FULL_RANGE, Intensity, Percentiles, Window, rgb_from_slice
+from ..files import StagedFiles
+from ..image import Intensity, rgb_from_slice
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from ..pictures.slice_view import SliceView
-from ..segmentation_io import Segment, check_output_suffix, with_colors, write_segmentation
+from ..segmentation_io import Segment, with_colors, write_segmentation
 from ..volume_io import Volume, read_volume
+from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .prompt_file import add_json
-from .prompts import Place, RequestBuilder, RequestError, SegmentRequest, slice_words
-from .report import Masks, Run, made_report, progress_of, tell
+from .prompts import Place, RequestBuilder, SegmentRequest, slice_words
+from .report import (
+    Masks,
+    Progress,
+    Run,
+    no_progress,
+    note_overlap,
+    progress_line,
+    report_end,
+    report_head,
+    segment_entries,
+    tell,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from ..predictor import Prediction, Predictor
@@ -28,11 +40,35 @@ if TYPE_CHECKING:
 
 SLICES_AT_ONCE = 8
 FIRST_SEGMENT = "Segment_1"
-LOWEST_WITHOUT_ADVICE = -900  # air has about -1000 Hounsfield units
+FILE_EVENTS = ("markups", "negative", "roi", "any markups")
 
 
 class EmptyResultError(RuntimeError):
     """The model found nothing, so nothing is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentJob(Job):
+    """An image and its prompts.
+
+    Attributes:
+        coordinates: of points and boxes, one of COORDINATES.
+        slice: its number, "mid", or None.
+        prompts: JSON file of prompts.
+        events: names of segments, and prompts that belong to the segment before them, in order:
+            ("segment", name), ("point", (numbers, label)), ("box", numbers), (one of FILE_EVENTS, file).
+    """
+
+    coordinates: str = "xy"
+    slice: int | str | None = None
+    prompts: str | None = None
+    events: Sequence[tuple[str, Any]] | None = None
+
+    @property
+    def also_read(self) -> Sequence[str]:
+        """Files with prompts."""
+        named = [value for kind, value in self.events or () if kind in FILE_EVENTS]
+        return [*named, *([self.prompts] if self.prompts else [])]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,81 +78,66 @@ def run(args: argparse.Namespace) -> None:
         ValueError: bad input, in one of the library's own classes.
         EmptyResultError: no segment has a voxel.
     """
-    check_outputs(args)
+    with progress_line(args, "segmenting: {done} of {total} slices") as progress:
+        report = segment_case(SegmentJob.of(args), lambda: load(args), progress)
+    tell(report, args.json)
+
+
+def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) -> dict[str, Any]:
+    """Segment one image and write its files; none is touched unless all goes well.
+
+    Args:
+        job: what to do.
+        load: gives the model; called once the image and the prompts were found to be good.
+        progress: called with how many slices are done, and how many there are.
+
+    Returns:
+        the report.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+        EmptyResultError: no segment has a voxel.
+    """
+    check_outputs(job)
     this = Run()
     with this.step("read"):
-        volume = read_volume(args.image, frame=args.frame, series=args.series)
+        volume = read_volume(job.image, frame=job.frame, series=job.series)
     this.notes += volume.notes
-    requests = _requests(args, volume)
+    requests = _requests(job, volume)
     with this.step("load"):
-        predictor = load(args)
-    intensity = intensity_of(args, volume)
-    this.notes += advice_on(args, volume)
-    zoom = predictor.prefers_zoom if args.zoom is None else args.zoom
-    masks = _predicted(this, predictor, volume, requests, intensity, progress_of(args), zoom)
+        predictor = load()
+    intensity = intensity_of(job, volume)
+    this.notes += advice_on(job, volume)
+    zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
+    masks = _predicted(this, predictor, volume, requests, intensity, progress, zoom)
     _check_found(this, requests, masks)
     segments = with_colors([Segment(one.name, one.color) for one in requests])
     with StagedFiles() as staged:
         with this.step("write"):
             voxels: list[int] = []
             whole = _counted(_volume_masks(volume, masks, len(segments)), voxels)
-            lost = write_segmentation(staged.place(args.output), whole, volume, segments)
-        if lost:
-            this.notes.append(f"segments overlap: {lost} voxels went to the later one; .seg.nrrd keeps both")
-        if args.png:
+            lost = write_segmentation(staged.place(job.output), whole, volume, segments)
+        note_overlap(this, lost)
+        if job.png:
             with this.step("draw"):
-                write_png(staged.place(args.png), _pictures(volume, requests, segments, masks, intensity))
-        report = made_report(args, this, predictor, zoom, volume, requests, segments, masks, voxels)
-        if args.json and args.json != "-":
-            staged.place(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    tell(args, report)
+                write_png(staged.place(job.png), _pictures(volume, requests, segments, masks, intensity))
+        report = {
+            **report_head(job, predictor, zoom),
+            "segments": segment_entries(volume, requests, segments, masks, voxels),
+            **report_end(this),
+        }
+        write_report(staged, job, report)
+    return report
 
 
-def load(args: argparse.Namespace) -> Predictor:
-    """Load the model that the options name: a known one, one that the user added, or a file."""
-    from ..predictor import load_predictor
-
-    return load_predictor(args.model, device=args.device, precision=args.precision, fit=args.fit)
-
-
-def check_outputs(args: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
-    """Find out before any work what would fail after it.
-
-    Args:
-        args: with `image`, `output`, `png` and `json`.
-        inputs: other files that are read, and must stay.
-
-    Raises:
-        SegmentationError, RequestError: an output cannot be written, or would replace what is read.
-    """
-    check_output_suffix(args.output)
-    if args.png and suffix_of(args.png) != ".png":
-        raise RequestError(f"{args.png}: --png writes PNG; end the name with .png")
-    named = [path for path in (args.output, args.png, args.json) if path and path != "-"]
-    if len({os.path.abspath(path) for path in named}) < len(named):
-        raise RequestError("two outputs have the same name; give each its own")
-    for path in named:
-        folder = Path(path).absolute().parent
-        if not folder.is_dir():
-            raise RequestError(f"{path}: there is no folder {folder}; make it first")
-        if Path(path).is_dir():
-            raise RequestError(f"{path}: is a folder; give the name of a file")
-        if not os.access(folder, os.W_OK):
-            raise RequestError(f"{path}: the folder {folder} cannot be written to; choose another one")
-        if Path(path).exists() and os.path.samefile(path, args.image):
-            raise RequestError(f"{path}: is the image itself; give the output another name")
-        if Path(path).exists() and any(Path(one).exists() and os.path.samefile(path, one) for one in inputs):
-            raise RequestError(f"{path}: is also read; give the output another name")
-
-
-def _requests(args: argparse.Namespace, volume: Volume) -> list[SegmentRequest]:
+def _requests(job: SegmentJob, volume: Volume) -> list[SegmentRequest]:
     """All prompts, from files and options, in their order."""
     builder = RequestBuilder(volume)
-    place = Place(args.coordinates, args.axis, args.slice)
-    if args.prompts:
-        add_json(builder, Path(args.prompts), place)
+    place = Place(job.coordinates, job.axis, job.slice)
+    if job.prompts:
+        add_json(builder, Path(job.prompts), place)
     name = FIRST_SEGMENT
-    for kind, value in args.events or ():
+    for kind, value in job.events or ():
         if kind == "segment":
             name = value
             builder.segment(name)
@@ -128,31 +149,11 @@ def _requests(args: argparse.Namespace, volume: Volume) -> list[SegmentRequest]:
             builder.add_box(segment, value, place)
         elif kind == "roi":
             builder.add_rois(segment, Path(value), place)
+        elif kind == "any markups":
+            builder.add_markups(segment, Path(value), place)
         else:
             builder.add_fiducials(segment, Path(value), place, negative=kind == "negative")
     return builder.finished()
-
-
-def intensity_of(args: argparse.Namespace, volume: Volume) -> Intensity:
-    """The rule asked for; else 8-bit values as they are, and percentiles for all others."""
-    if args.window:
-        level, width = args.window
-        return Window(width=width, level=level)
-    if args.percentiles:
-        return Percentiles(*args.percentiles)
-    if args.full_range:
-        return FULL_RANGE
-    return Window.of_range(0, 255) if volume.array.dtype == np.uint8 else Percentiles()
-
-
-def advice_on(args: argparse.Namespace, volume: Volume) -> list[str]:
-    """Hounsfield units span far more than one structure: say that a window helps, if none was chosen."""
-    if args.window or args.percentiles or args.full_range or volume.array.min() > LOWEST_WITHOUT_ADVICE:
-        return []
-    return [
-        "this looks like a CT; --window 40,400 (soft tissue) or -600,1500 (lung) shows the model more than "
-        "percentiles of the slice"
-    ]
 
 
 def _predicted(
@@ -161,7 +162,7 @@ def _predicted(
     volume: Volume,
     requests: Sequence[SegmentRequest],
     intensity: Intensity,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     zoom: bool,
 ) -> Masks:
     """Predict all segments of all slices, slice by slice."""

@@ -110,6 +110,18 @@ class ModelConfig:
 VIT_B = ModelConfig(adapter=False)
 VIT_L = replace(VIT_B, embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23))
 VIT_H = replace(VIT_B, embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31))
+# The embedded model: made for CPUs.
+SMALL = ModelConfig(
+    embed_dim=160,
+    depth=5,
+    num_heads=5,
+    global_blocks=(1, 3, 4),
+    window_size=8,
+    out_dim=128,
+    decoder_heads=8,
+    decoder_mlp_dim=512,
+    iou_hidden_dim=128,
+)
 
 # SAM and FT-SAM are the same network; so are SAM-Med2D and its starred form once the adapters are left out.
 VARIANTS: dict[str, ModelConfig] = {

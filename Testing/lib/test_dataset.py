@@ -1,4 +1,4 @@
-"""Reading labelled images, their objects, and augmented training items."""
+"""Reading labelled images, and their objects."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import SimpleITK
 
 from SAMMed2DLib.augmentation import gaussian_blur, sample_linear, sample_nearest
 from SAMMed2DLib.dataset import (
-    PIXEL_MEAN,
-    PIXEL_STD,
     DatasetError,
     LabelledImage,
-    make_training_item,
     objects_of,
     read_cache,
     read_manifest,
@@ -111,52 +108,6 @@ def test_small_objects_are_dropped():
 
 def test_an_empty_label_map_has_no_objects():
     assert objects_of(np.zeros((8, 8), np.uint8)) == []
-
-
-def test_a_training_item_has_normalised_channels_and_masks_that_are_not_empty():
-    image, label = an_image()
-    for seed in range(20):
-        view, masks = make_training_item(np.random.default_rng(seed), image, label, 64, 4)
-        assert view.shape == (3, 64, 64) and view.dtype == np.float32
-        assert masks.shape == (4, 64, 64) and masks.dtype == np.uint8
-        assert masks.max() == 1 and masks.any((1, 2)).all()
-        raw = view * PIXEL_STD[:, None, None] + PIXEL_MEAN[:, None, None]
-        assert raw.min() > -0.01 and raw.max() < 255.01
-
-
-def test_equal_seeds_give_equal_training_items():
-    image, label = an_image()
-    first, second = (make_training_item(np.random.default_rng(3), image, label, 64, 2) for _ in range(2))
-    np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[1], second[1])
-
-
-def test_masks_follow_the_geometry_of_the_image():
-    image, label = an_image()
-    label = (label == 1).astype(np.uint8)
-    image = np.repeat((label * 255)[..., None], 3, 2)
-    separated = []
-    for seed in range(30):
-        view, masks = make_training_item(np.random.default_rng(seed), image, label, 64, 1)
-        inside = masks[0] > 0
-        if 50 < inside.sum() < 64 * 64 - 50:
-            separated.append(abs(view.mean(0)[inside].mean() - view.mean(0)[~inside].mean()))
-    assert len(separated) > 15
-    assert np.median(separated) > 1.0  # in units of the normalised image
-
-
-def test_a_tiny_object_still_gives_an_item():
-    label = np.zeros((200, 200), np.uint8)
-    label[100, 100] = 1
-    _, masks = make_training_item(np.random.default_rng(0), np.zeros((200, 200, 3), np.uint8), label, 64, 3)
-    assert masks.any((1, 2)).all()
-
-
-def test_an_image_without_label_is_refused():
-    with pytest.raises(DatasetError, match="label map is empty"):
-        make_training_item(
-            np.random.default_rng(0), np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
-        )
 
 
 def test_sampling_on_the_pixel_grid_returns_the_array_and_zero_outside():

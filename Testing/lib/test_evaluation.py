@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from SAMMed2DLib import evaluation
 from SAMMed2DLib.dataset import LabelledImage
+from SAMMed2DLib.evaluation import objects
+from SAMMed2DLib.published_layout import MaskedImage, MaskEntry
+from SAMMed2DLib.simulation import centre_point
 
 
 class _Answer:
@@ -100,3 +105,118 @@ def test_the_macro_mean_weighs_data_sets_not_objects():
 def test_a_table_of_nothing_says_why():
     with pytest.raises(ValueError, match="large enough"):
         evaluation.markdown_table({})
+
+
+# What is asked for besides
+
+EVERYTHING = evaluation.Options(
+    box_jitters=(0.05, 0.2), click_jitters=(0.1,), most_clicks=7, tolerance_px=2.0, clicks=(1, 2)
+)
+
+
+class _LeftHalf:
+    """Another model, that takes the left half of its box."""
+
+    name = "other"
+
+    def __init__(self) -> None:
+        self.boxes: list[np.ndarray] = []
+
+    def embed(self, image):
+        return image.shape[:2]
+
+    def segment(self, embedding, box_xyxy):
+        self.boxes.append(box_xyxy)
+        mask = np.zeros(embedding, bool)
+        x0, y0, x1, y1 = box_xyxy.astype(int)
+        mask[y0:y1, x0 : (x0 + x1) // 2] = True
+        return mask
+
+
+def two_masks() -> MaskedImage:
+    """Overlapping masks; the second one has two parts."""
+    masks = np.zeros((2, 40, 40), bool)
+    masks[0, 4:36, 10:30] = True
+    masks[1, 6:12, 12:20] = masks[1, 20:30, 15:28] = True
+    entries = [
+        MaskEntry(f"masks/{n}.png", "images/a.png", "test", "set", "CT", anatomy, "patient 1", area_px=1)
+        for n, anatomy in enumerate(("liver", "lesion"))
+    ]
+    return MaskedImage(np.zeros((40, 40, 3), np.uint8), masks, tuple(entries))
+
+
+def test_the_plain_call_measures_neither_surfaces_nor_curves(rectangle):
+    (result,) = evaluation.evaluate(_RowsOfClicks(), [rectangle])
+    assert result.nsd == {} and result.curve == ()
+    assert result.iou["box"] == pytest.approx(0.5, abs=1e-6)
+    assert result.area_share == pytest.approx(32 * 20 / 1600)
+
+
+def test_every_kind_of_prompt_that_the_options_name_is_scored(rectangle):
+    (result,) = evaluation.evaluate(_RowsOfClicks(), [rectangle], options=EVERYTHING, peers=[_LeftHalf()])
+    kinds = EVERYTHING.kinds(["other"])
+    assert kinds[:3] == ["filled box", "box", "box ±5 %"] and kinds[-1] == "1 click anywhere"
+    assert set(result.dice) == set(result.iou) == set(result.nsd) == set(kinds)
+    assert result.dice["other box"] == result.dice["box"]
+    assert len(result.curve) == 7 and result.curve[:2] == (result.dice["1 click"], result.dice["2 clicks"])
+
+
+def test_another_model_gets_the_boxes_of_the_model(rectangle):
+    peer, predictor = _LeftHalf(), _RowsOfClicks()
+    list(evaluation.evaluate(predictor, [rectangle], options=EVERYTHING, peers=[peer]))
+    given = [prompts.box_xyxy for prompts in predictor.seen if prompts.box_xyxy is not None]
+    np.testing.assert_array_equal(given, peer.boxes)
+
+
+def test_masks_that_overlap_are_scored_each_and_boxed_whole():
+    predictor = _RowsOfClicks()
+    first, second = evaluation.evaluate(predictor, [two_masks()], clicks=(1,))
+    assert (first.entry.anatomy, second.entry.anatomy) == ("liver", "lesion")
+    assert second.patient == ("set", "patient 1") and second.area_px == 48 + 130
+    boxes = [prompts.box_xyxy.tolist() for prompts in predictor.seen if prompts.box_xyxy is not None]
+    assert boxes == [[10, 4, 30, 36], [12, 6, 28, 30]]
+
+
+def test_what_else_is_evaluated_does_not_change_a_result(rectangle):
+    images = [two_masks(), rectangle]
+    there, back = (
+        {one.key: one for one in evaluation.evaluate(_RowsOfClicks(), order, options=EVERYTHING)}
+        for order in (images, images[::-1])
+    )
+    assert there == back and len(there) == 3
+    (other,) = evaluation.evaluate(_RowsOfClicks(), [rectangle], options=replace(EVERYTHING, seed=1))
+    assert other.dice["box ±20 %"] != there[other.key].dice["box ±20 %"]
+
+
+def test_a_jittered_click_is_on_the_object_and_near_its_middle():
+    mask = np.zeros((60, 80), bool)
+    mask[10:50, 10:70] = True
+    mask[12:48, 45:68] = False  # its middle is off the middle of the box
+    rng = np.random.RandomState(0)
+    points = np.array([objects.jittered_click(mask, 0.1, rng) for _ in range(60)]).astype(int)
+    assert mask[points[:, 1], points[:, 0]].all()
+    reach = np.abs(points - centre_point(mask)).max(axis=0)
+    assert (reach <= [6, 4]).all() and (reach >= [5, 3]).all()
+
+
+@pytest.mark.parametrize(("target", "expected"), [(0.5, 1), (0.8, 3), (0.9, None)])
+def test_clicks_needed_are_counted_to_the_first_success(target, expected):
+    result = evaluation.ObjectResult("set", "image", 1, 10, {}, curve=(0.6, 0.7, 0.85, 0.4, 0.8))
+    assert result.clicks_to(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"protocol": "other"}, "careful, published"),
+        ({"clicks": ()}, "from 1"),
+        ({"clicks": (0, 1)}, "from 1"),
+        ({"box_jitters": (10,)}, "between 0 and 1"),
+        ({"most_clicks": -1}, "0 or more"),
+        ({"tolerance_px": float("nan")}, "0 or more"),
+        ({"protocol": "published", "zoom": True}, "neither zoom"),
+    ],
+)
+def test_impossible_options_are_refused(wrong, words):
+    with pytest.raises(evaluation.EvaluationError, match=words):
+        evaluation.Options(**wrong)

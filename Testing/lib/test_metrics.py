@@ -1,4 +1,4 @@
-"""Dice and IoU: published values, definitions by counting, and what is refused."""
+"""Dice, IoU and surfaces: published values, definitions by counting, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from SAMMed2DLib.metrics import MetricError, dice, iou
+from SAMMed2DLib.metrics import MetricError, dice, iou, normalised_surface_distance
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden" / "pieces.npz"
 
@@ -131,3 +131,86 @@ def test_results_are_plain_floats():
     mask = np.ones((2, 2), bool)
     assert type(dice(mask, mask)) is float
     assert type(iou(mask, mask)) is float
+
+
+# Surfaces
+
+
+def near_by_counting(mask_a, mask_b, tolerance, spacing):
+    """The definition: every surface pixel against every other one."""
+
+    def surface(mask):
+        pixels = set(map(tuple, np.argwhere(mask).tolist()))
+        steps = [*np.eye(mask.ndim, dtype=int), *-np.eye(mask.ndim, dtype=int)]
+        return [p for p in pixels if any(tuple((p + step).tolist()) not in pixels for step in steps)]
+
+    first, second = surface(mask_a), surface(mask_b)
+    if not (first and second):
+        return float(bool(first) == bool(second))
+    gaps = (np.array(first)[:, None] - np.array(second)[None]) * spacing
+    close = (gaps**2).sum(-1) <= tolerance**2 * (1 + 1e-9)
+    return (close.any(1).sum() + close.any(0).sum()) / (len(first) + len(second))
+
+
+PAIRS_OF_SURFACES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=7).flatmap(
+    lambda shape: st.tuples(
+        hnp.arrays(bool, shape),
+        hnp.arrays(bool, shape),
+        st.tuples(*[st.sampled_from([0.5, 2 / 3, 1.0, 2.5])] * len(shape)),
+    )
+)
+
+
+@PATIENT
+@given(PAIRS_OF_SURFACES, st.sampled_from([0.0, 1.0, 1.5, 2.0, 5.0, 100.0]))
+def test_the_surface_distance_equals_its_definition(masks, tolerance):
+    *pair, spacing = masks
+    assert normalised_surface_distance(*pair, tolerance, spacing) == pytest.approx(
+        near_by_counting(*pair, tolerance, spacing)
+    )
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.9), (2.0, 0.4)])
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 3.3])
+def test_the_surface_distance_equals_that_of_distance_transforms(spacing, tolerance):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    y, x = np.indices((60, 70))
+    pair = [(y - 30) ** 2 + (x - 30) ** 2 < 400, (y - 28) ** 2 * 1.4 + (x - 38) ** 2 < 500]
+    pair[1][:9] = True  # a second part, that reaches the border
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in pair]
+    away = [ndimage.distance_transform_edt(~edge, sampling=spacing) for edge in edges]
+    near = sum((away[1 - i][edges[i]] <= tolerance + 1e-9).sum() for i in (0, 1))
+    expected = near / sum(edge.sum() for edge in edges)
+    assert normalised_surface_distance(*pair, tolerance, spacing) == pytest.approx(expected)
+
+
+def test_a_shift_within_the_tolerance_is_no_error():
+    mask = np.zeros((20, 20), bool)
+    mask[5:12, 5:12] = True
+    moved = np.roll(mask, 2, axis=1)
+    assert normalised_surface_distance(mask, moved, 2) == 1
+    assert normalised_surface_distance(mask, moved, 1.9) < 1
+    assert normalised_surface_distance(mask, moved, 2, spacing=1.5) < 1
+    assert type(normalised_surface_distance(mask, moved, 2)) is float
+
+
+def test_empty_masks_have_the_same_surface():
+    empty, full = np.zeros((4, 5), bool), np.ones((4, 5), bool)
+    assert normalised_surface_distance(empty, empty, 1) == 1
+    assert normalised_surface_distance(empty, full, 1) == normalised_surface_distance(full, empty, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "spacing", "words"),
+    [
+        (-1, 1, "tolerance"),
+        (np.nan, 1, "tolerance"),
+        (1, 0, "spacing"),
+        (1, (1, 1, 1), "2 axes"),
+        (1, (1, np.inf), "spacing"),
+    ],
+)
+def test_impossible_distances_are_refused(tolerance, spacing, words):
+    mask = np.ones((2, 2), bool)
+    with pytest.raises(MetricError, match=words):
+        normalised_surface_distance(mask, mask, tolerance, spacing)

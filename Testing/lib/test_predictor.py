@@ -319,7 +319,7 @@ def test_objects_of_several_slices_are_decoded_as_each_alone(tiny):
     images = [np.random.default_rng(n).integers(0, 255, (40, 50, 3), np.uint8) for n in range(3)]
     embedding = tiny.embed(images)
     prompts = [Prompts.of(box=(5 + n, 6, 30, 30)) for n in range(3)]
-    together = tiny.predict_pairs(list(zip(embedding, prompts, strict=True)))
+    together = tiny.decode_pairs(list(zip(embedding, prompts, strict=True)))
     for one, slice_embedding, asked in zip(together, embedding, prompts, strict=True):
         alone = tiny.predict(slice_embedding, asked)
         assert np.allclose(one.low_res_logits, alone.low_res_logits, atol=1e-4)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib import stack
+from SAMMed2DLib import stack, time_series
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
 from SAMMed2DLib.propagation import Propagated
 from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.time_series import InTime
 from SAMMed2DLib.volume_io import Volume, read_volume
 
 SHAPE_KJI = (12, 40, 48)
@@ -245,3 +246,191 @@ def test_the_keyframes_are_never_the_output(image: Path, propagate: Any, capsys:
     assert propagate(output="key.seg.nrrd") == BAD_INPUT
     assert "is also read" in capsys.readouterr().err
     assert (image.parent / "key.seg.nrrd").read_bytes() == before
+
+
+# --- along time ---------------------------------------------------------------------------------------------
+
+FRAMES = 6
+
+
+def the_beat(frame: int) -> np.ndarray:
+    """A cylinder on the slices 1 and 2 of 4, that becomes smaller: (4, 40, 48) bool."""
+    k, j, i = np.indices((4, 40, 48))
+    return ((j - 18) ** 2 + (i - 20) ** 2 < (12 - frame) ** 2) & (k >= 1) & (k <= 2)
+
+
+@pytest.fixture
+def cine(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 40, (FRAMES, 4, 40, 48))
+    values = noise + 300 * np.array([the_beat(frame) for frame in range(FRAMES)])
+    frames = [SimpleITK.GetImageFromArray(one.astype(np.int16)) for one in values]
+    for one in frames:
+        one.SetSpacing((0.5, 0.75, 8.0))
+    SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / "cine.nii.gz"))
+    for frame in (0, 4):
+        draw_frame(tmp_path, frame, beat=the_beat(frame))
+    return tmp_path / "cine.nii.gz"
+
+
+def draw_frame(folder: Path, frame: int, **masks: np.ndarray) -> None:
+    """Write segments of a frame to key0.seg.nrrd, …"""
+    segments = [Segment(one, color) for one, color in zip(masks, (RED, BLUE), strict=False)]
+    volume = read_volume(folder / "cine.nii.gz", frame=frame)
+    write_segmentation(folder / f"key{frame}.seg.nrrd", masks.values(), volume, segments)
+
+
+@pytest.fixture
+def in_time(cine: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(cine.parent)
+
+    def run(words: str, masks: str = "0=key0.seg.nrrd 4=key4.seg.nrrd", output: str = "out{frame}.seg.nrrd") -> int:
+        where = ["cine.nii.gz", "--along", "time", "-o", output, *(f"--mask={one}" for one in masks.split())]
+        return main(["propagate", *where, "--model", str(tiny_model), "--device", "cpu", *words.split()])
+
+    return run
+
+
+def frame_of(name: str, segment: str = "beat") -> np.ndarray:
+    return read_segmentation(Path(name)).mask(segment)
+
+
+def test_frames_are_filled_each_in_a_file_of_its_own_and_keyframes_stay(
+    in_time: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = the_beat(4)
+    drawn[1, 0, 0] = True  # what a model would not find
+    draw_frame(Path(), 4, beat=drawn)
+    assert in_time("--json r.json --png o.png") == OK
+    np.testing.assert_array_equal(frame_of("out0.seg.nrrd"), the_beat(0))
+    np.testing.assert_array_equal(frame_of("out4.seg.nrrd"), drawn)
+    for frame in (1, 2, 3, 5):
+        found, truth = frame_of(f"out{frame}.seg.nrrd"), the_beat(frame)
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85, frame
+    shown = capsys.readouterr()
+    assert "beat: 2 keyframes, 4 frames filled, confidence" in shown.out
+    assert "slices along k (axial), as they are stored" in shown.err
+    assert Path("o.png").stat().st_size > 1000
+
+
+def test_the_report_of_frames_has_their_voxels_and_confidences(in_time: Any) -> None:
+    assert in_time("--json r.json", output="f/out_{frame:02}.nii.gz") == BAD_INPUT  # there is no folder
+    Path("f").mkdir()
+    assert in_time("--json r.json", output="f/out_{frame:02}.nii.gz") == OK
+    report = json.loads(Path("r.json").read_text())
+    assert report["outputs"]["3"] == "f/out_03.nii.gz"
+    (entry,) = report["segments"]
+    assert (entry["keyframes"], entry["filled"], len(entry["frames"])) == ([0, 4], 4, FRAMES)
+    for one in entry["frames"]:
+        assert one["voxels"] == frame_of(f"f/out_0{one['frame']}.nii.gz", "Segment_1").sum()
+        assert (one["confidence"] is None) == one["is_keyframe"] == (one["frame"] in (0, 4))
+        assert [each["slice"] for each in one["slices"]] == ([] if one["is_keyframe"] else [1, 2])
+    assert entry["worst_confidence"] <= entry["mean_confidence"] <= 1
+
+
+def test_a_range_of_frames_is_written_and_others_are_not(in_time: Any) -> None:
+    assert in_time("--range 1,2 --every 2") == OK
+    assert sorted(Path().glob("out*")) == [Path("out1.seg.nrrd"), Path("out2.seg.nrrd")]
+
+
+def test_a_single_mask_may_name_its_frame_apart(in_time: Any) -> None:
+    assert in_time("--frame 4 --range 3,5", masks="key4.seg.nrrd") == OK
+    np.testing.assert_array_equal(frame_of("out4.seg.nrrd"), the_beat(4))
+    assert frame_of("out3.seg.nrrd").any()
+
+
+def test_a_loop_is_a_cycle_of_all_frames(in_time: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    periods = []
+
+    def asked(*args: Any, **options: Any) -> Iterator[InTime]:
+        periods.append(options["period"])
+        return iter([InTime(0, 5, 1, the_beat(5)[1], 0.9, 0.8)])
+
+    monkeypatch.setattr(time_series, "propagate_in_time", asked)
+    assert in_time("--range 5,5") == in_time("--range 5,5 --loop") == OK
+    assert periods == [None, FRAMES]
+
+
+def test_segments_are_matched_by_name_and_one_that_is_not_drawn_in_a_frame_is_carried_there(in_time: Any) -> None:
+    moved = np.roll(the_beat(0), 3, axis=2)
+    draw_frame(Path(), 0, beat=the_beat(0), other=moved)
+    assert in_time("") == OK
+    read = read_segmentation("out4.seg.nrrd")
+    assert read.segments == (Segment("beat", RED), Segment("other", BLUE))
+    np.testing.assert_array_equal(read.mask("beat"), the_beat(4))
+    np.testing.assert_array_equal(frame_of("out0.seg.nrrd", "other"), moved)
+    assert read.mask("other").any()
+
+
+def test_a_slice_that_a_mask_leaves_empty_stays_empty_in_its_frame(in_time: Any) -> None:
+    draw_frame(Path(), 4, beat=on(the_beat(4), 1))
+    assert in_time("") == OK
+    np.testing.assert_array_equal(frame_of("out4.seg.nrrd"), on(the_beat(4), 1))
+    assert not frame_of("out5.seg.nrrd")[2].any()
+
+
+def test_a_stop_in_time_writes_the_frames_that_have_something(
+    in_time: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*args: object, **options: object) -> Iterator[InTime]:
+        yield InTime(0, 2, 1, the_beat(2)[1], 0.9, 0.8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time_series, "propagate_in_time", stopped)
+    assert in_time("") == CANCELLED
+    assert "stopped: the slices that were finished are written" in capsys.readouterr().err
+    assert sorted(one.name for one in Path().glob("out*")) == ["out0.seg.nrrd", "out2.seg.nrrd", "out4.seg.nrrd"]
+    np.testing.assert_array_equal(frame_of("out2.seg.nrrd"), on(the_beat(2), 1))
+
+
+def test_frames_without_the_object_are_named(
+    in_time: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = [InTime(0, frame, 1, np.zeros((40, 48), bool), 0.1, 0.2) for frame in (1, 2)]
+    monkeypatch.setattr(time_series, "propagate_in_time", lambda *args, **options: iter(lost))
+    assert in_time("") == OK
+    assert "beat was not found in the frames 1 to 3, 5" in capsys.readouterr().err
+    assert not frame_of("out5.seg.nrrd").any()
+
+
+@pytest.mark.parametrize(
+    ("words", "masks", "output", "message"),
+    [
+        ("", "0=key0.seg.nrrd", "out.seg.nrrd", "put {frame} into the name, as in out_{frame}.seg.nrrd"),
+        ("", "0=key0.seg.nrrd", "key{frame}.seg.nrrd", "is also read"),
+        ("", "6=key0.seg.nrrd", "out{frame}.seg.nrrd", "there is no frame 6, cine.nii.gz has the frames 0 to 5"),
+        ("", "-1=key0.seg.nrrd", "out{frame}.seg.nrrd", "there is no frame -1"),
+        ("", "0=key0.seg.nrrd 0=key4.seg.nrrd", "out{frame}.seg.nrrd", "two masks for frame 0"),
+        ("", "key0.seg.nrrd", "out{frame}.seg.nrrd", "say in which frame it is drawn: --mask N=key0.seg.nrrd"),
+        ("--frame 0", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "the masks name their frames"),
+        ("--range 4,6", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "there are the frames 0 to 5, lowest first"),
+        ("--range 0,0", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "there is nothing to fill"),
+        ("--every 0", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "give 1 or more"),
+        ("--segment liver", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "no segment 'liver'; there are: beat"),
+        ("--series 1", "0=key0.seg.nrrd", "out{frame}.seg.nrrd", "not from DICOM folders"),
+        ("", "0=missing.seg.nrrd", "out{frame}.seg.nrrd", "no such file"),
+    ],
+)
+def test_bad_options_in_time_are_refused_in_one_line_and_touch_no_file(
+    in_time: Any, capsys: pytest.CaptureFixture[str], words: str, masks: str, output: str, message: str
+) -> None:
+    assert in_time(words, masks, output) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert sorted(os.listdir()) == ["cine.nii.gz", "key0.seg.nrrd", "key4.seg.nrrd"]
+
+
+def test_a_volume_has_no_frames_to_be_carried_through(
+    image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(image, ball=on(the_ball(), 3))
+    assert propagate("--along", "time", "--frame", 0, output="out{frame}.seg.nrrd") == BAD_INPUT
+    assert "has no frames in time, it is an image of 48 x 40 x 12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--mask", "key.seg.nrrd"), ("--loop",)])
+def test_what_is_meant_for_frames_is_refused_along_slices(
+    image: Path, propagate: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    draw(image, ball=on(the_ball(), 3))
+    assert propagate(*words) == BAD_INPUT
+    assert "add --along time" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.metrics import dice
+from SAMMed2DLib.prompts import box_of_mask
 from SAMMed2DLib.propagation import (
     Found,
     PropagationError,
@@ -19,6 +20,7 @@ from SAMMed2DLib.propagation import (
     signed_distance,
     spans_of,
 )
+from SAMMed2DLib.simulation import centre_point
 
 SIZE = 48
 
@@ -70,6 +72,14 @@ def test_signed_distance_is_half_a_pixel_on_both_sides_of_the_outline():
     assert distance[2].tolist() == [-0.5, 0.5, 1.5, 0.5, -0.5]
 
 
+def test_distances_within_reach_are_exact_and_others_beyond_it():
+    near, exact = signed_distance(disc(15), 5), signed_distance(disc(15))
+    within = np.abs(exact) < 5
+    assert (near[within] == exact[within]).all()
+    assert (np.abs(near[~within]) >= np.abs(exact[~within])).all()
+    assert (np.sign(near) == np.sign(exact)).all()
+
+
 def test_interpolated_shape_lies_between_the_two():
     middle = interpolated(disc(4), disc(12), 0.5)
     assert dice(middle, disc(8)) > 0.97
@@ -80,6 +90,21 @@ def test_slices_between_keyframes_are_filled_and_keyframes_are_not_returned():
     found = volume.run([6, 13])
     assert not {6, 13} & set(found)
     assert all(dice(found[n].mask, volume.masks[n]) > 0.9 for n in range(7, 13))
+
+
+def test_the_model_is_asked_about_the_middle_of_the_largest_part():
+    volume, questions = Volume(), []
+    real = volume.predict
+    volume.predict = lambda given: questions.extend(given) or real(given)
+    volume.run([6, 13], 6, 13)
+    asked = [one for one in questions if one.expected is not None]
+    assert len(asked) == 6
+    for one in asked:
+        expected = one.expected > 0
+        x0, y0, x1, y1 = box_of_mask(expected)
+        np.testing.assert_array_equal(one.prompts.points_xy, [centre_point(expected)])
+        np.testing.assert_allclose(one.prompts.box_xyxy, (x0, y0, x1, y1), atol=1)
+        assert one.ahead == tuple(range(one.index + 1, 13))
 
 
 @pytest.mark.parametrize("key", [9, 6])

@@ -142,3 +142,22 @@ def test_what_was_done_before_a_stop_is_kept(session):
     with pytest.raises(Stopped):
         session.answer(picture(), prompts_of((1, 0)), zoom=False, should_stop=lambda: True)
     assert session.answer(picture(), prompts_of((1, 0)), zoom=False).encoded == 0
+
+
+def test_pictures_ahead_wait_for_one_that_must_be_encoded(session):
+    asked = Prompts.of(box=BOX)
+    session.answer_pairs([(picture(0), asked)], ahead=[picture(1), picture(2)])
+    assert session.encoded == 3
+    session.answer_pairs([(picture(1), asked)], ahead=[picture(3)])
+    assert session.encoded == 3
+    session.answer_pairs([(picture(4), asked)], ahead=[picture(3), picture(1)])
+    assert session.encoded == 5
+
+
+def test_pairs_are_answered_as_each_alone_however_often_a_picture_comes(session):
+    one, other = picture(0), picture(1)
+    pairs = [(one, Prompts.of(box=BOX)), (other, Prompts.of(box=BOX)), (one, Prompts.of(positive=[(80, 80)]))]
+    together = session.answer_pairs(pairs)
+    assert session.encoded == 2
+    for found, (image, prompts) in zip(together, pairs, strict=True):
+        np.testing.assert_array_equal(found.logits() > 0, session.answer(image, prompts, zoom=False).mask)

@@ -10,11 +10,12 @@ from tiny_network import CONFIG
 from SAMMed2DLib import stack
 from SAMMed2DLib.geometry import SlicePlane
 from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.parallel_planes import mask_on, planes_along
 from SAMMed2DLib.planes import plane_of_view, voxels_of_mask
 from SAMMed2DLib.predictor import Predictor
 from SAMMed2DLib.propagation import PropagationError
 from SAMMed2DLib.session import Session, Stopped
-from SAMMed2DLib.stack import check_memory, mask_on, planes_along, propagate_stack
+from SAMMed2DLib.stack import check_memory, propagate_stack
 
 WORLD = np.diag([1.0, 1.0, 2.0, 1.0])
 SIZE_IJK = (20, 18, 12)
@@ -83,6 +84,18 @@ def test_each_slice_is_encoded_once_however_many_objects(session):
     assert session.encoded == 12
 
 
+@pytest.mark.parametrize(("objects", "keys"), [(1, (0, 23)), (1, (12,)), (4, (0, 23)), (4, (12,))])
+def test_slices_are_encoded_several_at_a_time(session, objects, keys):
+    frames, pictures = keyframes(24, *keys)
+    pictures[:, 10:30, 15:35] //= 8  # so that the object is seen to go on
+    batches = []
+    real = session.predictor.embed
+    session.predictor.embed = lambda images: batches.append(len(images)) or real(images)
+    list(propagate_stack(session, pictures.__getitem__, [frames] * objects, 0, 23))
+    assert sum(batches) == 24
+    assert len(batches) <= 5
+
+
 def test_a_second_run_encodes_nothing(session):
     frames, pictures = keyframes(12, 0, 11)
     for _ in range(2):
@@ -122,3 +135,9 @@ def test_too_little_memory_is_said_before_the_run(monkeypatch):
     assert check_memory((256, 256), 50, 1, 2**28) < 10**9
     with pytest.raises(PropagationError, match="smaller range"):
         check_memory((512, 512), 2000, 8, 2**28)
+
+
+def test_the_forecast_covers_all_logits_of_one_step(monkeypatch):
+    monkeypatch.setattr(stack, "available_memory", lambda: None)
+    few, many = (check_memory((100, 100), 0, objects, 0) for objects in (8, 20))
+    assert many - few == 100 * 100 * 4 * 2 * (2 * 20 - 16)

@@ -1,4 +1,4 @@
-"""The published training step replayed against its reference, and the properties of our own recipe."""
+"""The published step replayed against its reference, the properties of our own, and what a model is prompted with."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def replayed() -> dict:
     losses = [
         loss
         for index in range(2)
-        for loss in training.train_batch_published(model, optimiser, _golden_batch(index), prompts)
+        for loss in training.train_batch_published(
+            training.PublishedPass(model), optimiser, _golden_batch(index), prompts
+        )
     ]
     change = {name: (p.detach() - before[name]) for name, p in model.named_parameters()}
     return {"losses": losses, "gradients": gradients, "change": change}
@@ -99,31 +101,101 @@ def _batch(images: int = 1, masks_per_image: int = 2) -> training.Batch:
     return training.Batch(torch.randn(images, 3, 32, 32), masks)
 
 
+def _config(**changes: object) -> training.TrainingConfig:
+    return training.TrainingConfig(TINY, **{"steps": 8, **changes})
+
+
+def _step(model: torch.nn.Module, optimiser: torch.optim.Optimizer, batch: training.Batch, seed: int) -> float:
+    prompts = training.AccumulatedClicks(np.random.default_rng(seed))
+    return training.train_batch(training.Interaction(model), optimiser, [(batch, prompts)], rounds=3)
+
+
+def _moved(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+
 def test_our_recipe_reaches_every_part_of_the_network():
     torch.manual_seed(0)
     model = build_model(TINY).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimiser = training.make_optimiser(model, training.TrainingConfig(TINY, steps=8))
+    optimiser = training.make_optimiser(model, _config())
     for seed in range(8):
-        prompts = training.AccumulatedClicks(np.random.default_rng(seed))
-        training.train_batch(model, optimiser, _batch(), prompts, rounds=3, bf16=False)
-    still = [n for n, p in model.named_parameters() if torch.equal(p, before[n])]
+        _step(model, optimiser, _batch(), seed)
     # Mask 0 is never asked for, and softmax does not see a key bias.
-    expected = [n for n in before if "hypernetworks_mlps.0." in n or n.endswith("k_proj.bias")]
-    assert set(still) <= set(expected)
+    unseen = [n for n in before if "hypernetworks_mlps.0." in n or n.endswith("k_proj.bias")]
+    assert set(before) - _moved(model, before) <= set(unseen)
+
+
+@pytest.mark.parametrize(
+    ("trained", "encoder_parts"), [("adapters", {True}), ("decoder", set()), ("all", {True, False})]
+)
+def test_what_is_not_trained_does_not_move(trained, encoder_parts):
+    torch.manual_seed(0)
+    model = build_model(TINY).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    training.choose_trained(model, trained)
+    optimiser = training.make_optimiser(model, _config(trained=trained))
+    for seed in range(4):
+        _step(model, optimiser, _batch(), seed)
+    moved = _moved(model, before)
+    assert {"Adapter" in name for name in moved if name.startswith("image_encoder")} == encoder_parts
+    assert any(name.startswith("prompt_encoder") for name in moved)
+    assert any(name.startswith("mask_decoder") for name in moved)
+
+
+def test_a_new_adapter_changes_nothing_before_it_is_trained():
+    torch.manual_seed(0)
+    model = build_model(TINY)
+    training.start_from_identity(model)
+    bare = build_model(replace(TINY, adapter=False))
+    bare.load_state_dict({name: value for name, value in model.state_dict().items() if ".Adapter." not in name})
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model.image_encoder(image), bare.image_encoder(image))
 
 
 def test_the_loss_falls_on_one_batch():
     torch.manual_seed(0)
     model = build_model(TINY).train()
     training.start_from_identity(model)
-    optimiser = training.make_optimiser(model, training.TrainingConfig(TINY, steps=60, learning_rate=1e-2))
+    optimiser = training.make_optimiser(model, _config(steps=60, learning_rate=1e-2))
     batch = _batch()
-    losses = [
-        training.train_batch(model, optimiser, batch, training.AccumulatedClicks(np.random.default_rng(1)), 2, False)
-        for _ in range(60)
-    ]
-    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    losses = [_step(model, optimiser, batch, seed=1) for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_accumulated_batches_give_the_gradient_of_one_large_batch():
+    torch.manual_seed(0)
+    model = build_model(TINY).train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    whole = _batch(images=4)
+    parts = [training.Batch(whole.images[i : i + 2], whole.masks[2 * i : 2 * i + 4]) for i in (0, 2)]
+    gradients = []
+    for batches in ([whole], parts):
+        prompted, first = [], 0
+        for batch in batches:
+            objects = [np.random.default_rng(first + i) for i in range(len(batch.masks))]
+            prompted.append((batch, training.AccumulatedClicks(np.random.default_rng(3), objects=objects)))
+            first += len(batch.masks)
+        training.train_batch(training.Interaction(model), optimiser, prompted, rounds=2)
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_the_prompts_of_an_object_do_not_depend_on_its_batch(published):
+    masks = _batch(images=3, masks_per_image=1).masks
+    logits = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    kind = training.PublishedPrompts if published else training.AccumulatedClicks
+
+    def points(rows: slice) -> torch.Tensor:
+        prompts = kind(np.random.default_rng(5), objects=[np.random.default_rng(i) for i in range(3)[rows]])
+        rounds = [prompts.first(masks[rows])] + [prompts.following(logits[rows], masks[rows]) for _ in range(3)]
+        return torch.cat([one.points[0] for one in rounds if one.points is not None], dim=1)
+
+    assert torch.equal(points(slice(0, 3))[1:], points(slice(1, 3)))
 
 
 def test_clicks_add_up_and_answer_the_error():
@@ -194,53 +266,11 @@ def test_the_published_prompts_leave_out_points_twice():
     assert {r.points[0].shape[1] for r in rounds if r.points} <= {1, 3, 5, 9}
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    config = training.TrainingConfig(
-        TINY, steps=4, images_per_batch=1, masks_per_image=2, max_rounds=2, synthetic_share=1.0
-    )
-    whole = training.train(config, [], tmp_path / "whole", workers=0, save_every=2)
-
-    class Stopped(Exception):
-        pass
-
-    saved = training._save
-
-    def stop_after_saving(*args: object) -> None:
-        saved(*args)
-        raise Stopped
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_save", stop_after_saving)
-        with pytest.raises(Stopped):
-            training.train(config, [], tmp_path / "cut", workers=0, save_every=2)
-    resumed = training.train(config, [], tmp_path / "cut", workers=0, save_every=2)
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-
-
-def test_a_run_can_begin_with_given_weights(tmp_path):
-    config = training.TrainingConfig(
-        TINY, steps=1, images_per_batch=1, masks_per_image=1, synthetic_share=1.0, learning_rate=0.0
-    )
-    given = {name: value.half() for name, value in build_model(TINY).state_dict().items()}
-    trained = training.train(config, [], tmp_path, start_from=given, workers=0)
-    assert all(torch.equal(trained[name], value.float()) for name, value in given.items())
-    other = {name: torch.zeros_like(value) for name, value in given.items()}
-    resumed = training.train(config, [], tmp_path, start_from=other, workers=0)
-    assert all(torch.equal(resumed[name], value) for name, value in trained.items())
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    config = training.TrainingConfig(TINY, steps=1, images_per_batch=1, masks_per_image=1, synthetic_share=1.0)
-    training.train(config, [], tmp_path, workers=0)
-    with pytest.raises(ValueError, match="another configuration"):
-        training.train(replace(config, seed=5), [], tmp_path, workers=0)
-
-
 def test_a_broken_batch_does_not_reach_the_weights():
     model = build_model(TINY).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimiser = training.make_optimiser(model, training.TrainingConfig(TINY, steps=1))
+    optimiser = training.make_optimiser(model, _config())
     batch = replace(_batch(), images=torch.full((1, 3, 32, 32), float("nan")))
-    with pytest.raises(RuntimeError, match="non-finite"):
-        training.train_batch(model, optimiser, batch, training.AccumulatedClicks(np.random.default_rng(0)), 1, False)
-    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+    with pytest.raises(training.NotFiniteError, match="not finite"):
+        _step(model, optimiser, batch, seed=0)
+    assert not _moved(model, before)

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib import volume_io
-from SAMMed2DLib.volume_io import VolumeError, read_volume
+from SAMMed2DLib.volume_io import VolumeError, read_frames, read_volume
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 RNG = np.random.default_rng(7)
@@ -114,6 +114,53 @@ def test_a_diffusion_image_is_refused_until_a_component_is_chosen(tmp_path: Path
     with pytest.raises(VolumeError, match=r"several values per voxel \(6 frames.*--frame N"):
         read_volume(path)
     np.testing.assert_array_equal(read_volume(path, frame=5).array, array[..., 5])
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha"])
+def test_all_frames_of_a_4d_image_are_read_in_the_place_of_each(tmp_path: Path, name: str) -> None:
+    frames = RNG.random((3, 2, 4, 5), dtype=np.float32)
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([an_image(one) for one in frames]), str(tmp_path / name))
+    read = read_frames(tmp_path / name)
+    assert len(read) == 3
+    np.testing.assert_array_equal(read.array, frames)
+    alone = read_volume(tmp_path / name, frame=1)
+    np.testing.assert_array_equal(read.volume(1).array, alone.array)
+    np.testing.assert_array_equal(read.ijk_to_ras, alone.ijk_to_ras)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_sequence_of_slicer_is_a_list_of_frames_never_colour(tmp_path: Path, count: int, last: bool) -> None:
+    frames = RNG.integers(0, 255, (count, 2, 4, 5), dtype=np.uint8)
+    first = not last
+    lines = [
+        "NRRD0004",
+        "type: unsigned char",
+        "dimension: 4",
+        "space: left-posterior-superior",
+        f"sizes: {f'{count} ' * first}5 4 2{f' {count}' * last}",
+        f"space directions: {'none ' * first}(1,0,0) (0,1,0) (0,0,1){' none' * last}",
+        f"kinds: {'list ' * first}domain domain domain{' list' * last}",
+        "encoding: raw",
+        "space origin: (1,2,3)",
+    ]
+    voxels = frames if last else np.moveaxis(frames, 0, -1)
+    path = tmp_path / "a.seq.nrrd"
+    path.write_bytes(("\n".join(lines) + "\n\n").encode() + voxels.tobytes())
+    read = read_frames(path)
+    np.testing.assert_array_equal(read.array, frames)
+    np.testing.assert_array_equal(read.ijk_to_ras[:3, 3], [-1, -2, 3])
+    np.testing.assert_array_equal(read_volume(path, frame=2).array, frames[2])
+
+
+def test_what_has_no_frames_is_refused_as_a_series(tmp_path: Path) -> None:
+    volume = a_file(tmp_path, "a.nrrd", np.arange(40, dtype=np.int16).reshape(2, 4, 5))
+    with pytest.raises(VolumeError, match="no frames in time, it is an image of 5 x 4 x 2"):
+        read_frames(volume)
+    with pytest.raises(VolumeError, match="is a folder; time series are read from one 4D file"):
+        read_frames(tmp_path)
+    with pytest.raises(VolumeError, match="no such file"):
+        read_frames(tmp_path / "b.nrrd")
 
 
 def test_a_frame_of_a_3d_image_is_refused(tmp_path: Path) -> None:

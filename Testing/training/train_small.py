@@ -25,22 +25,21 @@ from prepare_data import SPLIT
 
 from SAMMed2DLib.checkpoints import read_checkpoint, save_lean, sha256_of
 from SAMMed2DLib.dataset import read_cache
-from SAMMed2DLib.model.build import ModelConfig
-from SAMMed2DLib.training import Progress, TrainingConfig, train
+from SAMMed2DLib.model.build import SMALL
+from SAMMed2DLib.training import Intervals, LabelMaps, Progress, TrainingConfig, train
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "SAMMed2DLib" / "weights" / "sam-med2d-small.pt"
 
-SMALL = ModelConfig(
-    embed_dim=160,
-    depth=5,
-    num_heads=5,
-    global_blocks=(1, 3, 4),
-    window_size=8,
-    out_dim=128,
-    decoder_heads=8,
-    decoder_mlp_dim=512,
-    iou_hidden_dim=128,
-)
+# Synthetic images, lumps, and a late turn to views that zoom in, as the product does.
+RECIPE: dict[str, Any] = {
+    "learning_rate": 8e-4,
+    "warmup_steps": 300,
+    "precision": "bf16",
+    "balance": "datasets",
+    "synthetic_share": 0.4,
+    "lesion_share": 0.12,
+    "focus_step": 4250,
+}
 
 # What differs when finished weights are trained further: a gentle start, more clicks, and masks of other slices.
 FURTHER: dict[str, Any] = {
@@ -67,7 +66,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=EMBEDDED, help="file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    config = TrainingConfig(SMALL, steps=arguments.steps, learning_rate=8e-4, warmup_steps=300, bf16=True)
+    config = TrainingConfig(SMALL, steps=arguments.steps, **RECIPE)
     start = None
     if arguments.start is not None:
         config = replace(config, **FURTHER)
@@ -76,7 +75,7 @@ def main() -> None:
         names = [name for name, part in SPLIT.items() if part == "train"]
         images = [image for name in names for image in read_cache(arguments.data / f"{name}.npz")]
         print(f"{len(images)} images of {len(names)} data sets", flush=True)
-        train(config, images, arguments.output, start_from=start, report=_print)
+        train(config, LabelMaps(images), arguments.output, start_from=start, intervals=Intervals(report=_print))
     _export(arguments)
 
 

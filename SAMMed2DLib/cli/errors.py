@@ -1,0 +1,26 @@
+"""Errors as the command line tells them: one line, and whether the input was to blame."""
+
+from __future__ import annotations
+
+_LIBRARY = __name__.partition(".")[0]
+
+
+def is_bad_input(error: BaseException) -> bool:
+    """The library's own ValueErrors are about what it was given; anything else is a failure."""
+    return isinstance(error, ValueError) and _is_ours(error)
+
+
+def words_of(error: BaseException) -> str:
+    """The message in one line."""
+    if isinstance(error, ImportError) and not _is_ours(error):
+        return f"{error}; `sammed2d doctor` says what is missing and what to do"
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or use a smaller image or model"
+    text = " ".join(str(error).split())
+    if text and (isinstance(error, OSError) or _is_ours(error)):
+        return text
+    return f"{type(error).__name__}: {text} (SAMMED2D_TRACEBACK=1 shows where)"
+
+
+def _is_ours(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == _LIBRARY

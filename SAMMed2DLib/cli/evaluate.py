@@ -1,0 +1,210 @@
+"""The command `sammed2d evaluate`: how good the model's masks are on a folder of labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from .job import load
+from .options import number_list
+from .prompts import RequestError
+
+if TYPE_CHECKING:
+    from ..evaluation.options import Options
+    from ..evaluation.run import Run
+    from ..predictor import Predictor
+
+OK, FAILURE, CANCELLED = 0, 1, 130
+_PROTOCOLS = ("careful", "published")
+
+DESCRIPTION = """\
+Measure a model on labelled images: each mask is asked for by its box and by 1, 3 and 5 clicks, and compared with
+what the model finds. The folder is one that `sammed2d curate` wrote, or other data in SAM-Med2D's layout.
+
+examples:
+  sammed2d evaluate DATA -o report
+  sammed2d evaluate DATA --model sam-med2d_b --protocol published -o report-published
+  sammed2d evaluate DATA --most 50 --jitter 5,10,20 --most-clicks 20 -o report
+
+protocols:
+  careful    exact boxes around the whole object; clicks in the middle of the object and then of the largest error,
+             with all that the product has (local zoom, if the weights were trained for it)
+  published  as SAM-Med2D was evaluated: boxes of the largest part, clicks at random where the mask is wrong, no zoom
+
+The report: report.md, masks.csv (every mask), summary.csv, summary.json, and pictures. What is stopped goes on with
+the same command. Exit codes: 0 all done, 1 some images or masks could not be used (the report lists them), 130
+stopped; the report is then of what is done."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `sammed2d evaluate`, without those about the model."""
+    parser.set_defaults(run=run)
+    parser.add_argument("data", metavar="DATA_FOLDER", help="images, masks and the JSON files that pair them")
+    parser.add_argument("-o", "--output", required=True, metavar="REPORT_FOLDER", help="made if it is not there")
+    parser.add_argument("--split", default="test", choices=("test", "validation", "train"), help="(%(default)s)")
+    parser.add_argument("--protocol", default="careful", choices=_PROTOCOLS, help="how it is asked (%(default)s)")
+    parser.add_argument("--most", type=_count, metavar="N", help="images of each data set at most, spread evenly")
+    parser.add_argument("--restart", action="store_true", help="discard the results that the folder holds")
+    parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+    add_measures(parser.add_argument_group("what is measured"))
+
+
+def add_measures(group: argparse._ArgumentGroup) -> None:
+    """The options about prompts and measures."""
+    group.add_argument("--clicks", type=_counts, default=(1, 3, 5), metavar="N,N", help="numbers of clicks (1,3,5)")
+    group.add_argument(
+        "--jitter",
+        type=_shares,
+        default=(0.05, 0.1, 0.2),
+        metavar="%,%",
+        help="move the edges of the box by up to so many per cent of its side, and the first click off the middle by "
+        "as much (5,10,20; 0 for none)",
+    )
+    group.add_argument(
+        "--most-clicks", type=_count, default=10, metavar="N", help="clicks given to reach a Dice of 0.8 and 0.9 (10)"
+    )
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        default=2.0,
+        metavar="PX",
+        help="of the surface distance, px of an image whose longer side is 256 px (2; 0 leaves it out)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the random draws (%(default)s)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_count(word) for word in text.split(","))
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    numbers = set(number_list(text)) - {0.0}
+    if any(not 1 <= number < 100 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} must be per cent from 1 to 99, for example 5,10,20, or 0")
+    return tuple(sorted(number / 100 for number in numbers))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `sammed2d evaluate` was asked for.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    from ..evaluation.run import Source, thinned
+    from ..published_layout import read_layout
+
+    entries = read_layout(args.data, args.split)
+    sources = thinned([Source.of_entry(entry) for entry in entries], args.most)
+    data = {"data": Path(args.data).resolve().name, "split": args.split, "images of each data set": args.most or "all"}
+    return evaluate_sources(args, sources, data)
+
+
+def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any], peers: Any = ()) -> int:
+    """Evaluate images into a report folder, show how far it is, and say where the report is.
+
+    Args:
+        args: the options of this command and of the model.
+        sources: the images.
+        data: what is said about them in the report; other words are another evaluation.
+        peers: other models, that get the same boxes.
+
+    Returns:
+        the exit code.
+    """
+    from ..evaluation.report import write_report
+    from ..evaluation.run import Run
+
+    options = options_of(args)
+    args.fit = "pad" if args.protocol == "published" else args.fit
+    folder = _made(Path(args.output), args.restart)
+    predictor = load(args)
+    run = Run(folder, options, _settings(args, options, data, predictor, [one.name for one in peers]))
+    finished = run.go(predictor, sources, peers, _progress(args, run))
+    report = write_report(run, predictor, sources, [one.name for one in peers], finished)
+    if run.problems:
+        print(f"sammed2d: {len(run.problems)} images or masks were left out, see {report}", file=sys.stderr)
+    print(report)
+    return CANCELLED if not finished else FAILURE if run.problems or not run.results else OK
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """What the options ask for.
+
+    Raises:
+        EvaluationError: they contradict each other.
+    """
+    from ..evaluation.options import CAREFUL, Options
+
+    return Options(
+        protocol=args.protocol,
+        clicks=tuple(args.clicks),
+        zoom=args.zoom,
+        box_jitters=args.jitter,
+        click_jitters=args.jitter if args.protocol == CAREFUL else (),
+        most_clicks=args.most_clicks,
+        tolerance_px=args.tolerance,
+        seed=args.seed,
+    )
+
+
+def _settings(
+    args: argparse.Namespace, options: Options, data: dict[str, Any], predictor: Predictor, peers: list[str]
+) -> dict[str, Any]:
+    """All that decides about the results."""
+    from ..catalogue import weights_path
+
+    weights = hashlib.sha256(weights_path(args.model).read_bytes()).hexdigest()
+    zoom = predictor.prefers_zoom if options.zoom is None else options.zoom
+    asked = asdict(options) | {"zoom": zoom and options.protocol != "published"}
+    named = {"model": Path(args.model).stem if Path(args.model).suffix else args.model, "weights (SHA-256)": weights}
+    told = {key.replace("_", " "): list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
+    network = {"fit": args.fit, "precision": str(predictor.precision).removeprefix("torch.")}
+    return {**named, **data, **told, **network, "peers": peers, "version": __version__}
+
+
+def _made(folder: Path, restart: bool) -> Path:
+    """The report folder, without earlier results if they are to be discarded.
+
+    Raises:
+        RequestError: it cannot be made.
+    """
+    from ..evaluation.run import MASKS_FILE, SETTINGS_FILE
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (MASKS_FILE, SETTINGS_FILE) if restart else ():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+    return folder
+
+
+def _progress(args: argparse.Namespace, run: Run) -> Callable[[int, int], None]:
+    start, first = time.monotonic(), [-1]
+
+    def show(done: int, total: int) -> None:
+        if not (args.progress or sys.stderr.isatty()):
+            return
+        first[0] = done if first[0] < 0 else first[0]
+        left = (time.monotonic() - start) / max(done - first[0], 1) * (total - done) / 60
+        about = f", about {left:.0f} min left" if done > first[0] else ""
+        line = f"image {done} of {total}, {len(run.results)} masks, {len(run.problems)} left out{about}"
+        print(f"\r{line:<78}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show

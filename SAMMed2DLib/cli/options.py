@@ -1,0 +1,82 @@
+"""Options that several commands have, and how their values are written."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """One image in, one segmentation out."""
+    parser.add_argument("image", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, JPEG, …, or a DICOM folder")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help=".seg.nrrd, or a label map .nii.gz, .nrrd"
+    )
+    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image, from 0")
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder: its number or UID")
+
+
+def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> None:
+    """What is told besides the segmentation: `picture` and `report` say what is in them."""
+    results = parser.add_argument_group("results")
+    results.add_argument("--png", metavar="FILE", help=f"picture of {picture}")
+    results.add_argument("--json", metavar="FILE", help=f"report with {report}; - is stdout")
+    results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+
+
+def slice_number(text: str) -> int | str:
+    """A slice: its number, or "mid".
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if text == "mid":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no slice: give its number, or mid") from None
+
+
+def number_list(text: str) -> list[float]:
+    """Numbers with commas between them.
+
+    Raises:
+        ArgumentTypeError: they are none.
+    """
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers with commas between them") from None
+
+
+def point(text: str) -> tuple[list[float], int]:
+    """The coordinates of a point and 1; or 0 if it is beside the object."""
+    numbers, _, sign = text.rpartition(",")
+    if sign in ("+", "-"):
+        return number_list(numbers), int(sign == "+")
+    return number_list(text), 1
+
+
+def pair(text: str) -> tuple[float, float]:
+    """Two numbers.
+
+    Raises:
+        ArgumentTypeError: there are more or fewer.
+    """
+    numbers = number_list(text)
+    if len(numbers) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} must be two numbers with a comma between them")
+    return numbers[0], numbers[1]
+
+
+def slice_range(text: str) -> tuple[int, int]:
+    """First and last slice.
+
+    Raises:
+        ArgumentTypeError: they are no two whole numbers.
+    """
+    try:
+        first, last = (int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be two slices with a comma between them") from None
+    return first, last

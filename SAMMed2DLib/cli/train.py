@@ -1,0 +1,224 @@
+"""The command `sammed2d train`: fine-tunes a model on a curated folder, or trains a new one."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..published_layout import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
+from . import train_options
+from .train_options import AUTO, DESCRIPTION, NONE
+
+if TYPE_CHECKING:
+    from ..training import Progress, StartingPoint, Team, TrainingConfig
+
+__all__ = ["DESCRIPTION", "add_options", "run"]
+
+CANCELLED = 130
+_NEVER = 1 << 40  # a step that no run reaches
+_ROWS = 60  # in the log, about
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `sammed2d train`, and what it does."""
+    parser.set_defaults(run=run)
+    train_options.add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `sammed2d train` was asked for.
+
+    Returns:
+        the exit code: 0, or 130 if it was stopped and can go on.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    from ..training import team
+
+    with _plain_warnings(), team(args.device) as this:
+        return _run(args, this, _say if this.is_first else _say_nothing)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Tell of skipped images in one line."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_rest, **_more: f"note: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_nothing(text: str) -> None:
+    """All but the first process keep quiet."""
+
+
+def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> int:
+    from ..training import Intervals, LayoutImages, train
+    from ..training.validation import Validation
+
+    data = _read_data(args, say)
+    start = _start(args)
+    config = _config(args, start, len(data.train), team.size)
+    say(
+        f"{len(data.train)} images to train on, {len(data.validation)} to validate on; {config.steps} steps of "
+        f"{config.images_per_batch * config.accumulate * team.size} images; training {_words_of(config)}"
+    )
+    outcome = train(
+        config,
+        LayoutImages(data.train),
+        args.output,
+        start_from=start.state or None,
+        base=start.base,
+        validation=Validation(data.validation, team.device) if data.validation else None,
+        team=team,
+        workers=args.workers,
+        intervals=Intervals(
+            save=args.save_every,
+            log=max(1, config.steps // _ROWS),
+            validate=args.validate_every or max(1, math.ceil(config.steps / 5)),
+            report=lambda progress: say(_line(progress, config)),
+            tensorboard=args.tensorboard,
+        ),
+    )
+    if outcome.stopped:
+        say(f"stopped after step {outcome.step} of {config.steps}; the same command goes on from there")
+        return CANCELLED
+    best = "" if outcome.best is None else f", score {outcome.best:.3f}"
+    say(f"{args.output / 'best.pt'}: the best weights{best}; try them with `sammed2d segment --model` or in 3D Slicer")
+    return 0
+
+
+# --- the data -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of both splits."""
+
+    train: Sequence[ImageEntry]
+    validation: Sequence[ImageEntry]
+
+
+def _read_data(args: argparse.Namespace, say: Callable[[str], None]) -> _Data:
+    from ..training import usable
+    from ..training.validation import spread
+
+    for folder in args.data:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder} is no folder; give one that `sammed2d curate` wrote")
+    train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN)], say)
+    there = [folder for folder in args.data if (folder / JSON_OF_SPLIT[VALIDATION]).is_file()]
+    held_out = [entry for folder in there for entry in read_layout(folder, VALIDATION)] if args.most_validation else []
+    if args.most_validation and not held_out:
+        say("note: there is no validation split; the last weights will be called the best")
+    chosen = [entry for entry in spread(held_out, args.most_validation) if _is_readable(entry, say)] if held_out else []
+    _note_shared_cases(train, held_out, say)
+    return _Data(train, chosen)
+
+
+def _is_readable(entry: ImageEntry, say: Callable[[str], None]) -> bool:
+    try:
+        entry.read()
+    except DatasetError as error:
+        say(f"note: left out {entry.image}: {error}")
+        return False
+    return True
+
+
+def _note_shared_cases(
+    train: Sequence[ImageEntry], held_out: Sequence[ImageEntry], say: Callable[[str], None]
+) -> None:
+    """A case on both sides makes the scores too good."""
+    known = {(mask.dataset, mask.case) for entry in train for mask in entry.masks}
+    shared = {(mask.dataset, mask.case) for entry in held_out for mask in entry.masks} & known
+    if shared:
+        dataset, case = min(shared)
+        say(
+            f"note: {len(shared)} cases are in train and in validation ({case} of {dataset} is one), so the scores "
+            "are too good; curate with a split by case"
+        )
+
+
+# --- the run ------------------------------------------------------------------------------------------------
+
+
+def _start(args: argparse.Namespace) -> StartingPoint:
+    from ..training import TrainingError, fresh_start, known_start
+
+    if args.start == NONE:
+        return fresh_start(args.sizes or "small", args.image_size)
+    if args.sizes:
+        raise TrainingError("--sizes are those of a new model: leave them out, or give --from none")
+    return known_start(
+        args.start, args.image_size, add_adapters=args.add_adapters, reset_heads=args.as_published
+    )
+
+
+def _config(args: argparse.Namespace, start: StartingPoint, images: int, processes: int) -> TrainingConfig:
+    from ..training import PUBLISHED_WIDTH, TrainingConfig
+
+    is_large, is_new = start.model.embed_dim >= PUBLISHED_WIDTH, not start.state
+    trained: dict[str, Any] = {"trained": args.trained}
+    if args.trained == AUTO:
+        trained["trained"] = "adapters" if is_large and start.model.adapter and not is_new else "all"
+    zoom = start.prefers_zoom if args.zoom is None else args.zoom
+    per_step = args.batch * args.accumulate * processes
+    steps = args.steps if args.epochs is None else math.ceil(args.epochs * images / max(1, per_step))
+    return TrainingConfig(
+        start.model,
+        steps=steps,
+        images_per_batch=args.batch,
+        masks_per_image=args.masks,
+        accumulate=args.accumulate,
+        as_published=args.as_published,
+        precision=args.precision,
+        max_rounds=args.rounds,
+        learning_rate=_rate(args.as_published, is_large, is_new) if args.lr is None else args.lr,
+        warmup_steps=300 if is_new else 50,
+        ema_decay=(0.0 if args.as_published else 0.999) if args.ema is None else args.ema,
+        balance=args.balance,
+        synthetic_share=args.synthetic,
+        focus_step=0 if zoom else _NEVER,
+        seed=args.seed,
+        **trained,
+    )
+
+
+def _rate(as_published: bool, is_large: bool, is_new: bool) -> float:
+    """The learning rate that nobody chose."""
+    if as_published:
+        return 1e-4
+    if is_new:
+        return 2e-4 if is_large else 8e-4
+    return 1e-4 if is_large else 2e-4
+
+
+def _words_of(config: TrainingConfig) -> str:
+    if config.as_published:
+        return "adapters, prompt encoder and decoder as published"
+    words = {"all": "the whole model", "adapters": "adapters, prompt encoder and decoder"}
+    return words.get(config.trained, "prompt encoder and decoder")
+
+
+def _line(progress: Progress, config: TrainingConfig) -> str:
+    if progress.scores is not None:
+        told = ", ".join(f"{kind} {value:.3f}" for kind, value in progress.scores.items() if kind != "objects")
+        return f"validation after step {progress.step}, Dice: {told}"
+    left = progress.seconds / progress.step * (config.steps - progress.step)
+    return (
+        f"step {progress.step} of {config.steps}  loss {progress.loss:.4f}  {progress.seconds:.0f} s, "
+        f"{left:.0f} s left"
+    )

@@ -1,0 +1,1 @@
+"""Volumes and pictures with their segmentations -> 2D training data in the published layout."""

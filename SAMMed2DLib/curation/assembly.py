@@ -1,0 +1,184 @@
+"""From the records of all cases to the list of masks: splits, and images that occur in two cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..published_layout import SPLITS, MaskEntry
+from .cases import Case, CurationError
+from .options import Shares
+from .records import ImageRecord, Record
+from .same_images import Groups, same_images
+
+Key = tuple[str, str]  # data set and case
+# Where the same image is in several splits, because a table says so, what tests is kept.
+_KEPT_FIRST = tuple(reversed(SPLITS))
+
+
+@dataclass
+class Assembly:
+    """All masks of a curated folder.
+
+    Attributes:
+        entries: lines of the manifest.
+        repeated: images that were left out because another case has them, and that other image.
+        handed_over: masks of such images that went to the other one.
+        notes: what a user should know.
+    """
+
+    entries: list[MaskEntry] = field(default_factory=list)
+    repeated: dict[str, str] = field(default_factory=dict)
+    handed_over: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    case: Case
+    record: Record
+    image: ImageRecord
+
+    @property
+    def key(self) -> Key:
+        return self.case.dataset, self.case.case
+
+    def entries(self, split: str) -> list[MaskEntry]:
+        """Its lines of the manifest."""
+        return [
+            MaskEntry(
+                mask.mask,
+                self.image.image,
+                split,
+                self.case.dataset,
+                self.record.modality,
+                mask.anatomy,
+                self.case.case,
+                self.image.axis,
+                self.image.slice,
+                mask.instance,
+                mask.area_px,
+                self.case.source or self.case.image.name,
+                mask.sha256,
+            )
+            for mask in self.image.masks
+        ]
+
+
+def assemble(cases: Sequence[Case], records: Mapping[str, Record], shares: Shares) -> Assembly:
+    """Give every case its split, and keep only one of images that are the same.
+
+    Args:
+        cases: in any order.
+        records: of those that went well, by place.
+        shares: of the splits.
+    Raises:
+        CurationError: a table puts one case into two splits.
+    """
+    pictures = list(_pictures(cases, records))
+    images = _same(pictures)
+    result = Assembly()
+    splits = _splits(pictures, images, shares, result)
+    pictures.sort(key=lambda one: _KEPT_FIRST.index(splits[one.key]))
+    _add_pictures(pictures, images, splits, result)
+    _note_empty_splits(shares, result)
+    return result
+
+
+def _pictures(cases: Sequence[Case], records: Mapping[str, Record]) -> Iterator[_Picture]:
+    for case in sorted(cases, key=lambda case: (case.dataset, case.case, case.name)):
+        if case.place in records:
+            yield from (_Picture(case, records[case.place], image) for image in records[case.place].images)
+
+
+def _same(pictures: Sequence[_Picture]) -> Groups:
+    """Images of different cases that look the same, or that are the same under different windows."""
+    images = Groups()
+    first_of: dict[str, _Picture] = {}
+    for one in pictures:
+        first = first_of.setdefault(one.image.stored, one)
+        if first.key != one.key:
+            images.join(one.image.image, first.image.image)
+    keys, sizes = [one.key for one in pictures], [one.image.size_hw for one in pictures]
+    for lower, higher in same_images([one.image.small for one in pictures], keys, sizes):
+        images.join(pictures[higher].image.image, pictures[lower].image.image)
+    return images
+
+
+def _add_pictures(pictures: Sequence[_Picture], images: Groups, splits: Mapping[Key, str], result: Assembly) -> None:
+    kept: dict[object, _Picture] = {}
+    its_entries: dict[object, list[MaskEntry]] = {}
+    for one in pictures:
+        entries = one.entries(splits[one.key])
+        first = kept.setdefault(images.root(one.image.image), one)
+        if first.key == one.key:
+            its_entries.setdefault(_pixels(one), entries)
+            result.entries += entries
+            continue
+        same = its_entries.get(_pixels(one))  # of the images that look the same, the one that is the same
+        result.repeated[one.image.image] = same[0].image if same else first.image.image
+        if same:
+            moved = list(_handed_over(entries, same))
+            same += moved
+            result.entries += moved
+            result.handed_over += len(moved)
+
+
+def _pixels(one: _Picture) -> object:
+    return one.image.stored, one.image.size_hw
+
+
+def _handed_over(entries: Sequence[MaskEntry], kept: Sequence[MaskEntry]) -> Iterator[MaskEntry]:
+    """Masks of classes that the image kept lacks, as masks of that image."""
+    classes, its = {entry.anatomy for entry in kept}, kept[0]
+    place = {name: getattr(its, name) for name in ("image", "split", "dataset", "case", "axis", "slice")}
+    yield from (replace(entry, **place) for entry in entries if entry.anatomy not in classes)
+
+
+# --- splits -------------------------------------------------------------------------------------------------
+
+
+def _splits(pictures: Sequence[_Picture], images: Groups, shares: Shares, result: Assembly) -> dict[Key, str]:
+    """The split of each case; cases that share images have the same, so that nothing leaks."""
+    fixed = _fixed(pictures)
+    groups = Groups()
+    first_of: dict[object, Key] = {}
+    for one in pictures:
+        first = first_of.setdefault(images.root(one.image.image), one.key)
+        if first != one.key:
+            groups.join(one.key, first)
+    members: dict[object, list[Key]] = {}
+    for key in dict.fromkeys(one.key for one in pictures):
+        members.setdefault(groups.root(key), []).append(key)
+    splits: dict[Key, str] = {}
+    for keys in members.values():
+        splits |= _split_together(sorted(keys), fixed, shares, result)
+    return splits
+
+
+def _fixed(pictures: Sequence[_Picture]) -> dict[Key, str]:
+    fixed: dict[Key, str] = {}
+    for one in pictures:
+        first = fixed.setdefault(one.key, one.case.split) if one.case.split else ""
+        if one.case.split and first != one.case.split:
+            raise CurationError(f"case {one.case.case} is in {first} and in {one.case.split}; give it one split")
+    return fixed
+
+
+def _split_together(keys: Sequence[Key], fixed: Mapping[Key, str], shares: Shares, result: Assembly) -> dict[Key, str]:
+    wanted = list(dict.fromkeys(fixed[key] for key in keys if key in fixed))
+    split = wanted[0] if wanted else shares.split_of(*keys[0])
+    if len(keys) > 1:
+        names = ", ".join(case for _, case in keys)
+        where = f"are all in {split}" if len(wanted) < 2 else f"are in {' and '.join(wanted)} as the table says"
+        result.notes.append(f"cases with the same images {where}: {names}")
+    return {key: fixed.get(key, split) for key in keys}
+
+
+def _note_empty_splits(shares: Shares, result: Assembly) -> None:
+    used = {entry.split for entry in result.entries}
+    for split, share in zip(SPLITS, shares.shares, strict=True):
+        if share and split not in used:
+            result.notes.append(
+                f"no case fell into {split}; with few cases choose another --seed, or use the column split of a table"
+            )

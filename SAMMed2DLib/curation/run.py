@@ -1,0 +1,154 @@
+"""All cases, in several processes at once; what is finished already is not done again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..published_layout import JSON_OF_SPLIT, write_layout
+from .assembly import Assembly, assemble
+from .cases import Case, CurationError, check_names
+from .one_case import StoppedError, curate_case
+from .options import Options, Shares
+from .records import CASES, Record, is_finished, read_record
+
+# called with a case, its record, how many are done and how many there are
+Told = Callable[[Case, Record, int, int], None]
+
+
+@dataclass
+class Curated:
+    """What a run did.
+
+    Attributes:
+        records: of all cases, by place, also of those that failed.
+        finished_before: number of cases that were not done again.
+        others: records in the folder of cases that are not in this run.
+        assembly: the masks of the folder.
+    """
+
+    records: dict[str, Record] = field(default_factory=dict)
+    finished_before: int = 0
+    others: list[str] = field(default_factory=list)
+    assembly: Assembly = field(default_factory=Assembly)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why a case has no pictures, by place."""
+        return {place: record.error for place, record in self.records.items() if record.error}
+
+
+def curate(
+    cases: Sequence[Case], folder: Path, options: Options, shares: Shares, *, jobs: int = 1, told: Told | None = None
+) -> Curated:
+    """Curate cases into a folder in the published layout.
+
+    Args:
+        cases: of all that shall be in the folder.
+        folder: is made if it is not there.
+        options: what is kept.
+        shares: of the splits.
+        jobs: number of processes; 1 does all in this one.
+        told: called after each case.
+    Raises:
+        CurationError: two images have the same name, no mask is left, or a process died.
+        KeyboardInterrupt: it was stopped; finished cases are kept for the next run.
+        OSError: the folder cannot be written to.
+    """
+    check_names(cases)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = Curated()
+    todo = []
+    for case in cases:
+        record = read_record(folder, case)
+        if record is not None and is_finished(record, case, options):
+            result.records[case.place] = record
+        else:
+            todo.append(case)
+    result.finished_before = len(result.records)
+    for case, record in _done(todo, options, folder, jobs):
+        result.records[case.place] = record
+        if told:
+            told(case, record, len(result.records), len(cases))
+    result.others = _others(folder, cases)
+    result.assembly = _write(cases, result, folder, shares)
+    return result
+
+
+def _write(cases: Sequence[Case], result: Curated, folder: Path, shares: Shares) -> Assembly:
+    well = {place: record for place, record in result.records.items() if not record.error}
+    assembly = assemble(cases, well, shares)
+    if not assembly.entries:
+        reasons = list(result.failed.values()) or ["every slice or mask was left out, see the options"]
+        raise CurationError(f"no mask was kept: {reasons[0]}")
+    write_layout(folder, assembly.entries)
+    used = {entry.split for entry in assembly.entries}
+    for split, name in JSON_OF_SPLIT.items():
+        if split not in used:  # of an earlier run; its masks may now be in another split
+            (folder / name).unlink(missing_ok=True)
+    return assembly
+
+
+def _others(folder: Path, cases: Sequence[Case]) -> list[str]:
+    ours = {case.place for case in cases}
+    paths = [path for path in (folder / CASES).glob("*/*.json") if not path.name.startswith(".")]  # half-written ones
+    places = (path.relative_to(folder / CASES).with_suffix("").as_posix() for path in paths)
+    return sorted(place for place in places if place not in ours)
+
+
+# --- processes ----------------------------------------------------------------------------------------------
+
+
+def _done(cases: Sequence[Case], options: Options, folder: Path, jobs: int) -> Iterator[tuple[Case, Record]]:
+    if jobs <= 1 or len(cases) <= 1:
+        yield from ((case, curate_case(case, options, folder)) for case in cases)
+        return
+    context = multiprocessing.get_context("spawn")  # ITK has threads, which a forked process would lose
+    stop = context.Event()
+    workers = min(jobs, len(cases))
+    with ProcessPoolExecutor(workers, context, _begin, (stop, max(1, (os.cpu_count() or 1) // workers))) as pool:
+        waiting = {pool.submit(_work, case, options, folder): case for case in cases}
+        try:
+            yield from _as_they_end(waiting)
+        except BrokenProcessPool as error:
+            raise CurationError(
+                "a process ended before its case, probably out of memory; run again with fewer --jobs "
+                "(finished cases are not done again)"
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_they_end(waiting: dict[Future[Record], Case]) -> Iterator[tuple[Case, Record]]:
+    while waiting:
+        ended, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in ended:
+            yield waiting.pop(future), future.result()
+
+
+_stop: Any = None  # of this worker process
+
+
+def _begin(stop: Any, threads: int) -> None:
+    """Prepare a worker: Ctrl+C reaches it too, but the parent decides when it ends."""
+    import SimpleITK
+
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def _work(case: Case, options: Options, folder: Path) -> Record:
+    try:
+        return curate_case(case, options, folder, _stop.is_set)
+    except StoppedError:
+        return Record(case.place, error="stopped")

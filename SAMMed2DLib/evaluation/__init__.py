@@ -1,0 +1,131 @@
+"""How good the masks are: simulated prompts on labelled images, scores for each object.
+
+    options     what is asked of the model, and what is measured
+    objects     the objects of an image, their boxes and first clicks
+    careful     the protocol of a careful user
+    published   the protocol of the paper
+    scores      the scores of one object
+    averages    means by data set, modality, anatomy and size, with intervals
+    speed       images encoded and prompts decoded in a second
+    table       the file of all results, from which a run goes on
+    run         many images, one after another, whatever happens
+    report      tables; charts and sheet: pictures
+
+All draws are fixed by a seed and by the object's name, so two evaluations of the same weights agree to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from ..dataset import LabelledImage
+from ..predictor import Embedding, Predictor
+from ..published_layout import MaskedImage
+from . import careful, published
+from .averages import macro_mean, markdown_table, mean_by_dataset
+from .objects import Target, jittered_box, single_objects, targets_of
+from .options import CLICKS, PUBLISHED, EvaluationError, Options
+from .scores import ObjectResult, Peer, ScoreSheet
+
+__all__ = [
+    "CLICKS",
+    "EvaluationError",
+    "ObjectResult",
+    "Options",
+    "Peer",
+    "evaluate",
+    "evaluate_image",
+    "jittered_box",
+    "macro_mean",
+    "markdown_table",
+    "mean_by_dataset",
+    "single_objects",
+]
+
+
+def evaluate(
+    predictor: Predictor,
+    images: Iterable[LabelledImage | MaskedImage],
+    clicks: Sequence[int] = CLICKS,
+    zoom: bool | None = None,
+    box_jitter: float = 0.0,
+    *,
+    options: Options | None = None,
+    peers: Sequence[Peer] = (),
+) -> Iterator[ObjectResult]:
+    """Segment every object of the images, one result after another.
+
+    Args:
+        predictor: the model.
+        images: with their labels; see `objects.targets_of`.
+        clicks: the numbers of clicks to score.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        box_jitter: also score boxes whose edges are moved by up to this share of the side, as "box ±10 %".
+        options: all of that and more, instead of the three before.
+        peers: other models, that get the same boxes.
+
+    Raises:
+        EvaluationError: what is asked for cannot be done.
+    """
+    jitters = (box_jitter,) if box_jitter else ()
+    options = options or Options(clicks=tuple(clicks), zoom=zoom, box_jitters=jitters)
+    for item in images:
+        yield from evaluate_image(predictor, item, options, peers)
+
+
+def evaluate_image(
+    predictor: Predictor,
+    item: LabelledImage | MaskedImage,
+    options: Options,
+    peers: Sequence[Peer] = (),
+    done: Collection[str] = (),
+    skipped: Callable[[Target, EvaluationError], None] | None = None,
+) -> Iterator[ObjectResult]:
+    """Segment the objects of one image.
+
+    Args:
+        predictor: the model.
+        item: the image.
+        options: how.
+        peers: other models, that get the same boxes.
+        done: names of masks that are left out.
+        skipped: told of each object that cannot be scored; None raises instead.
+
+    Raises:
+        EvaluationError: what is asked for cannot be done.
+    """
+    targets = [target for target in targets_of(item) if target.entry.mask not in done]
+    if not targets:
+        return
+    embedding, seen = predictor.embed([item.image]), [peer.embed(item.image) for peer in peers]
+    for target in targets:
+        try:
+            sheet = ScoreSheet(target, options)
+            boxes = _score(sheet, predictor, item, embedding, target, options)
+        except published.VanishedError as error:
+            if skipped is None:
+                raise
+            skipped(target, error)
+            continue
+        for peer, view in zip(peers, seen, strict=True):
+            for kind, box in boxes.items():
+                sheet.add(f"{peer.name} {kind}", peer.segment(view, box))
+        yield sheet.result()
+
+
+def _score(
+    sheet: ScoreSheet,
+    predictor: Predictor,
+    item: LabelledImage | MaskedImage,
+    embedding: Embedding,
+    target: Target,
+    options: Options,
+) -> dict[str, np.ndarray]:
+    """Score one object by the protocol asked for, and return its boxes, px."""
+    if options.protocol == PUBLISHED:
+        published.score(sheet, predictor, embedding, target, options)
+        return published.slice_boxes_of(target, embedding, options)
+    careful.score(sheet, predictor, item.image, embedding, target, options)
+    return careful.boxes_of(target, options)

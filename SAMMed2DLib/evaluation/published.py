@@ -1,0 +1,140 @@
+"""The published protocol: prompts are drawn in the model's frame, and nothing of the product helps.
+
+The box is that of the mask's largest part. The first click is any pixel of the object; each further one is any pixel
+where the mask of the 256 px frame is wrong, and is given together with all earlier ones and the sigmoid of the last
+logits. Where nothing is wrong, a point that says nothing is added, as published. Scores are those of the mask at the
+image's own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..model.mask_decoder import select_best
+from ..predictor import Embedding, Predictor
+from ..prompts import box_of_mask
+from ..simulation import error_points, first_point
+from .objects import Target, filled, moved_box
+from .options import BOX, FILLED_BOX, EvaluationError, Options, clicks_name, jittered_name
+from .scores import ScoreSheet
+
+FIT = "pad"
+_POINT, _ERRORS = "first click", "corrections"
+
+Step = tuple["Found", np.ndarray, np.ndarray]
+
+
+class VanishedError(EvaluationError):
+    """A mask of which nothing is left in the model's frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A mask in both frames: `frame_hw` (S, S) bool, `slice_hw` (H, W) bool, and its logits (1, 1, L, L)."""
+
+    frame_hw: np.ndarray
+    slice_hw: np.ndarray
+    low_res: torch.Tensor
+
+
+class FramePredictor:
+    """Segments on one embedded slice from prompts in px of the model's frame."""
+
+    def __init__(self, predictor: Predictor, embedding: Embedding) -> None:
+        """Begin with a slice.
+
+        Raises:
+            EvaluationError: slices are not brought into the frame as published.
+        """
+        self.frame, self._predictor, self._features = embedding.frames[0], predictor, embedding.features
+        if self.frame.fit != FIT:
+            raise EvaluationError(f"the published protocol takes the fit {FIT!r}, not {self.frame.fit!r}; load so")
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        points_xy: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        box_xyxy: np.ndarray | None = None,
+        previous: Found | None = None,
+    ) -> Found:
+        """Segment one object; the arguments as in `Prompts`, in px of the frame."""
+        device, model = self._predictor.device, self._predictor.model
+        points = boxes = masks = None
+        if points_xy is not None and labels is not None:
+            points = (torch.from_numpy(points_xy[None]).float().to(device), torch.from_numpy(labels[None]).to(device))
+        if box_xyxy is not None:
+            boxes = torch.from_numpy(box_xyxy.reshape(1, 2, 2)).float().to(device)
+        if previous is not None:
+            masks = previous.low_res.to(device).sigmoid()
+        low_res = select_best(*model.decode(self._features, points, boxes, masks))[0].float().cpu()
+        in_frame = model.upscale(low_res)[0, 0] > 0
+        return Found(in_frame.numpy(), (self.frame.slice_logits(low_res)[0, 0] > 0).numpy(), low_res)
+
+
+def boxes_of(target: Target, embedding: Embedding, options: Options) -> dict[str, np.ndarray]:
+    """The box of the object's largest part and the moved ones: (4,) float64, px of the frame, half-open.
+
+    Raises:
+        VanishedError: nothing of the object is left in the frame.
+    """
+    label = _label_in_frame(target, embedding)
+    box = box_of_mask(label)
+    moved = {
+        name: moved_box(box, label.shape, share, target.rng(options.seed, name))
+        for share, name in ((share, jittered_name(BOX, share)) for share in options.box_jitters)
+    }
+    return {BOX: box, **moved}
+
+
+def slice_boxes_of(target: Target, embedding: Embedding, options: Options) -> dict[str, np.ndarray]:
+    """The same boxes in px of the slice, for other models."""
+    frame = embedding.frames[0]
+    offset, scale = np.tile(frame.offset_xy, 2), np.tile(frame.scale_xy, 2)
+    return {kind: (box - offset) / scale for kind, box in boxes_of(target, embedding, options).items()}
+
+
+def score(sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target: Target, options: Options) -> None:
+    """Prompt one object in all ways.
+
+    Raises:
+        VanishedError: nothing of the object is left in the frame.
+        EvaluationError: slices are not brought into the frame as published.
+    """
+    user = FramePredictor(predictor, embedding)
+    boxes = boxes_of(target, embedding, options)
+    sheet.add(FILLED_BOX, filled(box_of_mask(target.mask), target.mask.shape))
+    for kind, box in boxes.items():
+        sheet.add(kind, user.predict(box_xyxy=box).slice_hw)
+    for count, (found, _, _) in enumerate(click_by_click(user, target, embedding, options), 1):
+        if count in options.clicks:
+            sheet.add(clicks_name(count), found.slice_hw)
+        if count <= options.most_clicks:
+            sheet.add_to_curve(found.slice_hw)
+
+
+def click_by_click(
+    user: FramePredictor, target: Target, embedding: Embedding, options: Options
+) -> Iterator[Step]:
+    """Give an object one click after another: what was found, all points so far (frame px) and their labels."""
+    label = _label_in_frame(target, embedding)
+    point, positive = first_point(label, target.rng(options.seed, _POINT))
+    points, labels = point[None], np.array([positive], np.int64)
+    rng = target.rng(options.seed, _ERRORS)
+    found: Found | None = None
+    for _ in range(options.last_click):
+        found = user.predict(points, labels, previous=found)
+        yield found, points, labels
+        more, their_labels = error_points(found.frame_hw, label, 1, rng)
+        points, labels = np.concatenate([points, more]), np.concatenate([labels, their_labels])
+
+
+def _label_in_frame(target: Target, embedding: Embedding) -> np.ndarray:
+    label = embedding.frames[0].resample_nearest(target.mask)
+    if not label.any():
+        raise VanishedError(f"{target.entry.mask}: nothing of it is left in the model's frame")
+    return label

@@ -1,0 +1,152 @@
+"""The sheet of the best, median and worst objects: what the numbers look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from ..dataset import LabelledImage
+from ..metrics import dice
+from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
+from ..pictures.slice_view import SliceView
+from ..predictor import Predictor
+from ..prompts import Prompts
+from ..published_layout import MaskedImage
+from ..zoom import Crop, ObjectPredictor
+from . import careful, published
+from .objects import Target, extent_of, targets_of
+from .options import BOX, PUBLISHED, Options, clicks_name
+from .run import Source
+from .scores import ObjectResult
+
+ACROSS = 4
+FOUND_COLOR, LABEL_COLOR = (0.15, 0.60, 1.00), (1.00, 1.00, 1.00)
+_MARGIN = 1.5  # of the shown part's side over the object's
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An object of the sheet: where it stands, by which prompts, and its result."""
+
+    place: str
+    kind: str
+    result: ObjectResult
+
+
+def choose(results: Sequence[ObjectResult], kind: str, across: int = ACROSS) -> list[Chosen]:
+    """The best, the median and the worst objects, of as many data sets and images as there are."""
+    scores = np.array([one.dice[kind] for one in results])
+    orders = {"best": -scores, "median": np.abs(scores - np.median(scores)), "worst": scores}
+    return [
+        Chosen(place, kind, one)
+        for place, order in orders.items()
+        for one in _varied([results[i] for i in np.argsort(order, kind="stable")], across)
+    ]
+
+
+def _varied(ranked: Sequence[ObjectResult], count: int) -> list[ObjectResult]:
+    """The first ones, each of another data set; then, if they do not suffice, each of another image."""
+    chosen: list[ObjectResult] = []
+    for length in (1, 2, 3):
+        for one in ranked:
+            if len(chosen) < count and one.key[:length] not in (other.key[:length] for other in chosen):
+                chosen.append(one)
+    return sorted(chosen, key=ranked.index)
+
+
+def draw_sheet(
+    predictor: Predictor,
+    sources: Iterable[Source],
+    results: Sequence[ObjectResult],
+    options: Options,
+    side_px: int = 240,
+) -> np.ndarray:
+    """Draw the chosen objects of a box and of the most clicks that are scored; the model is asked again.
+
+    Args:
+        predictor: the model.
+        sources: the images; only those that are shown are read.
+        results: of all objects.
+        options: by which they were found.
+        side_px: longer side of each picture.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    last = max(options.clicks)
+    chosen = choose(results, BOX) + choose(results, clicks_name(last))
+    by_image: dict[tuple[str, str], list[int]] = {}
+    for number, one in enumerate(chosen):
+        by_image.setdefault((one.result.dataset, one.result.image), []).append(number)
+    pictures, captions = {}, {}
+    for source in sources:
+        numbers = by_image.get((source.dataset, source.image), ())
+        if numbers and (item := source.read(lambda problem: None)) is not None:
+            for n in numbers:
+                pictures[n], captions[n] = _drawn(predictor, item, chosen[n], options, side_px)
+    return contact_sheet([pictures[n] for n in sorted(pictures)], [captions[n] for n in sorted(pictures)], ACROSS)
+
+
+def _drawn(
+    predictor: Predictor, item: LabelledImage | MaskedImage, one: Chosen, options: Options, side_px: int
+) -> tuple[np.ndarray, str]:
+    """The picture of an object and its caption."""
+    target = next(target for target in targets_of(item) if target.entry.mask == one.result.entry.mask)
+    ask = _ask_as_published if options.protocol == PUBLISHED else _ask_carefully
+    found, prompts = ask(predictor, item.image, target, one.kind, options)
+    crop = _shown_part(found | target.mask)
+    layers = [MaskLayer(crop.cut(found), FOUND_COLOR, 0.3), MaskLayer(crop.cut(target.mask), LABEL_COLOR, 0.0)]
+    image = np.ascontiguousarray(crop.cut(item.image))
+    picture = draw_slice(image, _view_of(image, side_px), layers, [crop.prompts(prompts)], letters=False)
+    what = one.result.entry.anatomy or one.result.entry.modality
+    return picture, f"{one.kind}, {one.place}: {dice(found, target.mask):.3f}\n{one.result.dataset}\n{what}"
+
+
+def _ask_carefully(
+    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: Options
+) -> tuple[np.ndarray, Prompts]:
+    user = ObjectPredictor(predictor, image, zoom=options.zoom)
+    if kind == BOX:
+        prompts = Prompts.of(box=target.extent_xyxy)
+        return user.predict(prompts).mask, prompts
+    *_, (_, found, prompts) = careful.click_by_click(user, target.mask, max(options.clicks))
+    return found, prompts
+
+
+def _ask_as_published(
+    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: Options
+) -> tuple[np.ndarray, Prompts]:
+    embedding = predictor.embed([image])
+    user, frame = published.FramePredictor(predictor, embedding), embedding.frames[0]
+    if kind == BOX:
+        box = published.boxes_of(target, embedding, options)[BOX]
+        shown = Prompts.of(box=published.slice_boxes_of(target, embedding, options)[BOX])
+        return user.predict(box_xyxy=box).slice_hw, shown
+    steps = published.click_by_click(user, target, embedding, options)
+    found, points, labels = next(islice(steps, max(options.clicks) - 1, None))
+    points_xy = (points[labels >= 0] - frame.offset_xy) / frame.scale_xy
+    return found.slice_hw, Prompts(points_xy, labels[labels >= 0])
+
+
+def _shown_part(mask: np.ndarray) -> Crop:
+    """A square around a mask, moved rather than cut at the border of the image."""
+    region = extent_of(mask)
+    side = int(np.ceil((region[2:] - region[:2]).max() * _MARGIN))
+    spans = []
+    for low, high, size in zip(region[:2], region[2:], mask.shape[::-1], strict=True):
+        length = min(side, size)
+        start = min(max(int((low + high - length) / 2), 0), size - length)
+        spans.append((start, start + length))
+    (x0, x1), (y0, y1) = spans
+    return Crop(x0, y0, x1, y1, (mask.shape[0], mask.shape[1]))
+
+
+def _view_of(image: np.ndarray, side_px: int) -> SliceView:
+    """The view of a picture that has no orientation."""
+    height, width = image.shape[:2]
+    scale = side_px / max(height, width)
+    size_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return SliceView(False, (False, False), (size_hw[1] / width, size_hw[0] / height), size_hw, ("", ""))

@@ -1,0 +1,111 @@
+"""How fast a model is: images encoded and prompts decoded in a second, each by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..predictor import Predictor
+from ..prompts import Prompts
+from .scores import Peer
+
+_ROUNDS = 3
+# Slow models are measured on fewer images: no more once this has passed, but at least so many.
+_ENOUGH_S, _LEAST_IMAGES = 15.0, 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over images.
+
+    Attributes:
+        name: of the model.
+        encode_s: seconds to encode one image; of each image the fastest of three rounds.
+        decode_s: seconds for the mask of one box at image size, likewise.
+        images: how many were measured.
+        device: where.
+        precision: of the image encoder.
+        threads: of torch on the CPU.
+    """
+
+    name: str
+    encode_s: float
+    decode_s: float
+    images: int
+    device: str
+    precision: str
+    threads: int
+
+
+def measure(predictor: Predictor, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
+    """Time a model.
+
+    Args:
+        predictor: the model.
+        samples: images (H, W, 3) uint8 and a box in each, (4,) px; at least one.
+    """
+
+    def encode(image: np.ndarray) -> Any:
+        embedding = predictor.embed([image])
+        _wait_for(predictor.device)
+        return embedding
+
+    def decode(embedding: Any, box: np.ndarray) -> np.ndarray:
+        return predictor.predict(embedding, Prompts.of(box=box)).mask
+
+    times = _times(encode, decode, samples)
+    precision = str(predictor.precision).removeprefix("torch.")
+    return Speed(predictor.name, *times, _device_name(predictor), precision, torch.get_num_threads())
+
+
+def measure_peer(peer: Peer, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
+    """Time another model in the same way; it is taken to run on the CPU in float32."""
+    times = _times(peer.embed, peer.segment, samples)
+    return Speed(peer.name, *times, "cpu", "float32", torch.get_num_threads())
+
+
+def _times(
+    encode: Callable[[np.ndarray], Any],
+    decode: Callable[[Any, np.ndarray], np.ndarray],
+    samples: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[float, float, int]:
+    """Median seconds to encode and to decode, and of how many images; after a warm-up."""
+    began = time.perf_counter()
+    decode(encode(samples[0][0]), samples[0][1])
+    rows: list[np.ndarray] = []
+    for image, box in samples:
+        if len(rows) < _LEAST_IMAGES or time.perf_counter() - began < _ENOUGH_S:
+            rows.append(np.min([_time_once(encode, decode, image, box) for _ in range(_ROUNDS)], axis=0))
+    encode_s, decode_s = np.median(rows, axis=0)
+    return float(encode_s), float(decode_s), len(rows)
+
+
+def _time_once(
+    encode: Callable[[np.ndarray], Any],
+    decode: Callable[[Any, np.ndarray], np.ndarray],
+    image: np.ndarray,
+    box: np.ndarray,
+) -> tuple[float, float]:
+    start = time.perf_counter()
+    embedding = encode(image)
+    between = time.perf_counter()
+    decode(embedding, box)
+    return between - start, time.perf_counter() - between
+
+
+def _wait_for(device: torch.device) -> None:
+    """Graphics cards go on working after the call has returned."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _device_name(predictor: Predictor) -> str:
+    device = predictor.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

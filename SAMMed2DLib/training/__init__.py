@@ -1,0 +1,75 @@
+"""Interactive training: images with several objects, prompts that answer the model's own errors.
+
+`loop.train` is the whole of it: `config` says what a run is, `items` and `views` what it sees, `prompts` how the
+objects are asked for, `steps` what is done with one batch.
+"""
+
+from .checkpoint import Origin, RunState, resume_run, save_run
+from .config import TrainingConfig, TrainingError
+from .items import LabelMaps, LayoutImages, Pictures, SkippedImageWarning, TrainingItems, usable
+from .loop import Outcome, train
+from .optimisers import PUBLISHED_ORPHANS, choose_trained, make_optimiser, published_optimiser, start_from_identity
+from .parallel import ShardedBatches, Team, team
+from .prompts import (
+    AccumulatedClicks,
+    PromptSource,
+    PublishedPrompts,
+    RoundPrompts,
+    boxes_of,
+    error_clicks,
+    neighbours_of,
+    user_clicks,
+)
+from .run_folder import Intervals, Progress
+from .start import PUBLISHED_WIDTH, SIZES, StartingPoint, fresh_start, known_start
+from .steps import Batch, Interaction, NotFiniteError, PublishedPass, train_batch, train_batch_published
+from .views import make_masked_item, make_published_item, make_training_item
+
+__all__ = [
+    "PUBLISHED_ORPHANS",
+    "PUBLISHED_WIDTH",
+    "SIZES",
+    "AccumulatedClicks",
+    "Batch",
+    "Interaction",
+    "Intervals",
+    "LabelMaps",
+    "LayoutImages",
+    "NotFiniteError",
+    "Origin",
+    "Outcome",
+    "Pictures",
+    "Progress",
+    "PromptSource",
+    "PublishedPass",
+    "PublishedPrompts",
+    "RoundPrompts",
+    "RunState",
+    "ShardedBatches",
+    "SkippedImageWarning",
+    "StartingPoint",
+    "Team",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingItems",
+    "boxes_of",
+    "choose_trained",
+    "error_clicks",
+    "fresh_start",
+    "known_start",
+    "make_masked_item",
+    "make_optimiser",
+    "make_published_item",
+    "make_training_item",
+    "neighbours_of",
+    "published_optimiser",
+    "resume_run",
+    "save_run",
+    "start_from_identity",
+    "team",
+    "train",
+    "train_batch",
+    "train_batch_published",
+    "usable",
+    "user_clicks",
+]

@@ -1,0 +1,104 @@
+"""What a run leaves to look at: log.csv, validation.csv, curves.png, and TensorBoard's files if they are wanted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import StagedFiles
+from ..pictures.charts import line_chart
+from ..pictures.overlay import write_png
+from .config import TrainingError
+
+LOG, VALIDATION, CURVES = "log.csv", "validation.csv", "curves.png"
+
+
+class RunLog:
+    """The tables and curves of one run; columns are those of the first row of each table."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+        """Write into a folder that exists.
+
+        Raises:
+            TrainingError: TensorBoard is wanted and is not installed.
+        """
+        self._folder = folder
+        self._writer = _tensorboard(folder) if tensorboard else None
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows after a step, all for 0: a run that was killed had written more than it goes on from."""
+        for name in (LOG, VALIDATION):
+            rows = read_rows(self._folder / name)
+            kept = [row for row in rows if 0 < step >= int(row["step"])]
+            if len(kept) < len(rows):
+                (self._folder / name).unlink()
+                for row in kept:
+                    _append(self._folder / name, row)
+
+    def training(self, row: Mapping[str, float]) -> None:
+        """Add a row of the training's progress."""
+        self._add(LOG, "training", row)
+
+    def validation(self, row: Mapping[str, float]) -> None:
+        """Add the scores of a validation."""
+        self._add(VALIDATION, "validation", row)
+
+    def draw(self) -> None:
+        """Draw the curves anew."""
+        rows, scores = read_rows(self._folder / LOG), read_rows(self._folder / VALIDATION)
+        charts = []
+        if rows:
+            charts.append(line_chart({"loss": _curve(rows, "loss")}, "training", "step", "loss"))
+        if scores:
+            kinds = [kind for kind in scores[0] if kind not in ("step", "objects", "score")]
+            curves = {kind: _curve(scores, kind) for kind in kinds}
+            charts.append(line_chart(curves, "validation", "step", "Dice"))
+        if charts:
+            with StagedFiles() as staged:
+                write_png(staged.place(self._folder / CURVES), np.concatenate(charts))
+
+    def close(self) -> None:
+        """Finish TensorBoard's file."""
+        if self._writer:
+            self._writer.close()
+
+    def _add(self, name: str, group: str, row: Mapping[str, float]) -> None:
+        _append(self._folder / name, {key: f"{value:.6g}" for key, value in row.items()})
+        if self._writer:
+            for key in row.keys() - {"step"}:
+                self._writer.add_scalar(f"{group}/{key}", row[key], int(row["step"]))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none if it is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _append(path: Path, row: Mapping[str, str]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _curve(rows: list[dict[str, str]], kind: str) -> tuple[list[float], list[float]]:
+    return [float(row["step"]) for row in rows], [float(row[kind]) for row in rows]
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise TrainingError(
+            "TensorBoard is not installed: pip install 'sammed2d[tensorboard]', or leave out --tensorboard"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,153 @@
+"""The folder of a run: what is written when, and where a run goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from .. import __version__
+from ..checkpoints import save_lean
+from .checkpoint import Origin, RunState, check_same, resume_run, save_run
+from .config import TrainingConfig
+from .log import RunLog
+from .parallel import Team
+
+CONFIG, CHECKPOINT, BEST, LAST = "config.json", "checkpoint.pt", "best.pt", "last.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: steps that are done.
+        loss: mean since the last report.
+        rate: learning rate.
+        seconds: spent in training so far, over all resumptions.
+        scores: of a validation just made, if there was one.
+    """
+
+    step: int
+    loss: float
+    rate: float
+    seconds: float
+    scores: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often things happen, in steps, and who is told; nothing here changes a number of the run.
+
+    Attributes:
+        save: between checkpoints.
+        log: between rows of the log.
+        validate: between validations; there is one at the end, and before the first step of known weights.
+        report: told of every row of the log and every validation.
+        tensorboard: write TensorBoard's files too.
+    """
+
+    save: int = 250
+    log: int = 50
+    validate: int = 250
+    report: Callable[[Progress], None] | None = None
+    tensorboard: bool = False
+
+
+class Scoring(Protocol):
+    """Scores weights; see `validation.Validation`."""
+
+    def scores(self, config: TrainingConfig, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Numbers by name, and as "score" the one that decides."""
+
+
+class RunFolder:
+    """What the first process of a run writes, and where a run goes on from."""
+
+    def __init__(
+        self, folder: Path, origin: Origin, run: RunState, team: Team, intervals: Intervals, datasets: list[str]
+    ) -> None:
+        """Prepare; nothing is read or written before `open`."""
+        self._folder, self._origin, self._run, self._team = folder, origin, run, team
+        self._intervals, self._datasets = intervals, datasets
+        self._log: RunLog | None = None
+
+    def open(self) -> None:
+        """Go on from a checkpoint, or begin a folder.
+
+        Raises:
+            TrainingError: the folder holds another run.
+        """
+        path = self._folder / CONFIG
+        if path.exists():
+            check_same(path, json.loads(path.read_text(encoding="utf-8")), self._origin)
+        resume_run(self._folder / CHECKPOINT, self._run, self._origin)
+        self._team.wait()  # all have read the files before one writes them
+        if self._team.is_first:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._log = RunLog(self._folder, tensorboard=self._intervals.tensorboard)
+            path.write_text(json.dumps(self._origin.to_dict(), indent=1) + "\n", encoding="utf-8")
+            self._log.rewind(self._run.step)
+
+    def log(self) -> None:
+        """A row of the log."""
+        run = self._run
+        loss = float(np.mean(run.recent))
+        run.recent.clear()
+        if self._log:
+            rate = self._origin.config.rate(run.step - 1)
+            row = {"step": run.step, "loss": loss, "learning_rate": rate, "seconds": run.seconds}
+            self._log.training(row | {"images_per_second": self._origin.images_per_step * run.step / run.seconds})
+            self._report(Progress(run.step, loss, rate, run.seconds))
+
+    def validate(self, validation: Scoring) -> None:
+        """Score the weights; keep them if they are the best so far."""
+        if self._log:
+            scores = validation.scores(self._origin.config, self._run.weights)
+            self._log.validation({"step": self._run.step, **scores})
+            self._report(Progress(self._run.step, float("nan"), 0.0, self._run.seconds, scores))
+            if self._run.best is None or scores["score"] > self._run.best:
+                self._run.best = scores["score"]
+                self._export(BEST, scores)
+            self._log.draw()
+        self._team.wait()
+
+    def save(self) -> None:
+        """Write the checkpoint, and the weights by themselves."""
+        if self._log:
+            save_run(self._folder / CHECKPOINT, self._run, self._origin)
+            self._export(LAST, {})
+
+    def close(self, has_validation: bool) -> None:
+        """Without validation the last weights of a finished run are the best."""
+        if self._log:
+            if not has_validation and self._run.step == self._origin.config.steps:
+                self._export(BEST, {})
+            self._log.draw()
+            self._log.close()
+
+    def _report(self, progress: Progress) -> None:
+        if self._intervals.report:
+            self._intervals.report(progress)
+
+    def _export(self, name: str, scores: Mapping[str, float]) -> None:
+        config = self._origin.config
+        provenance = {
+            "name": self._folder.resolve().name,
+            "made_by": f"sammed2d train {__version__}",
+            "prefers_zoom": config.prefers_zoom,
+            "steps": self._run.step,
+            "data_sets": self._datasets,
+            "data_sha256": self._origin.data_sha256,
+            "training": {**config.to_dict(), "images_per_step": self._origin.images_per_step},
+        }
+        if self._origin.base:
+            provenance["base"] = dict(self._origin.base)
+        if scores:
+            provenance["validation"] = dict(scores)
+        save_lean(self._folder / name, self._run.weights, config.model.to_dict(), provenance)

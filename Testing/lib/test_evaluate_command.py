@@ -1,0 +1,147 @@
+"""`sammed2d evaluate` on a small folder in the published layout, with a small untrained network."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from SAMMed2DLib import predictor
+from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
+from SAMMed2DLib.published_layout import MaskEntry, write_layout
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    import torch
+    from tiny_network import save_tiny
+
+    torch.manual_seed(0)
+    return str(save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three images with two masks each, of two data sets."""
+    entries = []
+    for number in range(3):
+        image = np.full((50, 60), 40, np.uint8)
+        for anatomy, part in (("liver", np.s_[5:30, 8:40]), ("lesion", np.s_[12:20, 14 + number : 24])):
+            mask = np.zeros((50, 60), np.uint8)
+            mask[part] = 255
+            image[part] += 60
+            name = f"masks/{number}_{anatomy}.png"
+            write_png(tmp_path / "data" / name, mask)
+            dataset = "first" if number < 2 else "second"
+            entries.append(MaskEntry(name, f"images/{number}.png", "test", dataset, "CT", anatomy, str(number)))
+        write_png(tmp_path / f"data/images/{number}.png", image)
+    write_layout(tmp_path / "data", entries)
+    return tmp_path / "data"
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path))
+
+
+@pytest.fixture
+def evaluate(data: Path, tiny_model: str):
+    def run(*more: str) -> int:
+        quick = ("--most-clicks", "3", "--clicks", "1,2", "--jitter", "10", "--device", "cpu")
+        return main(["evaluate", str(data), "-o", str(data.parent / "report"), "--model", tiny_model, *quick, *more])
+
+    return run
+
+
+def lines(data: Path) -> list[dict[str, str]]:
+    with (data.parent / "report/masks.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_measured_and_reported(evaluate, data, capsys):
+    assert evaluate() == OK
+    folder = data.parent / "report"
+    assert capsys.readouterr().out == f"{folder / 'report.md'}\n"
+    pictures = {"dice_by_prompt.png", "jitter_curve.png", "clicks_curve.png", "size_plot.png", "sheet.png"}
+    files = {"report.md", "masks.csv", "settings.json", "summary.csv", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == files | pictures
+    rows = lines(data)
+    assert [row["mask"] for row in rows] == [f"masks/{n}_{a}.png" for n in range(3) for a in ("liver", "lesion")]
+    assert {row["dataset"] for row in rows} == {"first", "second"} and rows[0]["area_px"] == str(25 * 32)
+    assert {"dice box ±10 %", "iou box", "nsd 2 clicks", "dice 1 click anywhere", "dice after 3"} <= set(rows[0])
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert "6 masks of 3 images of 2 data sets" in report and "| lesion | 3 |" in report
+    assert "images encoded/s" in report
+
+
+def test_the_published_protocol_pads_and_does_not_zoom(evaluate, data):
+    assert evaluate("--protocol", "published") == OK
+    settings = json.loads((data.parent / "report/settings.json").read_text(encoding="utf-8"))
+    assert (settings["protocol"], settings["fit"], settings["zoom"]) == ("published", "pad", False)
+    assert "dice 1 click anywhere" not in lines(data)[0]
+
+
+def test_the_same_command_goes_on_and_another_one_does_not(evaluate, data, capsys, monkeypatch):
+    assert evaluate() == OK
+    before = lines(data)
+    monkeypatch.setattr("SAMMed2DLib.evaluation.run.Run._evaluate", None)  # nothing is left to do
+    assert evaluate() == OK and lines(data) == before
+    assert evaluate("--seed", "1") == BAD_INPUT
+    assert "other settings" in capsys.readouterr().err and lines(data) == before
+
+
+def test_restart_discards_what_was_there(evaluate, data):
+    assert evaluate() == OK
+    assert evaluate("--seed", "1", "--restart") == OK and len(lines(data)) == 6
+
+
+def test_what_is_broken_is_named_and_the_rest_is_measured(evaluate, data, capsys):
+    (data / "masks/0_liver.png").write_bytes(b"no picture")
+    (data / "images/2.png").unlink()
+    assert evaluate() == FAILURE
+    assert "left out" in capsys.readouterr().err
+    report = (data.parent / "report/report.md").read_text(encoding="utf-8")
+    assert "- `masks/0_liver.png`: " in report and "- `masks/2_lesion.png`: " in report
+    assert [row["mask"] for row in lines(data)] == ["masks/0_lesion.png", "masks/1_liver.png", "masks/1_lesion.png"]
+
+
+def test_interrupting_keeps_and_reports_what_is_done(evaluate, data, monkeypatch, capsys):
+    decode, calls = predictor.Predictor.decode_pairs, []
+
+    def stopping(self, pairs):
+        calls.append(pairs)
+        if len(lines(data)) == 3:
+            raise KeyboardInterrupt
+        return decode(self, pairs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predictor.Predictor, "decode_pairs", stopping)
+        assert evaluate() == CANCELLED
+    assert len(lines(data)) == 3
+    assert "Stopped before the end" in (data.parent / "report/report.md").read_text(encoding="utf-8")
+    assert evaluate("--progress") == OK and len(lines(data)) == 6
+    assert "image 3 of 3, 6 masks, 0 left out" in capsys.readouterr().err
+
+
+def test_fewer_images_of_each_data_set(evaluate, data):
+    assert evaluate("--most", "1") == OK
+    assert [row["image"] for row in lines(data)] == ["images/0.png"] * 2 + ["images/2.png"] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--jitter", "0.1"], "per cent"),
+        (["--split", "train"], "image2label_train.json"),
+        (["--protocol", "published", "--zoom"], "neither zoom"),
+        (["--clicks", "0"], "from 1"),
+        (["--model", "no-such-model"], "no-such-model"),
+    ],
+)
+def test_impossible_requests_are_refused(evaluate, options, words, capsys):
+    assert evaluate(*options) == BAD_INPUT
+    assert words in capsys.readouterr().err

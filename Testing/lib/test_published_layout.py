@@ -1,0 +1,121 @@
+"""The published layout on disk: what is written is read back, and what others wrote is read too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from SAMMed2DLib.published_layout import (
+    DatasetError,
+    MaskEntry,
+    as_mask,
+    as_rgb,
+    entry_of_name,
+    read_layout,
+    read_manifest,
+    write_layout,
+)
+
+IMAGE = np.arange(48, dtype=np.uint8).reshape(6, 8)
+MASK = IMAGE > 20
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path))
+
+
+def an_entry(name: str, split: str, case: str, **more) -> MaskEntry:
+    return MaskEntry(f"masks/{name}_1.png", f"images/{name}.png", split, "lungs", "CT", "lung", case, "k", 4, 1, **more)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a", "b", "c"):
+        write_png(tmp_path / f"images/{name}.png", IMAGE)
+        write_png(tmp_path / f"masks/{name}_1.png", MASK.astype(np.uint8) * 255)
+    return tmp_path
+
+
+def test_what_was_written_is_read_back(folder: Path):
+    entries = [an_entry("a", "train", "1", area_px=27), an_entry("b", "validation", "2"), an_entry("c", "test", "3")]
+    write_layout(folder, entries)
+    assert read_manifest(folder) == entries
+    for entry in entries:
+        (image,) = read_layout(folder, entry.split)
+        assert image.masks == (entry,)
+        read = image.read()
+        np.testing.assert_array_equal(read.image, np.repeat(IMAGE[..., None], 3, 2))
+        np.testing.assert_array_equal(read.masks, MASK[None])
+
+
+def test_the_json_files_are_as_published(folder: Path):
+    write_layout(folder, [an_entry("a", "train", "1"), an_entry("c", "test", "3")])
+    assert json.loads((folder / "image2label_train.json").read_text()) == {"images/a.png": ["masks/a_1.png"]}
+    assert json.loads((folder / "label2image_test.json").read_text()) == {"masks/c_1.png": "images/c.png"}
+    assert not (folder / "label2image_validation.json").exists()
+
+
+def test_a_case_in_two_splits_is_refused_and_nothing_is_written(folder: Path):
+    with pytest.raises(DatasetError, match="case 1 of lungs is in train and in test"):
+        write_layout(folder, [an_entry("a", "train", "1"), an_entry("b", "test", "1")])
+    assert not (folder / "manifest.tsv").exists()
+
+
+def test_published_data_without_a_manifest_is_read_by_its_file_names(folder: Path, monkeypatch):
+    write_png(folder / "masks/p_01_117_liver_000.png", MASK.astype(np.uint8))
+    pairs = {f"{folder.name}/masks/p_01_117_liver_000.png": f"{folder.name}/images/a.png"}
+    (folder / "label2image_test.json").write_text(json.dumps(pairs))
+    monkeypatch.chdir(folder.parent)
+    (image,) = read_layout(folder, "test")
+    (entry,) = image.masks
+    assert (entry.case, entry.slice, entry.anatomy, entry.instance) == ("p_01", 117, "liver", 0)
+    assert entry.dataset == folder.name
+    np.testing.assert_array_equal(image.read().masks, MASK[None])
+
+
+def test_a_name_without_the_published_parts_still_has_a_case():
+    assert entry_of_name("m/x_mask.png", "i/x.png", "test", "d").case == "x"
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (np.array([[0, 1], [2, 3]]), "is no mask"),
+        (np.array([[1, 2], [2, 1]]), "is no mask"),
+        (np.zeros((2, 2)), "is empty"),
+    ],
+)
+def test_what_is_no_mask_is_named(picture: np.ndarray, words: str):
+    with pytest.raises(DatasetError, match=words):
+        as_mask(picture, "x.png")
+
+
+def test_a_mask_of_another_size_is_named(folder: Path):
+    write_png(folder / "masks/a_1.png", np.full((5, 8), 255, np.uint8))
+    write_layout(folder, [an_entry("a", "train", "1")])
+    with pytest.raises(DatasetError, match=r"masks/a_1.png is 8 x 5 px, its image images/a.png 8 x 6"):
+        read_layout(folder, "train")[0].read()
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}"])
+def test_a_broken_or_empty_list_is_named(tmp_path: Path, content: str):
+    (tmp_path / "image2label_train.json").write_text(content)
+    with pytest.raises(DatasetError, match="image2label_train"):
+        read_layout(tmp_path, "train")
+
+
+def test_a_missing_list_says_what_to_do(tmp_path: Path):
+    with pytest.raises(DatasetError, match="curate with a share for this split"):
+        read_layout(tmp_path, "validation")
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 2), (4, 4, 3), (4, 4, 4)])
+def test_every_picture_becomes_three_channels_of_8_bits(shape: tuple[int, ...]):
+    for dtype in (np.uint8, np.uint16):
+        rgb = as_rgb(np.arange(np.prod(shape), dtype=dtype).reshape(shape))
+        assert (rgb.shape, rgb.dtype) == ((4, 4, 3), np.uint8)

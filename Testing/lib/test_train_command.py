@@ -1,0 +1,168 @@
+"""`sammed2d train`: from a curated folder to weights that segment, in one process and by torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from tiny_network import CONFIG, save_tiny
+from training_cases import write_folder
+
+from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
+from SAMMed2DLib.checkpoints import read_checkpoint
+from SAMMed2DLib.training.log import read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--batch", "2", "--masks", "2", "--rounds", "2", "--workers", "0", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def a_folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("curated"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", prefers_zoom="yes")
+
+
+def train(folder: Path, run: Path, tiny: Path, *options: str) -> int:
+    return main(["train", str(folder), "-o", str(run), "--from", str(tiny), *QUICK, *options])
+
+
+@pytest.fixture(scope="module")
+def a_run(a_folder, tiny, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "mine"
+    assert train(a_folder, run, tiny, "--epochs", "1") == OK
+    return run
+
+
+def test_a_run_leaves_weights_tables_and_curves(a_run):
+    names = ["best.pt", "checkpoint.pt", "config.json", "curves.png", "last.pt", "log.csv", "validation.csv"]
+    assert sorted(path.name for path in a_run.iterdir()) == names
+    assert [row["step"] for row in read_rows(a_run / "log.csv")] == ["1", "2"]  # 4 images, 2 in a step
+    assert [row["step"] for row in read_rows(a_run / "validation.csv")] == ["0", "1", "2"]
+
+
+def test_the_best_weights_segment_an_image(a_run, tmp_path, capsys):
+    picture = tmp_path / "slice.png"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(40 * 48).astype(np.uint8).reshape(40, 48)), str(picture))
+    output = tmp_path / "out.nii.gz"
+    command = ["segment", str(picture), "--slice", "0", "--box", "5,5,30,30", "-o", str(output)]
+    assert main([*command, "--model", str(a_run / "best.pt")]) == OK
+    assert output.exists()
+
+
+def test_the_weights_say_where_they_come_from(a_run, tiny):
+    provenance = read_checkpoint(a_run / "last.pt").provenance
+    assert provenance["base"]["name"] == "tiny" and provenance["prefers_zoom"] is True
+    assert provenance["data_sets"] == ["drawn"] and provenance["training"]["trained"] == "all"
+    assert json.loads((a_run / "config.json").read_text())["base"] == provenance["base"]
+
+
+def test_the_same_command_finds_the_run_finished_and_another_one_is_refused(a_run, a_folder, tiny, capsys):
+    assert train(a_folder, a_run, tiny, "--epochs", "1") == OK
+    assert train(a_folder, a_run, tiny, "--epochs", "1", "--seed", "3") == BAD_INPUT
+    assert "seed (0 there, 3 here)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sizes", "small"], "--from none"),
+        (["--steps", "0"], "steps must be 1 or more"),
+        (["--as-published", "--accumulate", "2"], "nothing can be accumulated"),
+        (["--image-size", "100"], "multiple of patch_size"),
+        (["--device", "cuda:77"], "no device"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(a_folder, tiny, tmp_path, capsys, options, words):
+    assert train(a_folder, tmp_path / "run", tiny, *options) == BAD_INPUT
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("sammed2d: error:") and words in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_training_images_is_refused(tmp_path, tiny, capsys):
+    assert train(tmp_path, tmp_path / "run", tiny) == BAD_INPUT
+    assert "image2label_train.json" in capsys.readouterr().err
+    assert train(tmp_path / "nowhere", tmp_path / "run", tiny) == BAD_INPUT
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_broken_files_are_noted_at_the_start(tmp_path, tiny, capsys):
+    folder = write_folder(tmp_path / "data")
+    (folder / "images/case0_0.png").write_bytes(b"no picture")
+    (folder / "masks/case4_0_bar_0.png").write_bytes(b"no picture")  # of the validation split
+    assert train(folder, tmp_path / "run", tiny, "--steps", "1") == OK
+    told = capsys.readouterr().err
+    assert told.count("left out images/case0_0.png") == told.count("left out images/case4_0.png") == 1
+    assert "3 images to train on, 1 to validate on" in told
+
+
+def test_without_validation_the_last_weights_are_the_best(tmp_path, a_folder, tiny):
+    run = tmp_path / "run"
+    assert train(a_folder, run, tiny, "--steps", "1", "--most-validation", "0", "--as-published") == OK
+    assert read_checkpoint(run / "best.pt").provenance["prefers_zoom"] is False
+    assert not (run / "validation.csv").exists()
+
+
+def test_cases_in_both_splits_are_noted(tmp_path, tiny, capsys):
+    folder = write_folder(tmp_path / "data")
+    (folder / "manifest.tsv").unlink()
+    pairs = json.loads((folder / "image2label_train.json").read_text())
+    image, masks = next(iter(pairs.items()))
+    (folder / "label2image_validation.json").write_text(json.dumps({masks[0]: image}))
+    assert train(folder, tmp_path / "run", tiny, "--steps", "1") == OK
+    assert "1 cases are in train and in validation (case0" in capsys.readouterr().err
+
+
+def test_a_new_model_and_another_image_size(tmp_path, a_folder, tiny):
+    run = tmp_path / "run"
+    assert train(a_folder, run, tiny, "--steps", "1", "--image-size", "96", "--trained", "decoder") == OK
+    assert read_checkpoint(run / "best.pt").config == {**CONFIG.to_dict(), "image_size": 96}
+
+
+def _command(run: Path, folder: Path, tiny: Path, *options: str) -> list[str]:
+    return ["-m", "SAMMed2DLib", "train", str(folder), "-o", str(run), "--from", str(tiny), *QUICK, *options]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path, a_folder, tiny):
+    run = tmp_path / "run"
+    command = [sys.executable, *_command(run, a_folder, tiny, "--steps", "100000", "--most-validation", "0")]
+    command[-4:-4] = ["--workers", "1"]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(600):
+            if (run / "config.json").exists():
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "the same command goes on from there" in told and "Traceback" not in told
+    step = int(told.partition("stopped after step ")[2].split()[0])
+    longer = [*_command(run, a_folder, tiny, "--steps", str(step + 1), "--most-validation", "0")][2:]
+    assert main(longer) == OK
+    assert read_checkpoint(run / "last.pt").provenance["steps"] == step + 1
+
+
+def test_torchrun_trains_with_the_same_command(tmp_path, a_folder, tiny):
+    run = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = _command(run, a_folder, tiny, "--steps", "2", "--most-validation", "1", "--batch", "1")
+    done = subprocess.run([*launch, *command], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("2 steps of 2 images") == 1  # one process speaks
+    assert json.loads((run / "config.json").read_text())["images_per_step"] == 2
