@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.batch import Outcome
     from SAMMed2DSlicer.propagation_task import PropagationResult
     from SAMMed2DSlicer.slice_task import SlicePrediction, SliceResult
+    from SAMMed2DSlicer.time_task import TimeResult
 
 
 _HOMEPAGE = "https://github.com/SAMMed2D/SlicerSAMMed2D"
@@ -66,8 +67,8 @@ def _help_text() -> str:
     return _(
         "<p>Segment structures of medical images, slice by slice, with clicks and boxes: SAM-Med2D answers each of "
         "them with a mask. For work by hand use the effect SAM-Med2D of the Segment Editor. This module segments a "
-        "slice from points and boxes that are in the scene, and manages the models; its Python API does the same for "
-        "scripts. See {documentation}.</p>"
+        "slice from points and boxes that are in the scene, carries segments from a few slices to all, and manages the "
+        "models; its Python API does the same for scripts. See {documentation}.</p>"
         "<p><b>Not a medical device: for research, and never without a person who checks each mask.</b></p>"
     ).format(documentation=f'<a href="{_HOMEPAGE}">{_HOMEPAGE}</a>')
 
@@ -102,13 +103,19 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.manage_panel import ManagePanel
         from SAMMed2DSlicer.model_panel import ModelPanel
         from SAMMed2DSlicer.prompt_panel import PromptPanel
+        from SAMMed2DSlicer.propagation_panel import ModulePropagation
+        from SAMMed2DSlicer.propagation_place import ModulePlace
 
         self.logic = SAMMed2DLogic()
         prompts = self._load("SAMMed2D")
         prompts.setMRMLScene(slicer.mrmlScene)
         model = ModelPanel(self._load("Model"), engine.shared())
+        slices = PromptPanel(prompts, engine.shared(), self.installTorch)
+        propagation = ModulePropagation(engine.shared(), ModulePlace(lambda: slices.parameters))
+        slices.on_refreshed = propagation.show
         self.panels = (
-            PromptPanel(prompts, engine.shared(), self.installTorch),
+            slices,
+            propagation,
             model,
             ManagePanel(self._load("ManageModels"), engine.shared(), model.refresh),
             EnvironmentPanel(self._load("Environment"), self.installTorch),
@@ -385,6 +392,61 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         settings = propagation_task.settings_of({**options, "intensity": intensity, "zoom": zoom})
         return propagation_call.propagate(
             volumeNode, segmentationNode, segmentIds, plane, settings, keyframes, overwrite, progress, shouldCancel
+        )
+
+    def propagateInTime(
+        self,
+        volumeNode: Any,
+        segmentationNode: Any,
+        segmentIds: str | Sequence[str],
+        plane: Any = None,
+        *,
+        direction: str = "both",
+        first: int | None = None,
+        last: int | None = None,
+        loop: bool = False,
+        every: int = 1,
+        intensity: str = "window",
+        zoom: bool | None = None,
+        makeSequence: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+        shouldCancel: Callable[[], bool] | None = None,
+    ) -> TimeResult:
+        """Carry segments along time, from the frames of a sequence in which they are drawn to the others.
+
+        Volume and segmentation must be in the same sequence browser. Frames that show a segment are its keyframes,
+        which are never altered, but for those that an earlier call has left as they are. Each slice is carried by
+        itself. Other segments are left as they are, and so is what Slicer's undo knows.
+
+        Args:
+            volumeNode: what the scene shows of a sequence of volumes, or that sequence.
+            segmentationNode: what the scene shows of a sequence of segmentations, or that sequence.
+            segmentIds: one segment, or several.
+            plane: the only slice to look at, see the class; all slices as they are stored by default.
+            direction: "later" (after the first keyframe), "earlier" (before the last one) or "both".
+            first: earliest frame to fill, from 0; the first there is by default.
+            last: latest frame to fill; the last there is by default.
+            loop: whether the last frame is followed by the first one, as in one heart beat.
+            every: ask the model in every n-th frame, and fill those between by shape.
+            intensity: what the model sees, see the class; the same in all frames.
+            zoom: whether it looks at a crop around the segments, see the class.
+            makeSequence: first give each frame a segmentation of its own, where it has none, and let the browser save
+                what is drawn; what the segmentation has now becomes that of the present frame.
+            progress: called with how many slices of frames are found, and how many there may be.
+            shouldCancel: asked a few times a second; True ends the work, and the slices that were found are written.
+
+        Returns:
+            `segments`, for each ID its `frames` (frame, confidence, is_keyframe, voxels) and how many voxels `changed`;
+            `is_complete`; and `undo`: call it to take the whole run back, but for frames that were changed since.
+
+        Raises:
+            see the class; and `SAMMed2DLib.propagation.PropagationError`, a ValueError, where the memory is not enough.
+        """
+        from SAMMed2DSlicer import propagation_call, slice_task, time_task
+
+        settings = time_task.TimeSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom), loop=loop)
+        return propagation_call.propagate_in_time(
+            volumeNode, segmentationNode, segmentIds, plane, settings, makeSequence, progress, shouldCancel
         )
 
     def newSegmentation(self, volumeNode: Any, name: str = "Segmentation", segmentNames: Sequence[str] = ()) -> Any:

@@ -2,7 +2,8 @@
 
 A propagation remembers, in a tag of the segment, what it has left on each slice. The tag is saved with the scene, and
 undo brings it back together with the voxels. A slice that is no longer as it was left is the user's: a keyframe. So is
-one that was emptied while others of the same run are still there: it says that the object is not here.
+one that was emptied while others of the same run are still there: it says that the object is not here. `clear_slice`
+empties one without saying so.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.segments import SegmentTarget, labelmap_of
 from SAMMed2DSlicer.slice_stack import SegmentSlices, Stack
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ class Memory:
     def of(cls, segmentation: Any, segment_id: str) -> Memory:
         """What is remembered of a segment; nothing where the tag is missing or not readable."""
         try:
-            kept = json.loads(_tag(segmentation, segment_id) or "{}")
+            kept = json.loads(tag_of(segmentation, segment_id) or "{}")
             if kept.get("version") != _VERSION:
                 return cls()
             slices = kept["slices"]
@@ -63,6 +66,11 @@ class Memory:
             )
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             return cls()
+
+    def forget(self, number: int) -> None:
+        """Let a slice that was emptied be found anew, instead of saying that the object is not there."""
+        self.left.pop(number, None)
+        self.done.discard(number)
 
     def keep(self, segmentation: Any, segment_id: str) -> None:
         """Write the tag."""
@@ -81,7 +89,7 @@ class SegmentKeyframes:
     """A segment along a stack of slices, as it is now."""
 
     def __init__(self, stack: Stack, segmentation: Any, segment_id: str, chosen: Collection[int] | None = None) -> None:
-        """Look at the segment.
+        """Take hold of the segment, on the main thread; `read` looks at it.
 
         Args:
             stack: the slices, and the grid of the segmentation.
@@ -90,23 +98,44 @@ class SegmentKeyframes:
             chosen: the keyframes, where a script says which.
         """
         self.segment_id = segment_id
+        self.name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
         self.slices = SegmentSlices(stack, segmentation, segment_id)
         self.memory = Memory.of(segmentation, segment_id)
+        self._is_of_stack, self._chosen = self.memory.stack == stack.key(), chosen
+        self.ours: set[int] = set()
+        self.shown: set[int] = set()
+        self.empty: set[int] = set()
+
+    def read(self) -> None:
+        """Tell the slices apart, in any thread; it takes a while."""
+        self.slices.read()
         present = set(self.slices.numbers)
         written = {n for n, text in self.memory.left.items() if text}
-        self.ours: set[int] = set()
-        if self.memory.stack == stack.key():
+        if self._is_of_stack:
             self.ours = {n for n in written & present if self.slices.digest(n) == self.memory.left[n]}
         if not self.ours:
             self.memory = Memory()
-        if chosen is None:
+        if self._chosen is None:
             self.shown = present - self.ours
             self.empty = written - present if self.ours else set()
         else:
-            self.shown, self.empty = present & set(chosen), set(chosen) - present
+            self.shown, self.empty = present & set(self._chosen), set(self._chosen) - present
             self.ours = present - self.shown
 
-    @cached_property
+    def is_stale(self) -> bool:
+        """Whether the segment was changed since; on the main thread."""
+        return self.slices.is_stale()
+
+    @property
+    def confidence(self) -> dict[int, float]:
+        """How sure a propagation was of the slices that it has left as they are, 0 .. 1."""
+        return self.memory.confidence
+
+    def title(self, number: int) -> str:
+        """What people call a slice."""
+        return _("Slice {number}").format(number=number + 1)
+
+    @property
     def numbers(self) -> list[int]:
         """The keyframes, from low to high."""
         return sorted(self.shown | self.empty)
@@ -168,9 +197,21 @@ def runs_of(numbers: Iterable[int]) -> list[list[int]]:
     return runs
 
 
-def _tag(segmentation: Any, segment_id: str) -> str:
+def tag_of(segmentation: Any, segment_id: str, name: str = _TAG) -> str:
+    """What a segment remembers, as it is kept; empty for nothing."""
     from vtk import reference
 
     value = reference("")
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    return str(value) if segment is not None and segment.GetTag(_TAG, value) else ""
+    return str(value) if segment is not None and segment.GetTag(name, value) else ""
+
+
+def clear_slice(target: SegmentTarget, stack: Stack, now: SegmentKeyframes, number: int) -> None:
+    """Take a segment off a slice, which then is no keyframe, as one undo step; on the main thread."""
+    patch, memory = now.slices.patch(number), Memory.of(target.segmentation, now.segment_id)
+    target.save_state()
+    if patch is not None:
+        target.modify(labelmap_of(patch, stack.geometry), False, now.segment_id)
+    if memory.stack == stack.key():
+        memory.forget(number)
+        memory.keep(target.segmentation, now.segment_id)

@@ -40,6 +40,7 @@ class PromptPanel(VTKObservationMixin):
         self.widget, self._engine = widget, engine
         self.ui = slicer.util.childWidgetVariables(widget)
         self.parameters: Parameters | None = None
+        self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
         self._is_showing = False
         self._last_problem = ""
         self.segmenting = Segmenting(engine, BusyBar(self.ui.segmentProgress), self._told)
@@ -105,6 +106,7 @@ class PromptPanel(VTKObservationMixin):
             self._is_showing = False
         self._show_torch()
         self._show_action()
+        self.on_refreshed()
 
     def problem(self) -> str:
         """Why the slice cannot be segmented now, and what to do; empty if it can."""
@@ -191,7 +193,8 @@ class PromptPanel(VTKObservationMixin):
                 self.addObserver(node, event, self._changed)
         if parameters.segmentation is not None:
             segments = parameters.segmentation.GetSegmentation()
-            for event in (segments.SegmentAdded, segments.SegmentRemoved, segments.SegmentModified):
+            kinds = (segments.SegmentAdded, segments.SegmentRemoved, segments.SegmentModified)
+            for event in (*kinds, segments.SourceRepresentationModified):
                 self.addObserver(segments, event, self._changed)
         if parameters.volume is not None:
             for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):

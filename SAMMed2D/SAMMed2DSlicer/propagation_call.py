@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from SAMMed2DSlicer import batch, engine
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import batch, engine, sequences
 from SAMMed2DSlicer.propagation_task import PropagationResult, PropagationTask, Settings
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.segments import LogicTarget
-from SAMMed2DSlicer.slice_prompts import plane_of
+from SAMMed2DSlicer.slice_prompts import is_node, plane_of
 from SAMMed2DSlicer.slice_task import check_segment
+from SAMMed2DSlicer.time_task import TimeResult, TimeSettings, TimeTask
 
 
 def propagate(
@@ -25,21 +28,71 @@ def propagate(
     should_cancel: Callable[[], bool] | None = None,
 ) -> PropagationResult:
     """Carry segments from their keyframes to the other slices, and write them; see `SAMMed2DLogic.propagate`."""
+    ids = _checked(segmentation, segment_ids)
+    with LogicTarget(volume, segmentation, ids[0], overwrite) as target:
+        task = task_of(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
+        _run(task, target, progress, should_cancel)
+    return task.result
+
+
+def propagate_in_time(
+    volume: Any,
+    segmentation: Any,
+    segment_ids: str | Sequence[str],
+    plane: Any,
+    settings: TimeSettings,
+    makes_sequence: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+) -> TimeResult:
+    """Carry segments from the frames that show them to the others, and write them; `SAMMed2DLogic.propagateInTime`."""
+    volume, segmentation = sequences.proxy_of(volume), sequences.proxy_of(segmentation)
+    ids = _checked(segmentation, segment_ids)
+    if not is_node(volume, "vtkMRMLVolumeNode"):
+        raise SceneError(_("A volume node is needed, not {volume}.").format(volume=repr(volume)))
+    if makes_sequence:
+        sequences.make_sequence(volume, segmentation)
+    with LogicTarget(volume, segmentation, ids[0]) as target:
+        task = task_in_time(volume, segmentation, ids, target, settings, plane)
+        _run(task, target, progress, should_cancel)
+    return task.result
+
+
+def _checked(segmentation: Any, segment_ids: str | Sequence[str]) -> list[str]:
     ids = [segment_ids] if isinstance(segment_ids, str) else list(segment_ids)
     for one in ids or [""]:
         check_segment(segmentation, one)
-    with LogicTarget(volume, segmentation, ids[0], overwrite) as target:
-        task = task_of(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
-        while batch.ask(task.advance):
-            if progress is not None:
-                progress(*task.progress)
-            if should_cancel is not None and should_cancel():
-                task.stop()
-        for _block in task.blocks(target):
-            pass
+    return ids
+
+
+def _run(
+    task: PropagationTask | TimeTask,
+    target: Any,
+    progress: Callable[[int, int], object] | None,
+    should_cancel: Callable[[], bool] | None,
+) -> None:
+    """Read, compute and write, and wait for it."""
+    worker = engine.shared().worker
+    worker.call(lambda should_stop: task.read())
+    while batch.ask(task.advance):
+        if progress is not None:
+            progress(*task.progress)
+        if should_cancel is not None and should_cancel():
+            task.stop()
+    for work in task.steps(target):
+        if work is not None:
+            worker.call(lambda should_stop, work=work: work())
     if progress is not None:
         progress(*task.progress)
-    return task.result
+
+
+def task_in_time(
+    volume: Any, segmentation: Any, segment_ids: Sequence[str], target: Any, settings: TimeSettings, plane: Any = None
+) -> TimeTask:
+    """Prepare a run along time; arguments and errors as in `TimeTask.of_scene`."""
+    frames = sequences.Frames.of(volume, segmentation)
+    cache_bytes = engine.shared().choice.cache_mib * 1024**2
+    return TimeTask.of_scene(frames, plane, segment_ids, target.default_labelmap(), settings, cache_bytes)
 
 
 def task_of(

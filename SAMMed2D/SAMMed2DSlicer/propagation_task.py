@@ -1,20 +1,21 @@
 """Segments carried from their keyframes through a stack of slices: taken from the scene, computed, written.
 
-The three steps are apart because only the middle one runs in the worker thread, where MRML must not be touched. It runs
-in pieces, so that clicks are answered in between.
+MRML must not be touched but on the main thread, and reading or computing must not hold that one up. So a run is taken
+from the scene there (`of_scene`), read and computed in the worker thread (`read`, `advance`), in pieces, so that clicks
+are answered in between, and written in `steps` of both threads.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
+from SAMMed2DSlicer.in_pieces import InPieces
 from SAMMed2DSlicer.keyframes import BOTH, DIRECTIONS, Memory, SegmentKeyframes
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.slice_stack import SegmentSlices, Stack
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from SAMMed2DLib.planes import VoxelPatch
     from SAMMed2DLib.session import Session
 
-# A piece of the work takes about this long.
-_PIECE_S = 0.25
 # Slices are written in blocks of at most so many slices and voxels: Slicer's cost goes by the voxels.
 _BLOCK_SLICES, _BLOCK_VOXELS = 16, 2_000_000
 
@@ -94,11 +93,13 @@ class SegmentPropagation:
         segment_id: the segment.
         slices: keyframes, and slices that were found now, from low to high.
         changed: how many voxels of the segment changed.
+        found: on how many slices the object was found now, whether or not they could be written.
     """
 
     segment_id: str
     slices: list[SliceFound]
     changed: int
+    found: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,30 +121,46 @@ class PropagationResult:
         """How many voxels changed, of all segments."""
         return sum(one.changed for one in self.segments.values())
 
+    @property
+    def found(self) -> int:
+        """On how many slices objects were found, of all segments."""
+        return sum(one.found for one in self.segments.values())
+
+    @property
+    def filled(self) -> str:
+        """How many slices were filled, for people."""
+        slices = {one.index for found in self.segments.values() for one in found.slices if not one.is_keyframe}
+        return _("{count} slices").format(count=len(slices))
+
 
 @dataclass(eq=False)
 class _Object:
     """A segment in the work."""
 
     now: SegmentKeyframes
-    first: int
-    last: int
-    wanted: set[int] | None
-    targets: set[int]
+    first: int = 0
+    last: int = -1
+    wanted: set[int] | None = None
+    targets: set[int] = field(default_factory=set)
     patches: dict[int, VoxelPatch | None] = field(default_factory=dict)
     confidence: dict[int, float] = field(default_factory=dict)
+    before: SegmentKeyframes | None = None  # as it is when writing begins
+    others: VoxelPatch | None = None  # what must not give way
     reached: set[int] = field(default_factory=set)  # what was written
+    memory: Memory | None = None
+    outcome: SegmentPropagation | None = None
 
 
-class PropagationTask:
-    """One run; `of_scene` and `blocks` on the main thread, `advance` in the worker thread."""
+class PropagationTask(InPieces):
+    """One run; `of_scene` and `steps` on the main thread, `read` and `advance` in the worker thread."""
 
-    def __init__(self, volume: Any, segmentation: Any, stack: Stack, objects: Sequence[_Object]) -> None:
+    def __init__(self, volume: Any, segmentation: Any, stack: Stack) -> None:
         """Use `of_scene`."""
+        super().__init__()
         self.volume, self.segmentation, self.stack = volume, segmentation, stack
-        self.is_stopped = False
-        self.is_finished = False
-        self._objects = objects
+        self.is_read = False
+        self._objects: list[_Object] = []
+        self._cache_bytes = 0
         self._image = volume.GetImageData()  # kept as long as the worker looks at its voxels
         self._image_time = self._image.GetMTime()
         self._voxels = scene.volume_kji(volume)
@@ -152,8 +169,6 @@ class PropagationTask:
         self._rule: Any = None
         self._masks: dict[str, dict[int, np.ndarray]] = {}
         self._chosen: Sequence[int] | None = None
-        self._found: Iterator[tuple[_Object, Any]] | None = None
-        self._session: Any = None
 
     @classmethod
     def of_scene(
@@ -168,7 +183,7 @@ class PropagationTask:
         cache_bytes: int,
         chosen: Sequence[int] | None = None,
     ) -> PropagationTask:
-        """Look for keyframes; on the main thread.
+        """Take what a run needs; on the main thread.
 
         Args:
             volume: the volume node.
@@ -182,24 +197,37 @@ class PropagationTask:
             chosen: keyframes, where a script says which.
 
         Raises:
-            SceneError: something in the scene does not allow it, or there is nothing to do.
-            PropagationError: the memory is not enough.
+            SceneError: something in the scene does not allow it.
         """
-        from SAMMed2DLib.stack import check_memory
-
         if labelmap is None:
             raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
         stack = Stack.of(volume, plane, segmentation, labelmap)
         if len(stack.planes) < 2:
             raise SceneError(_("There is one slice only in this direction: choose a view across it."))
-        first, last = settings.range_in(len(stack.planes))
-        rule = scene.intensity_of(volume, settings.intensity)
-        text = repr((rule, settings.zoom, settings.every, model))
-        objects = [
-            _object(SegmentKeyframes(stack, segmentation, one, chosen), segmentation, settings, text, first, last)
-            for one in dict.fromkeys(segment_ids)
-        ]
-        objects = [one for one in objects if one.targets]
+        settings.range_in(len(stack.planes))
+        task = cls(volume, segmentation, stack)
+        task._choose, task._chosen, task._cache_bytes = settings, chosen, cache_bytes
+        task._rule = scene.intensity_of(volume, settings.intensity)
+        task._settings = repr((task._rule, settings.zoom, settings.every, model))
+        task._objects = [_Object(task._now(one)) for one in dict.fromkeys(segment_ids)]
+        return task
+
+    def _now(self, segment_id: str) -> SegmentKeyframes:
+        return SegmentKeyframes(self.stack, self.segmentation, segment_id, self._chosen)
+
+    def read(self) -> None:
+        """Look for keyframes; in the worker thread.
+
+        Raises:
+            SceneError: there are none, or there is nothing to do.
+            PropagationError: the memory is not enough.
+        """
+        from SAMMed2DLib.stack import check_memory
+
+        for one in self._objects:
+            one.now.read()
+            self._find_targets(one)
+        objects = [one for one in self._objects if one.targets]
         if not objects:
             raise SceneError(
                 _(
@@ -208,11 +236,21 @@ class PropagationTask:
                 )
             )
         count = sum(len(one.targets) for one in objects)
-        check_memory(plane.size_hw, -(-count // len(objects)), len(objects), cache_bytes)
-        task = cls(volume, segmentation, stack, objects)
-        task._settings, task._choose, task._rule, task._chosen = text, settings, rule, chosen
-        task._masks = {one.now.segment_id: one.now.masks() for one in objects}
-        return task
+        check_memory(self.stack.planes[0].size_hw, -(-count // len(objects)), len(objects), self._cache_bytes)
+        self._masks = {one.now.segment_id: one.now.masks() for one in objects}
+        self._objects, self.is_read = objects, True
+
+    def _find_targets(self, one: _Object) -> None:
+        if not one.now.shown:
+            message = _(
+                "{name} has no keyframe: segment it on one slice at least, best on its first, a middle and its last "
+                "one."
+            )
+            raise SceneError(message.format(name=one.now.name))
+        first, last = self._choose.range_in(len(self.stack.planes))
+        one.first, one.last = one.now.range_of(self._choose.direction, first, last)
+        one.wanted = one.now.wanted(self._settings, one.first, one.last)
+        one.targets = one.now.targets(one.wanted, one.first, one.last) if one.first <= one.last else set()
 
     # Computing
 
@@ -221,40 +259,10 @@ class PropagationTask:
         """How many slices were found, of at most how many."""
         return sum(len(one.patches) for one in self._objects), sum(len(one.targets) for one in self._objects)
 
-    def stop(self) -> None:
-        """Find no more; what was found stays."""
-        self.is_stopped = True
-
-    def advance(self, session: Session, should_stop: Callable[[], bool]) -> bool:
-        """Work on for a moment; in the worker thread.
-
-        Returns:
-            Whether more is to be done.
-
-        Raises:
-            PropagationError: nothing can be propagated from the keyframes.
-        """
-        from SAMMed2DLib.session import Stopped
-
-        if self._found is None:
-            self._session, self._found = session, self._propagated(session)
-        if session is not self._session:
-            self.stop()  # another model: its masks would not go with these
-        ends = time.perf_counter() + _PIECE_S
-        try:
-            while not (self.is_stopped or should_stop()):
-                found = next(self._found, None)
-                if found is None:
-                    self.is_finished = True
-                    return False
-                one, answer = found
-                one.patches[answer.index] = self.stack.patch(answer.index, answer.mask)
-                one.confidence[answer.index] = answer.confidence
-                if time.perf_counter() > ends:
-                    return True
-        except Stopped:
-            pass
-        return False
+    def _take(self, found: tuple[_Object, Any]) -> None:
+        one, answer = found
+        one.patches[answer.index] = self.stack.patch(answer.index, answer.mask)
+        one.confidence[answer.index] = answer.confidence
 
     def _propagated(self, session: Session) -> Iterator[tuple[_Object, Any]]:
         from SAMMed2DLib.stack import propagate_stack
@@ -305,10 +313,15 @@ class PropagationTask:
             raise SceneError(_("The image or the segmentation was removed: the propagation was given up."))
         image = self.volume.GetImageData()
         if image is not self._image or image.GetMTime() != self._image_time:
-            raise SceneError(_("The image was changed: the propagation was given up, and nothing was written."))
+            raise SceneError(_("The image was changed: the propagation was given up."))
+        if not self.stack.is_in_place(self.volume, self.segmentation):
+            raise SceneError(_("The image or the segmentation was moved: the propagation was given up."))
 
-    def blocks(self, target: segments.SegmentTarget) -> Iterator[None]:
-        """Write what was found, block by block, as one undo step; the last one also remembers it.
+    def steps(self, target: segments.SegmentTarget) -> Iterator[Callable[[], None] | None]:
+        """Write what was found, block by block, as one undo step; the last steps also remember it.
+
+        Yields:
+            What is to be done in the worker thread before the next step; None for nothing.
 
         Raises:
             SceneError: see `check`.
@@ -317,27 +330,41 @@ class PropagationTask:
         self.check()
         state = segments.UndoStep(target)
         for one in self._objects:
-            segment_id = one.now.segment_id
-            if self.segmentation.GetSegmentation().GetSegment(segment_id) is None:
-                continue  # it was removed meanwhile
-            before = SegmentKeyframes(self.stack, self.segmentation, segment_id, self._chosen)
-            one.reached = self._finished(one, before)
-            others = self._keyframes_of_others(one) if target.overwrites else None
-            for adds, removes in self._changes(one, before, sorted(one.reached)):
-                self.check()
-                if adds is not None and others is not None:
-                    adds.mask_kji[segments.in_extent(others, adds.extent)] = 0
-                if self.segmentation.GetSegmentation().GetSegment(segment_id) is None:
-                    break
-                for patch, is_added in ((removes, False), (adds, True)):
-                    if patch is not None:
-                        state.begin()
-                        target.modify(segments.labelmap_of(patch, self.stack.geometry), is_added, segment_id)
-                yield
+            while self._has(one) and (one.before is None or one.before.slices.is_stale()):
+                one.before = self._now(one.now.segment_id)
+                yield partial(self._look_again, one, target.overwrites)
+            if self._has(one):
+                yield from self._written(one, target, state)
         for one in self._objects:
-            if self.segmentation.GetSegmentation().GetSegment(one.now.segment_id) is not None:
-                self._remember(one)
-                yield
+            if self._has(one):
+                yield partial(self._sum_up, one, SegmentSlices(self.stack, self.segmentation, one.now.segment_id))
+            if self._has(one):
+                one.memory.keep(self.segmentation, one.now.segment_id)
+                self.result.segments[one.now.segment_id] = one.outcome
+
+    def _has(self, one: _Object) -> bool:
+        """Whether the segment was not removed meanwhile."""
+        return self.segmentation.GetSegmentation().GetSegment(one.now.segment_id) is not None
+
+    def _look_again(self, one: _Object, overwrites: bool) -> None:
+        """See what the segment is when writing begins; in the worker thread."""
+        one.before.read()
+        one.reached = self._finished(one, one.before)
+        one.others = self._keyframes_of_others(one) if overwrites else None
+
+    def _written(self, one: _Object, target: segments.SegmentTarget, state: segments.UndoStep) -> Iterator[None]:
+        for adds, removes in self._changes(one, one.before, sorted(one.reached)):
+            self.check()
+            if not self._has(one):
+                return
+            if adds is not None and one.others is not None:
+                adds.mask_kji[segments.in_extent(one.others, adds.extent)] = 0
+            if (adds is not None or removes is not None) and state.begin():
+                yield None  # Slicer copies the segmentation for its undo, and that of a large one takes a moment
+            for patch, is_added in ((removes, False), (adds, True)):
+                if patch is not None:
+                    target.modify(segments.labelmap_of(patch, self.stack.geometry), is_added, one.now.segment_id)
+            yield None
 
     def _keyframes_of_others(self, one: _Object) -> VoxelPatch | None:
         """What the user has drawn of the run's other segments: it must not give way to what is found."""
@@ -377,15 +404,14 @@ class PropagationTask:
             removes.mask_kji[segments.in_extent(adds, removes.extent)] = 0
         return adds, removes if removes is None or removes.mask_kji.any() else None
 
-    def _remember(self, one: _Object) -> None:
-        """Note what was left on each slice, and what became of the segment."""
-        segment_id, was = one.now.segment_id, one.now
-        after = SegmentSlices(self.stack, self.segmentation, segment_id)
-        old, reached = was.memory, one.reached
+    def _sum_up(self, one: _Object, after: SegmentSlices) -> None:
+        """Find out what was left on each slice, and what became of the segment; in the worker thread."""
+        was, old, reached = one.now, one.now.memory, one.reached
+        after.read()
         kept = {n: text for n, text in old.left.items() if n not in reached and n in was.ours}
         kept = {n: text for n, text in kept.items() if text == after.digest(n)}
         touched = was.targets(one.wanted, 0, len(self.stack.planes) - 1)
-        memory = Memory(
+        memory = one.memory = Memory(
             self.stack.key(),
             self._settings,
             kept | {n: after.digest(n) for n in reached},
@@ -393,32 +419,16 @@ class PropagationTask:
             was.digests(),
             (set() if one.wanted is None else old.done - touched) | reached,
         )
-        memory.keep(self.segmentation, segment_id)
+        confidence = memory.confidence | dict.fromkeys(was.numbers, 1.0)
         slices = [
-            SliceFound(n, 1.0 if n in was.numbers else memory.confidence[n], n in was.numbers, _count(after.patch(n)))
+            SliceFound(n, confidence[n], n in was.numbers, segments.count(after.patch(n)))
             for n in sorted({*was.numbers, *(set(one.patches) & reached)})
         ]
         numbers = {*was.slices.numbers, *after.numbers}
-        changed = sum(_difference(was.slices.patch(n), after.patch(n)) for n in numbers)
-        self.result.segments[segment_id] = SegmentPropagation(segment_id, slices, changed)
-
-
-def _object(now: SegmentKeyframes, segmentation: Any, settings: Settings, text: str, first: int, last: int) -> _Object:
-    """A segment, and which of its slices are to be filled.
-
-    Raises:
-        SceneError: no slice shows it.
-    """
-    if not now.shown:
-        segment = segmentation.GetSegmentation().GetSegment(now.segment_id)
-        message = _(
-            "{name} has no keyframe: segment it on one slice at least, best on its first, a middle and its last one."
+        changed = sum(segments.difference(was.slices.patch(n), after.patch(n)) for n in numbers)
+        one.outcome = SegmentPropagation(
+            was.segment_id, slices, changed, sum(patch is not None for patch in one.patches.values())
         )
-        raise SceneError(message.format(name=segment.GetName()))
-    low, high = now.range_of(settings.direction, first, last)
-    wanted = now.wanted(text, low, high)
-    targets = now.targets(wanted, low, high) if low <= high else set()
-    return _Object(now, low, high, wanted, targets)
 
 
 def _size(parts: Sequence[tuple[VoxelPatch | None, VoxelPatch | None]]) -> int:
@@ -431,18 +441,6 @@ def _size(parts: Sequence[tuple[VoxelPatch | None, VoxelPatch | None]]) -> int:
         extent = segments.around(extent, patch.extent)
     i0, i1, j0, j1, k0, k1 = extent
     return (i1 - i0 + 1) * (j1 - j0 + 1) * (k1 - k0 + 1)
-
-
-def _count(patch: VoxelPatch | None) -> int:
-    return 0 if patch is None else int(patch.mask_kji.sum())
-
-
-def _difference(one: VoxelPatch | None, other: VoxelPatch | None) -> int:
-    """How many voxels only one of the two has."""
-    if one is None or other is None:
-        return _count(one) + _count(other)
-    shared = int((segments.in_extent(one, other.extent) & other.mask_kji).sum())
-    return _count(one) + _count(other) - 2 * shared
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:

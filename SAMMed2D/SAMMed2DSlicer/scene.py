@@ -62,9 +62,14 @@ def world_from_ijk(volume: Any) -> np.ndarray:
     Raises:
         SceneError: a parent transform is not linear.
     """
+    return world_from_local(volume) @ local_from_ijk(volume)
+
+
+def local_from_ijk(volume: Any) -> np.ndarray:
+    """(4, 4), mm: voxels of a volume to its own RAS."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return world_from_local(volume) @ slicer.util.arrayFromVTKMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def world_from_local(node: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from SAMMed2DLib.geometry import SlicePlane
     from SAMMed2DLib.planes import VoxelPatch
 
+# A segment is read in pieces of about so many voxels, each a few milliseconds.
+_SLAB_VOXELS = 1_000_000
 _OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
 
 
@@ -84,7 +86,9 @@ class EffectTarget:
 class LogicTarget:
     """Any segment, written through Slicer's segment editor logic without a Segment Editor; for scripts."""
 
-    def __init__(self, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none") -> None:
+    def __init__(
+        self, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none", *, keeps_undo: bool = False
+    ) -> None:
         """Prepare to write.
 
         Args:
@@ -92,6 +96,7 @@ class LogicTarget:
             segmentation: the segmentation node.
             segment_id: of an existing segment.
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
+            keeps_undo: whether the last step can be taken back, as long as this object is open.
 
         Raises:
             SceneError: there is no such segment, or no such way to overwrite.
@@ -103,7 +108,11 @@ class LogicTarget:
         if overwrite not in _OVERWRITE:
             raise SceneError(_("Unknown overwrite mode {mode}: choose none, visible or all.").format(mode=overwrite))
         self.segmentation, self.segment_id = segmentation, segment_id
+        self._keeps_undo = keeps_undo
+        self._left: dict[str, int] = {}  # when the segments that were changed were left
         self._node = slicer.vtkMRMLSegmentEditorNode()
+        self._node.SetSaveWithScene(False)
+        self._node.SetHideFromEditors(True)
         self._node.SetOverwriteMode(getattr(self._node, _OVERWRITE[overwrite]))
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLScene(slicer.mrmlScene)
@@ -119,8 +128,13 @@ class LogicTarget:
 
     def __exit__(self, *error: object) -> None:
         """Take the helper node out of the scene."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the helper node out of the scene, where that was not closed itself."""
         self._logic.SetSegmentEditorNode(None)
-        slicer.mrmlScene.RemoveNode(self._node)
+        if self._node.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(self._node)
 
     @property
     def overwrites(self) -> bool:
@@ -128,7 +142,20 @@ class LogicTarget:
         return self._node.GetOverwriteMode() != self._node.OverwriteNone
 
     def save_state(self) -> None:
-        """Nothing: undo belongs to a Segment Editor."""
+        """Begin an undo step, if that was asked for."""
+        if self._keeps_undo:
+            self._logic.SaveStateForUndo()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back, and nobody else has changed its segments since."""
+        if self._node.GetScene() is None or self.segmentation.GetScene() is None or not self._logic.CanUndo():
+            return False
+        return all(_time_of(voxels_of(self.segmentation, name)) == time for name, time in self._left.items())
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        self._logic.Undo()
 
     def default_labelmap(self) -> Any:
         """An empty labelmap in the segmentation's geometry."""
@@ -140,6 +167,46 @@ class LogicTarget:
         self._logic.ModifySegmentByLabelmap(
             self.segmentation, segment_id or self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
         )
+        changed = {*self._left, segment_id or self.segment_id}
+        self._left = {name: _time_of(voxels_of(self.segmentation, name)) for name in changed}
+
+
+def emptied(segmentation: Any) -> Any:
+    """A segmentation node like another one, all of whose segments are empty; in no scene."""
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.SetName(segmentation.GetName())
+    ours, theirs = copy.GetSegmentation(), segmentation.GetSegmentation()
+    ours.SetSourceRepresentationName(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    ours.CopyConversionParameters(theirs)
+    for segment_id in theirs.GetSegmentIDs():
+        add_like(copy, segmentation, segment_id)
+    return copy
+
+
+def add_like(segmentation: Any, other: Any, segment_id: str) -> None:
+    """Add an empty segment with the name, colour and terminology that it has in another segmentation node."""
+    source = other.GetSegmentation().GetSegment(segment_id)
+    ours = segmentation.GetSegmentation()
+    segment = ours.GetSegment(ours.AddEmptySegment(segment_id, source.GetName(), source.GetColor()))
+    segment.SetTerminology(source.GetTerminology())
+
+
+def replace_segment(segmentation: Any, segment_id: str, patch: VoxelPatch | None, geometry: Any) -> None:
+    """Let a segment have these voxels, and no others; for frames of a sequence, which no Segment Editor can edit.
+
+    Masking and undo are those of the caller; other segments are left as they are.
+
+    Raises:
+        SceneError: Slicer refuses it.
+    """
+    import numpy as np
+
+    from SAMMed2DLib.planes import VoxelPatch
+
+    labelmap = labelmap_of(patch or VoxelPatch((0, 0, 0), np.zeros((1, 1, 1), bool)), geometry)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if not logic.SetBinaryLabelmapToSegment(labelmap, segmentation, segment_id, logic.MODE_REPLACE):
+        raise SceneError(_("Slicer could not write to {name}.").format(name=segmentation.GetName()))
 
 
 class UndoStep:
@@ -149,11 +216,13 @@ class UndoStep:
         """Nothing is saved yet."""
         self._target, self._is_saved = target, False
 
-    def begin(self) -> None:
-        """A change follows."""
-        if not self._is_saved:
-            self._is_saved = True
-            self._target.save_state()
+    def begin(self) -> bool:
+        """A change follows; tell whether it is the first one."""
+        if self._is_saved:
+            return False
+        self._is_saved = True
+        self._target.save_state()
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,9 +370,7 @@ def write_mask(
     added = after & ~before
     if replaces is not None:  # what this writes again is still not the user's own
         added |= after & in_extent(patch, extent) & in_extent(replaces, extent)
-    addition = Addition(
-        target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after
-    )
+    addition = Addition(target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after)
     return Written(int(patch.mask_kji.sum()), int((after != before).sum()), addition)
 
 
@@ -316,24 +383,90 @@ def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geomet
         extent: first and last voxel along i, j and k.
         geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
     """
-    import numpy as np
-    from vtk.util.numpy_support import vtk_to_numpy
+    return SegmentReader(segmentation, segment_id, geometry).within(extent)
 
-    found = np.zeros(_shape(extent), bool)
-    image = voxels_of(segmentation, segment_id)
-    if image is None:
+
+class SegmentReader:
+    """A segment's voxels in a geometry, to be read in any thread while the segment may be changed in another one.
+
+    Slicer gives a labelmap that it enlarges new voxels, and leaves those that somebody holds as they are; what it
+    changes in place is noticed by `is_stale`.
+    """
+
+    def __init__(self, segmentation: Any, segment_id: str, geometry: Any) -> None:
+        """Take hold of the voxels, on the main thread; nothing is read yet.
+
+        Args:
+            segmentation: the segmentation node.
+            segment_id: the segment; one without a labelmap is empty.
+            geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+        """
+        from vtk.util.numpy_support import vtk_to_numpy
+
+        self._of = segmentation, segment_id
+        image = voxels_of(segmentation, segment_id)
+        self._time = _time_of(image)
+        self.is_empty = image is None
+        if image is None:
+            return
+        self._extent, self._to_own = image.GetExtent(), _to_grid(geometry, image_matrix(image))
+        self._shift = _whole_shift(self._to_own)
+        self._values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(self._extent))
+        self._label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+
+    def is_stale(self) -> bool:
+        """Whether the segment was changed since; on the main thread."""
+        return _time_of(voxels_of(*self._of)) != self._time
+
+    def reach(self, within: Sequence[int]) -> tuple[int, ...] | None:
+        """Where in the geometry the voxels can be, not beyond an extent; None where there are none."""
+        if self.is_empty or self._shift is None:
+            return None if self.is_empty else tuple(within)
+        own = [end - self._shift[n // 2] for n, end in enumerate(self._extent)]
+        found = tuple((min if n % 2 else max)(own[n], within[n]) for n in range(6))
+        return found if all(found[n] <= found[n + 1] for n in (0, 2, 4)) else None
+
+    def slabs(self, within: Sequence[int]) -> Iterator[VoxelPatch]:
+        """The voxels within an extent in small pieces, so that other threads get their turn."""
+        from SAMMed2DLib.planes import VoxelPatch
+
+        reach = self.reach(within)
+        if reach is None:
+            return
+        i0, i1, j0, j1, first, last = reach
+        thick = max(1, _SLAB_VOXELS // ((i1 - i0 + 1) * (j1 - j0 + 1)))
+        for k in range(first, last + 1, thick):
+            yield VoxelPatch((i0, j0, k), self.within((i0, i1, j0, j1, k, min(k + thick - 1, last))))
+
+    def within(self, extent: Sequence[int]) -> np.ndarray:
+        """The voxels within an extent of the geometry, (K, J, I) bool."""
+        import numpy as np
+
+        found = np.zeros(_shape(extent), bool)
+        if self.is_empty:
+            return found
+        if self._shift is None:
+            return self._nearest(extent)
+        shifted = [end - self._shift[n // 2] for n, end in enumerate(self._extent)]
+        overlap = _overlap(extent, shifted)
+        if overlap is not None:
+            found[overlap[0]] = self._values[overlap[1]] == self._label
         return found
-    shift = _whole_shift(image, geometry)
-    if shift is None:
-        image = _resampled(image, geometry, extent)
-        shift = (0, 0, 0)
-    own_extent = image.GetExtent()
-    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(own_extent))
-    shifted = [end + shift[n // 2] for n, end in enumerate(own_extent)]
-    overlap = _overlap(extent, shifted)
-    if overlap is not None:
-        found[overlap[0]] = values[overlap[1]] == segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-    return found
+
+    def _nearest(self, extent: Sequence[int]) -> np.ndarray:
+        """The same where the segment has another grid: its voxel that is nearest to each voxel's centre."""
+        import numpy as np
+
+        i0, i1, j0, j1, k0, k1 = extent
+        k, j, i = np.ogrid[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+        inside = np.ones(_shape(extent), bool)
+        at = []
+        for axis in (2, 1, 0):
+            step = self._to_own[axis]
+            index = np.floor(step[0] * i + step[1] * j + step[2] * k + step[3] + 0.5).astype(np.int32)
+            inside &= (index >= self._extent[2 * axis]) & (index <= self._extent[2 * axis + 1])
+            at.append(np.clip(index, *self._extent[2 * axis : 2 * axis + 2]) - self._extent[2 * axis])
+        return inside & (self._values[tuple(at)] == self._label)
 
 
 def voxels_of(segmentation: Any, segment_id: str) -> Any:
@@ -344,35 +477,25 @@ def voxels_of(segmentation: Any, segment_id: str) -> Any:
     return None if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None else image
 
 
-def extent_of(segmentation: Any, segment_id: str, geometry: Any, within: Sequence[int]) -> tuple[int, ...] | None:
-    """Where in a geometry the voxels of a segment can be, not beyond an extent; None for a segment without voxels."""
-    image = voxels_of(segmentation, segment_id)
-    if image is None:
-        return None
-    shift = _whole_shift(image, geometry)
-    if shift is None:
-        return tuple(within)
-    own = [end + shift[n // 2] for n, end in enumerate(image.GetExtent())]
-    found = tuple((min if n % 2 else max)(own[n], within[n]) for n in range(6))
-    return found if all(found[n] <= found[n + 1] for n in (0, 2, 4)) else None
+def _time_of(image: Any) -> int:
+    """When an image was changed last; 0 for none."""
+    return 0 if image is None else image.GetMTime()
 
 
-def _whole_shift(image: Any, geometry: Any) -> tuple[int, int, int] | None:
-    """How many voxels `geometry` is shifted against an image of the same grid; None for another grid."""
+def _to_grid(geometry: Any, other: Any) -> np.ndarray:
+    """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
     import numpy as np
 
-    own = slicer.util.arrayFromVTKMatrix(image_matrix(image))
-    to_grid = np.linalg.inv(slicer.util.arrayFromVTKMatrix(geometry)) @ own
-    shift = np.round(to_grid[:3, 3])
-    same = np.abs(to_grid[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_grid[:3, 3] - shift).max() < 1e-2
+    return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
+
+
+def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
+    """How many voxels two geometries are shifted, if nothing else tells them apart; None otherwise."""
+    import numpy as np
+
+    shift = np.round(to_own[:3, 3])
+    same = np.abs(to_own[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_own[:3, 3] - shift).max() < 1e-2
     return tuple(int(value) for value in shift) if same else None
-
-
-def _resampled(image: Any, geometry: Any, extent: Sequence[int]) -> Any:
-    reference = _empty_image(extent, geometry)
-    resampled = slicer.vtkOrientedImageData()
-    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, reference, resampled)
-    return resampled
 
 
 def labelmap_of(patch: VoxelPatch, geometry: Any) -> Any:
@@ -426,6 +549,33 @@ def union(patches: Sequence[VoxelPatch | None]) -> VoxelPatch | None:
         start = [a - b for a, b in zip(one.start_ijk[::-1], (k0, j0, i0), strict=True)]
         mask[tuple(slice(a, a + n) for a, n in zip(start, one.mask_kji.shape, strict=True))] |= one.mask_kji
     return VoxelPatch((i0, j0, k0), mask)
+
+
+def cropped(patch: VoxelPatch) -> VoxelPatch | None:
+    """The smallest patch with all voxels of this one; None if there are none."""
+    import numpy as np
+
+    from SAMMed2DLib.planes import VoxelPatch
+
+    mask = patch.mask_kji
+    filled = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not len(filled[0]):
+        return None
+    i, j, k = (int(patch.start_ijk[axis] + filled[2 - axis][0]) for axis in range(3))
+    return VoxelPatch((i, j, k), np.ascontiguousarray(mask[tuple(slice(one[0], one[-1] + 1) for one in filled)]))
+
+
+def count(patch: VoxelPatch | None) -> int:
+    """How many voxels a patch has; 0 for none."""
+    return 0 if patch is None else int(patch.mask_kji.sum())
+
+
+def difference(one: VoxelPatch | None, other: VoxelPatch | None) -> int:
+    """How many voxels only one of the two has."""
+    if one is None or other is None:
+        return count(one) + count(other)
+    shared = int((in_extent(one, other.extent) & other.mask_kji).sum())
+    return count(one) + count(other) - 2 * shared
 
 
 def in_extent(patch: VoxelPatch, extent: Sequence[int]) -> np.ndarray:

@@ -33,19 +33,19 @@ class Stack:
         planes: the slices, in the IJK of the volume.
         position: which of them was asked for.
         volume_world: (4, 4), mm, the volume's voxels to the scene.
+        segmentation_from_volume: (4, 4), mm, the volume's voxels to the segmentation's RAS.
         grid_world: (4, 4), mm, the segmentation's voxels to the scene.
         grid_extent: first and last voxel of the grid along i, j and k.
         geometry: vtkMatrix4x4, the grid to the segmentation's RAS.
-        volume_geometry: vtkMatrix4x4, the volume's voxels to the segmentation's RAS.
     """
 
     planes: tuple[SlicePlane, ...]
     position: int
     volume_world: np.ndarray
+    segmentation_from_volume: np.ndarray
     grid_world: np.ndarray
     grid_extent: tuple[int, ...]
     geometry: Any
-    volume_geometry: Any
 
     @classmethod
     def of(cls, volume: Any, plane: SlicePlane, segmentation: Any, labelmap: Any) -> Stack:
@@ -61,9 +61,19 @@ class Stack:
         world, geometry = scene.world_from_ijk(volume), segments.image_matrix(labelmap)
         parent = scene.world_from_local(segmentation)
         planes, position = planes_along(plane, world)
-        in_segmentation = slicer.util.vtkMatrixFromArray(np.linalg.inv(parent) @ world)
         grid = parent @ slicer.util.arrayFromVTKMatrix(geometry)
-        return cls(tuple(planes), position, world, grid, tuple(labelmap.GetExtent()), geometry, in_segmentation)
+        in_segmentation = np.linalg.inv(parent) @ world
+        return cls(tuple(planes), position, world, in_segmentation, grid, tuple(labelmap.GetExtent()), geometry)
+
+    def is_in_place(self, volume: Any, segmentation: Any) -> bool:
+        """Whether a volume and a segmentation lie to each other as before; moved together, nothing changes."""
+        import numpy as np
+
+        try:
+            parent, world = scene.world_from_local(segmentation), scene.world_from_ijk(volume)
+        except scene.SceneError:  # bent by a transform
+            return False
+        return bool(np.allclose(np.linalg.inv(parent) @ world, self.segmentation_from_volume, atol=1e-4))
 
     def key(self) -> list[Any]:
         """What tells these slices from others, of another direction or volume; numbers and lists."""
@@ -121,38 +131,76 @@ class Stack:
         plane = self.planes[number]
         return voxels_of_mask(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
 
-
-class SegmentSlices:
-    """The voxels of a segment as they are now, slice by slice."""
-
-    def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
-        """Read the segment."""
+    def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
+        """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""
         import numpy as np
 
-        self._stack, self._segmentation, self._segment_id = stack, segmentation, segment_id
-        self._patches: dict[int, VoxelPatch] = {}
-        extent = segments.extent_of(segmentation, segment_id, stack.geometry, stack.grid_extent)
+        from SAMMed2DLib.planes import VoxelPatch, is_on_grid
+
+        plane = self.planes[number]
+        if patch is None:
+            return np.zeros(plane.size_hw, bool)
+        from_volume = np.linalg.inv(self.grid_world) @ self.volume_world
+        shift = np.round(from_volume[:3, 3]).astype(int)
+        if not is_on_grid(plane) or np.abs(from_volume - _shifted(shift)).max() > 1e-3:
+            return self._interpolated(plane, from_volume, patch)
+        i, j, k = (int(a - b) for a, b in zip(patch.start_ijk, shift, strict=True))
+        whole = [end for size in plane.size_ijk for end in (0, size - 1)]
+        return plane.extract(segments.in_extent(VoxelPatch((i, j, k), patch.mask_kji), whole))
+
+    def _interpolated(self, plane: SlicePlane, from_volume: np.ndarray, patch: VoxelPatch) -> np.ndarray:
+        import numpy as np
+
+        from SAMMed2DLib.geometry import SlicePlane
+        from SAMMed2DLib.planes import picture_of
+
+        voxels = np.pad(patch.mask_kji, 1)
+        start = np.array(patch.start_ijk) - 1
+        # Never exactly on the grid, where a picture would have to be that of a whole slice.
+        origin = from_volume[:3, :3] @ plane.origin_ijk + from_volume[:3, 3] - start + 1e-6
+        steps = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
+        cut = SlicePlane(tuple(origin), *map(tuple, steps), plane.size_hw, voxels.shape[::-1])
+        return picture_of(cut, voxels.astype(np.uint8) * 255) > 127
+
+
+def _shifted(shift: Sequence[int]) -> np.ndarray:
+    """(4, 4): a move by these voxels."""
+    import numpy as np
+
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
+
+
+class SegmentSlices:
+    """The voxels of a segment slice by slice, as they are when `read` is called."""
+
+    def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
+        """Take hold of the segment, on the main thread; nothing is read yet."""
+        self._stack = stack
+        self._reader = segments.SegmentReader(segmentation, segment_id, stack.geometry)
+        self._pieces: dict[int, list[VoxelPatch]] = {}
         self.numbers: list[int] = []
-        if extent is None:
-            return
-        self._start = extent[::2]
-        self._voxels = segments.segment_in(segmentation, segment_id, extent, stack.geometry)
-        self._layers = stack.layers(extent)
-        self._axis = next((a for a in range(3) if self._layers.size == self._layers.shape[a]), None)
-        if self._axis is not None:
-            others = tuple(a for a in range(3) if a != self._axis)
-            found = np.unique(self._layers.ravel()[self._voxels.any(axis=others)])
-        else:
-            found = np.unique(np.broadcast_to(self._layers, self._voxels.shape)[self._voxels])
-        self.numbers = [int(number) for number in found if 0 <= number < len(stack.planes)]
+
+    def read(self) -> None:
+        """Read the segment, in any thread; in small pieces, so that other threads get their turn."""
+        self._pieces = {}
+        for slab in self._reader.slabs(self._stack.grid_extent):
+            found = segments.cropped(slab)
+            if found is not None:
+                self._sort(found)
+        self.numbers = sorted(number for number in self._pieces if 0 <= number < len(self._stack.planes))
+
+    def is_stale(self) -> bool:
+        """Whether the segment was changed since; on the main thread."""
+        return self._reader.is_stale()
 
     def patch(self, number: int) -> VoxelPatch | None:
         """The voxels of a slice, in the grid; None if there is none."""
-        if number not in self.numbers:
-            return None
-        if number not in self._patches:
-            self._patches[number] = self._cut(number)
-        return self._patches[number]
+        pieces = self._pieces.get(number, [])
+        if len(pieces) > 1:
+            pieces[:] = [segments.union(pieces)]
+        return pieces[0] if pieces else None
 
     def digest(self, number: int) -> str:
         """What tells the voxels of a slice from others; empty for an empty slice."""
@@ -171,31 +219,53 @@ class SegmentSlices:
 
     def mask(self, number: int) -> np.ndarray:
         """The segment on a slice, (H, W) bool."""
-        from SAMMed2DLib.stack import mask_on
+        beside = (number - 1, number, number + 1)  # where the grid is another one, a slice lies between its voxels
+        return self._stack.mask(number, segments.union([self.patch(one) for one in beside]))
 
-        return mask_on(self._stack.planes[number], self._in_volume)
+    def _sort(self, found: VoxelPatch) -> None:
+        """Cut voxels into those of each slice."""
+        layers = self._stack.layers(found.extent)
+        if layers.size == 1:
+            self._add(layers.item(), found)
+        elif layers.size == max(layers.shape):
+            self._sort_along(layers, found)
+        else:
+            self._sort_across(layers, found)
 
-    @cached_property
-    def _in_volume(self) -> np.ndarray:
-        size = self._stack.planes[0].size_ijk
-        extent = [end for length in size for end in (0, length - 1)]
-        return segments.segment_in(self._segmentation, self._segment_id, extent, self._stack.volume_geometry)
-
-    def _cut(self, number: int) -> VoxelPatch:
+    def _sort_along(self, layers: np.ndarray, found: VoxelPatch) -> None:
+        """The slices follow an axis of the grid."""
         import numpy as np
 
         from SAMMed2DLib.planes import VoxelPatch
 
-        start = np.array(self._start)
-        if self._axis is not None:
-            along = np.flatnonzero(self._layers.ravel() == number)
-            at = [slice(None)] * 3
-            at[self._axis] = slice(along[0], along[-1] + 1)
-            block = self._voxels[tuple(at)]
-            start[2 - self._axis] += along[0]
-        else:
-            block = self._voxels & (self._layers == number)
-        filled = [np.flatnonzero(block.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-        cut = np.ascontiguousarray(block[tuple(slice(one[0], one[-1] + 1) for one in filled)])
-        i, j, k = (int(start[axis] + filled[2 - axis][0]) for axis in range(3))
-        return VoxelPatch((i, j, k), cut)
+        axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
+        for number in np.unique(numbers):
+            along = np.flatnonzero(numbers == number)
+            start = list(found.start_ijk)
+            start[2 - axis] += int(along[0])
+            block = found.mask_kji[(slice(None),) * axis + (slice(along[0], along[-1] + 1),)]
+            self._add(int(number), segments.cropped(VoxelPatch(tuple(start), block)))
+
+    def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
+        """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""
+        import numpy as np
+
+        from SAMMed2DLib.planes import VoxelPatch
+
+        shape = found.mask_kji.shape
+        at = np.flatnonzero(found.mask_kji)
+        numbers = np.broadcast_to(layers, shape).reshape(-1)[at]
+        order = np.argsort(numbers, kind="stable")
+        at, numbers = at[order], numbers[order]
+        edges = np.flatnonzero(np.diff(numbers)) + 1
+        for number, part in zip(numbers[[0, *edges]], np.split(at, edges), strict=True):
+            kji = np.array(np.unravel_index(part, shape))
+            low = kji.min(axis=1)
+            mask = np.zeros(kji.max(axis=1) - low + 1, bool)
+            mask[tuple(kji - low[:, None])] = True
+            i, j, k = (int(a + b) for a, b in zip(found.start_ijk, low[::-1], strict=True))
+            self._add(int(number), VoxelPatch((i, j, k), mask))
+
+    def _add(self, number: int, patch: VoxelPatch | None) -> None:
+        if patch is not None:
+            self._pieces.setdefault(number, []).append(patch)

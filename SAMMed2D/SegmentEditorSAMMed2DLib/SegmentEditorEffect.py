@@ -75,6 +75,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAMMed2DSlicer import engine
         from SAMMed2DSlicer.effect_panel import EffectPanel
         from SAMMed2DSlicer.propagation_panel import PropagationPanel
+        from SAMMed2DSlicer.propagation_place import EffectPlace
 
         calls = {
             "accept": self.accept,
@@ -85,9 +86,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, engine.shared(), calls)
-        self.propagation = PropagationPanel(
-            self.scriptedEffect, engine.shared(), lambda: self.annotator, self.panel.options
-        )
+        place = EffectPlace(self.scriptedEffect, lambda: self.annotator, self.panel.options)
+        self.propagation = PropagationPanel(engine.shared(), place)
+        self.scriptedEffect.addOptionsWidget(self.propagation.widget)
 
     def setMRMLDefaults(self):
         """Give the parameters their first values."""

@@ -72,7 +72,8 @@ def test_without_keyframes_it_says_what_to_do(model):
     desk = Desk(model)
     panel = desk.effect.propagation
     panel.propagate(BOTH)
-    assert panel.ui.propagationLabel.text and not panel.is_running
+    desk.wait(lambda: not panel.is_running)
+    assert "A has no keyframe: segment it on one slice" in panel.ui.propagationLabel.text
 
 
 def test_cancel_keeps_what_was_found(desk):
@@ -113,15 +114,108 @@ def test_a_segment_that_goes_while_it_runs_ends_it(desk):
     assert text(desk)
 
 
-def test_the_strip_shows_and_the_worst_slice_is_jumped_to(desk):
+def shown(desk):
+    """The slice in the view, as the panel knows it."""
+    desk.pump(0.25)
+    desk.wait(lambda: desk.section._reading.now is not None)
+    return desk.section._reading.position
+
+
+def listed(desk):
+    """The keyframes in the list."""
+    box = desk.section.ui.keyframeComboBox
+    return [int(box.itemData(n)) for n in range(1, box.count)]
+
+
+def test_the_worst_slice_and_the_next_keyframe_are_jumped_to(desk):
     run(desk)
     desk.wait(lambda: desk.section.ui.worstButton.enabled)
-    assert desk.section.ui.stripLabel.pixmap is not None
     desk.section.ui.worstButton.click()
-    worst = desk.section._looked_at()[0].position
-    assert worst in desk.section._looked_at()[1].ours
+    worst, now = shown(desk), desk.section._reading.now
+    assert now.memory.confidence[worst] == min(now.memory.confidence[n] for n in now.ours)
     desk.section.ui.keyframeButton.click()
-    assert desk.section._looked_at()[0].position in (6, 14)
+    assert shown(desk) in (6, 14)
+
+
+def test_a_click_on_the_strip_shows_the_slice_and_its_tool_tip_names_it(desk):
+    run(desk)
+    assert shown(desk) == 10
+    label, strip = desk.section.ui.stripLabel, desk.section.strip
+    label.resize(240, 40)
+    strip.click(89)
+    assert shown(desk) == 8
+    assert strip.text_at(61) == "Slice 7: keyframe"
+    assert strip.text_at(89).startswith("Slice 9: confidence ")
+    assert strip.text_at(-5) == "Slice 1: nothing here" and strip.text_at(999) == "Slice 24: nothing here"
+
+
+def test_keyframes_are_seen_in_the_strip_however_many_slices_there_are(desk):
+    from types import SimpleNamespace
+
+    from SAMMed2DSlicer.propagation_strip import picture
+
+    now = SimpleNamespace(ours={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
+    white = (picture(now, 3000, 20) == 255).all(axis=2)[0]
+    assert np.diff(white.astype(int)).tolist().count(1) + white[0] == 3
+    assert white.sum() >= 20
+
+
+def test_keyframes_are_listed_and_chosen_ones_are_shown(desk):
+    shown(desk)
+    assert listed(desk) == [6, 14]
+    box = desk.section.ui.keyframeComboBox
+    assert box.itemText(0) == "2 keyframes"
+    box.setCurrentIndex(2)
+    box.activated.emit(2)
+    assert shown(desk) == 14 and box.itemText(2) == "Slice 15: keyframe"
+
+
+def test_the_list_follows_edits_undo_and_propagation(desk):
+    desk.click()
+    desk.accept()
+    shown(desk)
+    assert listed(desk) == [6, 10, 14]
+    desk.editor.undo()
+    shown(desk)
+    assert listed(desk) == [6, 14]
+    run(desk)
+    shown(desk)
+    assert listed(desk) == [6, 14]
+    draw(desk, 9, structure=np.roll(desk.structure, 2, axis=1))
+    shown(desk)
+    assert listed(desk) == [6, 9, 14]
+
+
+def test_a_cleared_slice_is_no_keyframe_and_undo_brings_it_back(desk):
+    run(desk)
+    draw(desk, 10, structure=np.roll(desk.structure, 2, axis=1))
+    shown(desk)
+    assert listed(desk) == [6, 10, 14]
+    before = desk.segment()
+    desk.section.ui.clearSliceButton.click()
+    shown(desk)
+    expected = before.copy()
+    expected[10] = False
+    np.testing.assert_array_equal(desk.segment(), expected)
+    assert listed(desk) == [6, 14]
+    desk.editor.undo()
+    shown(desk)
+    np.testing.assert_array_equal(desk.segment(), before)
+    assert listed(desk) == [6, 10, 14]
+    desk.section.ui.clearSliceButton.click()
+    run(desk)
+    assert desk.segment()[10].any()  # found anew
+
+
+def test_a_slice_that_was_erased_by_hand_is_an_empty_keyframe_until_it_is_cleared(desk):
+    run(desk)
+    draw(desk, 10, structure=np.zeros_like(desk.structure))
+    shown(desk)
+    assert listed(desk) == [6, 10, 14]
+    assert desk.section.strip.text_at(10.5 * desk.section.ui.stripLabel.width / 24).endswith("the object is not here")
+    desk.section.ui.clearSliceButton.click()
+    shown(desk)
+    assert listed(desk) == [6, 14]
 
 
 def test_the_editable_intensity_range_holds_for_all_slices(desk):
@@ -131,6 +225,7 @@ def test_the_editable_intensity_range_holds_for_all_slices(desk):
     before = desk.segment()
     run(desk)
     np.testing.assert_array_equal(desk.segment(), before)
+    assert "masking" in text(desk)
 
 
 def test_the_editable_area_holds_for_all_slices(desk):

@@ -36,13 +36,13 @@ def widget(logic, folder):
 @pytest.fixture
 def choice(widget):
     """The section about the model in use."""
-    return widget.panels[1]
+    return widget.panels[2]
 
 
 @pytest.fixture
 def panel(widget):
     """The section about the models on this computer."""
-    shown = widget.panels[2]
+    shown = widget.panels[3]
     shown.ui.manageSection.collapsed = False
     yield shown
     if shown.background.is_running:
@@ -355,7 +355,7 @@ def test_a_file_that_cannot_be_added_says_why(panel, folder, checkpoint, name, c
 
 @pytest.fixture
 def environment(widget):
-    shown = widget.panels[3]
+    shown = widget.panels[4]
     shown.ui.environmentSection.collapsed = False
     yield shown
     shown.ui.environmentSection.collapsed = True

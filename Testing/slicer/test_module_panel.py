@@ -467,7 +467,7 @@ def test_cleaning_up_ends_threads_timers_and_observers(sammed2d, logic):
     before = threading.active_count()
     widget = sammed2d.createNewWidgetRepresentation()
     widget.enter()
-    prompts, _, models, environment = widget.self().panels
+    prompts, _, _, models, environment = widget.self().panels
     models.background.start(lambda report, stop: None, lambda result: None, lambda error: None)
     environment.background.start(lambda report, stop: None, lambda result: None, lambda error: None)
     assert threading.active_count() == before + 2

@@ -1,0 +1,135 @@
+"""Propagation in the module's panel: the same section as in the effect, on what is selected in the module."""
+
+from __future__ import annotations
+
+import host
+import numpy as np
+import pytest
+import slicer
+from desk import GEOMETRIES
+from module_kit import a_case
+from test_logic import show
+from test_propagation import dice, draw
+
+
+@pytest.fixture
+def widget(logic):
+    """The module's panel, shown."""
+    slicer.util.selectModule("SAMMed2D")
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    yield slicer.util.getModuleWidget("SAMMed2D")
+    for panel in slicer.util.getModuleWidget("SAMMed2D").panels:
+        panel.forget()
+
+
+@pytest.fixture
+def section(widget):
+    widget.panels[1].ui.propagateButton.collapsed = False
+    return widget.panels[1]
+
+
+@pytest.fixture
+def case(widget, section):
+    """A segment with two keyframes along the view that shows slice 10."""
+    made = a_case(GEOMETRIES["anisotropic and offset"])
+    show(made)
+    draw(made, 6, 14)
+    parameters = widget.panels[0].parameters
+    parameters.volume, parameters.segmentation, parameters.segment_id = made.volume, made.segmentation, "A"
+    widget.panels[0].refresh()
+    return made
+
+
+def settle(section):
+    host.pump(0.3)
+    assert host.pump(20, lambda: not section.is_running)
+    host.pump(0.3)
+
+
+def listed(section):
+    box = section.ui.keyframeComboBox
+    return [int(box.itemData(n)) for n in range(1, box.count)]
+
+
+def test_both_ways_fills_the_segment(section, case):
+    before = case.segment()
+    section.ui.bothButton.click()
+    settle(section)
+    after = case.segment()
+    assert dice(after, case.structure) > 0.9
+    np.testing.assert_array_equal(after[[6, 14]], before[[6, 14]])
+    assert "voxels changed" in section.ui.propagationLabel.text
+
+
+def test_the_list_follows_the_selected_segment_and_edits(widget, section, case):
+    settle(section)
+    assert listed(section) == [6, 14]
+    draw(case, 9)
+    settle(section)
+    assert listed(section) == [6, 9, 14]
+    draw(case, 12, segment_id="B")
+    widget.panels[0].parameters.segment_id = "B"
+    settle(section)
+    assert listed(section) == [12]
+
+
+def test_the_list_follows_the_selected_view(widget, section, case):
+    green = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceNode()
+    green.JumpSliceByCentering(*case.world((25, 22, 10))[0])
+    widget.panels[0].parameters.view = "Green"
+    settle(section)
+    assert len(listed(section)) > 2
+
+
+def test_undo_takes_the_run_back_while_nothing_else_was_changed(section, case):
+    before = case.segment()
+    section.ui.bothButton.click()
+    settle(section)
+    assert section.ui.undoButton.enabled
+    section.ui.undoButton.click()
+    settle(section)
+    np.testing.assert_array_equal(case.segment(), before)
+    assert not section.ui.undoButton.enabled and listed(section) == [6, 14]
+    section.ui.bothButton.click()
+    settle(section)
+    draw(case, 16)
+    settle(section)
+    assert not section.ui.undoButton.enabled
+
+
+def test_a_cleared_slice_comes_back_with_undo(section, case):
+    settle(section)
+    section.go_to(14)
+    settle(section)
+    before = case.segment()
+    section.ui.clearSliceButton.click()
+    settle(section)
+    assert not case.segment()[14].any() and listed(section) == [6]
+    section.ui.undoButton.click()
+    settle(section)
+    np.testing.assert_array_equal(case.segment(), before)
+
+
+def test_a_run_goes_on_when_the_module_is_left_and_ends_with_the_scene(section, case):
+    section.ui.bothButton.click()
+    slicer.util.selectModule("SegmentEditor")
+    assert host.pump(20, lambda: not section.is_running)
+    assert dice(case.segment(), case.structure) > 0.9
+    slicer.util.selectModule("SAMMed2D")
+    section.ui.upButton.click()
+    slicer.mrmlScene.Clear(0)
+    assert not section.is_running
+
+
+def test_without_a_volume_it_says_what_to_do(widget, section):
+    widget.panels[0].parameters.volume = None
+    section.ui.bothButton.click()
+    assert "select a source volume" in section.ui.propagationLabel.text
+
+
+def test_no_helper_node_stays(section, case):
+    count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode")
+    section.ui.bothButton.click()
+    settle(section)
+    section.forget()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == count
