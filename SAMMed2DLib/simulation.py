@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .components import label_components, largest_component, squared_depth
+from .components import innermost_point, label_components, largest_component
 
 Rng = np.random.Generator | np.random.RandomState
 
@@ -105,7 +105,7 @@ def centre_point(mask_hw: np.ndarray) -> np.ndarray:
     mask = _binary(mask_hw)
     if not mask.any():
         raise SimulationError("An empty mask has no centre; choose an object that is visible.")
-    return _innermost(largest_component(mask))
+    return innermost_point(largest_component(mask))
 
 
 def centre_error_point(prediction_hw: np.ndarray, label_hw: np.ndarray) -> tuple[np.ndarray, int] | None:
@@ -126,7 +126,7 @@ def centre_error_point(prediction_hw: np.ndarray, label_hw: np.ndarray) -> tuple
     if not len(errors):
         return None
     largest = int(errors.area_px.argmax()) + 1
-    return _innermost(errors.mask(largest)), int(errors.label[largest - 1]) - 1
+    return innermost_point(errors.mask(largest)), int(errors.label[largest - 1]) - 1
 
 
 def _binary(mask_hw: np.ndarray) -> np.ndarray:
@@ -158,12 +158,3 @@ def _points_anywhere(size_hw: tuple[int, ...], count: int, rng: Rng) -> tuple[np
     draw = rng.randint if isinstance(rng, np.random.RandomState) else rng.integers
     points_yx = draw(0, size_hw, (count, 2))
     return _drawn(points_yx[:, ::-1].astype(np.float64), count, rng), np.full(count, NOT_A_POINT)
-
-
-def _innermost(mask: np.ndarray) -> np.ndarray:
-    """Return (2,) float64 (x, y): of the deepest pixels the one nearest to their mean."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    corner_xy = np.array([columns[0], rows[0]], float)
-    depth = squared_depth(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    deepest = _pixels_xy(depth == depth.max())
-    return corner_xy + deepest[((deepest - deepest.mean(0)) ** 2).sum(1).argmin()]

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from SAMMed2DLib.components import label_components, largest_component, squared_depth, squared_distance
+from SAMMed2DLib.components import (
+    innermost_point,
+    label_components,
+    largest_component,
+    squared_depth,
+    squared_distance,
+)
 
 LABELS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 2))
 
@@ -69,3 +75,27 @@ def test_squared_distance_is_that_of_brute_force():
 
 def test_an_empty_mask_is_farther_than_any_pixel():
     assert (squared_distance(np.zeros((3, 4), bool)) == 49).all()
+
+
+def test_the_innermost_point_of_a_ring_lies_in_it():
+    row, column = np.mgrid[:41, :60]
+    distance = np.hypot(row - 20, column - 30)
+    ring = (distance < 15) & (distance > 6)
+    x, y = innermost_point(ring)
+    assert ring[int(y), int(x)]
+    assert abs(np.hypot(y - 20, x - 30) - 10.5) < 1.5
+
+
+def test_of_several_innermost_pixels_the_middle_one_is_taken():
+    mask = np.zeros((9, 30), bool)
+    mask[3:6, 5:24] = True
+    np.testing.assert_array_equal(innermost_point(mask), [14, 4])
+
+
+def test_distances_within_reach_are_the_same_as_without():
+    mask = np.zeros((40, 50), bool)
+    mask[12:17, 20:31] = True
+    whole, near = squared_distance(mask), squared_distance(mask, reach_px=5)
+    close = whole <= 25
+    np.testing.assert_array_equal(near[close], whole[close])
+    assert (near[~close] > 25).all()
