@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of all commands."""
+    from . import doctor
+    from .cli import batch, curate, evaluate, evaluate_propagation, models, propagate, train
+
     parser = _Parser(
         prog="sammed2d",
         description="Segment structures on slices of medical images from clicks and boxes.",
@@ -65,16 +68,22 @@ def make_parser() -> argparse.ArgumentParser:
             epilog=_SEGMENT_EPILOG,
         )
     )
-    _add_propagate(commands)
-    _add_batch(commands)
-    _add_curate(commands)
-    _add_train(commands)
-    _add_models(commands.add_parser("models", help="list, download, add and remove weights"))
-    _add_doctor(commands.add_parser("doctor", help="check the installation and say what to do"))
-    _add_evaluate(commands)
-    _add_evaluate_propagation(commands)
+    propagated = _added(commands, "propagate", propagate, "carry segments from a few slices to all others")
+    _add_seeing(propagated.add_argument_group(_SEEN), "the volume")
+    of_batch = _added(commands, "batch", batch, "segment many cases that a table lists, also on a cluster")
+    _add_seeing(of_batch.add_argument_group(f"{_SEEN}, in all cases"), "each slice or volume")
+    _added(commands, "curate", curate, "make 2D training data of labelled volumes and pictures")
+    _added(commands, "train", train, "fine-tune a model on a curated folder, or train a new one")
+    evaluated = _added(commands, "evaluate", evaluate, "measure a model on labelled images")
+    _add_model(evaluated.add_argument_group(_SEEN))
+    carried = _added(commands, "evaluate-propagation", evaluate_propagation, "measure propagation on labelled volumes")
+    _add_model(carried.add_argument_group(_SEEN))
+    models.add_options(commands.add_parser("models", help="list, download, add and remove weights"))
+    doctor.add_options(commands.add_parser("doctor", help="check the installation and say what to do"))
     return parser
 
+
+_SEEN = "what the model sees"
 
 _SEGMENT_DESCRIPTION = """\
 Segment an image from prompts. Several segments in one call: prompts belong to the --segment before them.
@@ -123,7 +132,7 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
     where.add_argument("--prompts", metavar="FILE", help="JSON with several slices and segments, see below")
-    _add_seeing(parser.add_argument_group("what the model sees"))
+    _add_seeing(parser.add_argument_group(_SEEN))
     add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
 
 
@@ -150,92 +159,16 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_propagate(commands: Any) -> None:
-    from .cli.propagate import DESCRIPTION, add_options
-
+def _added(commands: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
+    """A command that its own module describes."""
     parser = commands.add_parser(
-        "propagate",
-        help="carry segments from a few slices to all others",
+        name,
+        help=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
+        description=command.DESCRIPTION,
     )
-    add_options(parser)
-    _add_seeing(parser.add_argument_group("what the model sees"), "the volume")
-
-
-def _add_batch(commands: Any) -> None:
-    from .cli.batch import DESCRIPTION, add_options
-
-    parser = commands.add_parser(
-        "batch",
-        help="segment many cases that a table lists, also on a cluster",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
-    )
-    add_options(parser)
-    _add_seeing(parser.add_argument_group("what the model sees, in all cases"), "each slice or volume")
-
-
-def _add_evaluate(commands: Any) -> None:
-    from .cli.evaluate import DESCRIPTION, add_options
-
-    parser = commands.add_parser(
-        "evaluate",
-        help="measure a model on labelled images",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
-    )
-    add_options(parser)
-    _add_model(parser.add_argument_group("what the model sees"))
-
-
-def _add_curate(commands: Any) -> None:
-    from .cli.curate import DESCRIPTION, add_options
-
-    parser = commands.add_parser(
-        "curate",
-        help="make 2D training data of labelled volumes and pictures",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
-    )
-    add_options(parser)
-
-
-def _add_evaluate_propagation(commands: Any) -> None:
-    from .cli.evaluate_propagation import DESCRIPTION, add_options
-
-    parser = commands.add_parser(
-        "evaluate-propagation",
-        help="measure propagation on labelled volumes",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
-    )
-    add_options(parser)
-    _add_model(parser.add_argument_group("what the model sees"))
-
-
-def _add_train(commands: Any) -> None:
-    from .cli.train import DESCRIPTION, add_options
-
-    parser = commands.add_parser(
-        "train",
-        help="fine-tune a model on a curated folder, or train a new one",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=DESCRIPTION,
-    )
-    add_options(parser)
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    from .cli.models import add_options
-
-    add_options(parser)
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    from .doctor import add_options
-
-    add_options(parser)
+    command.add_options(parser)
+    return parser
 
 
 def _segment(args: argparse.Namespace) -> None:
