@@ -81,5 +81,7 @@ class Sam(nn.Module):
 
 
 def resize_bilinear(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (B, C, H, W) with half-pixel centres, without antialiasing."""
+    """Bilinear resize of (B, C, H, W) with half-pixel centres, without antialiasing; none where the size is right."""
+    if tuple(x.shape[-2:]) == tuple(size_hw):
+        return x
     return functional.interpolate(x, size_hw, mode="bilinear", align_corners=False)
