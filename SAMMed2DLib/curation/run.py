@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def _done(cases: Sequence[Case], options: Options, folder: Path, jobs: int) -> I
     stop = context.Event()
     workers = min(jobs, len(cases))
     with ProcessPoolExecutor(workers, context, _begin, (stop, max(1, (os.cpu_count() or 1) // workers))) as pool:
-        waiting = {pool.submit(_work, case, options, folder): case for case in cases}
+        with _interrupts_held():
+            waiting = {pool.submit(_work, case, options, folder): case for case in cases}
         try:
             yield from _as_they_end(waiting)
         except BrokenProcessPool as error:
@@ -125,6 +127,19 @@ def _done(cases: Sequence[Case], options: Options, folder: Path, jobs: int) -> I
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl+C wait. Processes that are started meanwhile never get it: the parent decides when they end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_they_end(waiting: dict[Future[Record], Case]) -> Iterator[tuple[Case, Record]]:
@@ -138,12 +153,12 @@ _stop: Any = None  # of this worker process
 
 
 def _begin(stop: Any, threads: int) -> None:
-    """Prepare a worker: Ctrl+C reaches it too, but the parent decides when it ends."""
+    """Prepare a worker; where Ctrl+C was not held while it started, it reaches the worker too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import SimpleITK
 
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
