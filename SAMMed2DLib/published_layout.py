@@ -163,11 +163,11 @@ def write_layout(folder: Path | str, entries: Iterable[MaskEntry]) -> None:
         _write_manifest(staged.place(folder / MANIFEST), entries)
         for split, name in JSON_OF_SPLIT.items():
             of_split = [entry for entry in entries if entry.split == split]
-            if not of_split:
-                (folder / name).unlink(missing_ok=True)  # of an earlier call, when the split had masks
-            else:
+            if of_split:
                 text = json.dumps(_paired(of_split, split), indent=1, ensure_ascii=False)
                 staged.place(folder / name).write_text(text + "\n", encoding="utf-8")
+    for split in set(SPLITS) - {entry.split for entry in entries}:
+        (folder / JSON_OF_SPLIT[split]).unlink(missing_ok=True)  # its masks may now be in another split
 
 
 def check_cases(entries: Iterable[MaskEntry]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..published_layout import JSON_OF_SPLIT, write_layout
+from ..published_layout import write_layout
 from .assembly import Assembly, assemble
 from .cases import Case, CurationError, check_names
 from .one_case import StoppedError, curate_case
@@ -90,10 +90,6 @@ def _write(cases: Sequence[Case], result: Curated, folder: Path, shares: Shares)
         reasons = list(result.failed.values()) or ["every slice or mask was left out, see the options"]
         raise CurationError(f"no mask was kept: {reasons[0]}")
     write_layout(folder, assembly.entries)
-    used = {entry.split for entry in assembly.entries}
-    for split, name in JSON_OF_SPLIT.items():
-        if split not in used:  # of an earlier run; its masks may now be in another split
-            (folder / name).unlink(missing_ok=True)
     return assembly
 
 

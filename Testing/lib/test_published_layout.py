@@ -60,6 +60,16 @@ def test_the_json_files_are_as_published(folder: Path):
     assert not (folder / "label2image_validation.json").exists()
 
 
+def test_a_split_that_lost_its_masks_loses_its_list_but_not_if_nothing_is_written(folder: Path):
+    write_layout(folder, [an_entry("a", "train", "1"), an_entry("c", "test", "3")])
+    with pytest.raises(DatasetError):
+        write_layout(folder, [an_entry("a", "train", "1"), an_entry("b", "validation", "1")])
+    assert (folder / "label2image_test.json").exists()
+    write_layout(folder, [an_entry("a", "train", "1")])
+    assert not (folder / "label2image_test.json").exists()
+    assert (folder / "image2label_train.json").exists()
+
+
 def test_a_case_in_two_splits_is_refused_and_nothing_is_written(folder: Path):
     with pytest.raises(DatasetError, match="case 1 of lungs is in train and in test"):
         write_layout(folder, [an_entry("a", "train", "1"), an_entry("b", "test", "1")])
