@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +11,22 @@ if TYPE_CHECKING:
 
 # A piece of the work takes about this long.
 PIECE_S = 0.25
+
+
+class Totals:
+    """What became of all segments of a run; `segments` is what became of each, by their IDs."""
+
+    segments: Mapping[str, Any]
+
+    @property
+    def changed(self) -> int:
+        """How many voxels changed, of all segments."""
+        return sum(one.changed for one in self.segments.values())
+
+    @property
+    def found(self) -> int:
+        """On how many slices, or in how many frames, objects were found, of all segments."""
+        return sum(one.found for one in self.segments.values())
 
 
 class InPieces:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
-from SAMMed2DSlicer.in_pieces import InPieces
+from SAMMed2DSlicer.in_pieces import InPieces, Totals
 from SAMMed2DSlicer.keyframes import BOTH, DIRECTIONS, Memory, SegmentKeyframes
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.slice_stack import SegmentSlices, Stack
@@ -57,14 +57,18 @@ class Settings:
         Raises:
             SceneError: these are none.
         """
+        unknown = _("Unknown direction {direction}: choose up, down or both.")
+        no_range = _("Slices {first} to {last} are no range: there are 1 to {count}, give the lowest one first.")
+        return self._checked(count, DIRECTIONS, unknown, no_range)
+
+    def _checked(self, count: int, directions: Sequence[str], unknown: str, no_range: str) -> tuple[int, int]:
+        """The range, or what to say of a direction that there is not, and of a range that is none."""
         first = 0 if self.first is None else self.first
         last = count - 1 if self.last is None else self.last
-        if self.direction not in DIRECTIONS:
-            message = _("Unknown direction {direction}: choose up, down or both.")
-            raise SceneError(message.format(direction=repr(self.direction)))
+        if self.direction not in directions:
+            raise SceneError(unknown.format(direction=repr(self.direction)))
         if self.every < 1 or not 0 <= first <= last < count:
-            message = _("Slices {first} to {last} are no range: there are 1 to {count}, give the lowest one first.")
-            raise SceneError(message.format(first=first + 1, last=last + 1, count=count))
+            raise SceneError(no_range.format(first=first + 1, last=last + 1, count=count))
         return first, last
 
 
@@ -103,7 +107,7 @@ class SegmentPropagation:
 
 
 @dataclass(frozen=True, eq=False)
-class PropagationResult:
+class PropagationResult(Totals):
     """What became of a propagation.
 
     Attributes:
@@ -115,16 +119,6 @@ class PropagationResult:
     planes: tuple[SlicePlane, ...]
     segments: dict[str, SegmentPropagation]
     is_complete: bool
-
-    @property
-    def changed(self) -> int:
-        """How many voxels changed, of all segments."""
-        return sum(one.changed for one in self.segments.values())
-
-    @property
-    def found(self) -> int:
-        """On how many slices objects were found, of all segments."""
-        return sum(one.found for one in self.segments.values())
 
     @property
     def filled(self) -> str:

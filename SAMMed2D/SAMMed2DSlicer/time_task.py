@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
-from SAMMed2DSlicer.in_pieces import InPieces
+from SAMMed2DSlicer.in_pieces import InPieces, Totals
 from SAMMed2DSlicer.propagation_task import Settings
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.sequences import Frames, Images
@@ -47,15 +47,9 @@ class TimeSettings(Settings):
         Raises:
             SceneError: these are none.
         """
-        first = 0 if self.first is None else self.first
-        last = count - 1 if self.last is None else self.last
-        if self.direction not in DIRECTIONS:
-            message = _("Unknown direction {direction}: choose earlier, later or both.")
-            raise SceneError(message.format(direction=repr(self.direction)))
-        if self.every < 1 or not 0 <= first <= last < count:
-            message = _("Frames {first} to {last} are no range: there are 1 to {count}, give the earliest one first.")
-            raise SceneError(message.format(first=first + 1, last=last + 1, count=count))
-        return first, last
+        unknown = _("Unknown direction {direction}: choose earlier, later or both.")
+        no_range = _("Frames {first} to {last} are no range: there are 1 to {count}, give the earliest one first.")
+        return self._checked(count, DIRECTIONS, unknown, no_range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +87,7 @@ class SegmentFound:
 
 
 @dataclass(frozen=True, eq=False)
-class TimeResult:
+class TimeResult(Totals):
     """What became of a propagation along time.
 
     Attributes:
@@ -105,16 +99,6 @@ class TimeResult:
     segments: dict[str, SegmentFound]
     is_complete: bool
     undo: TimeUndo
-
-    @property
-    def changed(self) -> int:
-        """How many voxels changed, of all segments and frames."""
-        return sum(one.changed for one in self.segments.values())
-
-    @property
-    def found(self) -> int:
-        """In how many frames objects were found, of all segments."""
-        return sum(one.found for one in self.segments.values())
 
     @property
     def filled(self) -> str:
