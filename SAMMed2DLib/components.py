@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Twice the square of one more than this fits into 16 bits.
+_SHORT_REACH_PX = 180
+
 
 @dataclass(frozen=True, eq=False)
 class Components:
@@ -155,25 +158,35 @@ def squared_distance(mask_hw: np.ndarray, reach_px: int | None = None) -> np.nda
 
     Args:
         mask_hw: (H, W) bool.
-        reach_px: distances up to here are exact, greater ones may be too great, which is faster; None wants all exact.
+        reach_px: distances up to here are exact, of greater ones it is only known that they are greater, which is
+            faster; None wants all exact.
     Returns:
-        (H, W) int32, square pixels between pixel centres; 0 in the mask; (H + W)^2 everywhere for an empty mask.
+        (H, W) int32, square pixels between pixel centres; 0 in the mask; (H + W)^2 everywhere for an empty mask, if all
+        are to be exact.
     """
-    columns = np.ascontiguousarray(_distance_in_columns(np.asarray(mask_hw) != 0).T) ** 2
-    distance = columns.copy()  # (W, H): a shift by columns moves whole rows of memory
-    for shift in range(1, len(columns) if reach_px is None else min(reach_px + 1, len(columns))):
-        if shift * shift >= distance.max():
+    columns = np.ascontiguousarray(_distance_in_columns(np.asarray(mask_hw) != 0).T)
+    last_shift = len(columns) - 1
+    if reach_px is not None:
+        last_shift = min(last_shift, reach_px)
+        columns = np.minimum(columns, reach_px + 1)
+    is_short = reach_px is not None and reach_px <= _SHORT_REACH_PX
+    columns = columns.astype(np.uint16 if is_short else np.int32)
+    columns *= columns
+    distance, shifted = columns.copy(), np.empty_like(columns)  # (W, H): a shift by columns moves whole rows of memory
+    for shift in range(1, last_shift + 1):
+        if reach_px is None and shift * shift >= distance.max():
             break
-        shifted = columns + shift * shift
+        np.add(columns, columns.dtype.type(shift * shift), out=shifted)
         np.minimum(distance[shift:], shifted[:-shift], out=distance[shift:])
         np.minimum(distance[:-shift], shifted[shift:], out=distance[:-shift])
-    return distance.T
+    return distance.T.astype(np.int32)
 
 
 def _distance_in_columns(mask: np.ndarray) -> np.ndarray:
     """Return the distance to the nearest pixel of the mask in the same column; H + W where there is none."""
-    far = sum(mask.shape)
-    rows = np.arange(mask.shape[0], dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(mask, rows, np.int32(-far)), axis=0)
-    below = np.minimum.accumulate(np.where(mask, rows, np.int32(2 * far))[::-1], axis=0)[::-1]
-    return np.minimum(np.minimum(rows - above, below - rows), np.int32(far))
+    dtype = np.int16 if 3 * sum(mask.shape) <= np.iinfo(np.int16).max else np.int32
+    far = dtype(sum(mask.shape))
+    rows = np.arange(mask.shape[0], dtype=dtype)[:, None]
+    above = np.maximum.accumulate(np.where(mask, rows, -far), axis=0)
+    below = np.minimum.accumulate(np.where(mask, rows, 2 * far)[::-1], axis=0)[::-1]
+    return np.minimum(np.minimum(rows - above, below - rows), far)

@@ -8,6 +8,7 @@ again, one that is moved or removed leaves no trace, and one that is added costs
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ class Session:
         self._kept_bytes = 0
         self._chains: OrderedDict[tuple[bytes, bool], list[tuple[Prompts, Any]]] = OrderedDict()
         self._should_stop: ShouldStop | None = None
+        self._keys = _Keys()
 
     @property
     def kept_bytes(self) -> int:
@@ -75,7 +77,7 @@ class Session:
 
     def is_encoded(self, image: np.ndarray) -> bool:
         """Whether this picture, (H, W, 3) uint8, needs no encoding any more."""
-        return _key_of(image) in self._embeddings
+        return self._keys.of(image) in self._embeddings
 
     def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
         """Encode a picture, (H, W, 3) uint8, ahead of its prompts.
@@ -188,14 +190,14 @@ class Session:
 
     def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
         """Embeddings of pictures; what is not in the cache is encoded as one batch, with those that are needed soon."""
-        keys = _keys_of(images)
+        keys = self._keys.of_each(images)
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
         for key in keys:
             if key not in missing:
                 self._embeddings.move_to_end(key)
         if missing:
-            soon = zip(_keys_of(ahead), ahead, strict=True)
-            missing.update((key, image) for key, image in soon if key not in self._embeddings)
+            soon = {self._keys.of(image): image for image in ahead}
+            missing.update((key, image) for key, image in soon.items() if key not in self._embeddings)
             self._encode(missing)
         found = [self._embeddings[key] for key in keys]
         while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
@@ -212,7 +214,7 @@ class Session:
 
     def _refined(self, image: np.ndarray, steps: list[Prompts], zoomed: bool) -> Prediction | ZoomedPrediction:
         """Take the steps that were not taken the last time on this slice."""
-        key = (_key_of(image), zoomed)
+        key = (self._keys.of(image), zoomed)
         chain = self._chains.pop(key, [])
         same = 0
         while same < min(len(chain), len(steps)) and chain[same][0] == steps[same]:
@@ -269,14 +271,26 @@ def _view_of(found: Any) -> tuple[int, int, int, int]:
     return (0, 0, width, height) if view is None else (view.x0, view.y0, view.x1, view.y1)
 
 
-def _keys_of(images: Sequence[np.ndarray]) -> list[bytes]:
-    """Keys of pictures; one that comes several times is read once."""
-    keys = {id(image): _key_of(image) for image in {id(image): image for image in images}.values()}
-    return [keys[id(image)] for image in images]
-
-
-def _key_of(image: np.ndarray) -> bytes:
+class _Keys:
     """What the model sees, as a key: other intensities, another volume or another time point are another key."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[np.ndarray], bytes]] = {}
+
+    def of_each(self, images: Sequence[np.ndarray]) -> list[bytes]:
+        """The keys of pictures; one that comes several times is read once."""
+        keys = {id(image): self.of(image) for image in {id(image): image for image in images}.values()}
+        return [keys[id(image)] for image in images]
+
+    def of(self, image: np.ndarray) -> bytes:
+        """The key of a picture; one that cannot change, since it owns its pixels and is read-only, is read once."""
+        known = self._known.get(id(image))
+        if known is not None and known[0]() is image:
+            return known[1]
+        digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(image).data)
+        key = digest.digest()
+        if image.base is None and not image.flags.writeable:
+            number = id(image)
+            self._known[number] = (weakref.ref(image, lambda _: self._known.pop(number, None)), key)
+        return key

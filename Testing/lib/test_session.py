@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
+from SAMMed2DLib import session as session_module
 from SAMMed2DLib.predictor import load_predictor
 from SAMMed2DLib.prompts import PromptError, Prompts
 from SAMMed2DLib.session import Session, Stopped
@@ -161,3 +164,27 @@ def test_pairs_are_answered_as_each_alone_however_often_a_picture_comes(session)
     assert session.encoded == 2
     for found, (image, prompts) in zip(together, pairs, strict=True):
         np.testing.assert_array_equal(found.logits() > 0, session.answer(image, prompts, zoom=False).mask)
+
+
+def test_a_picture_that_was_changed_in_place_is_another_one(session):
+    image = picture()
+    shown = image.view()
+    shown.flags.writeable = False
+    session.encode(shown)
+    assert session.is_encoded(shown)
+    image[:] = picture(1)
+    assert not session.is_encoded(shown)
+
+
+def test_a_picture_that_cannot_change_is_read_once_and_forgotten_with_it(session, monkeypatch):
+    read = []
+    real = session_module.hashlib.blake2b
+    monkeypatch.setattr(session_module.hashlib, "blake2b", lambda *a, **options: read.append(1) or real(*a, **options))
+    image = picture().copy()
+    image.flags.writeable = False
+    session.encode(image)
+    assert session.is_encoded(image)
+    assert len(read) == 1
+    del image
+    gc.collect()
+    assert not session._keys._known
