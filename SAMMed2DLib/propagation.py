@@ -3,7 +3,8 @@
 A keyframe is a slice whose mask the user answers for; it is never altered. On every other slice three witnesses are
 heard: the shape that the keyframes, or the slice before, let expect; the grey values that the object and its
 surroundings have on the keyframes; and the model, which is prompted with what the first two agree on. What the model
-says counts by how well it does on the keyframes themselves, where the truth is known.
+says counts by how well it does on the keyframes themselves, where the truth is known; where the first two leave it
+nothing to decide, it is not asked.
 
 Between two keyframes the shape comes from both, blended by distance. Beyond the outermost ones the object is followed
 slice by slice until it ends. The slices may be those of a volume in any direction, or the time points of a sequence.
@@ -12,7 +13,7 @@ Why it is done like this, with the measurements: docs/decisions/propagation.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .components import innermost_point, label_components, largest_component, squared_distance
+from .components import label_components, largest_component, squared_distance
 from .metrics import dice
 from .prompts import Prompts, box_of_mask
 
@@ -36,6 +37,8 @@ _FADING = 0.95
 # Questions to the model that do not depend on each other are asked together; beyond keyframes there are no more than
 # two of them for each object, one up and one down.
 TOGETHER = 16
+# Slices that are weighed before their questions are asked, at most: their distances and odds take memory.
+_MOST_ESTIMATES = 2 * TOGETHER
 # A question names the slices that will be asked about next: encoding is fast for several at once.
 _AHEAD = 8
 
@@ -54,6 +57,8 @@ class Weights:
         shrink_px: how much smaller than the slice before an object is expected to be, beyond the keyframes.
         grey: of the log odds of the grey values.
         model: of the model's logits, for a model whose Dice on the keyframes is one half.
+        open_share: the model is asked where it could turn pixels, inside or outside, that are at least this share of
+            the object's area; 0 asks it everywhere.
     """
 
     shape: float = 0.9
@@ -61,6 +66,7 @@ class Weights:
     shrink_px: float = 0.7
     grey: float = 1.2
     model: float = 0.05
+    open_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Question:
 
     Attributes:
         index: the slice.
-        prompts: box and point, slice px.
+        prompts: a box, slice px.
         expected: (H, W) float32, logits of what is expected, to be given as the model's mask prompt; None for none.
         ahead: slices that will probably be asked about next.
     """
@@ -168,7 +174,7 @@ def signed_distance(mask_hw: np.ndarray, reach_px: int | None = None) -> np.ndar
 
     Args:
         mask_hw: (H, W) bool.
-        reach_px: distances up to here are exact, farther ones may be too far, which is faster; None wants all exact.
+        reach_px: distances up to here are exact, others only known to be farther; None wants all exact.
     """
     inside = np.asarray(mask_hw) != 0
     squared = squared_distance(inside, reach_px) + squared_distance(~inside, reach_px)  # one of them is 0
@@ -339,6 +345,11 @@ class _Tracked:
     odds: np.ndarray  # (256,), of its grey values
     reliability: float = 0.0  # the model's Dice on the keyframes
 
+    @property
+    def model_odds(self) -> float:
+        """The model's odds of being right: one that fails on the keyframes is hardly heard elsewhere."""
+        return self.reliability / (1.02 - self.reliability)
+
     @classmethod
     def of(cls, number: int, keyframes: Mapping[int, np.ndarray], picture: Picture) -> _Tracked:
         known = {index: np.asarray(mask) != 0 for index, mask in keyframes.items()}
@@ -399,6 +410,8 @@ class _Estimate:
     shape: np.ndarray  # bool
     grey: np.ndarray  # log odds of the grey values
     evidence: np.ndarray  # log odds, float32
+    is_open: bool  # whether the model has something to decide
+    is_followed: bool  # beyond the keyframes
     ahead: tuple[int, ...]  # slices that come next
 
 
@@ -443,9 +456,10 @@ class _Run:
         indices = sorted({index for index, _ in asked})
         ahead = {index: tuple(indices[n : n + _AHEAD]) for n, index in enumerate(indices, 1)}
         at = {id(gap): _exact(gap.of, gap.below) for gap in gaps}
-        for chunk in _chunks(asked, TOGETHER):
-            found = self._decided([self._between(gap, index, ahead[index]) for index, gap in chunk])
-            for (_, gap), result in zip(chunk, found, strict=True):
+        estimates = ((gap, self._between(gap, index, ahead[index])) for index, gap in asked)
+        for group in _answered_together(estimates):
+            found = self._decided([estimate for _, estimate in group])
+            for (gap, _), result in zip(group, found, strict=True):
                 yield from _filled(at[id(gap)], result, gap)
                 yield result
                 at[id(gap)] = result
@@ -475,7 +489,8 @@ class _Run:
         share = (index - gap.below) / (gap.above - gap.below)
         distance = (1 - share) * below + share * above
         away = min(index - gap.below, gap.above - index)
-        return self._estimate(gap.of, index, window, distance, self._weights.shape / (1 + away) ** 0.25, ahead)
+        per_px = self._weights.shape / (1 + away) ** 0.25
+        return self._estimate(gap.of, index, window, distance, per_px, ahead, is_followed=False)
 
     def _beyond(self, front: _Front) -> _Estimate:
         window = _Window.around(front.at.mask)
@@ -484,7 +499,7 @@ class _Run:
         reach_px = _REACH_PX + int(abs(shrink_px)) + 2
         distance = signed_distance(window.cut(front.at.mask), reach_px) - shrink_px
         index, *ahead = front.next(self._every)
-        return self._estimate(front.of, index, window, distance, self._weights.followed, tuple(ahead))
+        return self._estimate(front.of, index, window, distance, self._weights.followed, tuple(ahead), is_followed=True)
 
     def _estimate(
         self,
@@ -494,36 +509,45 @@ class _Run:
         distance: np.ndarray,
         per_px: float,
         ahead: tuple[int, ...],
+        *,
+        is_followed: bool,
     ) -> _Estimate:
         """Weigh the shape, a signed distance in the window, and the grey values."""
         odds = one.odds[window.cut(self._grey(index))]
         grey = np.clip(_smoothed(odds), -_MOST_GREY, _MOST_GREY)
-        evidence = per_px * np.clip(distance, -_REACH_PX, _REACH_PX) + self._weights.grey * grey
-        return _Estimate(one, index, window, distance > 0, grey, evidence.astype(np.float32), ahead)
+        weighed = per_px * np.clip(distance, -_REACH_PX, _REACH_PX) + self._weights.grey * grey
+        evidence = weighed.astype(np.float32)
+        is_open = self._is_open(one, evidence)
+        return _Estimate(one, index, window, distance > 0, grey, evidence, is_open, is_followed, ahead)
+
+    def _is_open(self, one: _Tracked, evidence: np.ndarray) -> bool:
+        """Whether the model could turn enough pixels of what shape and grey values show."""
+        area = np.count_nonzero(evidence > 0)
+        if not area or not self._weights.model:
+            return False
+        most = self._weights.model * one.model_odds * _MOST_MODEL
+        return bool(np.count_nonzero(np.abs(evidence) < most) >= self._weights.open_share * area)
 
     def _decided(self, estimates: Sequence[_Estimate]) -> list[Propagated]:
-        """Hear the model about each estimate that shows anything, and decide."""
-        asked = [one for one in estimates if self._weights.model and (one.evidence > 0).any()]
+        """Hear the model about each estimate that leaves it something to decide, and decide."""
+        asked = [one for one in estimates if one.is_open]
         answers = self._predict([self._question(one) for one in asked]) if asked else []
         heard = dict(zip(map(id, asked), answers, strict=True))
         return [self._decide(one, heard.get(id(one))) for one in estimates]
 
     def _question(self, estimate: _Estimate) -> Question:
         expected = estimate.window.whole(estimate.evidence, self._size_hw, -float(_REACH_PX))
-        largest = largest_component(estimate.evidence > 0)
-        tight = _Window.around(largest, 0)
-        box = tight.xyxy + np.tile(estimate.window.xyxy[:2], 2)
-        centre_xy = innermost_point(tight.cut(largest)) + box[:2]
-        prompts = Prompts(centre_xy[None], np.ones(1), _widened(box, 0.03, self._size_hw))
-        return Question(estimate.index, prompts, expected, estimate.ahead)
+        inside = estimate.evidence > 0
+        if estimate.is_followed:  # between keyframes all parts are the object's, beyond them some have come loose
+            inside = largest_component(inside)
+        box = _Window.around(inside, 0).xyxy + np.tile(estimate.window.xyxy[:2], 2)
+        return Question(estimate.index, Prompts(box_xyxy=_widened(box, 0.03, self._size_hw)), expected, estimate.ahead)
 
     def _decide(self, estimate: _Estimate, found: Found | None) -> Propagated:
         evidence = estimate.evidence
         if found is not None:
             logits = np.clip(estimate.window.cut(found.logits), -_MOST_MODEL, _MOST_MODEL)
-            # The odds of being right: a model that fails on the keyframes is hardly heard elsewhere.
-            odds = estimate.of.reliability / (1.02 - estimate.of.reliability)
-            evidence = evidence + self._weights.model * odds * logits
+            evidence = evidence + self._weights.model * estimate.of.model_odds * logits
         inside = evidence > 0
         mask = estimate.window.whole(inside, self._size_hw, False)
         away = min(abs(estimate.index - key) for key in estimate.of.keyframes)
@@ -538,6 +562,20 @@ class _Run:
         least = self._stop.overlap ** abs(estimate.index - front.at.index)
         before = estimate.window.cut(front.at.mask)
         return dice(inside, before) < least or estimate.grey[inside].mean() < self._stop.grey
+
+
+def _answered_together(estimates: Iterable[tuple[_Gap, _Estimate]]) -> Iterator[list[tuple[_Gap, _Estimate]]]:
+    """Estimates in groups with as many questions as are asked together; between them, others that need no answer."""
+    group: list[tuple[_Gap, _Estimate]] = []
+    questions = 0
+    for gap, estimate in estimates:
+        group.append((gap, estimate))
+        questions += estimate.is_open
+        if questions == TOGETHER or len(group) == _MOST_ESTIMATES:
+            yield group
+            group, questions = [], 0
+    if group:
+        yield group
 
 
 def _exact(one: _Tracked, index: int) -> Propagated:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .memory import available_memory, in_gib
-from .propagation import TOGETHER, Found, Picture, Propagated, PropagationError, Question, propagate
+from .propagation import TOGETHER, Found, Picture, Propagated, PropagationError, Question, Weights, propagate
+from .session import Session, ShouldStop, Stopped
 from .zoom import Crop
 
 if TYPE_CHECKING:
     from .predictor import Decoded
     from .prompts import Prompts
-    from .session import Session, ShouldStop
 
 # Slices encoded in one batch; those beyond what is asked are encoded ahead.
 _AT_ONCE = 8
@@ -23,6 +23,8 @@ _AT_ONCE = 8
 _KEPT_PICTURES = 32
 # What a run takes besides what is counted: the network's own activations, and Python.
 _OVERHEAD_BYTES = 300 * 1024**2
+
+WEIGHTS = Weights()
 
 Keyframes = Mapping[int, np.ndarray]
 
@@ -37,6 +39,7 @@ def propagate_stack(
     zoom: bool | None = None,
     every: int = 1,
     only: Collection[int] | None = None,
+    weights: Weights = WEIGHTS,
     should_stop: ShouldStop | None = None,
 ) -> Iterator[Propagated]:
     """Carry objects from their keyframes through a stack of slices with a model; see `propagation.propagate`.
@@ -50,6 +53,7 @@ def propagate_stack(
         zoom: look at a crop around all objects instead of whole slices; None does what the weights were trained for.
         every: the model is asked on every n-th slice.
         only: spans without any of these slices are left out.
+        weights: of the witnesses.
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
 
     Raises:
@@ -58,7 +62,7 @@ def propagate_stack(
     kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_PICTURES)(picture)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     model = StackModel(session, kept, zoomed, objects, should_stop)
-    return propagate(kept, model, objects, first, last, every=every, only=only)
+    return propagate(model.picture, model, objects, first, last, every=every, only=only, weights=weights)
 
 
 def check_memory(size_hw: tuple[int, int], slices: int, objects: int, cache_bytes: int) -> int:
@@ -75,7 +79,7 @@ def check_memory(size_hw: tuple[int, int], slices: int, objects: int, cache_byte
     """
     height, width = size_hw
     masks = height * width * slices * objects  # one byte a pixel, should every mask fill its slice
-    pictures = height * width * 3 * _KEPT_PICTURES
+    pictures = height * width * 3 * 2 * _KEPT_PICTURES  # as they are, and what the model sees of them
     logits = height * width * 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
     needed = masks + pictures + logits + cache_bytes + _OVERHEAD_BYTES
     available = available_memory()
@@ -105,10 +109,19 @@ class StackModel:
             picture: returns a slice, (H, W, 3) uint8, by its number.
             zoom: whether to look at a crop.
             objects: keyframes of each object.
-            should_stop: asked within every block of the network; ends the work with `session.Stopped`.
+            should_stop: asked for every picture and within every block of the network; ends the work with
+                `session.Stopped`.
         """
         self._session, self._picture, self._should_stop = session, picture, should_stop
         self._keyframes, self._zoom = objects, zoom
+        self._sent: set[int] = set()  # slices that the session has got
+        self._seen = lru_cache(_KEPT_PICTURES)(self._cut)  # the session need not read these again
+
+    def picture(self, index: int) -> np.ndarray:
+        """A whole slice; this is where a run can be stopped that has nothing to ask."""
+        if self._should_stop is not None and self._should_stop():
+            raise Stopped
+        return self._picture(index)
 
     @cached_property
     def _view(self) -> Crop:
@@ -128,16 +141,29 @@ class StackModel:
         seen = [one for one in questions if self._view.holds(one.prompts)]
         pictures = self._pictures(one.index for one in seen)
         pairs = [(pictures[one.index], self._prompts(one)) for one in seen]
-        ahead = dict.fromkeys(index for one in seen for index in one.ahead if index not in pictures)
-        soon = self._pictures(list(ahead)[: max(_AT_ONCE - len(pictures), 0)])
+        soon = self._pictures(self._ahead(seen))
+        self._sent |= pictures.keys() | soon.keys()
         found = self._session.answer_pairs(pairs, ahead=list(soon.values()), should_stop=self._should_stop)
         answers = {id(one): self._whole(answer) for one, answer in zip(seen, found, strict=True)}
         nothing = Found(np.zeros(self._view.size_hw, np.float32), float("nan"))
         return [answers.get(id(one), nothing) for one in questions]
 
+    def _ahead(self, questions: Sequence[Question]) -> list[int]:
+        """Slices to encode with those of the questions, if any of these must be encoded."""
+        asked = {one.index for one in questions}
+        if asked <= self._sent:
+            return []
+        ahead = dict.fromkeys(index for one in questions for index in one.ahead)
+        return [index for index in ahead if index not in self._sent | asked][: max(_AT_ONCE - len(asked), 0)]
+
     def _pictures(self, indices: Iterable[int]) -> dict[int, np.ndarray]:
         """What the model sees of slices, the same array for all objects of one."""
-        return {index: self._view.cut(self._picture(index)) for index in dict.fromkeys(indices)}
+        return {index: self._seen(index) for index in dict.fromkeys(indices)}
+
+    def _cut(self, index: int) -> np.ndarray:
+        picture = self._view.cut(self._picture(index)).copy()
+        picture.flags.writeable = False
+        return picture
 
     def _prompts(self, question: Question) -> Prompts:
         prompts = self._view.prompts(question.prompts)

@@ -104,7 +104,7 @@ def propagate_in_time(
         picture = lru_cache(_KEPT_PICTURES)(store.stack(index, period))
         nearby = only if only is None or period is None else _with_spans(only, stacks, period)
         model = StackModel(session, picture, zoomed, stacks, should_stop)
-        for one in propagate(picture, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS):
+        for one in propagate(model.picture, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS):
             yield _in_time(one, numbers, index)
 
 

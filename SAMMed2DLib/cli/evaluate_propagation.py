@@ -6,7 +6,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("shape", "grey", "model"),
         help="leave out what says where an object is; may be repeated",
     )
+    parser.add_argument(
+        "--ask-everywhere",
+        action="store_true",
+        help="ask the model on every slice, also where the others leave it nothing to decide",
+    )
     parser.add_argument("--most", type=int, metavar="N", help="objects of each volume at most")
     parser.add_argument("--csv", metavar="FILE", help="every object in every way")
     parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
@@ -86,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         predictor,
         (labelled_volume(one) for one in listed),
         sources=_SOURCES if args.keyframes is None else (args.keyframes,),
-        weights=without(args.without or ()),
+        weights=replace(without(args.without or ()), **({"open_share": 0.0} if args.ask_everywhere else {})),
         zoom=args.zoom,
         most=args.most,
     )

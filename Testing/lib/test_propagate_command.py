@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib import stack, time_series
+from SAMMed2DLib import propagation, stack, time_series
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
 from SAMMed2DLib.propagation import Propagated
 from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
@@ -136,7 +136,10 @@ def test_an_empty_segment_is_noted_and_the_others_go_on(
     assert read.mask("ball")[5].any() and not read.mask("nothing").any()
 
 
-def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(image: Path, propagate: Any) -> None:
+def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
+    image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(propagation._Run, "_is_open", lambda *_: True)  # the ball is too clear to ask
     draw(image, ball=on(the_ball(), 2, 9))
     assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--json", image.parent / "r.json") == OK
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]

@@ -13,7 +13,7 @@ from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.parallel_planes import mask_on, planes_along
 from SAMMed2DLib.planes import plane_of_view, voxels_of_mask
 from SAMMed2DLib.predictor import Predictor
-from SAMMed2DLib.propagation import PropagationError
+from SAMMed2DLib.propagation import PropagationError, Weights
 from SAMMed2DLib.session import Session, Stopped
 from SAMMed2DLib.stack import check_memory, propagate_stack
 
@@ -70,6 +70,10 @@ def test_a_mask_on_an_oblique_plane_comes_back():
     assert not mask_on(planes[0], voxels).any()
 
 
+# The model of these tests fails on the keyframes, so by itself it would not be asked.
+ASK_EVERYWHERE = Weights(open_share=0)
+
+
 def keyframes(count, *keys):
     mask = np.zeros((40, 50), bool)
     mask[10:30, 15:35] = True
@@ -79,7 +83,7 @@ def keyframes(count, *keys):
 def test_each_slice_is_encoded_once_however_many_objects(session):
     frames, pictures = keyframes(12, 0, 11)
     other = {key: np.roll(mask, 5, axis=1) for key, mask in frames.items()}
-    found = list(propagate_stack(session, pictures.__getitem__, [frames, other, frames], 0, 11))
+    found = list(propagate_stack(session, pictures.__getitem__, [frames, other, frames], 0, 11, weights=ASK_EVERYWHERE))
     assert len(found) == 3 * 10
     assert session.encoded == 12
 
@@ -91,7 +95,7 @@ def test_slices_are_encoded_several_at_a_time(session, objects, keys):
     batches = []
     real = session.predictor.embed
     session.predictor.embed = lambda images: batches.append(len(images)) or real(images)
-    list(propagate_stack(session, pictures.__getitem__, [frames] * objects, 0, 23))
+    list(propagate_stack(session, pictures.__getitem__, [frames] * objects, 0, 23, weights=ASK_EVERYWHERE))
     assert sum(batches) == 24
     assert len(batches) <= 5
 
@@ -99,17 +103,27 @@ def test_slices_are_encoded_several_at_a_time(session, objects, keys):
 def test_a_second_run_encodes_nothing(session):
     frames, pictures = keyframes(12, 0, 11)
     for _ in range(2):
-        list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11))
+        list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11, weights=ASK_EVERYWHERE))
     assert session.encoded == 12
 
 
+def test_slices_that_leave_the_model_nothing_to_decide_are_not_encoded(session):
+    frames, pictures = keyframes(12, 0, 11)
+    pictures[:] = pictures // 32 + np.where(frames[0], 200, 20)[..., None]
+    found = list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11))
+    assert len(found) == 10
+    assert all(np.array_equal(one.mask, frames[0]) for one in found)
+    assert session.encoded == 2  # the keyframes, to see how good the model is
+
+
+@pytest.mark.parametrize("weights", [Weights(), ASK_EVERYWHERE, Weights(model=0)])
 @pytest.mark.parametrize("allowed", [0, 3, 7])
-def test_stopping_keeps_what_was_yielded(session, allowed):
+def test_stopping_keeps_what_was_yielded(session, allowed, weights):
     frames, pictures = keyframes(40, 0, 39)
     found = []
     with pytest.raises(Stopped):
         for one in propagate_stack(
-            session, pictures.__getitem__, [frames], 0, 39, should_stop=lambda: len(found) >= allowed
+            session, pictures.__getitem__, [frames], 0, 39, weights=weights, should_stop=lambda: len(found) >= allowed
         ):
             found.append(one)
     assert len(found) >= allowed
