@@ -125,6 +125,21 @@ def largest_component(mask_hw: np.ndarray) -> np.ndarray:
     return parts.mask(int(np.argmax(parts.area_px)) + 1)
 
 
+def parts_touching(mask_hw: np.ndarray, seed_hw: np.ndarray) -> np.ndarray:
+    """Return the 8-connected regions of a mask that overlap another one.
+
+    Args:
+        mask_hw: (H, W) bool.
+        seed_hw: (H, W) bool.
+    Returns:
+        (H, W) bool.
+    """
+    parts = label_components(mask_hw)
+    is_kept = np.zeros(len(parts) + 1, bool)
+    is_kept[parts.index_hw[seed_hw & mask_hw]] = True
+    return is_kept[parts.index_hw]
+
+
 def innermost_point(mask_hw: np.ndarray) -> np.ndarray:
     """Return the pixel of a mask, not empty, that is farthest from its outline.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .components import parts_touching
+
 # What grey values weigh, in units of the model's logits for one unit of log odds, and the most that they may say.
 WEIGHT = 1.5
 MOST_ODDS = 2.0
@@ -27,7 +29,8 @@ def fitted_mask(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
         logits_hw: (H, W) float, positive inside the object.
         picture: (H, W, 3) uint8, what the model saw.
     Returns:
-        (H, W) bool; where the model finds no object, or nothing but object, what it says.
+        (H, W) bool, in parts that touch what the model says; where the model finds no object, or nothing but object, or
+        grey values leave nothing of it, what it says.
     """
     probability = 1 / (1 + np.exp(-np.clip(logits_hw, -20, 20)))
     sure = np.abs(2 * probability - 1) * (logits_hw > SURROUNDINGS_LOGIT)
@@ -35,7 +38,9 @@ def fitted_mask(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
     if not ((logits_hw > 0).any() and outside.any()):
         return logits_hw > 0
     odds = _smoothed(_odds(picture, inside, outside), ODDS_BLUR * max(logits_hw.shape))
-    return logits_hw + WEIGHT * np.clip(odds, -MOST_ODDS, MOST_ODDS) > 0
+    fitted = logits_hw + WEIGHT * np.clip(odds, -MOST_ODDS, MOST_ODDS) > 0
+    kept = parts_touching(fitted, logits_hw > 0)  # others are flecks beside the object that have its grey values
+    return kept if kept.any() else logits_hw > 0
 
 
 def _odds(picture: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .components import label_components, largest_component, squared_distance
+from .components import largest_component, parts_touching, squared_distance
 from .metrics import dice
 from .prompts import Prompts, box_of_mask
 
@@ -328,14 +328,6 @@ def _smoothed(values: np.ndarray, side: float = 0.04) -> np.ndarray:
     return values
 
 
-def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """The connected parts of a mask that overlap the seed."""
-    parts = label_components(mask)
-    is_kept = np.zeros(len(parts) + 1, bool)
-    is_kept[parts.index_hw[seed & mask]] = True
-    return is_kept[parts.index_hw]
-
-
 @dataclass(eq=False)
 class _Tracked:
     """An object, and what its keyframes tell about it."""
@@ -473,7 +465,7 @@ class _Run:
             going = []
             for front, estimate, result in zip(fronts, estimates, self._decided(estimates), strict=True):
                 before = estimate.window.cut(front.at.mask)
-                inside = _touching(estimate.window.cut(result.mask), before)
+                inside = parts_touching(estimate.window.cut(result.mask), before)
                 if self._has_ended(front, inside, estimate):
                     continue
                 reached = replace(result, mask=estimate.window.whole(inside, self._size_hw, False))

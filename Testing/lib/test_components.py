@@ -13,6 +13,7 @@ from SAMMed2DLib.components import (
     innermost_point,
     label_components,
     largest_component,
+    parts_touching,
     squared_depth,
     squared_distance,
 )
@@ -63,6 +64,13 @@ def test_an_empty_mask_has_no_largest_region():
 def test_a_volume_is_refused():
     with pytest.raises(ValueError, match="two dimensions"):
         label_components(np.zeros((2, 2, 2), np.uint8))
+
+
+def test_parts_that_touch_another_mask_are_kept_whole():
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
+    seed = np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]], bool)
+    np.testing.assert_array_equal(parts_touching(mask, seed), [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert not parts_touching(mask, ~mask).any()
 
 
 def test_squared_distance_is_that_of_brute_force():

@@ -67,7 +67,7 @@ ROOMS = {
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
-    "outline": Room(is_bare=True),
+    "outline": Room("components", is_bare=True),
     "zoom": Room("predictor prompts outline"),
     "propagation": Room("prompts metrics components simulation", is_bare=True),
     "stack": Room("propagation geometry planes memory prompts zoom predictor session"),

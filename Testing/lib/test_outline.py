@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from SAMMed2DLib import outline
 from SAMMed2DLib.metrics import dice
 from SAMMed2DLib.outline import fitted_mask
 
@@ -49,6 +50,21 @@ def test_where_the_model_is_sure_grey_values_do_not_matter():
     fitted = fitted_mask(coarse_logits(), picture)
     assert fitted[45, 60]
     assert not fitted[:, :8].any()
+
+
+def test_flecks_beside_the_object_are_left_out():
+    """The model hesitates all around, and a bright thing lies beside what it found."""
+    logits = np.maximum(coarse_logits(), -2)
+    beside = (abs(ROW - 45) < 5) & (abs(COLUMN - 105) < 6)
+    fitted = fitted_mask(logits, picture_of(a_square() | beside, (160,), (80,)))
+    assert not fitted[beside].any()
+    assert dice(fitted, a_square()) > 0.95
+
+
+def test_where_grey_values_leave_nothing_of_the_object_the_model_decides(monkeypatch: pytest.MonkeyPatch):
+    logits = np.minimum(coarse_logits(), 2)
+    monkeypatch.setattr(outline, "_odds", lambda picture, *_: np.full(picture.shape[:2], -5.0))
+    np.testing.assert_array_equal(fitted_mask(logits, picture_of(a_square(), (160,), (80,))), logits > 0)
 
 
 @pytest.mark.parametrize("value", [-3.0, 3.0])
