@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .components import label_components
+from .image import is_grey
 from .published_layout import DatasetError, as_rgb, read_picture
 
 MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what the published data set keeps
@@ -134,12 +135,6 @@ def write_cache(path: Path | str, items: list[LabelledImage]) -> None:
         arrays[f"label_{i}"] = item.label
     with Path(path).open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def is_grey(image: np.ndarray) -> bool:
-    """Return whether the three channels of an (H, W, 3) image are equal."""
-    first = image[..., 0]
-    return bool(np.array_equal(first, image[..., 1]) and np.array_equal(first, image[..., 2]))
 
 
 def objects_of(label_hw: np.ndarray, min_fraction: float = MIN_OBJECT_FRACTION) -> list[np.ndarray]:

@@ -218,3 +218,16 @@ def _eight_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
     scaled /= high * factor - low * factor
     scaled += 0.5
     return scaled.astype(np.uint8)
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Return whether the three channels of an (H, W, 3) image are equal."""
+    first = image[..., 0]
+    return bool(np.array_equal(first, image[..., 1]) and np.array_equal(first, image[..., 2]))
+
+
+def smoothed_histogram(counts: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur a histogram, (256,), by a normal distribution; its ends are taken to go on as they are: (256,) float64."""
+    reach = int(4 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(np.pad(counts, reach, mode="edge"), kernel / kernel.sum(), mode="valid")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .components import parts_touching
+from .image import is_grey, smoothed_histogram
 
 # What grey values weigh, in units of the model's logits for one unit of log odds, and the most that they may say.
 WEIGHT = 1.5
@@ -45,23 +46,20 @@ def fitted_mask(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def _odds(picture: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """(H, W) log odds that a pixel of this colour is inside; channels count half each, since they say much the same."""
-    is_grey = np.array_equal(picture[..., 0], picture[..., 1]) and np.array_equal(picture[..., 0], picture[..., 2])
-    channels = [picture[..., 0]] if is_grey else [picture[..., channel] for channel in range(3)]
-    odds = [_channel_odds(channel, inside, outside)[channel] for channel in channels]
-    return odds[0] if is_grey else np.sum(odds, axis=0) / 2
+    if is_grey(picture):
+        return _channel_odds(picture[..., 0], inside, outside)
+    return np.sum([_channel_odds(picture[..., channel], inside, outside) for channel in range(3)], axis=0) / 2
 
 
 def _channel_odds(channel: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """(256,) log odds of each value of one channel."""
+    """(H, W) log odds by one channel."""
     of_object, of_surroundings = (_shares(channel, weights) for weights in (inside, outside))
-    return np.log((of_object + _LEAST_SHARE) / (of_surroundings + _LEAST_SHARE)).astype(np.float32)
+    return np.log((of_object + _LEAST_SHARE) / (of_surroundings + _LEAST_SHARE)).astype(np.float32)[channel]
 
 
 def _shares(channel: np.ndarray, weights: np.ndarray) -> np.ndarray:
     counts = np.bincount(channel.ravel(), weights.ravel(), 256)
-    reach = np.arange(-4 * HISTOGRAM_BLUR, 4 * HISTOGRAM_BLUR + 1)
-    kernel = np.exp(-0.5 * (reach / HISTOGRAM_BLUR) ** 2)
-    blurred = np.convolve(np.pad(counts, len(reach) // 2, mode="edge"), kernel, mode="valid")
+    blurred = smoothed_histogram(counts, HISTOGRAM_BLUR)
     return blurred / blurred.sum()
 
 

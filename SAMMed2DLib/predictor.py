@@ -6,7 +6,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,38 +75,24 @@ class Prediction:
     """One object on one slice.
 
     Attributes:
-        mask: (H, W) bool.
         score: IoU that the model predicts for it; mostly, but not strictly, within 0..1.
         low_res_logits: (L, L) float32; as `Prompts.low_res_logits` they refine the object further.
         frame: how the slice lies in the model frame.
     """
 
-    mask: np.ndarray
     score: float
     low_res_logits: np.ndarray
     frame: ModelFrame
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool; made when it is asked for."""
+        return self.logits() > 0
 
     def logits(self) -> np.ndarray:
         """Logits at slice size, (H, W) float32; positive inside the mask."""
-        return Decoded(self.score, self.low_res_logits, self.frame).logits()
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """One object on one slice, before a mask is made of it; attributes as in `Prediction`."""
-
-    score: float
-    low_res_logits: np.ndarray
-    frame: ModelFrame
-
-    def logits(self) -> np.ndarray:
-        """Logits at slice size, (H, W) float32; positive inside the object."""
         low_res = torch.from_numpy(self.low_res_logits)[None, None]
         return self.frame.slice_logits(low_res)[0, 0].numpy()
-
-    def predicted(self) -> Prediction:
-        """The same with its mask."""
-        return Prediction(self.logits() > 0, self.score, self.low_res_logits, self.frame)
 
 
 class Predictor:
@@ -197,10 +183,10 @@ class Predictor:
 
         Arguments and errors as in `predict`; the results are in the order of the prompts.
         """
-        return [found.predicted() for found in self.decode_pairs([(embedding, one) for one in prompts])]
+        return self.decode_pairs([(embedding, one) for one in prompts])
 
     @torch.inference_mode()
-    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Decoded]:
+    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
         """Find objects on several slices, each by itself, decoded as few batches.
 
         Args:
@@ -218,7 +204,7 @@ class Predictor:
                     f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
                 )
         checked = [(one, self._checked(prompts, one.frames[0])) for one, prompts in pairs]
-        found: dict[int, Decoded] = {}
+        found: dict[int, Prediction] = {}
         for indices in _alike(checked):
             group = [checked[i] for i in indices]
             decoded = self._on_device(partial(self._decode, group))
@@ -259,7 +245,7 @@ class Predictor:
             )
         return checked
 
-    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Decoded]:
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
         """Decode prompts of one kind (see `_alike`) as one batch."""
         embeddings, prompts = zip(*group, strict=True)
         frame = embeddings[0].frames[0]
@@ -278,7 +264,7 @@ class Predictor:
         features = embeddings[0].features if is_one_slice else torch.cat([one.features for one in embeddings])
         low_res, scores = select_best(*self.model.decode(features.to(self.device), points, boxes, masks))
         found = zip(scores[:, 0].tolist(), low_res[:, 0].cpu().numpy(), strict=True)
-        return [Decoded(score, logits, frame) for score, logits in found]
+        return [Prediction(score, logits, frame) for score, logits in found]
 
     def _on_device(self, compute: Callable[[], T]) -> T:
         """Run on the device; once its memory is full, go on with the CPU."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .components import largest_component, parts_touching, squared_distance
+from .image import is_grey, smoothed_histogram
 from .metrics import dice
 from .prompts import Prompts, box_of_mask
 
@@ -67,6 +68,9 @@ class Weights:
     grey: float = 1.2
     model: float = 0.05
     open_share: float = 0.1
+
+
+WEIGHTS = Weights()
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def propagate(
     *,
     every: int = 1,
     only: Collection[int] | None = None,
-    weights: Weights = Weights(),
+    weights: Weights = WEIGHTS,
     stop: Stop = Stop(),
 ) -> Iterator[Propagated]:
     """Carry objects from their keyframes to the other slices of a range.
@@ -289,9 +293,8 @@ class _Window:
 
 def _grey(picture: np.ndarray) -> np.ndarray:
     """(H, W) uint8: the mean of the channels."""
-    first = picture[..., 0]
-    if all(np.array_equal(first, picture[..., n]) for n in (1, 2)):
-        return first
+    if is_grey(picture):
+        return picture[..., 0]
     return (picture.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
 
 
@@ -311,10 +314,7 @@ def _grey_odds(masks: Sequence[np.ndarray], greys: Sequence[np.ndarray]) -> np.n
 
 def _density(counts: np.ndarray, width: float = 6.0) -> np.ndarray:
     """Counts to a smooth density without zeros; `width` is the standard deviation of the smoothing."""
-    reach = int(4 * width)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
-    padded = np.pad(counts, reach, mode="edge")
-    smooth = np.convolve(padded, kernel / kernel.sum(), mode="valid") + 4e-5 * counts.sum() + 1e-9
+    smooth = smoothed_histogram(counts, width) + 4e-5 * counts.sum() + 1e-9
     return smooth / smooth.sum()
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from .prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
-    from .predictor import Decoded, Embedding, Prediction, Predictor
+    from .predictor import Embedding, Prediction, Predictor
     from .zoom import ZoomedPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
@@ -152,7 +152,7 @@ class Session:
         *,
         ahead: Sequence[np.ndarray] = (),
         should_stop: ShouldStop | None = None,
-    ) -> list[Decoded]:
+    ) -> list[Prediction]:
         """Find objects on several pictures, each in one step and on the whole picture.
 
         Args:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .memory import available_memory, in_gib
-from .propagation import TOGETHER, Found, Picture, Propagated, PropagationError, Question, Weights, propagate
+from .propagation import TOGETHER, WEIGHTS, Found, Picture, Propagated, PropagationError, Question, Weights, propagate
 from .session import Session, ShouldStop, Stopped
 from .zoom import Crop
 
 if TYPE_CHECKING:
-    from .predictor import Decoded
+    from .predictor import Prediction
     from .prompts import Prompts
 
 # Slices encoded in one batch; those beyond what is asked are encoded ahead.
@@ -23,8 +23,6 @@ _AT_ONCE = 8
 _KEPT_PICTURES = 32
 # What a run takes besides what is counted: the network's own activations, and Python.
 _OVERHEAD_BYTES = 300 * 1024**2
-
-WEIGHTS = Weights()
 
 Keyframes = Mapping[int, np.ndarray]
 
@@ -171,7 +169,7 @@ class StackModel:
             return prompts
         return prompts.with_low_res_logits(self._session.predictor.mask_prompt(self._view.cut(question.expected)))
 
-    def _whole(self, found: Decoded) -> Found:
+    def _whole(self, found: Prediction) -> Found:
         whole = np.zeros(self._view.size_hw, np.float32)
         self._view.cut(whole)[...] = found.logits()
         return Found(whole, found.score)

@@ -19,7 +19,7 @@ from .image import Intensity, rgb_from_slice
 from .metrics import dice
 from .predictor import Predictor
 from .prompts import Prompts, box_of_mask
-from .propagation import Weights, interpolated, propagate
+from .propagation import WEIGHTS, Weights, interpolated, propagate
 from .session import Session
 from .simulation import centre_error_point
 from .stack import StackModel
@@ -36,7 +36,6 @@ THREE = (0.1, 0.5, 0.9)
 SOURCES = ("true", "clicks")
 # Name of the way, number of keyframes that it starts from.
 WAYS = (("propagated", 1), ("copied", 1), ("propagated", 3), ("interpolated", 3))
-ALL_WITNESSES = Weights()
 # The weights of each witness.
 WITNESSES = {"shape": ("shape", "followed"), "grey": ("grey",), "model": ("model",)}
 
@@ -120,7 +119,7 @@ def without(names: Iterable[str]) -> Weights:
         if name not in WITNESSES:
             raise VolumeEvaluationError(f"there is no witness {name!r}; choose of {', '.join(WITNESSES)}")
         silenced |= dict.fromkeys(WITNESSES[name], 0.0)
-    return replace(ALL_WITNESSES, **silenced)
+    return replace(WEIGHTS, **silenced)
 
 
 def evaluate_volumes(
@@ -128,7 +127,7 @@ def evaluate_volumes(
     volumes: Iterable[LabelledVolume],
     *,
     sources: Sequence[str] = SOURCES,
-    weights: Weights = ALL_WITNESSES,
+    weights: Weights = WEIGHTS,
     zoom: bool | None = None,
     most: int | None = None,
 ) -> Iterator[ObjectResult]:

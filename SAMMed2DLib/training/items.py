@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..dataset import DatasetError, LabelledImage, is_grey, objects_of
+from ..dataset import DatasetError, LabelledImage, objects_of
+from ..image import is_grey
 from ..published_layout import ImageEntry, MaskedImage
 from ..synthetic import lesions_on, synthetic_item
 from .config import TrainingConfig

@@ -15,7 +15,8 @@ from ..augmentation import (
     sample_nearest,
 )
 from ..components import Components, label_components
-from ..dataset import MIN_OBJECT_FRACTION, DatasetError, is_grey
+from ..dataset import MIN_OBJECT_FRACTION, DatasetError
+from ..image import is_grey
 from ..model.frame import PIXEL_MEAN, PIXEL_STD, ModelFrame
 
 LARGE_OBJECT_FRACTION = 0.02

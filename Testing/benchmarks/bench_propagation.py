@@ -28,7 +28,7 @@ from SAMMed2DLib.volume_evaluation import is_measured, keyframes_of
 
 SLICES, SIDE = 96, 256
 ROUNDS = 5
-# Standard deviations are about a third of these: the discs are brighter by 90 than the ground, and by 60.
+# By how much the discs are brighter than the ground, and how many grey values the noise spans.
 CLEAR, NOISY = (90, 40), (60, 80)
 
 

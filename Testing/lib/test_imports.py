@@ -67,9 +67,9 @@ ROOMS = {
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
-    "outline": Room("components", is_bare=True),
+    "outline": Room("image components", is_bare=True),
     "zoom": Room("predictor prompts outline"),
-    "propagation": Room("prompts metrics components simulation", is_bare=True),
+    "propagation": Room("image prompts metrics components", is_bare=True),
     "stack": Room("propagation geometry planes memory prompts zoom predictor session"),
     "time_series": Room("propagation stack session"),
     "session": Room("prompts predictor zoom", late="torch"),
@@ -90,7 +90,7 @@ ROOMS = {
     "losses": Room(outside="torch"),
     "training": Room(
         "model dataset metrics losses prompts simulation synthetic checkpoints devices augmentation components "
-        "published_layout catalogue files pictures predictor evaluation",
+        "published_layout catalogue files pictures predictor evaluation image",
         outside="torch",
     ),
     "evaluation": Room(

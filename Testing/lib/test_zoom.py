@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.predictor import Prediction
 from SAMMed2DLib.prompts import PromptError, Prompts
 from SAMMed2DLib.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoomed
 
 SIZE = (100, 160)
 
 
-class _SurePrediction(Prediction):
+@dataclass(frozen=True, eq=False)
+class _SurePrediction:
     """A mask that leaves nothing to be fitted."""
+
+    mask: np.ndarray
+    score: float
+    low_res_logits: np.ndarray
 
     def logits(self) -> np.ndarray:
         return np.where(self.mask, np.float32(20), np.float32(-20))
@@ -34,7 +40,7 @@ class _BrightPixels:
 
     def predict(self, embedding, prompts):
         self.asked.append(prompts.checked(embedding.shape[:2]))
-        return _SurePrediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32), None)
+        return _SurePrediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32))
 
 
 @pytest.fixture
@@ -137,11 +143,11 @@ def test_the_outline_is_fitted_to_the_grey_values_of_the_crop(model, image, monk
     rough[38:50, 100:118] = 6  # two rows too high
     rough[36:56, 96:122] += 5
 
-    class _Rough(Prediction):
+    class _Rough(_SurePrediction):
         def logits(self) -> np.ndarray:
             view = Crop.around(np.array([100, 40, 118, 52]), SIZE)
             return view.cut(rough)
 
-    monkeypatch.setattr(model, "predict", lambda embedding, prompts: _Rough(None, 0.5, np.zeros((16, 16)), None))
+    monkeypatch.setattr(model, "predict", lambda embedding, prompts: _Rough(None, 0.5, np.zeros((16, 16))))
     found = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
     np.testing.assert_array_equal(found.mask[50:52, 100:118], True)
