@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+
+import pytest
 
 # A shell starts background jobs with Ctrl+C ignored, and processes pass that on to the ones they start: the tests
 # that send it would then wait for nothing.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a network whose weights are random, but always the same."""
+    import torch
+    from tiny_network import save_tiny
+
+    torch.manual_seed(0)
+    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from cylinder import SHAPE_KJI, the_cylinder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.cli import batch as batch_command
@@ -25,23 +26,7 @@ from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmen
 from SAMMed2DLib.volume_io import read_volume
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPE_KJI = (12, 40, 48)
 BOX = [11, 9, 30, 28]
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
-
-
-def the_cylinder() -> np.ndarray:
-    """On the slices 2 .. 9: (K, J, I) bool."""
-    k, j, i = np.indices(SHAPE_KJI)
-    return ((j - 18) ** 2 + (i - 20) ** 2 < 81) & (k >= 2) & (k <= 9)
 
 
 def write_image(path: Path, seed: int = 0) -> Path:

@@ -86,15 +86,6 @@ def processes(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def tiny_model(tmp_path: Path) -> Path:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return save_tiny(tmp_path / "tiny.pt", name="tiny")
-
-
-@pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Cases, each with its own image and output, and one prompts file."""
     volume = np.random.default_rng(0).integers(0, 500, (4, 30, 40)).astype(np.int16)

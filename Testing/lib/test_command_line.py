@@ -626,15 +626,6 @@ def test_help_says_how_to_give_prompts(capsys: pytest.CaptureFixture[str]) -> No
         assert word in shown
 
 
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
-
-
 def test_a_real_network_segments_from_the_command_line(image: Path, tiny_model: Path) -> None:
     words = "--axis k --segment a --box 3,4,20,18 --segment b --point 10,6 --slice 4 --device cpu"
     assert segment(image, *words.split(), "--model", tiny_model, "--png", image.parent / "o.png") == OK

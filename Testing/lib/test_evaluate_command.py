@@ -15,15 +15,6 @@ from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.published_layout import MaskEntry, write_layout
 
 
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return str(save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny"))
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Three images with two masks each, of two data sets."""
@@ -49,10 +40,11 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 @pytest.fixture
-def evaluate(data: Path, tiny_model: str):
+def evaluate(data: Path, tiny_model: Path):
     def run(*more: str) -> int:
         quick = ("--most-clicks", "3", "--clicks", "1,2", "--jitter", "10", "--device", "cpu")
-        return main(["evaluate", str(data), "-o", str(data.parent / "report"), "--model", tiny_model, *quick, *more])
+        where = ("-o", str(data.parent / "report"), "--model", str(tiny_model))
+        return main(["evaluate", str(data), *where, *quick, *more])
 
     return run
 

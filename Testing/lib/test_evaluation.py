@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from other_model import LeftHalf
 
 from SAMMed2DLib import evaluation
 from SAMMed2DLib.dataset import LabelledImage
@@ -114,25 +115,6 @@ EVERYTHING = evaluation.Options(
 )
 
 
-class _LeftHalf:
-    """Another model, that takes the left half of its box."""
-
-    name = "other"
-
-    def __init__(self) -> None:
-        self.boxes: list[np.ndarray] = []
-
-    def embed(self, image):
-        return image.shape[:2]
-
-    def segment(self, embedding, box_xyxy):
-        self.boxes.append(box_xyxy)
-        mask = np.zeros(embedding, bool)
-        x0, y0, x1, y1 = box_xyxy.astype(int)
-        mask[y0:y1, x0 : (x0 + x1) // 2] = True
-        return mask
-
-
 def two_masks() -> MaskedImage:
     """Overlapping masks; the second one has two parts."""
     masks = np.zeros((2, 40, 40), bool)
@@ -153,7 +135,7 @@ def test_the_plain_call_measures_neither_surfaces_nor_curves(rectangle):
 
 
 def test_every_kind_of_prompt_that_the_options_name_is_scored(rectangle):
-    (result,) = evaluation.evaluate(_RowsOfClicks(), [rectangle], options=EVERYTHING, peers=[_LeftHalf()])
+    (result,) = evaluation.evaluate(_RowsOfClicks(), [rectangle], options=EVERYTHING, peers=[LeftHalf()])
     kinds = EVERYTHING.kinds(["other"])
     assert kinds[:3] == ["filled box", "box", "box ±5 %"] and kinds[-1] == "1 click anywhere"
     assert set(result.dice) == set(result.iou) == set(result.nsd) == set(kinds)
@@ -162,7 +144,7 @@ def test_every_kind_of_prompt_that_the_options_name_is_scored(rectangle):
 
 
 def test_another_model_gets_the_boxes_of_the_model(rectangle):
-    peer, predictor = _LeftHalf(), _RowsOfClicks()
+    peer, predictor = LeftHalf(), _RowsOfClicks()
     list(evaluation.evaluate(predictor, [rectangle], options=EVERYTHING, peers=[peer]))
     given = [prompts.box_xyxy for prompts in predictor.seen if prompts.box_xyxy is not None]
     np.testing.assert_array_equal(given, peer.boxes)

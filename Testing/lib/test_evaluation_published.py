@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from other_model import LeftHalf
 from tiny_network import CONFIG
 
 from SAMMed2DLib.evaluation import EvaluationError, Options, evaluate, evaluate_image, published
@@ -81,24 +82,10 @@ def test_slices_of_all_sizes_are_scored_at_their_own_size_and_repeat(predictor, 
 
 def test_a_padded_slice_lies_in_the_middle_of_the_frame(predictor, monkeypatch):
     spy = _Spy(monkeypatch, predictor)
-    peer = _Peer()
+    peer = LeftHalf()
     list(evaluate(predictor, [an_image(20, 30, np.s_[5:15, 10:22])], options=AS_PUBLISHED, peers=[peer]))
     assert spy.calls[0][1].flatten().tolist() == [10 + 17, 5 + 22, 22 + 17, 15 + 22]
     np.testing.assert_allclose(peer.boxes[0], [10, 5, 22, 15])
-
-
-class _Peer:
-    name = "other"
-
-    def __init__(self) -> None:
-        self.boxes: list[np.ndarray] = []
-
-    def embed(self, image):
-        return image.shape[:2]
-
-    def segment(self, embedding, box_xyxy):
-        self.boxes.append(box_xyxy)
-        return np.zeros(embedding, bool)
 
 
 def test_where_nothing_is_wrong_a_point_that_says_nothing_is_added(predictor, monkeypatch):

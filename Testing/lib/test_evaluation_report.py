@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_evaluation import _LeftHalf, _RowsOfClicks, two_masks
+from other_model import LeftHalf
+from test_evaluation import _RowsOfClicks, two_masks
 
 from SAMMed2DLib.evaluation import EvaluationError, ObjectResult, Options, averages, report, sheet, table
 from SAMMed2DLib.evaluation.run import MASKS_FILE, Problem, Run, Source, thinned
@@ -195,7 +196,7 @@ def test_images_are_thinned_evenly_within_each_data_set():
 
 
 def test_the_report_has_tables_and_pictures_of_everything(tmp_path):
-    sources, peer = [Source.of_image(numbered(n, f"set {n % 2}")) for n in range(4)], _LeftHalf()
+    sources, peer = [Source.of_image(numbered(n, f"set {n % 2}")) for n in range(4)], LeftHalf()
     run = a_run(tmp_path)
     run.go(_Counting(), sources, [peer])
     run.problems.append(Problem("images/x.png", "is torn"))

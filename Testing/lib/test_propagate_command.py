@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from cylinder import SHAPE_KJI, the_cylinder
 
 from SAMMed2DLib import propagation, stack, time_series
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
@@ -19,29 +20,13 @@ from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmen
 from SAMMed2DLib.time_series import InTime
 from SAMMed2DLib.volume_io import Volume, read_volume
 
-SHAPE_KJI = (12, 40, 48)
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
-
-
-def the_ball() -> np.ndarray:
-    """A cylinder on the slices 2 .. 9: (K, J, I) bool."""
-    k, j, i = np.indices(SHAPE_KJI)
-    return ((j - 18) ** 2 + (i - 20) ** 2 < 81) & (k >= 2) & (k <= 9)
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 40, SHAPE_KJI)
-    picture = SimpleITK.GetImageFromArray((noise + 300 * the_ball()).astype(np.int16))
+    picture = SimpleITK.GetImageFromArray((noise + 300 * the_cylinder()).astype(np.int16))
     picture.SetSpacing((0.5, 0.75, 2.0))
     picture.SetOrigin((3.0, -5.0, 7.0))
     SimpleITK.WriteImage(picture, str(tmp_path / "ct.nrrd"))
@@ -71,7 +56,7 @@ def propagate(image: Path, tiny_model: Path) -> Any:
 
 
 def test_slices_between_keyframes_are_filled_and_keyframes_stay(image: Path, propagate: Any) -> None:
-    drawn = on(the_ball(), 3, 8)
+    drawn = on(the_cylinder(), 3, 8)
     drawn[8, 0, 0] = True  # what a model would not find
     draw(image, ball=drawn)
     assert propagate("--range", "3,8", "--axis", "k", "--json", image.parent / "r.json") == OK
@@ -81,8 +66,8 @@ def test_slices_between_keyframes_are_filled_and_keyframes_stay(image: Path, pro
     assert read.segments == (Segment("ball", RED),)
     assert set(np.flatnonzero(found.any(axis=(1, 2)))) == set(range(3, 9))
     for index in range(4, 8):
-        both = (found[index] & the_ball()[index]).sum()
-        assert 2 * both / (found[index].sum() + the_ball()[index].sum()) > 0.8
+        both = (found[index] & the_cylinder()[index]).sum()
+        assert 2 * both / (found[index].sum() + the_cylinder()[index].sum()) > 0.8
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]
     assert (entry["keyframes"], entry["filled"], entry["slice_range"]) == ([3, 8], 4, [3, 8])
     assert entry["voxels"] == found.sum() and entry["worst_slice"] in range(4, 8)
@@ -92,7 +77,7 @@ def test_slices_between_keyframes_are_filled_and_keyframes_stay(image: Path, pro
 def test_the_axis_is_the_one_with_the_fewest_keyframes(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(image, ball=on(the_ball(), 3, 8))
+    draw(image, ball=on(the_cylinder(), 3, 8))
     assert propagate("--range", "3,8", "--png", image.parent / "o.png") == OK
     shown = capsys.readouterr()
     assert "slices along k (axial), where the fewest have a mask" in shown.err
@@ -101,35 +86,35 @@ def test_the_axis_is_the_one_with_the_fewest_keyframes(
 
 
 def test_overlapping_segments_are_both_kept_with_names_and_colours(image: Path, propagate: Any) -> None:
-    moved = np.roll(the_ball(), 4, axis=2)
-    draw(image, a=on(the_ball(), 3, 7), b=on(moved, 3, 7))
+    moved = np.roll(the_cylinder(), 4, axis=2)
+    draw(image, a=on(the_cylinder(), 3, 7), b=on(moved, 3, 7))
     assert propagate("--axis", "k", "--range", "3,7") == OK
     read = read_segmentation(image.parent / "out.seg.nrrd")
     assert read.segments == (Segment("a", RED), Segment("b", BLUE))
-    np.testing.assert_array_equal(read.mask("a")[[3, 7]], the_ball()[[3, 7]])
+    np.testing.assert_array_equal(read.mask("a")[[3, 7]], the_cylinder()[[3, 7]])
     np.testing.assert_array_equal(read.mask("b")[[3, 7]], moved[[3, 7]])
 
 
 def test_only_the_segments_that_are_named_are_carried(image: Path, propagate: Any) -> None:
-    draw(image, a=on(the_ball(), 3, 7), b=on(the_ball(), 4))
+    draw(image, a=on(the_cylinder(), 3, 7), b=on(the_cylinder(), 4))
     assert propagate("--segment", "b", "--range", "3,5") == OK
     assert read_segmentation(image.parent / "out.seg.nrrd").segments == (Segment("b", BLUE),)
 
 
 def test_a_label_map_is_taken_and_written(image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = SimpleITK.GetImageFromArray(on(the_ball(), 3, 7).astype(np.uint8) * 4)
+    labels = SimpleITK.GetImageFromArray(on(the_cylinder(), 3, 7).astype(np.uint8) * 4)
     labels.CopyInformation(SimpleITK.ReadImage(str(image)))
     SimpleITK.WriteImage(labels, str(image.parent / "key.nii.gz"))
     assert propagate("--range", "3,7", mask="key.nii.gz", output="out.nii.gz") == OK
     assert "counts its segments from 1: 1 is Segment_4" in capsys.readouterr().err
     found = read_segmentation(image.parent / "out.nii.gz").mask("Segment_1")
-    np.testing.assert_array_equal(found[[3, 7]], the_ball()[[3, 7]])
+    np.testing.assert_array_equal(found[[3, 7]], the_cylinder()[[3, 7]])
 
 
 def test_an_empty_segment_is_noted_and_the_others_go_on(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(image, ball=on(the_ball(), 3, 7), nothing=np.zeros(SHAPE_KJI, bool))
+    draw(image, ball=on(the_cylinder(), 3, 7), nothing=np.zeros(SHAPE_KJI, bool))
     assert propagate("--range", "3,7") == OK
     assert "no keyframe, left empty: nothing" in capsys.readouterr().err
     read = read_segmentation(image.parent / "out.seg.nrrd")
@@ -140,7 +125,7 @@ def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(propagation._Run, "_is_open", lambda *_: True)  # the ball is too clear to ask
-    draw(image, ball=on(the_ball(), 2, 9))
+    draw(image, ball=on(the_cylinder(), 2, 9))
     assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--json", image.parent / "r.json") == OK
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]
     slices = {one["slice"]: one["score"] for one in entry["slices"]}
@@ -152,15 +137,15 @@ def test_a_stop_writes_what_is_finished(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*args: object, **options: object) -> Iterator[Propagated]:
-        yield Propagated(0, 4, the_ball()[4], 0.9, 0.8)
+        yield Propagated(0, 4, the_cylinder()[4], 0.9, 0.8)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stack, "propagate_stack", stopped)
-    draw(image, ball=on(the_ball(), 3, 7))
+    draw(image, ball=on(the_cylinder(), 3, 7))
     assert propagate() == CANCELLED
     assert "stopped: the slices that were finished are written" in capsys.readouterr().err
     found = read_segmentation(image.parent / "out.seg.nrrd").mask("ball")
-    np.testing.assert_array_equal(found, on(the_ball(), 3, 4, 7))
+    np.testing.assert_array_equal(found, on(the_cylinder(), 3, 4, 7))
 
 
 def test_a_stop_before_anything_is_finished_touches_no_file(
@@ -171,7 +156,7 @@ def test_a_stop_before_anything_is_finished_touches_no_file(
         yield
 
     monkeypatch.setattr(stack, "propagate_stack", stopped)
-    draw(image, ball=on(the_ball(), 3, 7))
+    draw(image, ball=on(the_cylinder(), 3, 7))
     assert propagate() == CANCELLED
     assert "cancelled" in capsys.readouterr().err
     assert not (image.parent / "out.seg.nrrd").exists()
@@ -183,7 +168,7 @@ def test_slices_between_keyframes_where_it_was_lost_are_named(
     nothing = np.zeros(SHAPE_KJI[1:], bool)
     lost = [Propagated(0, index, nothing, 0.1, 0.2) for index in (6, 4, 5, 8)]
     monkeypatch.setattr(stack, "propagate_stack", lambda *args, **options: iter(lost))
-    draw(image, ball=on(the_ball(), 3, 9))
+    draw(image, ball=on(the_cylinder(), 3, 9))
     assert propagate() == OK
     assert "ball was not found between keyframes, on 4 to 6, 8" in capsys.readouterr().err
 
@@ -204,7 +189,7 @@ def test_slices_between_keyframes_where_it_was_lost_are_named(
 def test_bad_options_are_refused_in_one_line_and_touch_no_file(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
-    draw(image, ball=on(the_ball(), 3))
+    draw(image, ball=on(the_cylinder(), 3))
     assert propagate(*words.split()) == BAD_INPUT
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
@@ -219,7 +204,7 @@ def test_masks_of_another_geometry_are_refused_with_advice(
     shifted[0, 3] += 1.0
     smaller = np.ones((12, 40, 47), bool)
     for mask, matrix, message in (
-        (on(the_ball(), 3), shifted, "lies up to 1 mm away from the image"),
+        (on(the_cylinder(), 3), shifted, "lies up to 1 mm away from the image"),
         (smaller, volume.ijk_to_ras, "has 47 x 40 x 12 voxels and the image 48 x 40 x 12"),
     ):
         other = Volume(mask.astype(np.uint8), matrix, False, "other")
@@ -239,13 +224,13 @@ def test_a_single_slice_has_nothing_to_propagate_to(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(image))[:, :, 3:4], str(image))
-    draw(image, ball=the_ball()[3:4])
+    draw(image, ball=the_cylinder()[3:4])
     assert propagate() == BAD_INPUT
     assert "has one slice along k (axial), there is nothing to propagate to" in capsys.readouterr().err
 
 
 def test_the_keyframes_are_never_the_output(image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    before = draw(image, ball=on(the_ball(), 3)).read_bytes()
+    before = draw(image, ball=on(the_cylinder(), 3)).read_bytes()
     assert propagate(output="key.seg.nrrd") == BAD_INPUT
     assert "is also read" in capsys.readouterr().err
     assert (image.parent / "key.seg.nrrd").read_bytes() == before
@@ -425,7 +410,7 @@ def test_bad_options_in_time_are_refused_in_one_line_and_touch_no_file(
 def test_a_volume_has_no_frames_to_be_carried_through(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(image, ball=on(the_ball(), 3))
+    draw(image, ball=on(the_cylinder(), 3))
     assert propagate("--along", "time", "--frame", 0, output="out{frame}.seg.nrrd") == BAD_INPUT
     assert "has no frames in time, it is an image of 48 x 40 x 12" in capsys.readouterr().err
 
@@ -434,6 +419,6 @@ def test_a_volume_has_no_frames_to_be_carried_through(
 def test_what_is_meant_for_frames_is_refused_along_slices(
     image: Path, propagate: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    draw(image, ball=on(the_ball(), 3))
+    draw(image, ball=on(the_cylinder(), 3))
     assert propagate(*words) == BAD_INPUT
     assert "add --along time" in capsys.readouterr().err

@@ -103,15 +103,6 @@ def test_tables_tell_means_over_objects_and_volumes_and_what_lost() -> None:
         table_of_volumes([])
 
 
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from tiny_network import save_tiny
-
-    torch.manual_seed(0)
-    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
-
-
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """A volume of which label 3 is a bright block of nine slices, and label 5 too small."""
