@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .propagation import Propagated, PropagationError, Weights, propagate, spans_of
-from .stack import StackModel
 
 if TYPE_CHECKING:
     from .session import Session, ShouldStop
@@ -93,6 +92,8 @@ def propagate_in_time(
         PropagationError: there is no keyframe that shows an object, keyframes of different sizes, a range that is none
             or is not within the period.
     """
+    from .stack import StackModel  # late: torch comes with it, and what is told of results needs none
+
     _check_period(period, first, last)
     slices = shown_slices(objects)
     if not slices:

@@ -24,6 +24,7 @@ from ..files import remove_leftovers
 from .case_file import CaseFileError, CaseLine, read_cases
 from .errors import words_of
 from .job import Job, load
+from .options import add_seeing
 from .propagate import PropagateJob, propagate_case
 from .segment import SegmentJob, segment_case
 
@@ -61,7 +62,7 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `sammed2d batch`, without those about the model."""
+    """The options of `sammed2d batch`."""
     parser.set_defaults(run=run)
     parser.add_argument("cases", metavar="CASES", help="table of cases, see above")
     parser.add_argument(
@@ -71,6 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="let the workers of this Dask scheduler do the cases: tcp://HOST:PORT"
     )
+    add_seeing(parser, "each slice or volume", ", in all cases")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from ..batch import one_line
 from ..files import suffix_of
 from ..segmentation_io import SegmentationError, check_output_suffix
 from .job import Job
-from .options import pair, slice_number, slice_range
-from .prompts import AXES
+from .options import AXES, pair, slice_number, slice_range
 from .propagate import PropagateJob
 from .segment import FIRST_SEGMENT, SegmentJob
 

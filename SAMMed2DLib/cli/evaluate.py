@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from .job import load
-from .options import number_list
+from .options import add_model, number_list
 from .prompts import RequestError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ stopped; the report is then of what is done."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `sammed2d evaluate`, without those about the model."""
+    """The options of `sammed2d evaluate`."""
     parser.set_defaults(run=run)
     parser.add_argument("data", metavar="DATA_FOLDER", help="images, masks and the JSON files that pair them")
     parser.add_argument("-o", "--output", required=True, metavar="REPORT_FOLDER", help="made if it is not there")
@@ -54,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restart", action="store_true", help="discard the results that the folder holds")
     parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
     add_measures(parser.add_argument_group("what is measured"))
+    add_model(parser)
 
 
 def add_measures(group: argparse._ArgumentGroup) -> None:

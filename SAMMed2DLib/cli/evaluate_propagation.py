@@ -17,7 +17,8 @@ from ..segmentation_io import Segmentation, read_segmentation
 from ..volume_io import Volume, read_volume
 from .job import load
 from .keyframes import check_geometry
-from .prompts import AXES, RequestBuilder, RequestError
+from .options import AXES, add_model
+from .prompts import RequestBuilder, RequestError
 
 if TYPE_CHECKING:
     from ..volume_evaluation import LabelledVolume, ObjectResult
@@ -42,7 +43,7 @@ and note; its paths are relative to it."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `sammed2d evaluate-propagation`, without those about the model."""
+    """The options of `sammed2d evaluate-propagation`."""
     parser.set_defaults(run=run)
     parser.add_argument(
         "--volume", nargs=3, action="append", metavar=("NAME", "IMAGE", "LABELS"), help="may be repeated"
@@ -63,6 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most", type=int, metavar="N", help="objects of each volume at most")
     parser.add_argument("--csv", metavar="FILE", help="every object in every way")
     parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+    add_model(parser)
 
 
 @dataclass(frozen=True)

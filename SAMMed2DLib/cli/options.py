@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
+_SEEN = "what the model sees"
+
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """One image in, one segmentation out."""
@@ -21,6 +24,40 @@ def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> N
     results.add_argument("--png", metavar="FILE", help=f"picture of {picture}")
     results.add_argument("--json", metavar="FILE", help=f"report with {report}; - is stdout")
     results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+
+
+def add_seeing(parser: argparse.ArgumentParser, whose: str = "each slice", where: str = "") -> None:
+    """The model, and the intensities that it sees: `whose` values percentiles are of, and `where` this holds."""
+    group = parser.add_argument_group(_SEEN + where)
+    _add_model(group)
+    add_intensities(group, whose)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model alone, of commands that choose the intensities themselves."""
+    _add_model(parser.add_argument_group(_SEEN))
+
+
+def add_intensities(group: argparse._ArgumentGroup, whose: str) -> None:
+    """The rule for intensities; percentiles are those of `whose` values."""
+    rules = group.add_mutually_exclusive_group()
+    rules.add_argument("--window", type=pair, metavar="C,W", help="intensities shown: centre and width")
+    rules.add_argument("--percentiles", type=pair, metavar="LO,HI", help=f"of {whose} (default 0.5,99.5)")
+    rules.add_argument("--full-range", action="store_true", help=f"smallest to largest value of {whose}")
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", default="sam-med2d-small", metavar="NAME|FILE", help="weights (%(default)s)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+    group.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument(
+        "--fit", default="stretch", choices=("stretch", "pad"), help="slice to model frame (%(default)s)"
+    )
+    group.add_argument(
+        "--zoom",
+        action=argparse.BooleanOptionalAction,
+        help="predict each object on a crop around its prompts (default: what the weights were trained for)",
+    )
 
 
 def slice_number(text: str) -> int | str:

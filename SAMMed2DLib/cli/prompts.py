@@ -25,8 +25,8 @@ from ..geometry import GeometryError, SlicePlane, array_axis_of, ijk_from_ras, n
 from ..markups import box_on_slice, read_fiducials, read_rois
 from ..prompts import PromptError, Prompts
 from ..volume_io import Volume
+from .options import AXES
 
-AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
 COORDINATES = ("xy", "ijk", "ras")
 _STORED_AXES: dict[str, int] = {"k": 0, "j": 1, "i": 2}
 

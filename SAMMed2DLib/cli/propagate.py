@@ -18,8 +18,8 @@ from ..segmentation_io import Segment, Segmentation, read_segmentation, with_col
 from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .keyframes import check_geometry, chosen_masks, fewest_slices, slices_shown
-from .options import add_files, add_results, slice_range
-from .prompts import AXES, RequestBuilder, RequestError
+from .options import AXES, add_files, add_results, add_seeing, slice_range
+from .prompts import RequestBuilder, RequestError
 from .propagate_report import report_of, sheet_of, summary
 from .propagate_time import is_of_frame, run_in_time
 from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
@@ -51,7 +51,7 @@ Ctrl+C writes the slices that are finished, and ends with exit code 130."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `sammed2d propagate`, without those about the model."""
+    """The options of `sammed2d propagate`."""
     parser.set_defaults(run=run)
     add_files(parser)
     parser.add_argument(
@@ -74,6 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--range", type=slice_range, metavar="A,B", help="first and last slice (frame) to fill, from 0")
     where.add_argument("--every", type=int, default=1, metavar="N", help="ask the model on every N-th of them (1)")
     where.add_argument("--segment", action="append", metavar="NAME", help="only this segment; may be repeated")
+    add_seeing(parser, "the volume")
     add_results(parser, "some slices with masks", "slices, confidences and times")
 
 

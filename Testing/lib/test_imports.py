@@ -394,17 +394,29 @@ print(json.dumps([prompts.box_xyxy.tolist(), int((volume == 1).sum()), dice(mask
     assert json.loads(run_bare(script)) == [[2, 1, 6, 3], 8, 1, 1]
 
 
-def test_every_bare_room_opens_with_numpy_alone():
-    rooms = [name for name, room in ROOMS.items() if room.is_bare and f"{name}.py" in FILES]
+def test_every_file_of_the_bare_rooms_opens_with_numpy_alone():
+    modules = [file.removesuffix(".py").removesuffix("/__init__") for file in FILES if ROOMS[room_of(file)].is_bare]
+    assert {"geometry", "curation/run", "cli/in_time", "checkpoints", "__main__"} <= set(modules)
     script = f"""
 import importlib
 
 failed = {{}}
-for name in {rooms!r}:
+for name in {modules!r}:
     try:
-        importlib.import_module("SAMMed2DLib." + name if name != "__init__" else "SAMMed2DLib")
+        importlib.import_module("SAMMed2DLib." + name.replace("/", "."))
     except ImportError as error:
         failed[name] = str(error)
 print(json.dumps(failed))
 """
     assert json.loads(run_bare(script)) == {}
+
+
+def test_the_options_of_every_command_are_built_with_numpy_alone():
+    script = """
+from SAMMed2DLib.__main__ import COMMANDS, make_parser
+
+for name in COMMANDS:
+    make_parser([name])
+print(json.dumps(list(COMMANDS)))
+"""
+    assert {"segment", "batch", "train", "evaluate", "models", "doctor"} <= set(json.loads(run_bare(script)))

@@ -1,0 +1,83 @@
+"""What helps a user whose torch is missing needs none: help, version, doctor, the list of models."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from SAMMed2DLib.__main__ import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RUN_ALL = """
+import contextlib, io, json, sys
+from SAMMed2DLib.__main__ import main
+
+told = {}
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    told[" ".join(words)] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """In which no process can import torch."""
+    folder = tmp_path_factory.mktemp("without-torch")
+    (folder / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, "SAMMED2D_MODELS_DIR": str(folder / "models"), "COLUMNS": "200"}
+
+
+def run_all(environment, *calls):
+    """Exit code, stdout and stderr of several calls of the command line, in one process without torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps([call.split() for call in calls])],
+        env=environment,
+        cwd=environment["SAMMED2D_MODELS_DIR"].removesuffix("models"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_command_helps(environment):
+    calls = ["--version", "--help", *(f"{name} --help" for name in COMMANDS)]
+    actions = [f"models {action} --help" for action in ("list", "download", "add", "remove")]
+    told = run_all(environment, *calls, *actions)
+    assert {call: code for call, (code, _, _) in told.items()} == dict.fromkeys(told, 0)
+    assert all(name in told["--help"][1] for name in COMMANDS)
+    assert [call for call, (_, out, _) in told.items() if call != "--version" and not out.startswith("usage:")] == []
+
+
+def test_doctor_and_models_say_what_there_is(environment):
+    told = run_all(environment, "models list", "models list --json", "doctor")
+    assert told["models list"][0] == told["models list --json"][0] == 0
+    assert "sam-med2d_b: SAM-Med2D ViT-B" in told["models list"][1]
+    code, report, _ = told["doctor"]
+    assert code == 1
+    assert "FAIL  torch: not installed" in report and "pip install" in report
+
+
+def test_what_needs_torch_says_so_in_one_line(environment):
+    (code, _, error), *_ = run_all(environment, "models add mine nothing.pt").values()
+    assert code in (1, 2) and error.count("\n") == 1 and "Traceback" not in error
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_come_at_once(option):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "SAMMed2DLib", option], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
