@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from .download.part_file import FileBusyError, lock_beside
-from .files import StagedFiles
+from .files import StagedFiles, remove_leftovers
+from .locks import FileBusyError, sole_use
 
 Status = Literal["done", "failed", "skipped"]
 DONE: Status = "done"
@@ -347,9 +347,9 @@ def _held(results: Path) -> Iterator[None]:
         raise ResultsError(f"{results}: there is no folder {results.absolute().parent}; make it first")
     with ExitStack() as held:
         try:
-            held.enter_context(lock_beside(results))
+            is_sole = held.enter_context(sole_use(results))
         except FileBusyError as error:
-            if isinstance(error.__cause__, BlockingIOError | PermissionError):
-                raise ResultsError(f"{results}: another batch is using it; wait for it, or stop it") from error
-            # else a file system without locks: some clusters have one
+            raise ResultsError(f"{results}: another batch is using it; wait for it, or stop it") from error
+        if is_sole:
+            remove_leftovers(results)
         yield

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .part_file import FileBusyError, PartFile, lock_beside
+from ..locks import FileBusyError, lock_beside
+from .part_file import PartFile
 from .web_answers import Answer, PassingError, RefusedError, UnreachableError, judge
 
 if TYPE_CHECKING:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -77,42 +74,3 @@ class PartFile:
             os.fsync(file.fileno())
         os.replace(self.path, target)
         self._note.unlink(missing_ok=True)
-
-
-class FileBusyError(OSError):
-    """Another process or thread holds the lock."""
-
-
-@contextmanager
-def lock_beside(target: Path) -> Iterator[None]:
-    """Hold a lock on a file name that ends, at the latest, with the process.
-
-    Raises:
-        FileBusyError: someone else holds it.
-    """
-    path = target.with_name(f".{target.name}.lock")
-    while True:
-        with path.open("a+b") as file:
-            _lock(file)
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue  # its last holder removed it between our opening and our locking
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # Windows does not remove an open file
-                    path.unlink()
-            return
-
-
-def _lock(file: BinaryIO) -> None:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise FileBusyError(str(error)) from error

@@ -56,12 +56,13 @@ ROOMS = {
     "metrics": Room(is_bare=True),
     "components": Room(is_bare=True),
     "files": Room(is_bare=True),
+    "locks": Room(is_bare=True),
     "memory": Room(is_bare=True),
     # the network
     "model": Room(outside="torch"),
     # weights
     "checkpoints": Room(late="torch", is_bare=True),
-    "download": Room(late="requests urllib3", is_bare=True),
+    "download": Room("locks", late="requests urllib3", is_bare=True),
     "catalogue": Room("download checkpoints files", is_bare=True),
     "model_store": Room("catalogue checkpoints files predictor", is_bare=True),
     # from prompts to masks
@@ -104,7 +105,7 @@ ROOMS = {
         is_bare=True,
     ),
     # many cases
-    "batch": Room("download.part_file files", is_bare=True),
+    "batch": Room("files locks", is_bare=True),
     # the command line
     "cli": COMMAND_LINE,
     "__main__": COMMAND_LINE,
