@@ -17,10 +17,11 @@ from torch import Tensor
 from .catalogue import weights_path
 from .checkpoints import Checkpoint, CheckpointError, fit_state_dict, read_checkpoint
 from .devices import FallbackWarning, Precision, choose_device, choose_precision
-from .model.build import ConfigError, ModelConfig, build_empty, config_from_shapes
+from .model.build import ConfigError, ModelConfig, build_empty
 from .model.frame import Fit, ModelFrame
 from .model.mask_decoder import select_best
 from .model.sam import Sam
+from .model.shapes import config_of
 from .prompts import PromptError, Prompts
 
 DEFAULT_MODEL = "sam-med2d-small"
@@ -359,10 +360,8 @@ def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:
 
 
 def _config_of(checkpoint: Checkpoint, name: str) -> ModelConfig:
-    """The configuration in the file, or the one its shapes tell."""
+    """The sizes of the file's weights."""
     try:
-        if checkpoint.config is not None:
-            return ModelConfig.from_dict(checkpoint.config)
-        return config_from_shapes({key: tuple(value.shape) for key, value in checkpoint.state.items()})
+        return config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
     except ConfigError as error:
         raise CheckpointError(f"{name}: {error}") from error

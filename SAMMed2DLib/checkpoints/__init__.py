@@ -44,6 +44,9 @@ _STATE_KEYS = ("model", "state_dict", "model_state_dict")
 _PARALLEL_PREFIX = "module."  # DataParallel puts it before every name
 _MAX_PLAIN_VALUES = 100_000
 _MAX_PLAIN_DEPTH = 20
+_LETTERS_PER_VALUE = 50  # what a text counts in `_MAX_PLAIN_VALUES`
+_MAX_PLAIN_INTEGER = 1 << 64
+_MAX_SHARING = 2
 _CHUNK_BYTES = 4 << 20
 
 
@@ -261,6 +264,9 @@ def _tensors(file: TorchFile, state: object) -> dict[str, torch.Tensor]:
                 f"is crafted or damaged: {name[:80]!r} is no weight but made by {value.made_by!r}"
             )
     refs = {name: ref for name, ref in named.items() if isinstance(ref, TensorRef)}
+    total = sum(ref.bytes for ref in refs.values())
+    if total > _MAX_SHARING * file.file_bytes:  # tensors may share a storage, and are copied in another precision
+        raise TorchFileError(f"is crafted: its weights take {total:,} bytes, the file has {file.file_bytes:,}")
     prefix = _PARALLEL_PREFIX if all(name.startswith(_PARALLEL_PREFIX) for name in refs) else ""
     return {name.removeprefix(prefix): file.tensor(ref) for name, ref in refs.items()}
 
@@ -310,9 +316,11 @@ def _json_copy(value: object, what: str) -> Any:
 
     def copy(item: object, depth: int) -> object:
         nonlocal left
-        left -= 1
+        left -= 1 + (len(item) // _LETTERS_PER_VALUE if isinstance(item, str) else 0)
         if left < 0 or depth > _MAX_PLAIN_DEPTH:
             raise CheckpointError(f"The {what} is too large to be one; the file is damaged or crafted.")
+        if isinstance(item, int) and abs(item) >= _MAX_PLAIN_INTEGER:
+            raise CheckpointError(f"The {what} holds a whole number of {item.bit_length():,} bits.")
         if isinstance(item, Mapping) and all(isinstance(key, str) for key in item):
             return {key: copy(entry, depth + 1) for key, entry in item.items()}
         if isinstance(item, (list, tuple)):

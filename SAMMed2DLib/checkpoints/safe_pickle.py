@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-MAX_INSTRUCTIONS = 1_000_000
+MAX_STEPS = 1_000_000
 """A ViT-H checkpoint with its optimiser takes about 100,000."""
 _KEY_TYPES = (str, int, float, bool, bytes, type(None))
+_MAX_KEY_LENGTH = 1000  # letters or bytes; comparing long keys again and again takes minutes
+_MAX_KEY_INTEGER = 1 << 64  # hashing a long integer takes time each time
 _MAX_NAME = 120
 
 Constructor = Callable[..., object]
@@ -23,6 +25,10 @@ Constructor = Callable[..., object]
 
 class PickleDataError(ValueError):
     """The bytes are not a pickle that holds plain data: damaged, cut short, or made to do harm."""
+
+
+class ContentsError(ValueError):
+    """A constructor refuses what the file gives it; the message completes "its table of contents is damaged"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +63,30 @@ def read_pickle(
     stream: BinaryIO,
     constructors: Mapping[str, Constructor] | None = None,
     persistent: Callable[[object], object] | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> PickleData:
     """Read one pickle and leave the stream right behind it.
 
     Args:
-        stream: binary stream at the start of a pickle. Its length bounds the memory used.
+        stream: binary stream at the start of a pickle. With `max_steps` its length bounds the memory used.
         constructors: by full name ("module.name"), functions of ours that stand in for the file's calls.
-            They see hostile arguments and answer bad ones with ValueError.
-        persistent: turns the file's external references into values; ValueError for odd ones.
+            They see hostile arguments and answer bad ones with ContentsError.
+        persistent: turns the file's external references into values; ContentsError for odd ones.
+        max_steps: most instructions, with the entries of what constructors are given. Each makes one object
+            at most.
 
     Raises:
         PickleDataError: the pickle is damaged or cut short, or uses something that plain data never needs.
     """
-    machine = _Machine(constructors or {}, persistent)
+    machine = _Machine(constructors or {}, persistent, max_steps)
     try:
         return PickleData(machine.run(stream), tuple(machine.inert))
     except PickleDataError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, Warning) as error:
-        reason = str(error)[:200] or type(error).__name__
-        raise PickleDataError(f"its table of contents is damaged ({reason})") from error
+    except ContentsError as error:
+        raise PickleDataError(f"its table of contents is damaged ({error})") from error
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError, Warning) as error:
+        raise PickleDataError("its table of contents is damaged") from error
 
 
 @dataclass
@@ -85,22 +95,28 @@ class _Machine:
 
     constructors: Mapping[str, Constructor]
     persistent: Callable[[object], object] | None
+    steps_left: int
     stack: list[Any] = field(default_factory=list)
     outer: list[list[Any]] = field(default_factory=list)  # the stacks below each open mark
     memo: dict[int, Any] = field(default_factory=dict)
     inert: dict[str, None] = field(default_factory=dict)  # a dict keeps the order, and each name once
 
     def run(self, stream: BinaryIO) -> object:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "STOP":
                 return self.stack.pop()
-            if count > MAX_INSTRUCTIONS:
-                raise PickleDataError(f"its table of contents has over {MAX_INSTRUCTIONS:,} instructions")
+            self.spend(1)
             if opcode.name in _LITERALS:
                 self.stack.append(argument)
             else:
                 _INSTRUCTIONS[opcode.name](self, argument)
         raise PickleDataError("its table of contents has no end")
+
+    def spend(self, steps: int) -> None:
+        """Count what makes objects: with the memo, a few bytes of the file could ask for any number of them."""
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise PickleDataError("its table of contents has more entries than a model file of this size needs")
 
     # Marks and the memo
 
@@ -152,7 +168,7 @@ class _Machine:
             raise PickleDataError("its table of contents has a key without a value")
         if isinstance(target, dict):
             for key, value in zip(items[::2], items[1::2], strict=True):
-                target[key if isinstance(key, _KEY_TYPES) else Inert("key")] = value
+                target[checked_key(key) if isinstance(key, _KEY_TYPES) else Inert("key")] = value
 
     def dict_of_mark(self, _: object) -> None:
         items = self.to_mark()
@@ -188,10 +204,13 @@ class _Machine:
         name, module = self.stack.pop(), self.stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise PickleDataError("its table of contents names a class by something that is no text")
+        if len(module) + len(name) > _MAX_KEY_LENGTH:
+            raise PickleDataError(f"its table of contents names a class by {len(module) + len(name):,} letters")
         self.stack.append(Name(f"{module}.{name}"))
 
     def call(self, what: object, arguments: object) -> object:
         if isinstance(what, Name) and what.full in self.constructors and isinstance(arguments, tuple):
+            self.spend(sum(len(argument) for argument in arguments if isinstance(argument, (tuple, list, dict))))
             return self.constructors[what.full](*arguments)
         return self.hold(what.full if isinstance(what, Name) else f"<{type(what).__name__}>")
 
@@ -230,6 +249,19 @@ class _Machine:
 
     def refuse(self, _: object) -> None:
         raise PickleDataError("its table of contents uses an instruction that model files never need")
+
+
+def checked_key(key: Any) -> Any:
+    """Refuse what is too long to be a key of a dictionary; what is no text, bytes or integer passes.
+
+    Raises:
+        PickleDataError: it is too long.
+    """
+    if isinstance(key, (str, bytes)) and len(key) > _MAX_KEY_LENGTH:
+        raise PickleDataError(f"its table of contents has a name of {len(key):,} letters")
+    if isinstance(key, int) and abs(key) >= _MAX_KEY_INTEGER:
+        raise PickleDataError(f"its table of contents has a key of {key.bit_length():,} bits")
+    return key
 
 
 _LITERALS = frozenset(

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .safe_pickle import Constructor, Name
+from .safe_pickle import Constructor, ContentsError, Name, checked_key
 
 _MAX_DIMENSIONS = 16
+_TOO_LARGE = 1 << 48
+_MAX_STORAGE_KEY = 200  # letters; torch counts storages, "0", "1", ...
 
 # What torch calls a storage -> (dtype, bytes per element)
 _STORAGES = {
@@ -51,6 +53,11 @@ class TensorRef:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def bytes(self) -> int:
+        """Size of its elements."""
+        return prod(self.shape) * self.storage.element_bytes
+
 
 class Storages:
     """Collects the storages that a table of contents refers to."""
@@ -62,49 +69,54 @@ class Storages:
     def from_reference(self, reference: object) -> StorageRef:
         """Read ("storage", type, key, device, count), the only reference that torch writes."""
         if not isinstance(reference, tuple) or len(reference) not in (5, 6) or reference[0] != "storage":
-            raise ValueError("an external reference is not one to a storage")
+            raise ContentsError("an external reference is not one to a storage")
         _, kind, key, _device, count, *view = reference
         if not isinstance(kind, Name) or not isinstance(key, str) or (view and view[0] is not None):
-            raise ValueError("a reference to a storage has an unknown form")
+            raise ContentsError("a reference to a storage has an unknown form")
+        if len(key) > _MAX_STORAGE_KEY:
+            raise ContentsError(f"a storage has a name of {len(key):,} letters")
         dtype, element_bytes = _STORAGES.get(kind.full.rpartition(".")[2], (None, 0))
         if dtype is None or not kind.full.startswith("torch."):
-            raise ValueError(f"a storage has the unsupported type {kind.full[:80]!r}")
+            raise ContentsError(f"a storage has the unsupported type {kind.full[:80]!r}")
         ref = StorageRef(key, dtype, _natural(count), element_bytes)
         self.refs.setdefault(ref)
         return ref
 
 
 def _natural(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 48:
-        raise ValueError("a size or offset is not a natural number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _TOO_LARGE:
+        raise ContentsError("a size or offset is not a natural number")
     return value
 
 
 def _naturals(values: object) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or len(values) > _MAX_DIMENSIONS:
-        raise ValueError("a tensor's shape or strides are not a short list")
+        raise ContentsError("a tensor's shape or strides are not a short list")
     return tuple(_natural(value) for value in values)
 
 
 def _tensor(storage: object, offset: object, shape: object, strides: object, *_: object) -> TensorRef:
     if not isinstance(storage, StorageRef):
-        raise TypeError("a tensor has no storage")
+        raise ContentsError("a tensor has no storage")
     ref = TensorRef(storage, _natural(offset), _naturals(shape), _naturals(strides))
     if len(ref.shape) != len(ref.strides):
-        raise ValueError("a tensor has not as many strides as dimensions")
+        raise ContentsError("a tensor has not as many strides as dimensions")
     last = ref.offset + sum((size - 1) * step for size, step in zip(ref.shape, ref.strides, strict=True))
     elements = prod(ref.shape)
     # With more elements than its storage, a tensor of a tiny file would fill the memory once it is copied.
     if elements and (last >= storage.count or elements > storage.count):
-        raise ValueError(
+        raise ContentsError(
             f"a tensor of shape {ref.shape} does not fit its storage of {storage.count:,} elements"
         )
+    # Without an element it needs no storage, but torch multiplies its other sizes all the same.
+    if not elements and (ref.offset > storage.count or prod(size for size in ref.shape if size) >= _TOO_LARGE):
+        raise ContentsError(f"an empty tensor has the shape {ref.shape}")
     return ref
 
 
 def _parameter(tensor: object, *_: object) -> object:
     if not isinstance(tensor, TensorRef):
-        raise TypeError("a parameter holds no tensor")
+        raise ContentsError("a parameter holds no tensor")
     return tensor
 
 
@@ -113,8 +125,8 @@ def _dict(pairs: object = ()) -> dict[object, object]:
         return {}
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise ValueError("a dictionary is not made of names and values")
-    return dict(pairs)
+            raise ContentsError("a dictionary is not made of names and values")
+    return {checked_key(name): value for name, value in pairs}
 
 
 def _size(values: object = ()) -> tuple[int, ...]:

@@ -13,11 +13,11 @@ import struct
 import sys
 import zipfile
 from collections.abc import Iterable
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from .safe_pickle import PickleData, PickleDataError, read_pickle
+from .safe_pickle import MAX_STEPS, PickleData, PickleDataError, read_pickle
 from .torch_contents import CONSTRUCTORS, StorageRef, Storages, TensorRef
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's number 0x1950a86a20f9469cfc6c, pickled
 _LEGACY_PROTOCOL = 1001
 _MAX_CONTENTS_BYTES = 32 << 20  # a ViT-H checkpoint with its optimiser needs about 1 MiB
-_MAX_MEMBERS = 200_000
+_MAX_DIRECTORY_BYTES = 2 << 20  # a ViT-H checkpoint with its optimiser needs about 200 KiB
+_STEPS_OF_ANY_FILE = 150_000  # read in less than half a second
+_FEW_STEPS = 50_000  # of what the older layout has beside its contents
+_BYTES_PER_STEP = 2000  # a weight with its moments takes about 100 steps, and is seldom so small
 
 
 class TorchFileError(ValueError):
@@ -48,6 +51,7 @@ class TorchFile:
         self.inert = data.inert
         self._mapped = mapped
         self._offsets = offsets
+        self._realigned: dict[str, bytearray] = {}
 
     def tensor(self, ref: TensorRef) -> torch.Tensor:
         """Map a tensor's values from the file, copy on write.
@@ -64,9 +68,20 @@ class TorchFile:
         offset = self._offsets[ref.storage.key]
         buffer: mmap.mmap | bytearray = self._mapped
         if offset % ref.storage.element_bytes:  # processors differ in what they do with unaligned numbers
-            buffer, offset = bytearray(self._mapped[offset : offset + ref.storage.bytes]), 0
+            buffer, offset = self._aligned(ref.storage, offset), 0
         values = torch.frombuffer(buffer, dtype=dtype, count=ref.storage.count, offset=offset)
         return values.as_strided(ref.shape, ref.strides, ref.offset)
+
+    def _aligned(self, storage: StorageRef, offset: int) -> bytearray:
+        """Copy a storage, once for all tensors that share it."""
+        if storage.key not in self._realigned:
+            self._realigned[storage.key] = bytearray(self._mapped[offset : offset + storage.bytes])
+        return self._realigned[storage.key]
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        return len(self._mapped)
 
 
 def open_torch_file(path: Path) -> TorchFile:
@@ -103,25 +118,56 @@ def _open_zip(file: BinaryIO, mapped: mmap.mmap) -> TorchFile:
         raise TorchFileError(f"has a table of contents of {contents.file_size:,} bytes, which no model needs")
     start = _data_start(mapped, contents)
     seen = Storages()
-    data = read_pickle(BytesIO(mapped[start : start + contents.file_size]), CONSTRUCTORS, seen.from_reference)
+    table = BytesIO(mapped[start : start + contents.file_size])
+    data = read_pickle(table, CONSTRUCTORS, seen.from_reference, _max_steps(mapped))
+    if (total := sum(ref.bytes for ref in seen.refs)) > len(mapped):
+        raise TorchFileError(f"is damaged or crafted: its storages take {total:,} bytes, the file has {len(mapped):,}")
     offsets = {ref.key: _member_offset(mapped, members, folder, ref) for ref in seen.refs}
     return TorchFile(data, mapped, offsets)
+
+
+class _DirectoryReader(RawIOBase):
+    """A file of which nothing large is read at once: an archive's directory is, and may have been crafted."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _MAX_DIRECTORY_BYTES:
+            raise TorchFileError(f"is damaged or crafted: its archive has a directory of {size:,} bytes")
+        return self._file.read(size if size >= 0 else _MAX_DIRECTORY_BYTES)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
 
 
 def _members(file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
     """List the archive; nothing is ever extracted, so names are only compared, never used as paths."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(cast("BinaryIO", _DirectoryReader(file))) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
-        raise TorchFileError(f"is cut short or damaged (its archive cannot be listed: {error})") from error
-    members = {info.filename: info for info in infos[:_MAX_MEMBERS]}
+    except TorchFileError:
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, LookupError, OverflowError) as error:
+        raise TorchFileError("is cut short or damaged (its archive has no readable directory)") from error
+    members = {info.filename: info for info in infos}
     if len(members) != len(infos):
-        raise TorchFileError("is damaged or crafted: its archive has two parts of one name, or too many")
+        raise TorchFileError("is damaged or crafted: its archive has two parts of one name")
     for name in members:
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
             raise TorchFileError(f"is crafted: its archive has a part named {name[:80]!r}")
     return members
+
+
+def _max_steps(mapped: mmap.mmap) -> int:
+    """Steps that reading a table of contents may take, in proportion to the file."""
+    return min(MAX_STEPS, _STEPS_OF_ANY_FILE + len(mapped) // _BYTES_PER_STEP)
 
 
 def _folder(members: Iterable[str]) -> str:
@@ -183,15 +229,15 @@ def _data_start(mapped: mmap.mmap, member: zipfile.ZipInfo) -> int:
 
 def _open_legacy(mapped: mmap.mmap) -> TorchFile:
     stream = BytesIO(mapped[:_MAX_CONTENTS_BYTES])
-    read_pickle(stream)
-    if read_pickle(stream).value != _LEGACY_PROTOCOL:
+    read_pickle(stream, max_steps=_FEW_STEPS)
+    if read_pickle(stream, max_steps=_FEW_STEPS).value != _LEGACY_PROTOCOL:
         raise TorchFileError("uses an unknown version of torch's old layout")
-    system = read_pickle(stream).value
+    system = read_pickle(stream, max_steps=_FEW_STEPS).value
     if not isinstance(system, dict) or system.get("little_endian") is not True or sys.byteorder != "little":
         raise TorchFileError("was written with another byte order than this computer's")
     seen = Storages()
-    data = read_pickle(stream, CONSTRUCTORS, seen.from_reference)
-    keys = read_pickle(stream).value
+    data = read_pickle(stream, CONSTRUCTORS, seen.from_reference, _max_steps(mapped))
+    keys = read_pickle(stream, max_steps=_FEW_STEPS).value
     return TorchFile(data, mapped, _legacy_offsets(mapped, stream.tell(), keys, seen))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -14,6 +13,11 @@ from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 from .sam import Sam
+
+_LARGEST = {"image_size": 4096, "depth": 128, "decoder_depth": 32}
+_LARGEST_SIZE = 16_384
+_LARGEST_MLP_RATIO = 64.0
+_SHOWN = 60  # letters of a value in a message
 
 
 class ConfigError(ValueError):
@@ -74,15 +78,21 @@ class ModelConfig:
             raise ConfigError("; ".join(broken))
 
     def _check_each(self) -> None:
-        """Refuse values of another kind: a configuration may come from a damaged file."""
+        """Refuse values of another kind: a configuration may come from a damaged or crafted file."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and not (isinstance(value, int) and value > 0):
-                raise ConfigError(f"{field.name} must be a whole number above 0, not {value!r}")
-        if not (isinstance(self.mlp_ratio, int | float) and self.mlp_ratio > 0):
-            raise ConfigError(f"mlp_ratio must be a number above 0, not {self.mlp_ratio!r}")
-        if not (isinstance(self.global_blocks, tuple) and set(self.global_blocks) <= set(range(self.depth))):
-            raise ConfigError(f"global_blocks must be indices of the {self.depth} blocks, not {self.global_blocks!r}")
+            largest = _LARGEST.get(field.name, _LARGEST_SIZE)
+            if field.type == "int" and not (type(value) is int and 0 < value <= largest):
+                raise ConfigError(f"{field.name} must be a whole number from 1 to {largest:,}, not {_shown(value)}")
+        ratio = self.mlp_ratio
+        if type(ratio) not in (int, float) or not 0 < ratio <= _LARGEST_MLP_RATIO or int(self.embed_dim * ratio) < 1:
+            raise ConfigError(f"mlp_ratio must be a number above 0, up to {_LARGEST_MLP_RATIO:g}, not {_shown(ratio)}")
+        blocks = self.global_blocks
+        are_indices = isinstance(blocks, tuple) and all(type(i) is int and 0 <= i < self.depth for i in blocks)
+        if not are_indices or len(set(blocks)) != len(blocks):
+            raise ConfigError(f"global_blocks must be indices of the {self.depth} blocks, not {_shown(blocks)}")
+        if type(self.adapter) is not bool:
+            raise ConfigError(f"adapter must be true or false, not {_shown(self.adapter)}")
 
     @property
     def grid(self) -> int:
@@ -102,9 +112,17 @@ class ModelConfig:
         """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise ConfigError(f"unknown sizes {sorted(unknown)}: the file was made by a newer version")
+            raise ConfigError(f"unknown sizes {_shown(sorted(unknown))}: the file was made by a newer version")
         blocks = values.get("global_blocks", cls.global_blocks)
         return cls(**{**values, "global_blocks": tuple(blocks) if isinstance(blocks, list) else blocks})
+
+
+def _shown(value: object) -> str:
+    """A value for a message, cut short; it may be of any kind and size."""
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return f"a number of {value.bit_length():,} bits"
+    words = repr(value[:_SHOWN] if isinstance(value, (str, list, tuple)) else value)
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
 
 
 VIT_B = ModelConfig(adapter=False)
@@ -172,57 +190,3 @@ class _NothingDrawn(TorchFunctionMode):
         if func is torch.randn:
             func = torch.empty
         return func(*args, **(kwargs or {}))
-
-
-def config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ModelConfig:
-    """Read the sizes of a network off the shapes of its state dict.
-
-    Decoder heads cannot be read off shapes: the published 8 are taken.
-
-    Args:
-        shapes: parameter name to shape, as in `state_dict()`.
-
-    Raises:
-        ConfigError: the names are not those of this network.
-    """
-    try:
-        return _config_from_shapes(shapes)
-    except (KeyError, ValueError, IndexError) as error:
-        raise ConfigError(
-            f"these weights are not a SAM network ({error}); a SAM or SAM-Med2D checkpoint has names such as "
-            "'image_encoder.pos_embed' and 'mask_decoder.iou_token.weight'"
-        ) from error
-
-
-def _config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ModelConfig:
-    _, grid, _, embed_dim = shapes["image_encoder.pos_embed"]
-    patch_size = shapes["image_encoder.patch_embed.proj.weight"][-1]
-    sides = _window_sides(shapes)
-    head_dim = shapes["image_encoder.blocks.0.attn.rel_pos_h"][1]
-    window_sides = {side for side in sides if side != grid}
-    out_dim = shapes["mask_decoder.iou_token.weight"][1]
-    layer = "mask_decoder.transformer.layers."
-    return ModelConfig(
-        image_size=grid * patch_size,
-        patch_size=patch_size,
-        embed_dim=embed_dim,
-        depth=len(sides),
-        num_heads=embed_dim // head_dim,
-        global_blocks=tuple(i for i, side in enumerate(sides) if side == grid),
-        window_size=window_sides.pop() if len(window_sides) == 1 else grid,
-        adapter=any(".Adapter." in name for name in shapes),
-        mlp_ratio=shapes["image_encoder.blocks.0.mlp.lin1.weight"][0] / embed_dim,
-        out_dim=out_dim,
-        decoder_depth=len({name.removeprefix(layer).split(".")[0] for name in shapes if name.startswith(layer)}),
-        decoder_mlp_dim=shapes[f"{layer}0.mlp.lin1.weight"][0],
-        iou_hidden_dim=shapes["mask_decoder.iou_prediction_head.layers.0.weight"][0],
-        mask_in_channels=shapes["prompt_encoder.mask_downscaling.3.weight"][0],
-    )
-
-
-def _window_sides(shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
-    """Side of each block's attention window, tokens, from its (2n - 1, d) table."""
-    table = re.compile(r"image_encoder\.blocks\.(\d+)\.attn\.rel_pos_h$")
-    matches = ((table.match(name), shape) for name, shape in shapes.items())
-    sides = {int(match[1]): (shape[0] + 1) // 2 for match, shape in matches if match}
-    return [sides[i] for i in range(len(sides))]

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..catalogue import CATALOGUE, weights_path
-from ..checkpoints import fit_state_dict, read_checkpoint, sha256_of
+from ..checkpoints import CheckpointError, fit_state_dict, read_checkpoint, sha256_of
 from ..checkpoints.fit import HEAD_PARTS
-from ..model.build import SMALL, VIT_B, VIT_H, VIT_L, ModelConfig, build_empty, build_model, config_from_shapes
+from ..model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
 from ..model.sam import Sam
+from ..model.shapes import config_of
 from .config import TrainingConfig, TrainingError
 from .optimisers import start_from_identity
 
@@ -72,7 +73,10 @@ def known_start(
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
     shapes = {name: tuple(value.shape) for name, value in checkpoint.state.items()}
-    own = ModelConfig.from_dict(checkpoint.config) if checkpoint.config else config_from_shapes(shapes)
+    try:
+        own = config_of(checkpoint.config, shapes)
+    except ConfigError as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
     config = replace(own, image_size=image_size or own.image_size, adapter=own.adapter or add_adapters)
     wanted = {name: tuple(value.shape) for name, value in build_empty(config).state_dict().items()}
     fitted = fit_state_dict(checkpoint.state, wanted, reset_heads=reset_heads and not own.adapter)

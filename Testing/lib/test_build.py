@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from SAMMed2DLib.model.build import VARIANTS, ConfigError, ModelConfig, build_model, config_from_shapes
+from SAMMed2DLib.model.build import VARIANTS, ConfigError, ModelConfig, build_model
+from SAMMed2DLib.model.shapes import config_from_shapes
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
