@@ -1,50 +1,52 @@
-"""Segmentations to and from files: Slicer's .seg.nrrd with names and colours, and plain label maps.
-
-The .seg.nrrd header is written here rather than by an image library, because only so do overlapping segments
-become a list of layers ("list domain domain domain") as Slicer writes and reads them.
-"""
+"""Segmentations to and from files: Slicer's .seg.nrrd with names and colours, and plain label maps."""
 
 from __future__ import annotations
 
-import gzip
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 
 from .files import StagedFiles, suffix_of
-from .volume_io import LPS_TO_RAS, Volume, VolumeError, read_header, read_image
-
-Place = tuple[int, int]  # (layer, value in that layer)
-LABELMAP_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
-# Told apart also by most colour-blind readers, and on grey; used in this order where no colour is given.
-SEGMENT_COLORS = (
-    (0.90, 0.62, 0.00), (0.34, 0.71, 0.91), (0.00, 0.62, 0.45), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65),
-    (0.84, 0.37, 0.00), (0.00, 0.45, 0.70), (0.60, 0.88, 0.55), (0.72, 0.55, 0.98), (0.98, 0.60, 0.60),
-)  # fmt: skip
-TISSUE = (
-    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue"
-    "~^^~Anatomic codes - DICOM master list~^^~^^"
+from .grids import alignment
+from .slicer_nrrd import (
+    LARGEST_LABEL,
+    SEGMENT_COLORS,
+    Place,
+    Segment,
+    SegmentationError,
+    label_dtype,
+    segments_of_header,
+    write_slicer,
 )
+from .volume_io import LPS_TO_RAS, Volume, read_header, read_image
 
+__all__ = [
+    "LABELMAP_SUFFIXES",
+    "SEGMENT_COLORS",
+    "Place",
+    "Segment",
+    "Segmentation",
+    "SegmentationError",
+    "check_labels",
+    "check_output_suffix",
+    "label_values",
+    "placed",
+    "read_segmentation",
+    "with_colors",
+    "write_segmentation",
+]
 
-class SegmentationError(VolumeError):
-    """A segmentation cannot be written or read; the message says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Name and colour of a segment.
-
-    Attributes:
-        name: as Slicer shows it.
-        color: red, green, blue in 0..1; None takes the next of SEGMENT_COLORS.
-    """
-
-    name: str
-    color: tuple[float, float, float] | None = None
+LABELMAP_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
+LAYERED_SUFFIXES = (".seg.nrrd", ".nrrd", ".nhdr")
+# A label map of so many values is looked at: whether they are labels, or grades of something.
+_SUSPICIOUS_VALUES = 10
+_RESAMPLE = (
+    "give the image that it was drawn on, or resample it to this image (in 3D Slicer: Segmentations, export to a "
+    "labelmap with this image as reference volume)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +80,15 @@ class Segmentation:
 def with_colors(segments: Sequence[Segment]) -> list[Segment]:
     """The same segments, those without a colour given the next one of SEGMENT_COLORS."""
     return [
-        Segment(s.name, s.color if s.color is not None else SEGMENT_COLORS[n % len(SEGMENT_COLORS)])
+        s if s.color is not None else replace(s, color=SEGMENT_COLORS[n % len(SEGMENT_COLORS)])
         for n, s in enumerate(segments)
     ]
+
+
+def label_values(segments: Sequence[Segment]) -> list[int]:
+    """The values of segments in a label map: those that they have, or 1, 2, … where these are not all different."""
+    values = [s.label_value for s in segments if s.label_value is not None and 0 < s.label_value <= LARGEST_LABEL]
+    return values if len(set(values)) == len(segments) else list(range(1, len(segments) + 1))
 
 
 def write_segmentation(
@@ -89,11 +97,11 @@ def write_segmentation(
     """Write masks in the geometry of their image; the file appears whole or not at all.
 
     Args:
-        path: .seg.nrrd (Slicer's, with names and colours, overlaps kept) or a label map: .nrrd, .nii.gz,
-            .nii, .mha (values 1, 2, … in the order of the segments; where they overlap the later one wins).
+        path: .seg.nrrd (Slicer's, with all that is known of the segments, overlaps kept) or a label map: .nrrd,
+            .nii.gz, .nii, .mha (with the values of `label_values`; where segments overlap the later one wins).
         masks: one (K, J, I) bool array per segment; a generator keeps only one in memory at a time.
         volume: the image that was segmented.
-        segments: their names and colours.
+        segments: their names, colours and so on.
 
     Returns:
         number of voxels lost to a later segment: always 0 for a .seg.nrrd.
@@ -107,10 +115,10 @@ def write_segmentation(
     checked = _checked_masks(masks, volume, len(segments))
     with StagedFiles() as staged:
         if suffix == ".seg.nrrd":
-            layers, places = _layers(checked, volume, len(segments))
-            _write_slicer(staged.place(path), layers, places, volume, with_colors(segments))
+            layers, places = _layers(checked, volume, segments)
+            write_slicer(staged.place(path), layers, places, volume, with_colors(segments))
             return 0
-        labels, lost = _labelmap(checked, volume, len(segments))
+        labels, lost = _labelmap(checked, volume, label_values(segments))
         _write_labelmap(staged.place(path), labels, volume)
         return lost
 
@@ -135,18 +143,142 @@ def read_segmentation(path: str | Path) -> Segmentation:
 
     Raises:
         VolumeError: the file is missing or unreadable.
-        SegmentationError: its voxels are not integers.
+        SegmentationError: its values are no labels, or its header contradicts itself.
     """
     path = Path(path)
     image, ijk_to_ras, array = read_image(path)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise SegmentationError(f"{path}: its values are not integers, so it is no segmentation")
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        layers = np.ascontiguousarray(np.moveaxis(array, -1, 0))
-    else:
-        layers = array[np.newaxis]
-    segments, places = _segments_of_header(read_header(path)) or _segments_of_values(layers)
+    header = read_header(path)
+    layers = _labels(path, _layers_lkji(path, array, image.GetNumberOfComponentsPerPixel(), header))
+    told = segments_of_header(path, header, len(layers))
+    segments, places = told or _segments_of_values(path, layers)
     return Segmentation(segments, layers, places, ijk_to_ras)
+
+
+def placed(path: str | Path, drawn: Segmentation, volume: Volume, notes: list[str]) -> Segmentation:
+    """Bring a segmentation onto the grid of its image, by their places in the patient.
+
+    Parts of the image, frames larger than it, and axes stored in another order or direction are taken.
+
+    Args:
+        path: for the messages.
+        drawn: what was read.
+        volume: the image.
+        notes: what a user should know is added to them.
+
+    Raises:
+        SegmentationError: it lies beside the image, or its voxels are not voxels of the image.
+    """
+    size = drawn.layers_lkji.shape[:0:-1]
+    found = alignment(size, drawn.ijk_to_ras, volume.ijk_to_ras)
+    if found is None:
+        raise SegmentationError(f"{path}: {_why_not(drawn, volume)}; {_RESAMPLE}")
+    if found.is_identity and size == volume.size_ijk:
+        return drawn
+    if size == volume.size_ijk and found.axes == (0, 1, 2) and found.signs == (1, 1, 1):
+        notes.append(f"{path}: has the image's size but begins at its voxel {found.offset_ijk}, where it is placed")
+    layers = np.stack([found.place(layer, volume.size_ijk) for layer in drawn.layers_lkji])
+    lost = np.count_nonzero(drawn.layers_lkji) - np.count_nonzero(layers)
+    if lost and not layers.any():
+        raise SegmentationError(f"{path}: lies beside the image, none of it is within; {_RESAMPLE}")
+    if lost:
+        notes.append(f"{path}: {lost} voxel{'s' if lost > 1 else ''} beyond the edge of the image left out")
+    return replace(drawn, layers_lkji=layers, ijk_to_ras=volume.ijk_to_ras)
+
+
+def _why_not(drawn: Segmentation, volume: Volume) -> str:
+    shift = _of_same_steps(drawn, volume)
+    if shift is not None:
+        return f"its voxels lie {shift:.3g} mm beside those of the image"
+    own, sides = (" x ".join(f"{n:.4g}" for n in spacing) for spacing in (_sides(drawn.ijk_to_ras), volume.spacing_mm))
+    if own != sides:
+        return f"its voxels are of {own} mm and those of the image of {sides} mm"
+    return "its axes are turned against those of the image"
+
+
+def _of_same_steps(drawn: Segmentation, volume: Volume) -> float | None:
+    """How far its first voxel is from the nearest of the image's, mm; None if the grids are of different steps."""
+    size = drawn.layers_lkji.shape[:0:-1]
+    at_voxel = drawn.ijk_to_ras.copy()
+    at_voxel[:, 3] = volume.ijk_to_ras[:, 3]
+    if alignment(size, at_voxel, volume.ijk_to_ras) is None:
+        return None
+    start_ijk = np.linalg.solve(volume.ijk_to_ras, drawn.ijk_to_ras[:, 3])[:3]
+    return float(np.linalg.norm(volume.ijk_to_ras[:3, :3] @ (start_ijk - np.rint(start_ijk))))
+
+
+def _sides(ijk_to_ras: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+
+
+# --- what was read, as labels -------------------------------------------------------------------------------
+
+
+def _layers_lkji(path: Path, array: np.ndarray, components: int, header: Mapping[str, str]) -> np.ndarray:
+    """(L, K, J, I) of what a file holds; several values per voxel are layers, unless they are colours."""
+    if components > 1:
+        if header.get("NRRD_kinds[pixel]") != "list" and suffix_of(path) not in LAYERED_SUFFIXES:
+            raise SegmentationError(
+                f"{path}: is a picture in colour; save its labels as grey values, 0 for what is beside all of them"
+            )
+        array = np.moveaxis(array, -1, 0)
+    elif array.ndim == 4 and header.get("NRRD_kinds[3]") != "list":
+        raise SegmentationError(f"{path}: is a 4D image of {len(array)} frames; save the frame that is meant in a file")
+    elif array.ndim < 4:
+        array = array[np.newaxis]
+    return np.ascontiguousarray(array if array.ndim == 4 else array[:, np.newaxis])
+
+
+def _labels(path: Path, values: np.ndarray) -> np.ndarray:
+    """The same as integers, which floats are if all of them are whole numbers."""
+    if values.dtype.kind in "iu":
+        return values
+    if values.dtype.kind != "f" or not np.isfinite(values).all() or not (whole := np.rint(values) == values).all():
+        fractions = int(values.size - whole.sum()) if values.dtype.kind == "f" and np.isfinite(values).all() else 0
+        what = f"{fractions} of its values are no whole numbers" if fractions else "its values are not integers"
+        raise SegmentationError(f"{path}: {what}, so it is no segmentation; a probability map needs a threshold first")
+    if np.abs(values).max(initial=0) > LARGEST_LABEL:
+        raise SegmentationError(f"{path}: has the value {np.abs(values).max():g}, so it is no segmentation")
+    return values.astype(np.int32)
+
+
+def _segments_of_values(path: Path, layers: np.ndarray) -> tuple[tuple[Segment, ...], tuple[Place, ...]]:
+    places: list[Place] = []
+    for n, layer in enumerate(layers):
+        values = [int(value) for value in np.unique(layer) if value != 0]
+        check_labels(path, layer, values)
+        places += [(n, value) for value in values]
+    return tuple(Segment(f"Segment_{value}", label_value=value) for _, value in places), tuple(places)
+
+
+def check_labels(path: str | Path, layer_kji: np.ndarray, values: Sequence[int]) -> None:
+    """Refuse grades of something, such as a probability map or a mask with soft edges, as labels.
+
+    Labels lie in patches; of grades, most are met only where they go over into others.
+
+    Args:
+        path: for the message.
+        layer_kji: (K, J, I) integers.
+        values: those that are in it, without 0.
+
+    Raises:
+        SegmentationError: most of many values have mostly neighbours of other values.
+    """
+    if len(values) < _SUSPICIOUS_VALUES:
+        return
+    alike, other = np.zeros(len(values), np.int64), np.zeros(len(values), np.int64)
+    for labels_ji in layer_kji:
+        numbers = np.searchsorted(values, labels_ji).clip(max=len(values) - 1)
+        for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            labelled = (labels_ji[here] != 0) & (labels_ji[there] != 0)
+            same = labels_ji[here] == labels_ji[there]
+            alike += 2 * np.bincount(numbers[here][labelled & same], minlength=len(values))
+            for side in (here, there):
+                other += np.bincount(numbers[side][labelled & ~same], minlength=len(values))
+    if np.count_nonzero(other > alike) > len(values) / 2:
+        raise SegmentationError(
+            f"{path}: its {len(values)} values are grades, not labels: they go over into one another, as in a "
+            "probability map, a mask with soft edges or a JPEG; save it with a threshold, as 0 and 1"
+        )
 
 
 # --- masks to layers and label maps -------------------------------------------------------------------------
@@ -156,33 +288,40 @@ def _checked_masks(masks: Iterable[np.ndarray], volume: Volume, count: int) -> I
     shape, seen = volume.array.shape[:3], 0
     for mask in masks:
         if mask.shape != shape:
-            raise SegmentationError(f"a mask has shape {mask.shape}, the image has {shape} (K, J, I)")
+            own, image = (" x ".join(map(str, reversed(one))) for one in (mask.shape, shape))
+            raise SegmentationError(f"a mask has {own} voxels, the image {image}; give masks of this image")
         seen += 1
         yield mask.astype(bool, copy=False)
     if seen != count:
         raise SegmentationError(f"{seen} masks for {count} segments; give one mask per segment")
 
 
-def _layers(masks: Iterable[np.ndarray], volume: Volume, count: int) -> tuple[list[np.ndarray], list[Place]]:
-    """Every mask in the first layer where it overlaps nothing."""
-    dtype = np.uint8 if count < 256 else np.uint16
+def _layers(
+    masks: Iterable[np.ndarray], volume: Volume, segments: Sequence[Segment]
+) -> tuple[list[np.ndarray], list[Place]]:
+    """Every mask in the first layer where it overlaps nothing, with its own value where that is free."""
+    given = [s.label_value or 0 for s in segments]
+    highest = max(0, *(value for value in given if value <= LARGEST_LABEL - len(segments)))
+    dtype = label_dtype(highest if highest and len(set(given)) == len(given) > given.count(0) else highest + len(given))
     layers: list[np.ndarray] = []
-    used: list[int] = []
+    used: list[set[int]] = []
     places: list[Place] = []
-    for mask in masks:
+    for mask, wanted in zip(masks, chain(given, repeat(0)), strict=False):  # `masks` counts itself
         layer = next((n for n, taken in enumerate(layers) if not (taken[mask] != 0).any()), len(layers))
         if layer == len(layers):
             layers.append(np.zeros(volume.array.shape[:3], dtype))
-            used.append(0)
-        used[layer] += 1
-        layers[layer][mask] = used[layer]
-        places.append((layer, used[layer]))
+            used.append(set())
+        free = 0 < wanted <= highest and wanted not in used[layer]
+        value = wanted if free else max(used[layer], default=0) + 1
+        used[layer].add(value)
+        layers[layer][mask] = value
+        places.append((layer, value))
     return layers, places
 
 
-def _labelmap(masks: Iterable[np.ndarray], volume: Volume, count: int) -> tuple[np.ndarray, int]:
-    labels, lost = np.zeros(volume.array.shape[:3], np.uint8 if count < 256 else np.uint16), 0
-    for value, mask in enumerate(masks, 1):
+def _labelmap(masks: Iterable[np.ndarray], volume: Volume, values: Sequence[int]) -> tuple[np.ndarray, int]:
+    labels, lost = np.zeros(volume.array.shape[:3], label_dtype(max(values))), 0
+    for mask, value in zip(masks, chain(values, repeat(0)), strict=False):
         lost += int((labels[mask] != 0).sum())
         labels[mask] = value
     return labels, lost
@@ -197,117 +336,3 @@ def _write_labelmap(path: Path, labels: np.ndarray, volume: Volume) -> None:
     image.SetOrigin(ijk_to_lps[:3, 3].tolist())
     image.SetDirection((ijk_to_lps[:3, :3] / volume.spacing_mm).ravel().tolist())
     SimpleITK.WriteImage(image, str(path), useCompression=True)
-
-
-# --- .seg.nrrd ----------------------------------------------------------------------------------------------
-
-
-def _write_slicer(
-    path: Path,
-    layers: list[np.ndarray],
-    places: list[Place],
-    volume: Volume,
-    segments: Sequence[Segment],
-) -> None:
-    lines = [
-        *_nrrd_header(layers, volume),
-        *_segment_lines(layers, places, segments),
-        *_segmentation_lines(volume),
-    ]
-    little_endian = layers[0].dtype.newbyteorder("<")
-    with open(path, "wb") as file:
-        file.write(("\n".join(lines) + "\n\n").encode())
-        with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=6) as payload:
-            for k in range(len(layers[0])):  # slice by slice, the layer being the fastest axis
-                voxels = np.stack([layer[k] for layer in layers], axis=-1)
-                payload.write(voxels.astype(little_endian).tobytes())
-
-
-def _nrrd_header(layers: list[np.ndarray], volume: Volume) -> list[str]:
-    ijk_to_lps = LPS_TO_RAS @ volume.ijk_to_ras
-    several = len(layers) > 1
-    sizes = " ".join(str(n) for n in ([len(layers)] if several else []) + list(volume.size_ijk))
-    directions = " ".join(_vector(ijk_to_lps[:3, axis]) for axis in range(3))
-    return [
-        "NRRD0004",
-        "# A segmentation for 3D Slicer",
-        f"type: {'unsigned char' if layers[0].dtype == np.uint8 else 'unsigned short'}",
-        f"dimension: {4 if several else 3}",
-        "space: left-posterior-superior",
-        f"sizes: {sizes}",
-        f"space directions: {'none ' if several else ''}{directions}",
-        f"kinds: {'list ' if several else ''}domain domain domain",
-        "endian: little",
-        "encoding: gzip",
-        f"space origin: {_vector(ijk_to_lps[:3, 3])}",
-    ]
-
-
-def _segment_lines(layers: list[np.ndarray], places: list[Place], segments: Sequence[Segment]) -> Iterable[str]:
-    # Slicer cuts a whole layer by the extents of its segments: those of one layer must be the same.
-    extents = [_extent(layer) for layer in layers]
-    for n, (segment, (layer, value)) in enumerate(zip(segments, places, strict=True)):
-        fields = {
-            "Color": " ".join(f"{c:.6g}" for c in segment.color or SEGMENT_COLORS[0]),
-            "ColorAutoGenerated": 0,
-            "Extent": extents[layer],
-            "ID": f"Segment_{n + 1}",
-            "LabelValue": value,
-            "Layer": layer,
-            "Name": _escaped(segment.name),
-            "NameAutoGenerated": 0,
-            "Tags": f"Segmentation.Status:inprogress|TerminologyEntry:{TISSUE}|",
-        }
-        yield from (f"Segment{n}_{key}:={text}" for key, text in fields.items())
-
-
-def _segmentation_lines(volume: Volume) -> list[str]:
-    matrix = "".join(f"{_number(v)};" for v in volume.ijk_to_ras.ravel())
-    extent = "".join(f"0;{n - 1};" for n in volume.size_ijk)
-    return [
-        "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
-        f"Segmentation_ConversionParameters:=Reference image geometry|{matrix}{extent}|The segmented image.&",
-        "Segmentation_MasterRepresentation:=Binary labelmap",
-        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
-    ]
-
-
-def _extent(layer: np.ndarray) -> str:
-    """Bounds of what is not zero, as Slicer writes them: i0 i1 j0 j1 k0 k1, both ends included."""
-    words = []
-    for axes in ((0, 1), (0, 2), (1, 2)):
-        used = np.flatnonzero(layer.any(axis=axes))
-        words += [str(used[0]), str(used[-1])] if used.size else ["0", "-1"]
-    return " ".join(words)
-
-
-def _number(value: float) -> str:
-    return repr(float(value) + 0.0)  # shortest text that reads back as the same number; + 0.0 for -0.0
-
-
-def _vector(values: np.ndarray) -> str:
-    return "(" + ",".join(_number(v) for v in values) + ")"
-
-
-def _escaped(text: str) -> str:
-    """NRRD's own escapes: one line per value."""
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "")
-
-
-def _segments_of_header(
-    header: dict[str, str],
-) -> tuple[tuple[Segment, ...], tuple[Place, ...]] | None:
-    numbers = sorted({int(found[1]) for key in header if (found := re.match(r"Segment(\d+)_", key))})
-    segments, places = [], []
-    for n in numbers:
-        color = [float(c) for c in header.get(f"Segment{n}_Color", "").split()]
-        name = header.get(f"Segment{n}_Name", f"Segment_{n + 1}")
-        segments.append(Segment(name, (color[0], color[1], color[2]) if len(color) == 3 else None))
-        layer, value = header.get(f"Segment{n}_Layer", 0), header.get(f"Segment{n}_LabelValue", n + 1)
-        places.append((int(layer), int(value)))
-    return (tuple(segments), tuple(places)) if segments else None
-
-
-def _segments_of_values(layers: np.ndarray) -> tuple[tuple[Segment, ...], tuple[Place, ...]]:
-    places = tuple((n, int(v)) for n, layer in enumerate(layers) for v in np.unique(layer) if v != 0)
-    return tuple(Segment(f"Segment_{value}") for _, value in places), places

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..image import Intensity, Percentiles, Window
-from ..segmentation_io import Segmentation, read_segmentation
+from ..segmentation_io import Segmentation, placed, read_segmentation
 from ..volume_io import Volume, read_volume
 from .job import load
-from .keyframes import check_geometry
 from .options import AXES, add_model
 from .prompts import RequestBuilder, RequestError
 
@@ -145,8 +144,11 @@ def labelled_volume(entry: Entry) -> LabelledVolume:
     """
     from ..volume_evaluation import LabelledVolume
 
-    volume, labels = read_volume(entry.image), read_segmentation(entry.labels)
-    check_geometry(entry.labels, labels, volume)
+    volume = read_volume(entry.image)
+    notes = list(volume.notes)
+    labels = placed(entry.labels, read_segmentation(entry.labels), volume, notes)
+    for note in notes:
+        print(f"sammed2d: note: {entry.name}: {note}", file=sys.stderr)
     return LabelledVolume(
         entry.name, volume.array, _objects(labels), _axis(entry, volume), _intensity(entry, volume), entry.note
     )

@@ -1,4 +1,4 @@
-"""Segments that were drawn by hand, to be carried on: whether they fit the image, and what is asked for of them."""
+"""Segments that were drawn by hand, to be carried on: what is asked for of them, and where it is."""
 
 from __future__ import annotations
 
@@ -7,34 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..segmentation_io import Segmentation
-from ..volume_io import Volume
 from .prompts import RequestError
-from .words import times
-
-# Two geometries are the same if no corner is farther off than this share of the smallest voxel side.
-_SAME_GEOMETRY = 0.05
-
-
-def check_geometry(path: str, drawn: Segmentation, volume: Volume) -> None:
-    """Refuse masks of another geometry than the image's.
-
-    Raises:
-        RequestError: the message says what to do.
-    """
-    advice = (
-        "give the image that it was drawn on, or resample it to this image (in 3D Slicer: Segmentations, export "
-        "to a labelmap with this image as reference volume)"
-    )
-    size = drawn.layers_lkji.shape[:0:-1]
-    if size != volume.size_ijk:
-        raise RequestError(
-            f"{path}: has {times(size)} voxels and the image {times(volume.size_ijk)}, so it is of another "
-            f"image; {advice}"
-        )
-    corners = np.array([[*np.array(c) * (np.array(size) - 1), 1] for c in np.ndindex(2, 2, 2)], float)
-    off = np.linalg.norm(corners @ (drawn.ijk_to_ras - volume.ijk_to_ras).T, axis=1).max()
-    if off > _SAME_GEOMETRY * volume.spacing_mm.min():
-        raise RequestError(f"{path}: lies up to {off:.3g} mm away from the image; {advice}")
 
 
 def chosen_masks(drawn: Segmentation, names: Sequence[str] | None, path: str) -> dict[int, np.ndarray]:

@@ -14,10 +14,18 @@ from ..files import StagedFiles, suffix_of
 from ..image import for_all_slices
 from ..pictures.overlay import write_png
 from ..propagation import spans_of
-from ..segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
+from ..segmentation_io import (
+    Segment,
+    Segmentation,
+    label_values,
+    placed,
+    read_segmentation,
+    with_colors,
+    write_segmentation,
+)
 from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
-from .keyframes import check_geometry, chosen_masks, fewest_slices, slices_shown
+from .keyframes import chosen_masks, fewest_slices, slices_shown
 from .options import AXES, add_files, add_results, add_seeing, slice_range
 from .prompts import RequestBuilder, RequestError
 from .propagate_report import report_of, sheet_of, summary
@@ -150,9 +158,8 @@ def propagate_case(
     this = Run()
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
-        drawn = read_segmentation(job.mask)
+        drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes)
     this.notes += [*volume.notes, *advice_on(job, volume)]
-    check_geometry(job.mask, drawn, volume)
     masks = chosen_masks(drawn, job.segment, job.mask)
     stack = _stack(job, this, volume, list(masks.values()))
     tracked = _tracked(drawn, masks, stack)
@@ -269,8 +276,9 @@ def _note_gaps(this: Run, objects: Sequence[Tracked]) -> None:
 
 def _note_values(job: PropagateJob, this: Run, segments: Sequence[Segment], values: Sequence[int]) -> None:
     """Say that a label map has other values than its keyframes had."""
-    if suffix_of(job.output) != ".seg.nrrd" and list(values) != list(range(1, len(values) + 1)):
-        words = ", ".join(f"{n} is {one.name}" for n, one in enumerate(segments, 1))
+    written = label_values(segments)
+    if suffix_of(job.output) != ".seg.nrrd" and list(values) != written:
+        words = ", ".join(f"{n} is {one.name}" for n, one in zip(written, segments, strict=True))
         this.notes.append(f"the label map counts its segments from 1: {words}")
 
 

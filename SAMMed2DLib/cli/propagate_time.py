@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 from ..files import StagedFiles
 from ..image import for_all_slices
 from ..pictures.overlay import write_png
-from ..segmentation_io import Segmentation, read_segmentation, with_colors, write_segmentation
+from ..segmentation_io import Segmentation, placed, read_segmentation, with_colors, write_segmentation
 from ..volume_io import Frames, read_frames
 from .in_time import Cine, Filled, Moving
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
-from .keyframes import check_geometry, chosen_masks
+from .keyframes import chosen_masks
 from .prompts import RequestBuilder, RequestError
 from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
 from .time_report import report_of, sheet_of, summary
@@ -137,7 +137,7 @@ def propagate_series(job: TimeJob, load: Load, progress: Progress = no_progress)
         first, last = _range(job, len(frames))
         job = replace(job, frames=range(first, last + 1))
         check_outputs(job)
-        moving = _moving(job, frames)
+        moving = _moving(job, this, frames)
     this.notes += advice_on(job, frames.volume(0))
     cine = _cine(job, this, frames, first, last)
     objects = _to_fill(this, moving, cine)
@@ -184,12 +184,11 @@ def _range(job: TimeJob, count: int) -> tuple[int, int]:
     return first, last
 
 
-def _moving(job: TimeJob, frames: Frames) -> list[Moving]:
+def _moving(job: TimeJob, this: Run, frames: Frames) -> list[Moving]:
     """The segments of all masks; those of one name are the same one, at several times."""
     moving: dict[str, Moving] = {}
     for frame, path in job.masks:
-        drawn = read_segmentation(path)
-        check_geometry(path, drawn, frames.volume(frame))
+        drawn = placed(path, read_segmentation(path), frames.volume(frame), this.notes)
         _check_names(drawn, path)
         for n, mask in chosen_masks(drawn, job.segment, path).items():
             one = moving.setdefault(drawn.segments[n].name, Moving(drawn.segments[n]))

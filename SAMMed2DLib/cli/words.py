@@ -25,11 +25,6 @@ def listed(indices: Sequence[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
-def times(size: Sequence[int]) -> str:
-    """Words for a size: "48 x 40 x 12"."""
-    return " x ".join(map(str, size))
-
-
 def counted(count: int, noun: str) -> str:
     """A number and its noun: "1 slice", "2 slices"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

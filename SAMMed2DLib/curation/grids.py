@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import suffix_of
+from ..grids import Alignment, alignment
 from ..volume_io import LPS_TO_RAS, Volume
 from .cases import CurationError
 
-# Grids are the same if no corner is farther off than this share of a voxel's shortest side.
-SAME_GRID = 0.05
 LEAST_INSIDE = 0.5  # of what is labelled; a label map with less of it on the image belongs to another one
 WORTH_A_NOTE = 0.98
 
@@ -37,46 +37,40 @@ def placer(
         if shape != own:
             raise CurationError(f"{path}: is {_times(own)} px, its image {_times(shape)}; give the image's own labels")
         return lambda layer: layer
-    if shape == own and _corner_offset(ijk_to_ras, volume) <= SAME_GRID:
+    found = alignment(own[::-1], ijk_to_ras, volume.ijk_to_ras)
+    if found is not None and found.is_identity and shape == own:
         return lambda layer: layer
-    if not _is_same_lattice(ijk_to_ras, volume.ijk_to_ras):
+    if found is None:
         notes.append(f"{path.name}: labels resampled to the image's grid (nearest)")
     elif suffix_of(path) != ".seg.nrrd" and np.prod(own) < np.prod(shape):  # which 3D Slicer always crops
         notes.append(f"{path.name}: covers only a part of the image; beyond it nothing is labelled")
+    move = _resampled if found is None else partial(_moved, found)
     place = ijk_to_ras
-    return lambda layer: _resampled(path, layer, place, volume, notes)
+
+    def placed(layer: np.ndarray) -> np.ndarray:
+        result = move(layer, place, volume)
+        before, after = _labelled_mm3(layer, place), _labelled_mm3(result, volume.ijk_to_ras)
+        _check_inside(path, 1 - after / before if before else 0.0, notes)
+        return result
+
+    return placed
 
 
 def _times(shape: Sequence[int]) -> str:
     return " x ".join(str(n) for n in reversed(shape))
 
 
-def _corner_offset(ijk_to_ras: np.ndarray, volume: Volume) -> float:
-    """How far the corners of two grids of one size are apart, in sides of a voxel."""
-    ends = [(0, n - 1) for n in volume.size_ijk]
-    corners = np.array([[*corner, 1] for corner in np.stack(np.meshgrid(*ends), -1).reshape(-1, 3)])
-    apart = np.linalg.norm((corners @ (ijk_to_ras - volume.ijk_to_ras).T)[:, :3], axis=1).max()
-    return float(apart / volume.spacing_mm.min())
+def _moved(found: Alignment, layer: np.ndarray, ijk_to_ras: np.ndarray, volume: Volume) -> np.ndarray:
+    return found.place(layer, volume.size_ijk)
 
 
-def _is_same_lattice(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether one grid is a cut or a larger frame of the other, as 3D Slicer saves segmentations."""
-    step = np.linalg.inv(first) @ second
-    return bool(
-        np.allclose(step[:3, :3], np.eye(3), atol=1e-3) and np.abs(step[:3, 3] - np.rint(step[:3, 3])).max() < 0.05
-    )
-
-
-def _resampled(path: Path, layer: np.ndarray, ijk_to_ras: np.ndarray, volume: Volume, notes: list[str]) -> np.ndarray:
+def _resampled(layer: np.ndarray, ijk_to_ras: np.ndarray, volume: Volume) -> np.ndarray:
     import SimpleITK
 
     source = _itk_image(layer.astype(np.uint32), ijk_to_ras)
     target = _itk_image(np.zeros(volume.array.shape[:3], np.uint8), volume.ijk_to_ras)
     moved = SimpleITK.Resample(source, target, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
-    result = SimpleITK.GetArrayFromImage(moved)
-    before, after = _labelled_mm3(layer, ijk_to_ras), _labelled_mm3(result, volume.ijk_to_ras)
-    _check_inside(path, 1 - after / before if before else 0.0, notes)
-    return result
+    return SimpleITK.GetArrayFromImage(moved)
 
 
 def _labelled_mm3(labels: np.ndarray, ijk_to_ras: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import stem_of, suffix_of
-from ..segmentation_io import read_segmentation
+from ..segmentation_io import check_labels, read_segmentation
 from ..volume_io import Volume, read_image
 from .cases import Case, CurationError
 from .discovery import IMAGE_SUFFIXES, PICTURE_SUFFIXES, is_dicom_folder
@@ -186,6 +186,7 @@ def _names(path: Path, labels: np.ndarray, classes: Mapping[int, str], is_struct
     values = [int(value) for value in np.unique(labels) if value]
     if len(values) > 1000:
         raise CurationError(f"{path}: has {len(values)} different values, so it is no label map; give the label map")
+    check_labels(path, labels, values)
     if is_structure and len(values) <= 1:
         return {value: stem_of(path) for value in values}
     prefix = f"{stem_of(path)}_" if is_structure else ""

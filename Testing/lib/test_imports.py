@@ -76,7 +76,9 @@ ROOMS = {
     "session": Room("prompts predictor zoom", late="torch"),
     # files of images and prompts
     "volume_io": Room("geometry files memory", late="SimpleITK", is_bare=True),
-    "segmentation_io": Room("volume_io geometry files", late="SimpleITK", is_bare=True),
+    "grids": Room(is_bare=True),
+    "slicer_nrrd": Room("volume_io", is_bare=True),
+    "segmentation_io": Room("volume_io slicer_nrrd grids geometry files", late="SimpleITK", is_bare=True),
     "markups": Room("geometry files", is_bare=True),
     "pictures": Room("geometry image prompts files", late="SimpleITK", is_bare=True),
     # training
@@ -85,7 +87,9 @@ ROOMS = {
     "published_layout": Room("files image", late="SimpleITK", is_bare=True),
     "dataset": Room("image prompts model.frame geometry components augmentation published_layout", late="torch"),
     "curation": Room(
-        "published_layout image volume_io segmentation_io components pictures files", late="SimpleITK", is_bare=True
+        "published_layout image volume_io segmentation_io grids components pictures files",
+        late="SimpleITK",
+        is_bare=True,
     ),
     "simulation": Room("prompts metrics components", is_bare=True),
     "losses": Room(outside="torch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -102,13 +103,53 @@ def test_only_the_segments_that_are_named_are_carried(image: Path, propagate: An
 
 
 def test_a_label_map_is_taken_and_written(image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = SimpleITK.GetImageFromArray(on(the_cylinder(), 3, 7).astype(np.uint8) * 4)
+    labels = SimpleITK.GetImageFromArray(on(the_cylinder(), 3, 7).astype(np.float32) * 300)
     labels.CopyInformation(SimpleITK.ReadImage(str(image)))
     SimpleITK.WriteImage(labels, str(image.parent / "key.nii.gz"))
     assert propagate("--range", "3,7", mask="key.nii.gz", output="out.nii.gz") == OK
-    assert "counts its segments from 1: 1 is Segment_4" in capsys.readouterr().err
-    found = read_segmentation(image.parent / "out.nii.gz").mask("Segment_1")
-    np.testing.assert_array_equal(found[[3, 7]], the_cylinder()[[3, 7]])
+    assert "counts its segments" not in capsys.readouterr().err
+    found = read_segmentation(image.parent / "out.nii.gz")
+    assert found.places == ((0, 300),)
+    np.testing.assert_array_equal(found.mask("Segment_300")[[3, 7]], the_cylinder()[[3, 7]])
+
+
+def test_segments_of_one_value_in_two_layers_are_counted_in_a_label_map(
+    image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(image, a=on(the_cylinder(), 3, 5), b=on(np.roll(the_cylinder(), 4, axis=2), 3, 5))
+    assert propagate("--range", "3,5", "--axis", "k", output="out.nii.gz") == OK
+    assert "counts its segments from 1: 1 is a, 2 is b" in capsys.readouterr().err
+
+
+def test_what_slicer_knew_of_a_segment_stays(image: Path, propagate: Any) -> None:
+    tags = "Segmentation.Status:completed|TerminologyEntry:List~SCT^10200004^Liver~^^~^^|Mine:a=b|"
+    known = Segment("liver", RED, "liver_id", tags, is_name_auto=True, is_color_auto=True, label_value=7)
+    write_segmentation(image.parent / "key.seg.nrrd", [on(the_cylinder(), 3, 5)], read_volume(image), [known])
+    assert propagate("--range", "3,5", "--axis", "k") == OK
+    read = read_segmentation(image.parent / "out.seg.nrrd")
+    assert dataclasses.asdict(read.segments[0]) == dataclasses.asdict(known)
+    assert read.places == ((0, 7),)
+
+
+@pytest.mark.parametrize(
+    ("low_ijk", "high_ijk"), [((4, 3, 1), (40, 38, 11)), ((-5, -4, -2), (50, 44, 15))], ids=["cropped", "larger"]
+)
+def test_a_mask_that_slicer_saved_in_another_extent_gives_the_same_result(
+    image: Path, propagate: Any, low_ijk: tuple[int, int, int], high_ijk: tuple[int, int, int]
+) -> None:
+    volume = read_volume(image)
+    drawn = on(the_cylinder(), 3, 6)
+    draw(image, ball=drawn)
+    assert propagate("--range", "3,6", "--axis", "k", output="whole.seg.nrrd") == OK
+    padded = np.pad(drawn, 10)
+    part = padded[tuple(slice(a + 10, b + 10) for a, b in zip(low_ijk[::-1], high_ijk[::-1], strict=True))]
+    matrix = volume.ijk_to_ras.copy()
+    matrix[:, 3] = matrix @ [*low_ijk, 1]
+    write_segmentation(
+        image.parent / "key.seg.nrrd", [part], Volume(part, matrix, False, "part"), [Segment("ball", RED)]
+    )
+    assert propagate("--range", "3,6", "--axis", "k") == OK
+    assert (image.parent / "out.seg.nrrd").read_bytes() == (image.parent / "whole.seg.nrrd").read_bytes()
 
 
 def test_an_empty_segment_is_noted_and_the_others_go_on(
@@ -201,11 +242,14 @@ def test_masks_of_another_geometry_are_refused_with_advice(
 ) -> None:
     volume = read_volume(image)
     shifted = volume.ijk_to_ras.copy()
-    shifted[0, 3] += 1.0
-    smaller = np.ones((12, 40, 47), bool)
+    shifted[0, 3] += 0.2  # less than a voxel
+    thinner = volume.ijk_to_ras @ np.diag([1, 1, 0.5, 1])
+    beside = volume.ijk_to_ras.copy()
+    beside[2, 3] += 2000
     for mask, matrix, message in (
-        (on(the_cylinder(), 3), shifted, "lies up to 1 mm away from the image"),
-        (smaller, volume.ijk_to_ras, "has 47 x 40 x 12 voxels and the image 48 x 40 x 12"),
+        (on(the_cylinder(), 3), shifted, "its voxels lie 0.2 mm beside those of the image"),
+        (np.ones((24, 40, 48), bool), thinner, "its voxels are of 0.5 x 0.75 x 1 mm and those of the image of 0.5 x"),
+        (on(the_cylinder(), 3), beside, "lies beside the image, none of it is within"),
     ):
         other = Volume(mask.astype(np.uint8), matrix, False, "other")
         write_segmentation(image.parent / "key.seg.nrrd", [mask], other, [Segment("ball")])

@@ -175,8 +175,8 @@ def test_a_segmentation_with_layers_that_slicer_wrote_is_read() -> None:
 
 def test_masks_of_another_size_or_number_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     path, volume = tmp_path / "a.seg.nrrd", an_oblique_volume()
-    with pytest.raises(SegmentationError, match=r"shape \(2, 2, 2\), the image has \(4, 5, 6\)"):
-        write_segmentation(path, [np.ones((2, 2, 2), bool)], volume, [Segment("a")])
+    with pytest.raises(SegmentationError, match=r"a mask has 2 x 3 x 4 voxels, the image 6 x 5 x 4"):
+        write_segmentation(path, [np.ones((4, 3, 2), bool)], volume, [Segment("a")])
     with pytest.raises(SegmentationError, match="1 masks for 2 segments"):
         write_segmentation(path, [LEFT], volume, [Segment("a"), Segment("b")])
     with pytest.raises(SegmentationError, match="2 masks for 1 segments"):
@@ -192,9 +192,10 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path) -> Non
 
 
 def test_an_image_of_fractions_is_no_segmentation(tmp_path: Path) -> None:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((2, 3, 4))), str(tmp_path / "a.nrrd"))
-    with pytest.raises(SegmentationError, match="not integers"):
-        read_segmentation(tmp_path / "a.nrrd")
+    for values in (np.full((2, 3, 4), 0.5), np.full((2, 3, 4), 1e12), np.full((2, 3, 4), np.nan)):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(tmp_path / "a.nrrd"))
+        with pytest.raises(SegmentationError, match="so it is no segmentation"):
+            read_segmentation(tmp_path / "a.nrrd")
     with pytest.raises(VolumeError, match="no such file"):
         read_segmentation(tmp_path / "b.nrrd")
 
@@ -239,3 +240,107 @@ def test_staged_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
 )
 def test_two_part_suffixes_are_taken_whole(name: str, stem: str, suffix: str) -> None:
     assert (stem_of(name), suffix_of(name)) == (stem, suffix)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("Segment1_Layer:=block", "Segment1_Layer is 'block' and should be a whole number"),
+        ("Segment1_LabelValue:=nan", "Segment1_LabelValue is 'nan'"),
+        ("Segment1_LabelValue:=1e400", "Segment1_LabelValue is '1e400'"),
+        ("Segment1_LabelValue:=99999999999999999999", "should be a whole number"),
+        ("Segment1_Layer:=5", "the layers of the file are 0 to 0"),
+        ("Segment1_Layer:=-1", "the layers of the file are 0 to 0"),
+    ],
+)
+def test_a_header_that_has_words_for_numbers_is_named_in_one_line(tmp_path: Path, field: str, words: str) -> None:
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(path, [LEFT, RIGHT], an_oblique_volume(), [Segment("a"), Segment("b")])
+    head, voxels = path.read_bytes().split(b"\n\n", 1)
+    key = field.split(":=")[0]
+    lines = [field if line.startswith(key) else line for line in head.decode().splitlines()]
+    path.write_bytes("\n".join(lines).encode() + b"\n\n" + voxels)
+    with pytest.raises(SegmentationError, match=words) as caught:
+        read_segmentation(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("color", ["red", "nan 0 0", "1 0", ""])
+def test_a_colour_that_is_none_is_replaced(tmp_path: Path, color: str) -> None:
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(path, [LEFT], an_oblique_volume(), [Segment("a", (1, 0, 0))])
+    path.write_bytes(path.read_bytes().replace(b"Segment0_Color:=1 0 0", f"Segment0_Color:={color}".encode()))
+    assert read_segmentation(path).segments == (Segment("a"),)
+
+
+def test_what_a_file_knew_of_its_segments_is_written_again(tmp_path: Path) -> None:
+    path, volume = tmp_path / "a.seg.nrrd", an_oblique_volume()
+    segments = (
+        Segment("new", (0.5, 0, 0)),
+        Segment("liver", (0, 0.5, 0), "Segment_1", "Segmentation.Status:completed|X:1|", True, True, 300),
+        Segment("again", (0, 0, 0.5), "Segment_1", label_value=300),
+    )
+    write_segmentation(path, [LEFT, RIGHT, ACROSS], volume, segments)
+    read = read_segmentation(path)
+    assert read.segments == segments
+    assert [s.identifier for s in read.segments] == ["Segment_2", "Segment_1", "Segment_3"]
+    assert (read.segments[1].tags, read.segments[1].is_name_auto, read.segments[1].is_color_auto) == (
+        "Segmentation.Status:completed|X:1|",
+        True,
+        True,
+    )
+    assert read.places == ((0, 1), (0, 300), (1, 300))
+    for segment, mask in zip(segments, [LEFT, RIGHT, ACROSS], strict=True):
+        np.testing.assert_array_equal(read.mask(segment.name), mask)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz", "a.mha"])
+@pytest.mark.parametrize(("values", "written"), [((300, 70000), [300, 70000]), ((2, 2), [1, 2]), ((None, 5), [1, 2])])
+def test_a_label_map_keeps_the_values_of_its_segments_where_it_can(
+    tmp_path: Path, name: str, values: tuple[int, int], written: list[int]
+) -> None:
+    segments = [Segment(f"s{n}", label_value=value) for n, value in enumerate(values)]
+    write_segmentation(tmp_path / name, [LEFT, RIGHT], an_oblique_volume(), segments)
+    labels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / name)))
+    np.testing.assert_array_equal(labels, written[0] * LEFT + written[1] * RIGHT)
+
+
+def test_floats_that_are_whole_numbers_are_labels(tmp_path: Path) -> None:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(LEFT * 300.0), str(tmp_path / "a.nii.gz"))
+    read = read_segmentation(tmp_path / "a.nii.gz")
+    assert (read.layers_lkji.dtype.kind, read.places) == ("i", ((0, 300),))
+    np.testing.assert_array_equal(read.mask("Segment_300"), LEFT)
+
+
+def test_a_picture_of_labels_in_colour_is_refused_and_one_in_grey_is_one_slice(tmp_path: Path) -> None:
+    colour = np.zeros((4, 5, 3), np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(colour, isVector=True), str(tmp_path / "a.png"))
+    with pytest.raises(SegmentationError, match="is a picture in colour; save its labels as grey values"):
+        read_segmentation(tmp_path / "a.png")
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(LEFT[1].astype(np.uint8)), str(tmp_path / "b.png"))
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "b.png").mask("Segment_1"), LEFT[1:2])
+
+
+def a_soft_disc(top: int) -> np.ndarray:
+    """A disc of `top` whose edge falls off over 8 px: (1, 60, 60) uint8."""
+    j, i = np.indices((60, 60)) - 30
+    return np.rint(top * np.clip((24 - np.hypot(i, j)) / 8, 0, 1)).astype(np.uint8)[np.newaxis]
+
+
+def test_a_probability_map_or_a_mask_with_soft_edges_is_no_segmentation(tmp_path: Path) -> None:
+    for top in (55, 255):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(a_soft_disc(top)), str(tmp_path / "a.nrrd"))
+        with pytest.raises(SegmentationError, match=r"its \d+ values are grades, not labels.*save it with a threshold"):
+            read_segmentation(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_many_small_labels_side_by_side_or_apart_are_labels(tmp_path: Path, side: int) -> None:
+    apart = np.zeros((1, 60, 60), np.uint8)
+    for number in range(100):
+        j, i = 6 * (number // 10), 6 * (number % 10)
+        apart[0, j : j + side, i : i + side] = number + 1
+    tiles = np.kron(np.arange(1, 101).reshape(1, 10, 10), np.ones((1, 5, 5), int)).astype(np.uint8)
+    for labels in (apart, tiles):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(labels), str(tmp_path / "a.nrrd"))
+        assert len(read_segmentation(tmp_path / "a.nrrd").segments) == 100
