@@ -590,8 +590,8 @@ class Annotator(VTKObservationMixin):
         writes = self._accepts_next or (self._options().accepts_at_once and one not in self._undone)
         if one in self._answers and writes:
             self._write(one, closes=self._accepts_next)
-        self._accepts_next = False
         self._requests.go_on(self._answers)
+        self._accepts_next = self._accepts_next and self.is_waiting  # it was said of all that are on their way
         self._ahead.rest()
         self._tell()
 

@@ -116,7 +116,7 @@ class Requests:
         )
 
     def _answered(self, request: Request, answer: Any) -> None:
-        if request is self._asked:
+        if self._is_wanted(request):
             self.forget(request.of)
             self._on_answer(Pending(answer, request, time.perf_counter() - request.began_s))
 
@@ -124,3 +124,15 @@ class Requests:
         if request is self._asked:
             self.forget(request.of)
             self._on_error(request.of, error)
+
+    def _is_wanted(self, request: Request) -> bool:
+        """Whether it was asked last; or its answer came just when another set was asked for, and is still of use."""
+        if request is self._asked:
+            return True
+        if not any(request.of is one for one in self._waiting):
+            return False
+        try:
+            now = self._make(request.of)
+        except ValueError:  # told when its turn comes
+            return False
+        return now is not None and now.is_same(request)

@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import qt
-
+from SAMMed2DSlicer.timers import repeating
 from SAMMed2DSlicer.worker import TASK, Job, Worker
 
 # What has been done is shown this often.
@@ -26,9 +25,7 @@ class Background:
         self._cancelled = threading.Event()
         self._done: tuple[int, int | None] = (0, None)
         self._on_progress: Report = lambda done, total: None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_PROGRESS_MS)
-        self._timer.connect("timeout()", self._show)
+        self._timer = repeating(_PROGRESS_MS, self._show)
         self.is_running = False
 
     def start(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import qt
+from SAMMed2DSlicer.timers import repeating
 
 _STEP_MS, _STEP, _LENGTH = 250, 7, 100
 
@@ -21,9 +21,7 @@ class BusyBar:
         self._bar = bar
         bar.setRange(0, _LENGTH)
         bar.visible = False
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_STEP_MS)
-        self._timer.connect("timeout()", self._move)
+        self._timer = repeating(_STEP_MS, self._move)
 
     def start(self) -> None:
         """Show the bar and let it move."""

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import messages
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.propagation_task import PropagationResult, PropagationTask
-from SAMMed2DSlicer.timers import single_shot
+from SAMMed2DSlicer.timers import repeating, single_shot
 from SAMMed2DSlicer.worker import TASK, Job
 
 # What is done is shown this often, and whether the scene is still the same is looked at.
@@ -44,9 +43,7 @@ class Propagating:
         self._was_cancelled = False
         self._began = 0.0
         self._closing: int | None = None
-        self._watching = qt.QTimer()
-        self._watching.setInterval(_WATCH_MS)
-        self._watching.connect("timeout()", self._watch)
+        self._watching = repeating(_WATCH_MS, self._watch)
         self._writing = single_shot(0, self._step)
 
     @property

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import messages, slice_task
@@ -15,6 +14,7 @@ from SAMMed2DSlicer.busy import BusyBar
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.parameters import Parameters
 from SAMMed2DSlicer.slice_task import SlicePrediction, SliceTask
+from SAMMed2DSlicer.timers import repeating
 from SAMMed2DSlicer.worker import TASK
 
 _WATCH_MS = 200
@@ -34,9 +34,7 @@ class Segmenting:
         self._engine, self._bar, self._tell = engine, bar, tell
         self._job: Any = None
         self._began = 0.0
-        self._watching = qt.QTimer()
-        self._watching.setInterval(_WATCH_MS)
-        self._watching.connect("timeout()", self._watch)
+        self._watching = repeating(_WATCH_MS, self._watch)
 
     @property
     def is_running(self) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import qt
+from SAMMed2DSlicer.timers import repeating
 
 # Long enough for the worker to take the lock, short enough that the window stays smooth: as long as the turn of the
 # loop itself took, within these limits. While a window repaints all the time, a fixed millisecond would leave the
@@ -37,6 +37,10 @@ class Job:
             never dropped; AHEAD runs when nothing else is to be done, and gives way at once.
         owner: who asks; a newer request of somebody else replaces nothing.
         is_awaited: somebody waits for it instead of taking it over.
+        is_cancelled: it is asked to stop, and nothing is taken over from it.
+        is_replaced: it is asked to stop by a newer one. Where it had its result before it looked, that is taken over:
+            whoever asked knows whether it is still of use, and would have to ask for it again otherwise.
+        has_stopped: it was told to stop when it looked.
     """
 
     work: Callable[[Callable[[], bool]], Any]
@@ -46,6 +50,8 @@ class Job:
     owner: object = None
     is_awaited: bool = False
     is_cancelled: bool = False
+    is_replaced: bool = False
+    has_stopped: bool = False
     result: Any = None
     error: BaseException | None = None
     finished: threading.Event = field(default_factory=threading.Event)
@@ -53,6 +59,11 @@ class Job:
     def cancel(self) -> None:
         """Ask it to stop, and take nothing over from it."""
         self.is_cancelled = True
+
+    def should_stop(self) -> bool:
+        """What its work asks, in the thread."""
+        self.has_stopped = self.has_stopped or self.is_cancelled or self.is_replaced
+        return self.has_stopped
 
 
 class Worker:
@@ -66,9 +77,7 @@ class Worker:
         self._finished: deque[Job] = deque()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._give_way)
+        self._timer = repeating(0, self._give_way)
         self._gave_way_at = 0.0
 
     @property
@@ -132,8 +141,10 @@ class Worker:
             for other in [one for one in self._waiting if _replaces(job, one)]:
                 other.cancel()
                 self._waiting.remove(other)
-            if self._running is not None and (self._running.kind == AHEAD or _replaces(job, self._running)):
+            if self._running is not None and self._running.kind == AHEAD:
                 self._running.cancel()
+            elif self._running is not None and _replaces(job, self._running):
+                self._running.is_replaced = True
             self._waiting.append(job)
             self._condition.notify()
         if self._thread is None or not self._thread.is_alive():
@@ -151,7 +162,7 @@ class Worker:
                 self._waiting.remove(job)
             result, error = None, None
             try:
-                result = job.work(lambda job=job: job.is_cancelled or self._is_stopping)
+                result = job.work(lambda job=job: job.should_stop() or self._is_stopping)
             except BaseException as raised:  # whatever it is belongs to whoever asked
                 error = raised
             with self._condition:
@@ -160,6 +171,7 @@ class Worker:
                 if not job.is_awaited:
                     self._finished.append(job)
             job.finished.set()
+            del job, result, error  # or this thread would hold them, and whoever asked, until the next job
 
     def _give_way(self) -> None:
         """Let the worker have the lock for a moment, then take over what it has finished."""
@@ -177,7 +189,7 @@ def _replaces(job: Job, other: Job) -> bool:
 
 
 def _take_over(job: Job) -> None:
-    if job.is_cancelled:
+    if job.is_cancelled or job.has_stopped:
         return
     try:
         if job.error is not None:

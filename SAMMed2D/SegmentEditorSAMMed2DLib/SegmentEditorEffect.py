@@ -31,7 +31,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.panel = None
         self.propagation = None
         self.annotator = None
-        self._shortcuts, self._escape, self._quieted = [], None, []
+        self._shortcuts, self._escape, self._quieted, self._key_calls = [], None, [], []
         self._press = None
 
     def register(self):
@@ -148,6 +148,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def cleanup(self):
         """Let go of everything when the Segment Editor goes."""
         self.deactivate()
+        self.panel = self.propagation = None
 
     def sourceVolumeNodeChanged(self):
         """Follow the volume."""
@@ -308,6 +309,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _shortcut(self, key, call):
         shortcut = qt.QShortcut(qt.QKeySequence(key), self._shortcut_parent)
         shortcut.connect("activated()", call)
+        self._key_calls.append((shortcut, call))
         return shortcut
 
     def _remove_shortcuts(self):
@@ -316,11 +318,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         _keys_owner.remove(self)
         slicer.app.disconnect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
         self._quiet_others(False)
-        for shortcut in [*self._shortcuts, self._escape]:
+        for shortcut, call in self._key_calls:
+            shortcut.disconnect("activated()", call)  # or it would keep this effect alive
             shortcut.setEnabled(False)
             shortcut.setParent(None)
             shortcut.deleteLater()
-        self._shortcuts, self._escape = [], None
+        self._shortcuts, self._escape, self._key_calls = [], None, []
 
     def _focus_changed(self, old, new):
         self._arrange_keys()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -74,6 +76,22 @@ def test_the_main_thread_gives_way_only_while_something_is_pending(desk, model):
 
 def test_two_slices_asked_for_at_once_are_both_answered(desk, model):
     begin(desk, model)
+    desk.show(1, INSIDE[1], name="Yellow")
+    desk.view.click(*desk.xy(INSIDE))
+    desk.wait(lambda: len(desk.annotator.pending) == 2)
+    assert len(model.asked) == 2
+
+
+def test_an_answer_that_comes_just_when_another_slice_is_asked_for_is_not_asked_for_again(desk, model, monkeypatch):
+    from SAMMed2DSlicer import engine
+
+    worker, may_answer = engine.shared().worker, threading.Event()
+    monkeypatch.setattr(model, "_think", lambda should_stop: may_answer.wait(10))
+    begin(desk, model)
+    worker._timer.stop()  # nothing is taken over meanwhile
+    may_answer.set()
+    with worker._condition:
+        assert worker._condition.wait_for(lambda: worker._finished, 10)
     desk.show(1, INSIDE[1], name="Yellow")
     desk.view.click(*desk.xy(INSIDE))
     desk.wait(lambda: len(desk.annotator.pending) == 2)
@@ -388,3 +406,35 @@ def test_closing_the_scene_fifty_times_leaves_nothing_behind(model):
         slicer.mrmlScene.Clear(0)
         counts.append((slicer.mrmlScene.GetNumberOfNodes(), observers_of(slicer.mrmlScene), threading.active_count()))
     assert len(set(counts[1:])) == 1
+
+
+def living_objects() -> Counter:
+    """How many objects of the extension's own classes are alive, by their class."""
+    gc.collect()
+    of_ours = ("SAMMed2DSlicer.", "SegmentEditorSAMMed2DLib", "SAMMed2DLib.")
+    kinds = (type(one) for one in gc.get_objects())
+    return Counter(f"{kind.__module__}.{kind.__name__}" for kind in kinds if kind.__module__.startswith(of_ours))
+
+
+def test_of_effects_that_have_ended_no_object_stays_alive(model):
+    before, counts = living_objects(), []
+    for _ in range(3):
+        desk = Desk(model)
+        desk.click()
+        desk.accept()
+        desk.editor.setActiveEffect(None)
+        desk.activate()
+        desk.click((26, 22, 10), control=True)
+        desk.wait(lambda: len(model.encoded_ahead) > 3)
+        desk.set(LookAhead=0)
+        desk.effect.propagation.propagate("both")
+        desk.wait(lambda desk=desk: not desk.effect.propagation.is_running)
+        slicer.mrmlScene.Clear(0)
+        Desk.close_all()
+        del desk
+        model.__init__()
+        Desk.pump(0.05)
+        counts.append(living_objects())
+    grown = {name: [count[name] for count in counts] for name in counts[-1] if counts[-1][name] > counts[0][name]}
+    assert grown == {}
+    assert all(counts[-1][name] == before[name] for name in counts[-1] if name.endswith((".Annotator", "Panel")))

@@ -148,3 +148,40 @@ def test_stopping_ends_the_thread_and_a_later_job_starts_another(worker):
     worker.stop()
     assert not threads[0].is_alive()
     assert worker.call(lambda stop: 1) == 1
+
+
+def test_a_result_that_was_there_before_its_work_looked_is_taken_over(worker):
+    """Else whoever asked would ask for it again: the answer came just when something newer was asked."""
+    log, done, has_begun, may_end = [], [], threading.Event(), threading.Event()
+
+    def late(should_stop):
+        has_begun.set()
+        may_end.wait(10)
+        return "late"
+
+    worker.submit(job(late, done))
+    has_begun.wait(10)
+    worker.submit(job(slow("new", log, 0.01), done))
+    may_end.set()
+    wait(worker)
+    assert done == ["late", "new"]
+
+
+def test_the_thread_holds_nothing_of_what_it_has_done(worker):
+    import gc
+    import weakref
+
+    class Asker:
+        def take(self, result):
+            pass
+
+    asker = Asker()
+    gone = weakref.ref(asker)
+    worker.submit(job(kind="task"))
+    from SAMMed2DSlicer.worker import Job
+
+    worker.submit(Job(lambda stop: None, asker.take))
+    wait(worker)
+    del asker
+    gc.collect()
+    assert gone() is None

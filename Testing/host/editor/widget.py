@@ -6,6 +6,7 @@ from PySide6.QtCore import Property, Signal
 
 from ..declared import stored
 from ..mrml.base import Observers, WithScene
+from ..pythonqt import connections
 from .effect_list import EffectList
 from .factory import qSlicerSegmentEditorEffectFactory
 from .masking import Masking
@@ -208,7 +209,7 @@ class qMRMLSegmentEditorWidget(
     readOnly = Property(bool, lambda self: self._locked, setReadOnly)
 
     def take_down(self):
-        """What the C++ destructor does: views are left alone from now on, every effect is cleaned up."""
+        """What the C++ destructor does: views are left alone from now on, each effect is cleaned up, its options go."""
         if self in _living:
             _living.remove(self)
         self.setActiveEffect(None)
@@ -221,7 +222,8 @@ class qMRMLSegmentEditorWidget(
         self._logic.SetSegmentEditorNode(None)
         for effect in self._effects:
             effect.cleanup()
-        self._effects, self._node = [], None
+            connections.forget(effect.optionsFrame())
+        self._effects, self._node, self._active_effect, self._last_effect = [], None, None, None
         self._quietly(self._table, "setSegmentationNode", None)
         for box in (self._segmentation_box, self._source_box):
             box.setMRMLScene(None)

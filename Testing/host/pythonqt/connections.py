@@ -84,6 +84,17 @@ def disconnect(sender, signature, receiver, slot=None):
     return False
 
 
+def forget(widget):
+    """Undo every connection of a widget and what is in it, as its destruction does.
+
+    PySide6 6.8 cannot bear the destruction itself: with a widget go the wrappers of the meta objects that it was asked
+    for, those of its class too.
+    """
+    for sender in (widget, *widget.findChildren(QtCore.QObject)):
+        for normalized, _callback, adaptor in _connections.pop(shiboken6.getCppPointer(sender)[0], ()):
+            signal_of(sender, normalized)[1].disconnect(adaptor)
+
+
 def install():
     """Put both on every QObject.
 
