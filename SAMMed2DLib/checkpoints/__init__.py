@@ -8,17 +8,17 @@ of what is in them.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from ..files import StagedFiles
 from .fit import CheckpointError, FittedState, fit_state_dict
 from .safe_pickle import Inert
 from .torch_contents import TensorRef
 from .torch_file import TorchFile, TorchFileError, open_torch_file
+from .torch_write import write_torch_file
 
 if TYPE_CHECKING:
     import torch
@@ -295,19 +295,11 @@ def _stored(name: str, tensor: torch.Tensor, dtype: str | None) -> torch.Tensor:
 
 def _write(path: Path, record: dict[str, Any]) -> None:
     """Save beside the file, read back, and give it its name."""
-    import torch
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        with beside.open("xb") as file:
-            torch.save(record, file)
-            file.flush()
-            os.fsync(file.fileno())
+    with StagedFiles() as staged:
+        beside = staged.place(path)
+        write_torch_file(beside, record)
         verify_weights(read_checkpoint(beside))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _json_copy(value: object, what: str) -> Any:

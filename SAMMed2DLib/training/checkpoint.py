@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.torch_write import write_torch_file
+from ..files import StagedFiles
 from .config import TrainingConfig, TrainingError
 
 FORMAT, VERSION = "sammed2d-training", 1
@@ -100,9 +102,8 @@ def save_run(path: Path, state: RunState, origin: Origin) -> None:
         "seconds": state.seconds,
         "torch_version": str(torch.__version__),
     }
-    beside = path.with_suffix(".new")
-    torch.save(record, beside)
-    os.replace(beside, path)
+    with StagedFiles() as staged:
+        write_torch_file(staged.place(path), record)
 
 
 def resume_run(path: Path, state: RunState, origin: Origin) -> bool:
@@ -112,11 +113,14 @@ def resume_run(path: Path, state: RunState, origin: Origin) -> bool:
         Whether there was one.
 
     Raises:
-        TrainingError: it belongs to another run.
+        TrainingError: it belongs to another run, or is damaged.
     """
     if not path.exists():
         return False
-    record = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        record = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is damaged; remove it to begin this run anew, or restore it") from error
     check_same(path, record, origin)
     state.model.load_state_dict(record["model"])
     if state.ema is not None:
@@ -142,7 +146,8 @@ def check_same(path: Path, record: Mapping[str, Any], origin: Origin) -> None:
     Raises:
         TrainingError: the message names what differs.
     """
-    if record.get("format", FORMAT) != FORMAT or record.get("version", VERSION) != VERSION:
+    known = isinstance(record, Mapping) and (record.get("format", FORMAT), record.get("version", VERSION))
+    if known != (FORMAT, VERSION):
         raise TrainingError(f"{path} is no checkpoint of a training run of this version; choose another folder")
     old, new = record.get("config", {}), origin.config.to_dict()
     differing = [name for name in new if name not in _FREE and old.get(name) != new[name]]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..pictures.charts import line_chart
 from ..pictures.overlay import write_png
 from .config import TrainingError
 
-LOG, VALIDATION, CURVES = "log.csv", "validation.csv", "curves.png"
+TABLES_AND_CURVES = LOG, VALIDATION, CURVES = "log.csv", "validation.csv", "curves.png"
 
 
 class RunLog:
@@ -31,13 +31,13 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Drop the rows after a step, all for 0: a run that was killed had written more than it goes on from."""
-        for name in (LOG, VALIDATION):
-            rows = read_rows(self._folder / name)
-            kept = [row for row in rows if 0 < step >= int(row["step"])]
-            if len(kept) < len(rows):
-                (self._folder / name).unlink()
-                for row in kept:
-                    _append(self._folder / name, row)
+        for path in (self._folder / LOG, self._folder / VALIDATION):
+            kept = [row for row in read_rows(path) if 0 < step >= int(row["step"])]
+            if kept:
+                with StagedFiles() as staged:
+                    _write(staged.place(path), "w", kept)
+            else:
+                path.unlink(missing_ok=True)
 
     def training(self, row: Mapping[str, float]) -> None:
         """Add a row of the training's progress."""
@@ -58,8 +58,7 @@ class RunLog:
             curves = {kind: _curve(scores, kind) for kind in kinds}
             charts.append(line_chart(curves, "validation", "step", "Dice"))
         if charts:
-            with StagedFiles() as staged:
-                write_png(staged.place(self._folder / CURVES), np.concatenate(charts))
+            write_png(self._folder / CURVES, np.concatenate(charts))
 
     def close(self) -> None:
         """Finish TensorBoard's file."""
@@ -67,27 +66,30 @@ class RunLog:
             self._writer.close()
 
     def _add(self, name: str, group: str, row: Mapping[str, float]) -> None:
-        _append(self._folder / name, {key: f"{value:.6g}" for key, value in row.items()})
+        _write(self._folder / name, "a", [{key: f"{value:.6g}" for key, value in row.items()}])
         if self._writer:
             for key in row.keys() - {"step"}:
                 self._writer.add_scalar(f"{group}/{key}", row[key], int(row["step"]))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; none if it is not there."""
+    """The rows of a table; none if it is not there. A line that a killed process left half written is none."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        whole, _, _ = file.read().rpartition("\n")
+    rows = csv.DictReader(whole.splitlines())
+    return [row for row in rows if (row.get("step") or "").isdecimal() and None not in row.values()]
 
 
-def _append(path: Path, row: Mapping[str, str]) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if is_new:
+def _write(path: Path, mode: Literal["a", "w"], rows: Sequence[Mapping[str, str]]) -> None:
+    """Add rows to a table, or write it anew."""
+    has_head = mode == "a" and path.exists()
+    with path.open(mode, newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if not has_head:
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerows(rows)
 
 
 def _curve(rows: list[dict[str, str]], kind: str) -> tuple[list[float], list[float]]:

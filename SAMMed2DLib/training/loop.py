@@ -71,13 +71,14 @@ def train(
         folder: created if missing.
         start_from: weights to begin with instead of random ones; a resumed run goes on with its own.
         base: where these came from, for the files.
-        validation: decides which weights are best; without one the last are the best.
+        validation: decides which weights are best, those before the first step among them; without one the last
+            are called the best.
         team: this process and its device among others; None for a single one on the CPU.
         workers: processes that draw items.
         intervals: how often what happens.
 
     Raises:
-        TrainingError: the folder holds another run.
+        TrainingError: the folder holds another run, or another process is training in it.
         NotFiniteError: the training broke down; the last checkpoint is from before.
         DatasetError: too many images cannot be used.
     """
@@ -90,13 +91,14 @@ def train(
     ema = {name: value.clone() for name, value in model.state_dict().items()} if config.ema_decay else None
     run = RunState(model, optimiser, ema, scaler)
     files = RunFolder(folder, origin, run, team, intervals, sorted(set(pictures.datasets)))
-    files.open()
+    files.resume()
     module = team.wrap(
         PublishedPass(model, config.precision) if config.as_published else Interaction(model, config.precision)
     )
+    # Processes that read images start before the folder's lock is taken: they would go on to hold it after a kill.
     batches = _batches(TrainingItems(pictures, config, config.steps * per_step), config, team, run.step, workers)
-    with _stop_flag(insisting=team.size == 1) as stop_asked:
-        if run.step == 0 and start_from and validation:
+    with files, _stop_flag(insisting=team.size == 1) as stop_asked:
+        if run.step == 0 and validation:
             files.validate(validation)
         began = time.monotonic() - run.seconds
         while run.step < config.steps:
@@ -123,7 +125,7 @@ def train(
                 files.save()
             if stopped:
                 break
-    files.close(has_validation=validation is not None)
+        files.finish(has_validation=validation is not None)
     return Outcome(run.weights, run.step, run.step < config.steps, run.best)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from .. import __version__
 from ..checkpoints import save_lean
+from ..files import StagedFiles, remove_leftovers
+from ..locks import FileBusyError, sole_use
 from .checkpoint import Origin, RunState, check_same, resume_run, save_run
-from .config import TrainingConfig
-from .log import RunLog
+from .config import TrainingConfig, TrainingError
+from .log import TABLES_AND_CURVES, RunLog
 from .parallel import Team
 
 CONFIG, CHECKPOINT, BEST, LAST = "config.json", "checkpoint.pt", "best.pt", "last.pt"
@@ -72,27 +75,58 @@ class RunFolder:
     def __init__(
         self, folder: Path, origin: Origin, run: RunState, team: Team, intervals: Intervals, datasets: list[str]
     ) -> None:
-        """Prepare; nothing is read or written before `open`."""
+        """Prepare; nothing is read before `resume` or written before the block begins."""
         self._folder, self._origin, self._run, self._team = folder, origin, run, team
         self._intervals, self._datasets = intervals, datasets
         self._log: RunLog | None = None
+        self._held = ExitStack()
 
-    def open(self) -> None:
-        """Go on from a checkpoint, or begin a folder.
+    def resume(self) -> None:
+        """Go on from a checkpoint, if there is one.
 
         Raises:
             TrainingError: the folder holds another run.
         """
         path = self._folder / CONFIG
         if path.exists():
-            check_same(path, json.loads(path.read_text(encoding="utf-8")), self._origin)
+            check_same(path, _content_of(path), self._origin)
         resume_run(self._folder / CHECKPOINT, self._run, self._origin)
+
+    def __enter__(self) -> RunFolder:
+        """Begin to write.
+
+        Raises:
+            TrainingError: another process is training in this folder.
+        """
         self._team.wait()  # all have read the files before one writes them
         if self._team.is_first:
+            log = RunLog(self._folder, tensorboard=self._intervals.tensorboard)
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._log = RunLog(self._folder, tensorboard=self._intervals.tensorboard)
-            path.write_text(json.dumps(self._origin.to_dict(), indent=1) + "\n", encoding="utf-8")
-            self._log.rewind(self._run.step)
+            with ExitStack() as held:
+                self._hold(held)
+                with StagedFiles() as staged:
+                    text = json.dumps(self._origin.to_dict(), indent=1) + "\n"
+                    staged.place(self._folder / CONFIG).write_text(text, encoding="utf-8")
+                log.rewind(self._run.step)
+                self._log, self._held = log, held.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the folder to others."""
+        if self._log:
+            self._log.close()
+        self._held.close()
+
+    def _hold(self, held: ExitStack) -> None:
+        """Keep other runs out of the folder, and remove what a killed one was about to write."""
+        try:
+            is_sole = held.enter_context(sole_use(self._folder / CHECKPOINT))
+        except FileBusyError as error:
+            raise TrainingError(
+                f"{self._folder}: another process is training in it; wait for it or stop it, or choose another folder"
+            ) from error
+        for name in (CONFIG, CHECKPOINT, BEST, LAST, *TABLES_AND_CURVES) if is_sole else ():
+            remove_leftovers(self._folder / name)
 
     def log(self) -> None:
         """A row of the log."""
@@ -118,18 +152,17 @@ class RunFolder:
         self._team.wait()
 
     def save(self) -> None:
-        """Write the checkpoint, and the weights by themselves."""
+        """Write the weights by themselves, and then the checkpoint: whoever goes on from it has them already."""
         if self._log:
-            save_run(self._folder / CHECKPOINT, self._run, self._origin)
             self._export(LAST, {})
+            save_run(self._folder / CHECKPOINT, self._run, self._origin)
 
-    def close(self, has_validation: bool) -> None:
+    def finish(self, has_validation: bool) -> None:
         """Without validation the last weights of a finished run are the best."""
         if self._log:
             if not has_validation and self._run.step == self._origin.config.steps:
                 self._export(BEST, {})
             self._log.draw()
-            self._log.close()
 
     def _report(self, progress: Progress) -> None:
         if self._intervals.report:
@@ -151,3 +184,15 @@ class RunFolder:
         if scores:
             provenance["validation"] = dict(scores)
         save_lean(self._folder / name, self._run.weights, config.model.to_dict(), provenance)
+
+
+def _content_of(path: Path) -> Any:
+    """What is in a JSON file.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged; restore it, or remove it to go on by the checkpoint alone") from error

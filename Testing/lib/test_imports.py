@@ -61,7 +61,7 @@ ROOMS = {
     # the network
     "model": Room(outside="torch"),
     # weights
-    "checkpoints": Room(late="torch", is_bare=True),
+    "checkpoints": Room("files", late="torch", is_bare=True),
     "download": Room("locks", late="requests urllib3", is_bare=True),
     "catalogue": Room("download checkpoints files", is_bare=True),
     "model_store": Room("catalogue checkpoints files predictor", is_bare=True),
@@ -95,7 +95,7 @@ ROOMS = {
     "losses": Room(outside="torch"),
     "training": Room(
         "model dataset metrics losses prompts simulation synthetic checkpoints devices augmentation components "
-        "published_layout catalogue files pictures predictor evaluation image",
+        "published_layout catalogue files locks pictures predictor evaluation image",
         outside="torch",
     ),
     "evaluation": Room(
