@@ -216,7 +216,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             volumeNode: scalar or colour volume, 2D image, or proxy of a sequence.
             segmentationNode: the segmentation; it may have another geometry and transform than the volume.
-            segmentId: of an existing segment; see `newSegmentation`.
+            segmentId: of an existing segment, or its name; see `newSegmentation`.
             plane: the slice, see the class.
             positive: points on the object, see the class.
             negative: points beside the object, see the class.
@@ -366,7 +366,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             volumeNode: the volume.
             segmentationNode: the segmentation; it may have another geometry and transform than the volume.
-            segmentIds: one segment, or several.
+            segmentIds: one segment, or several; their IDs or names.
             plane: a slice, see the class; the slices parallel to it are filled.
             keyframes: numbers of slices, from 0, if not all that show the segment; what others show is replaced.
             direction: "up" (over the lowest keyframe), "down" (under the highest one) or "both".
@@ -421,7 +421,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             volumeNode: what the scene shows of a sequence of volumes, or that sequence.
             segmentationNode: what the scene shows of a sequence of segmentations, or that sequence.
-            segmentIds: one segment, or several.
+            segmentIds: one segment, or several; their IDs or names.
             plane: the only slice to look at, see the class; all slices as they are stored by default.
             direction: "later" (after the first keyframe), "earlier" (before the last one) or "both".
             first: earliest frame to fill, from 0; the first there is by default.
@@ -454,8 +454,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
 
         Args:
             volumeNode: the volume.
-            name: of the segmentation.
-            segmentNames: of its segments; each has its name as its ID.
+            name: of the segmentation; what a saved scene cannot bear in a node's name, such as "&", becomes "_".
+            segmentNames: of its segments; each has its name as its ID, in which such characters become "_" too.
 
         Returns:
             The vtkMRMLSegmentationNode.

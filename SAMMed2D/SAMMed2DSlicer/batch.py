@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from SAMMed2DSlicer import engine, install, scene
 from SAMMed2DSlicer.slice_prompts import plane_of
-from SAMMed2DSlicer.slice_task import SliceTask, check_segment, write
+from SAMMed2DSlicer.slice_task import SliceTask, find_segment, write
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.slice_task import SliceResult
@@ -55,7 +55,7 @@ def segment(
 ) -> SliceResult:
     """Segment one object on one slice and write it; see `SAMMed2DLogic.segmentSlice`."""
     zoom, intensity = question.pop("zoom", None), question.pop("intensity", scene.WINDOW)
-    check_segment(segmentation, segment_id)  # before the model is asked
+    segment_id = find_segment(segmentation, segment_id)  # before the model is asked
     task = SliceTask.of_scene(volume, plane, [question], intensity, zoom)
     (prediction,) = ask(task.answer)
     return write(prediction, volume, segmentation, segment_id, overwrite)

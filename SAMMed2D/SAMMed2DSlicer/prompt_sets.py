@@ -17,6 +17,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene
+from SAMMed2DSlicer.node_names import safe_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -236,7 +237,7 @@ class PromptSet:
         _show(display, self._view_ids)  # other views then make nothing for it
         slicer.mrmlScene.AddNode(display)
         node = _new_node(class_name)
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(safe_name(name)))
         for key, value in self._attributes(role).items():
             node.SetAttribute(key, value)
         node.SetAndObserveDisplayNodeID(display.GetID())

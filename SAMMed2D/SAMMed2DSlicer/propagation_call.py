@@ -12,7 +12,7 @@ from SAMMed2DSlicer.propagation_task import PropagationResult, PropagationTask, 
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.segments import LogicTarget
 from SAMMed2DSlicer.slice_prompts import is_node, plane_of
-from SAMMed2DSlicer.slice_task import check_segment
+from SAMMed2DSlicer.slice_task import find_segment
 from SAMMed2DSlicer.time_task import TimeResult, TimeSettings, TimeTask
 
 
@@ -59,10 +59,8 @@ def propagate_in_time(
 
 
 def _checked(segmentation: Any, segment_ids: str | Sequence[str]) -> list[str]:
-    ids = [segment_ids] if isinstance(segment_ids, str) else list(segment_ids)
-    for one in ids or [""]:
-        check_segment(segmentation, one)
-    return ids
+    names = [segment_ids] if isinstance(segment_ids, str) else list(segment_ids)
+    return [find_segment(segmentation, name) for name in names or [""]]
 
 
 def _run(

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from SAMMed2DSlicer.node_names import safe_name
 from SAMMed2DSlicer.scene import size_ijk
 
 
@@ -16,17 +17,17 @@ def new_segmentation(volume: Any, name: str, segment_names: Sequence[str] = ()) 
 
     Args:
         volume: the volume node.
-        name: of the segmentation.
-        segment_names: of its segments; each has its name as its ID.
+        name: of the segmentation; what a saved scene cannot bear in it, such as "&", becomes "_".
+        segment_names: of its segments; each has its name as its ID, made safe likewise.
 
     Raises:
         SceneError: the volume is empty.
     """
     size_ijk(volume)
-    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", safe_name(name))
     prepare(segmentation, volume)
     for segment_name in segment_names:
-        segmentation.GetSegmentation().AddEmptySegment(segment_name, segment_name)
+        segmentation.GetSegmentation().AddEmptySegment(safe_name(segment_name), segment_name)
     return segmentation
 
 

@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
+from SAMMed2DSlicer.node_names import safe_name
 from SAMMed2DSlicer.scene import SceneError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _new_sequence(browser: Any, segmentation: Any) -> Any:
         raise SceneError(message.format(name=segmentation.GetName()))
     # A sequence that is added with something in it is shown at once, by another node.
     sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
+    sequence.SetName(safe_name(sequence.GetName()))
     master, shown = browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber()
     empty = segments.emptied(segmentation)
     sequence.SetDataNodeAtValue(segmentation, master.GetNthIndexValue(shown))

@@ -132,6 +132,18 @@ def check_segment(segmentation: Any, segment_id: str) -> None:
         raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
 
 
+def find_segment(segmentation: Any, name: str) -> str:
+    """The ID of the segment that a script means: by its ID, or by its name where that is no segment's ID.
+
+    Raises:
+        SceneError: there is none.
+    """
+    if is_node(segmentation, "vtkMRMLSegmentationNode") and not segmentation.GetSegmentation().GetSegment(name or ""):
+        name = segmentation.GetSegmentation().GetSegmentIdBySegmentName(name or "") or name
+    check_segment(segmentation, name)
+    return name
+
+
 def write(
     prediction: SlicePrediction, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none"
 ) -> SliceResult:
