@@ -17,7 +17,7 @@ from ..files import StagedFiles
 from .fit import CheckpointError, FittedState, fit_state_dict
 from .safe_pickle import Inert
 from .torch_contents import TensorRef
-from .torch_file import TorchFile, TorchFileError, open_torch_file
+from .torch_file import TorchFile, TorchFileError, damaged_part, open_torch_file
 from .torch_write import write_torch_file
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "FittedState",
+    "check_opens",
     "convert_to_lean",
     "fit_state_dict",
     "read_checkpoint",
@@ -88,6 +89,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if file.inert:
         provenance["not_loaded"] = list(file.inert)
     return Checkpoint(state, None, provenance)
+
+
+def check_opens(path: Path, *, checksums: bool = False) -> None:
+    """Look whether a file opens as a checkpoint, without torch and without reading its values.
+
+    Args:
+        path: the file.
+        checksums: read all values, and compare them with the checksums that an archive holds of its parts.
+
+    Raises:
+        CheckpointError: it does not; the message completes "this file ...".
+        OSError: the file cannot be read.
+    """
+    try:
+        file = open_torch_file(path)
+        contents = file.contents
+        if isinstance(contents, dict) and contents.get("format") == FORMAT:
+            _references(file, contents.get("state"))
+        else:
+            _references(file, _find_state(contents))
+        if checksums and (part := damaged_part(path)):
+            raise TorchFileError(f"is damaged: its part {part[:40]!r} is not what its checksum says")
+    except TorchFileError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def save_lean(
@@ -255,6 +280,11 @@ def _find_state(contents: object) -> dict[Any, Any]:
 
 
 def _tensors(file: TorchFile, state: object) -> dict[str, torch.Tensor]:
+    return {name: file.tensor(ref) for name, ref in _references(file, state).items()}
+
+
+def _references(file: TorchFile, state: object) -> dict[str, TensorRef]:
+    """The weights among what a state dict holds, by name."""
     if not isinstance(state, dict) or not state:
         raise TorchFileError("holds no dictionary of weights")
     named = {name: value for name, value in state.items() if isinstance(name, str)}
@@ -268,7 +298,7 @@ def _tensors(file: TorchFile, state: object) -> dict[str, torch.Tensor]:
     if total > _MAX_SHARING * file.file_bytes:  # tensors may share a storage, and are copied in another precision
         raise TorchFileError(f"is crafted: its weights take {total:,} bytes, the file has {file.file_bytes:,}")
     prefix = _PARALLEL_PREFIX if all(name.startswith(_PARALLEL_PREFIX) for name in refs) else ""
-    return {name.removeprefix(prefix): file.tensor(ref) for name, ref in refs.items()}
+    return {name.removeprefix(prefix): ref for name, ref in refs.items()}
 
 
 # Writing

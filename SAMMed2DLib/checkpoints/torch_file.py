@@ -12,6 +12,7 @@ import mmap
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable
 from io import BytesIO, RawIOBase
 from pathlib import Path
@@ -29,6 +30,7 @@ _LEGACY_PROTOCOL = 1001
 _MAX_CONTENTS_BYTES = 32 << 20  # a ViT-H checkpoint with its optimiser needs about 1 MiB
 _MAX_DIRECTORY_BYTES = 2 << 20  # a ViT-H checkpoint with its optimiser needs about 200 KiB
 _STEPS_OF_ANY_FILE = 150_000  # read in less than half a second
+_CHUNK_BYTES = 4 << 20
 _FEW_STEPS = 50_000  # of what the older layout has beside its contents
 _BYTES_PER_STEP = 2000  # a weight with its moments takes about 100 steps, and is seldom so small
 
@@ -104,6 +106,26 @@ def open_torch_file(path: Path) -> TorchFile:
         except PickleDataError as error:
             raise TorchFileError(f"cannot be read: {error}") from error
     raise TorchFileError("is not a file written by torch.save")
+
+
+def damaged_part(path: Path) -> str | None:
+    """Read a whole archive and name a part that differs from its checksum; None if none does, or it is none.
+
+    Raises:
+        TorchFileError: the archive is damaged otherwise.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+            return None  # the older layout has no checksums
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            for name, member in _members(file).items():
+                start, checksum = _data_start(mapped, member), 0
+                for at in range(start, start + member.file_size, _CHUNK_BYTES):
+                    checksum = zlib.crc32(mapped[at : min(at + _CHUNK_BYTES, start + member.file_size)], checksum)
+                if checksum != member.CRC:
+                    return name
+    return None
 
 
 # The zip layout: <folder>/data.pkl is the table of contents, <folder>/data/<key> a storage, uncompressed.

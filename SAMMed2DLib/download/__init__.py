@@ -10,19 +10,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..checkpoints import CheckpointError, check_opens
 from ..locks import FileBusyError, lock_beside
+from .metered import Meter, metered_session
 from .part_file import PartFile
-from .web_answers import Answer, PassingError, RefusedError, UnreachableError, judge
-
-if TYPE_CHECKING:
-    import requests
+from .web_answers import Answer, Client, PassingError, RefusedError, UnreachableError
 
 Progress = Callable[[int, "int | None"], object]
 """Called with the bytes that have arrived, earlier ones included, and the file's size if it is known."""
@@ -30,6 +27,10 @@ _HEAD_BYTES = 16
 _ZIP_MAGIC = b"PK\x03\x04"
 _OLD_TORCH_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF"
 _CHUNK_BYTES = 1 << 20
+_LARGEST_BYTES = 16 << 30  # where nobody says how large the file is
+_MAX_SURPLUS = 2  # times the expected size; what the caller expects is a rough number
+_MAX_TIMES_SENT = 5
+_DISK_STEP_BYTES = 64 << 20
 _NAP_S = 0.1
 _ADVICE = "Check the connection, or get the file with a browser and add it by its path."
 
@@ -64,6 +65,8 @@ class DownloadPolicy:
 
     Attributes:
         connect_timeout_s: wait for a connection.
+        answer_timeout_s: end an attempt where the file does not begin so long after it was asked for, on all its
+            redirects together.
         stall_timeout_s: end an attempt after so long without a byte, or with fewer than `stall_bytes`.
         stall_bytes: what counts as moving.
         attempts: failures in a row, at one source, before it is given up. Failures after real progress
@@ -76,8 +79,9 @@ class DownloadPolicy:
     """
 
     connect_timeout_s: float = 15.0
+    answer_timeout_s: float = 30.0
     stall_timeout_s: float = 30.0
-    stall_bytes: int = 1024
+    stall_bytes: int = 32 << 10
     attempts: int = 5
     progress_bytes: int = 1 << 20
     backoff_s: float = 1.0
@@ -124,7 +128,7 @@ def download(
             `policy.stall_timeout_s`.
         sha256: the file's checksum, if it is known.
         size_bytes: about how large it is, for the check of the disk where a server does not say.
-        weights: refuse what is no file of torch: web pages, other archives, files cut short.
+        weights: refuse what does not open as a checkpoint: web pages, other archives, files cut short.
         policy: how patient to be.
 
     Raises:
@@ -196,12 +200,21 @@ class _Job:
     weights: bool
     policy: DownloadPolicy
     failures: dict[str, DownloadError] = field(default_factory=dict)
+    received: int = 0
+    was_joined: bool = False
 
     def try_source(self, source: str) -> Downloaded | None:
         """Fetch, check and rename; None, with the reason noted, where the source does not give the file."""
         part = PartFile.beside(self.target, source)
+        self.received = 0
         try:
             self.fetch(source, part)
+            try:
+                return self.accept(source, part)
+            except (RefusedError, ChecksumError):
+                if not self.was_joined:
+                    raise
+            self.fetch(source, part)  # what was joined was of two files: once more, from the beginning
             return self.accept(source, part)
         except RefusedError as error:
             self.failures[source] = DownloadError(
@@ -215,14 +228,21 @@ class _Job:
 
     def fetch(self, source: str, part: PartFile) -> None:
         """Ask until the part is complete, waiting longer after each failure in a row."""
-        import requests
-
         failures = 0
-        with requests.Session() as session:
+        meter = Meter()
+        with metered_session(meter) as session:
+            client = Client(
+                source,
+                session,
+                meter,
+                self.policy.connect_timeout_s,
+                self.policy.answer_timeout_s,
+                has_checksum=self.sha256 is not None,
+            )
             while True:
                 before = part.size
                 try:
-                    self.ask(session, source, part)
+                    self.ask(client, part)
                     return
                 except PassingError as error:
                     failures = 1 if part.size - before >= self.policy.progress_bytes else failures + 1
@@ -236,11 +256,10 @@ class _Job:
                         self.policy.on_retry(failures + 1, self.policy.attempts)
                     self.wait(error.after_s or self.policy.backoff_s * 2 ** (failures - 1))
 
-    def ask(self, session: requests.Session, source: str, part: PartFile) -> None:
+    def ask(self, client: Client, part: PartFile) -> None:
         """Send one request and take what it brings; return when the part is complete."""
         self.stop_if_cancelled()
-        timeout = (self.policy.connect_timeout_s, self.policy.stall_timeout_s)
-        with judge(session, source, part, timeout) as answer:
+        with client.judge(part) as answer:
             self.check_disk(answer, part)
             if not answer.complete:
                 self.receive(answer, part)
@@ -252,31 +271,34 @@ class _Job:
 
     def receive(self, answer: Answer, part: PartFile) -> None:
         """Write what arrives, at the speed it arrives."""
-        size, since, size_then = part.size, time.monotonic(), part.size
+        size = part.size
         is_checked = size >= _HEAD_BYTES
         self.tell(size, answer.total)
         with part.open() as file:
-            for chunk in answer.chunks():
+            for chunk in answer.chunks(self.policy.stall_timeout_s, self.policy.stall_bytes):
                 file.write(chunk)
                 size += len(chunk)
                 if not is_checked and size >= _HEAD_BYTES:
                     file.flush()
                     self.check_head(part)
                     is_checked = True
+                self.check_amount(len(chunk), size, answer)
                 self.tell(size, answer.total)
                 self.stop_if_cancelled()
-                now = time.monotonic()
-                if size - size_then >= self.policy.stall_bytes:
-                    since, size_then = now, size
-                elif now - since > self.policy.stall_timeout_s:
-                    raise PassingError(f"the server stalled after {size:,} bytes")
+
+    def check_amount(self, arrived: int, size: int, answer: Answer) -> None:
+        """Refuse a file without end, and one that is sent over and over."""
+        self.received += arrived
+        expected = answer.total or self.size_bytes or _LARGEST_BYTES
+        if size > _MAX_SURPLUS * expected or self.received > _MAX_TIMES_SENT * max(expected, size):
+            raise RefusedError(f"the server has sent {self.received:,} bytes and comes to no end")
+        if answer.total is None and self.received // _DISK_STEP_BYTES != (self.received - arrived) // _DISK_STEP_BYTES:
+            self.check_space(0)
 
     def accept(self, source: str, part: PartFile) -> Downloaded:
-        """Check the whole file and give it its name."""
+        """Check the whole file and give it its name; what is wrong is removed."""
+        self.was_joined = part.is_joined
         self.check_head(part)
-        if self.weights and not _is_whole(part.path):
-            part.discard()
-            raise RefusedError("the file is cut short, although the server said it is complete")
         digest = _sha256(part.path, self.stop_if_cancelled)
         for expected, whose in ((self.sha256, "known"), (part.sha256, "server's")):
             if expected is not None and digest != expected.lower():
@@ -285,6 +307,12 @@ class _Job:
                     f"What {source} sent is not the expected file: its checksum is {digest}, the {whose} one "
                     f"is {expected}. It was removed. Try again, or get the file from another source."
                 )
+        if self.weights and self.sha256 is None:
+            try:
+                check_opens(part.path, checksums=part.is_joined and part.sha256 is None)
+            except CheckpointError as error:
+                part.discard()
+                raise RefusedError(f"what the server sent {error}") from error
         done = Downloaded(self.target, digest, part.size, source)
         part.rename(self.target)
         return done
@@ -306,7 +334,11 @@ class _Job:
         total = answer.total if answer.total is not None else self.size_bytes
         if total is None:
             return
-        needed = total - part.size + self.policy.reserve_bytes
+        self.check_space(total - part.size)
+
+    def check_space(self, further_bytes: int) -> None:
+        """Refuse where the disk has no place for so many bytes more."""
+        needed = further_bytes + self.policy.reserve_bytes
         free = shutil.disk_usage(self.target.parent).free
         if free < needed:
             raise DownloadError(
@@ -329,12 +361,6 @@ class _Job:
         while (left := until - time.monotonic()) > 0:
             self.stop_if_cancelled()
             time.sleep(min(left, _NAP_S))
-
-
-def _is_whole(path: Path) -> bool:
-    """A zip archive has its directory at its end; in the older layout only the length can be checked."""
-    with path.open("rb") as file:
-        return file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC or zipfile.is_zipfile(file)
 
 
 def _sha256(path: Path, between: Callable[[], None]) -> str:

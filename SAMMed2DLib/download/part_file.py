@@ -16,15 +16,17 @@ class PartFile:
 
     Attributes:
         path: `<target>.<short hash of the source>.part`.
-        version: the server's mark of the version (a strong ETag or a Last-Modified date), for If-Range.
+        version: the server's mark of the version, a strong ETag, for If-Range.
         total: the whole file's size, where the server said it.
         sha256: the whole file's checksum, where the server said it.
+        is_joined: whether the bytes are from several answers.
     """
 
     path: Path
     version: str | None = None
     total: int | None = None
     sha256: str | None = None
+    is_joined: bool = False
 
     @classmethod
     def beside(cls, target: Path, source: str) -> PartFile:
@@ -33,7 +35,7 @@ class PartFile:
         part = cls(target.with_name(f"{target.name}.{short}.part"))
         try:
             note = json.loads(part._note.read_text(encoding="utf-8"))
-            part.begin(note["version"], note["total"], note["sha256"])
+            part.begin(note["version"], note["total"], note["sha256"], is_joined=note["is_joined"])
         except (OSError, ValueError, KeyError, TypeError):
             part.discard()  # without its note, nobody knows what the bytes belong to
         return part
@@ -47,11 +49,15 @@ class PartFile:
         """Bytes on disk."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def begin(self, version: str | None, total: int | None, sha256: str | None) -> None:
+    def begin(self, version: str | None, total: int | None, sha256: str | None, is_joined: bool = False) -> None:
         """Note which version the bytes belong to, before the first of them arrives."""
-        self.version, self.total, self.sha256 = version, total, sha256
-        note = {"version": version, "total": total, "sha256": sha256}
+        self.version, self.total, self.sha256, self.is_joined = version, total, sha256, is_joined
+        note = {"version": version, "total": total, "sha256": sha256, "is_joined": is_joined}
         self._note.write_text(json.dumps(note), encoding="utf-8")
+
+    def join(self) -> None:
+        """Note that further bytes come from another answer, before the first of them arrives."""
+        self.begin(self.version, self.total, self.sha256, is_joined=True)
 
     def open(self) -> BinaryIO:
         """Open to write on from the end."""
@@ -65,6 +71,7 @@ class PartFile:
     def discard(self) -> None:
         """Remove the bytes and the note."""
         self.version = self.total = self.sha256 = None
+        self.is_joined = False
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
+from .metered import Meter
+from .pages import MAX_PAGE_BYTES, confirmation_address, page_words, shown
 from .part_file import PartFile
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _PAGE_TYPES = ("text/html", "application/xhtml+xml")
 _PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-_MAX_PAGE_BYTES = 1 << 20
+_MAX_HEADER_BYTES = 1 << 17
+_MAX_REDIRECTS = 10
 _MAX_READ_BYTES = 1 << 20
 _FALLBACK_READ_BYTES = 1 << 14
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "sammed2d"}
@@ -56,141 +57,235 @@ class Answer:
 
     Attributes:
         response: open, its body not yet read.
+        meter: that it passes.
         total: the whole file's size, if known.
         complete: there is nothing more to read.
     """
 
     response: requests.Response
+    meter: Meter
     total: int | None
     complete: bool = False
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, stall_s: float, stall_bytes: int) -> Iterator[bytes]:
         """Yield bytes as they arrive, without waiting for a full buffer.
+
+        Args:
+            stall_s: end the connection where so much time passes ...
+            stall_bytes: ... with fewer bytes than these.
 
         Raises:
             PassingError: the connection broke or stalled.
         """
         raw = self.response.raw
-        read, size = (
-            (raw.read1, _MAX_READ_BYTES) if hasattr(raw, "read1") else (raw.read, _FALLBACK_READ_BYTES)
-        )
-        with _network_errors():
+        read, size = (raw.read1, _MAX_READ_BYTES) if hasattr(raw, "read1") else (raw.read, _FALLBACK_READ_BYTES)
+        self.meter.expect_file(stall_s, stall_bytes)
+        with _network_errors(self.meter):
             while chunk := read(size):
                 yield chunk
+                self.meter.moved(len(chunk))  # afterwards: what the caller does with it is not the server's time
 
 
-@contextmanager
-def judge(
-    session: requests.Session, source: str, part: PartFile, timeout: tuple[float, float]
-) -> Iterator[Answer]:
-    """Ask a source for what is missing of a part, and hold the connection open.
+@dataclass
+class Client:
+    """How one source is asked.
 
-    A part that belongs to another version of the file is emptied.
-
-    Raises:
-        PassingError: the attempt failed in a way that passes.
-        RefusedError: the source does not give the file.
+    Attributes:
+        source: the address.
+        session: past `meter`.
+        meter: bounds what the answers may take.
+        connect_timeout_s: wait for a connection.
+        answer_timeout_s: wait for an answer that begins to bring the file, redirects and pages included.
+        has_checksum: whether the file's checksum is known, so that a wrong continuation would be found out.
     """
-    with _network_errors():
-        response = _request(session, source, part, timeout)
-        page = _page(response)
-        if page and (confirmed := confirmation_address(page, response.url)):
+
+    source: str
+    session: requests.Session
+    meter: Meter
+    connect_timeout_s: float
+    answer_timeout_s: float
+    has_checksum: bool = False
+
+    @contextmanager
+    def judge(self, part: PartFile) -> Iterator[Answer]:
+        """Ask for what is missing of a part, and hold the connection open.
+
+        A part that may belong to another version of the file is emptied.
+
+        Raises:
+            PassingError: the attempt failed in a way that passes.
+            RefusedError: the source does not give the file.
+        """
+        if part.size and not (part.version or part.sha256 or self.has_checksum):
+            part.discard()  # nothing would tell whether the rest is of the same file
+        with _network_errors(self.meter):
+            self.meter.expect_answer(self.answer_timeout_s)
+            response = self._request(self.source, part)
+            page = self._page(response)
+            if page and (confirmed := confirmation_address(page, response.url)):
+                response.close()
+                response = self._request(confirmed, part)
+                page = self._page(response)
+        with response:
+            if page is not None:
+                raise RefusedError(page_words(page))
+            yield self._answer(response, part)
+
+    def _request(self, url: str, part: PartFile) -> requests.Response:
+        """Ask an address and those that it leads to; no body on the way is read."""
+        headers = dict(_HEADERS)
+        if part.size:
+            headers["Range"] = f"bytes={part.size}-"
+            if part.version:
+                headers["If-Range"] = part.version
+        hops: list[requests.Response] = []
+        while True:
+            self.meter.allow(_MAX_HEADER_BYTES)
+            response = self.session.get(
+                url,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self.connect_timeout_s, self.answer_timeout_s),
+            )
+            refuse_downgrade([self.source, *(hop.url for hop in hops), response.url])
+            leads_to = self.session.get_redirect_target(response)
+            response.history = hops
+            if not leads_to:
+                return response
             response.close()
-            response = _request(session, confirmed, part, timeout)
-            page = _page(response)
-    with response:
-        refuse_downgrade(source, response)
-        if page is not None:
-            raise RefusedError(_page_words(page))
-        yield _answer(response, part)
+            hops = [*hops, response]
+            if len(hops) > _MAX_REDIRECTS:
+                raise RefusedError(f"the server redirects more than {_MAX_REDIRECTS} times")
+            url = _redirected(response.url, leads_to)
+            refuse_downgrade([self.source, *(hop.url for hop in hops), url])
 
+    def _page(self, response: requests.Response) -> str | None:
+        """The text of a page, as far as it matters; None where the answer is a file or an error."""
+        kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+        if kind not in _PAGE_TYPES or not response.ok:
+            return None
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            return ""
+        self.meter.allow(MAX_PAGE_BYTES + _MAX_HEADER_BYTES)
+        return response.raw.read(MAX_PAGE_BYTES).decode("utf-8", "replace")
 
-def _request(
-    session: requests.Session, url: str, part: PartFile, timeout: tuple[float, float]
-) -> requests.Response:
-    headers = dict(_HEADERS)
-    if part.size:
-        headers["Range"] = f"bytes={part.size}-"
-        if part.version:
-            headers["If-Range"] = part.version
-    return session.get(url, headers=headers, stream=True, timeout=timeout)
+    def _answer(self, response: requests.Response, part: PartFile) -> Answer:
+        status = response.status_code
+        if status == 206:
+            return self._continued(response, part)
+        if status == 416:
+            return self._nothing_left(response, part)
+        if status in _PASSING_STATUSES:
+            raise PassingError(_status_words(response), _retry_after(response))
+        if status != 200:
+            raise RefusedError(_status_words(response))
+        _refuse_encoded(response)
+        part.discard()
+        total = _total(response, response.headers.get("Content-Length"))
+        part.begin(_version(response), total, _announced_sha256(response))
+        return Answer(response, self.meter, total)
+
+    def _continued(self, response: requests.Response, part: PartFile) -> Answer:
+        """The rest of the file, if it begins where our bytes end and is of the same version."""
+        _refuse_encoded(response)
+        match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", response.headers.get("Content-Range", ""))
+        start, said = (int(match[1]), match[2]) if match else (-1, "*")
+        total = int(said) if said != "*" else part.total
+        announced = _announced_sha256(response)
+        is_same = total == part.total if part.total is not None else True
+        if not self.has_checksum and not part.sha256:
+            is_same = is_same and part.version is not None and _version(response) == part.version
+        if announced and part.sha256 and announced != part.sha256:
+            is_same = False
+        if start != part.size or not is_same:
+            part.discard()
+            raise PassingError("the server continued another file, or at another place")
+        part.join()
+        return Answer(response, self.meter, total)
+
+    def _nothing_left(self, response: requests.Response, part: PartFile) -> Answer:
+        """We asked for bytes beyond the end: either we have them all, or ours belong to another file."""
+        said = response.headers.get("Content-Range", "").removeprefix("bytes */")
+        if part.size and said == str(part.size) and part.total in (None, part.size):
+            return Answer(response, self.meter, part.size, complete=True)
+        part.discard()
+        raise PassingError("the server has a file of another size than before")
 
 
 @contextmanager
-def _network_errors() -> Iterator[None]:
+def _network_errors(meter: Meter) -> Iterator[None]:
     """Translate what can go wrong on the way: most passes, some never does."""
     import requests
     import urllib3
 
-    never = (
-        requests.exceptions.SSLError,
-        requests.exceptions.TooManyRedirects,
+    no_address = (
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidSchema,
         requests.exceptions.InvalidURL,
     )
     try:
         yield
-    except never as error:
-        raise RefusedError(f"the request cannot be made ({_short(error)})") from error
-    except (urllib3.exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError) as error:
+    except (PassingError, RefusedError):
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        if meter.fault:
+            kind = RefusedError if meter.is_final else PassingError
+            raise kind(f"the server {meter.fault}") from error
+        if isinstance(error, no_address):
+            raise RefusedError("the request cannot be made, because its address is none of the web") from error
+        if isinstance(error, requests.exceptions.SSLError):
+            raise RefusedError("the server's certificate cannot be verified") from error
+        if isinstance(error, requests.exceptions.ConnectTimeout) or _is_unreachable(error):
+            raise UnreachableError(_host_of(error)) from error
+        if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
+            raise RefusedError("the server's answer cannot be read") from error
         raise PassingError("the connection broke") from error
-    except requests.exceptions.ConnectionError as error:
-        host = urlsplit(str(error.request.url)).hostname if error.request is not None else None
-        raise UnreachableError(host or "the server") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise PassingError(f"the connection failed ({_short(error)})") from error
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:160]}"
+def _is_unreachable(error: Exception) -> bool:
+    """Whether no connection came about; else one did, and broke."""
+    import requests
+    import urllib3
+
+    broke = bool(error.args) and isinstance(error.args[0], urllib3.exceptions.ProtocolError)
+    return isinstance(error, requests.exceptions.ConnectionError) and not broke
 
 
-def _answer(response: requests.Response, part: PartFile) -> Answer:
-    status = response.status_code
-    if status == 206:
-        return _continued(response, part)
-    if status == 416:
-        return _nothing_left(response, part)
-    if status in _PASSING_STATUSES:
-        raise PassingError(f"the server answers {status} {response.reason}", _retry_after(response))
-    if status != 200:
-        raise RefusedError(f"the server answers {status} {response.reason}")
+def _host_of(error: Exception) -> str:
+    request = getattr(error, "request", None)
+    return (urlsplit(str(request.url)).hostname if request is not None else None) or "the server"
+
+
+def _redirected(url: str, target: str) -> str:
+    """The address that a redirect leads to."""
+    from requests.utils import requote_uri
+
+    try:
+        return requote_uri(urljoin(url, target))
+    except ValueError as error:
+        raise RefusedError("the server leads to an address that is none") from error
+
+
+def _refuse_encoded(response: requests.Response) -> None:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError("the server sends the file re-encoded, so that its length cannot be checked")
-    part.discard()
-    total = _total(response, response.headers.get("Content-Length"))
-    part.begin(_version(response), total, _announced_sha256(response))
-    return Answer(response, total)
 
 
-def _continued(response: requests.Response, part: PartFile) -> Answer:
-    """The rest of the file, if it begins where our bytes end and belongs to a file of the same size."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    start, said = (int(match[1]), match[2]) if match else (-1, "*")
-    total = int(said) if said != "*" else part.total
-    if start != part.size or (part.total is not None and total != part.total):
-        part.discard()
-        raise PassingError("the server continued another file, or at another place")
-    return Answer(response, total)
-
-
-def _nothing_left(response: requests.Response, part: PartFile) -> Answer:
-    """We asked for bytes beyond the end: either we have them all, or ours belong to another file."""
-    said = response.headers.get("Content-Range", "").removeprefix("bytes */")
-    if part.size and said == str(part.size) and part.total in (None, part.size):
-        return Answer(response, part.size, complete=True)
-    part.discard()
-    raise PassingError("the server has a file of another size than before")
+def _status_words(response: requests.Response) -> str:
+    return f"the server answers {response.status_code} {shown(response.reason or '')}".rstrip()
 
 
 def _total(response: requests.Response, length: str | None) -> int | None:
-    linked = _of_any_hop(response, "X-Linked-Size")  # Hugging Face says it before redirecting to the storage
-    if length and linked and length.isdigit() and linked.isdigit() and length != linked:
-        raise RefusedError(f"the server announces {linked} bytes, but wants to send {length}")
-    return (
-        int(length) if length and length.isdigit() else int(linked) if linked and linked.isdigit() else None
-    )
+    linked = _bytes_in(_of_any_hop(response, "X-Linked-Size"))  # Hugging Face says it before redirecting to the storage
+    sent = _bytes_in(length)
+    if sent is not None and linked is not None and sent != linked:
+        raise RefusedError(f"the server announces {linked} bytes, but wants to send {sent}")
+    return linked if sent is None else sent
+
+
+def _bytes_in(words: str | None) -> int | None:
+    return int(words) if re.fullmatch(r"[0-9]{1,18}", words or "") and words else None
 
 
 def _announced_sha256(response: requests.Response) -> str | None:
@@ -204,10 +299,9 @@ def _of_any_hop(response: requests.Response, header: str) -> str | None:
 
 
 def _version(response: requests.Response) -> str | None:
+    """The server's strong mark of the version. A weak one (W/"...") or a date promises no equal bytes."""
     tag = response.headers.get("ETag", "")
-    if tag.startswith('"'):  # a weak tag (W/"...") promises no equal bytes
-        return tag
-    return response.headers.get("Last-Modified")
+    return tag if re.fullmatch(r'"[!#-~]{1,200}"', tag) else None
 
 
 def _retry_after(response: requests.Response) -> float | None:
@@ -216,76 +310,12 @@ def _retry_after(response: requests.Response) -> float | None:
     return float(said) if re.fullmatch(r"\d{1,6}", said) else None
 
 
-def refuse_downgrade(source: str, response: requests.Response) -> None:
-    """Refuse an answer that any hop since the first encrypted one could have changed on the way.
+def refuse_downgrade(hops: Sequence[str]) -> None:
+    """Refuse a way on which anyone could change the file after its first encrypted hop.
 
     Raises:
         RefusedError: an unencrypted address follows an encrypted one.
     """
-    hops = [source, *(hop.url for hop in response.history), response.url]
     schemes = [urlsplit(hop).scheme for hop in hops]
     if "https" in schemes and "http" in schemes[schemes.index("https") :]:
         raise RefusedError("the server leads from an encrypted to an unencrypted address")
-
-
-# Pages instead of files
-
-
-def _page(response: requests.Response) -> str | None:
-    """The text of a page, as far as it matters; None where the answer is a file or an error."""
-    kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    if kind not in _PAGE_TYPES or not response.ok:
-        return None
-    body = bytearray()
-    for chunk in response.iter_content(_FALLBACK_READ_BYTES):
-        body += chunk
-        if len(body) > _MAX_PAGE_BYTES:
-            break
-    return body.decode("utf-8", "replace")
-
-
-def _page_words(page: str) -> str:
-    """What a page seems to say, for the error."""
-    if "quota" in page.lower():
-        return "Google Drive has reached its daily limit for this file; it is free again within 24 hours"
-    title = re.search(r"<title[^>]*>([^<]{1,200})", page, re.IGNORECASE)
-    words = " ".join(html.unescape(title[1]).split())[:80] if title else ""
-    return f"the server sent a web page{f' ({words!r})' if words else ''} instead of the file"
-
-
-class _ConfirmationForm(HTMLParser):
-    """Google Drive's form: files too large for its virus scan are sent only to those who confirm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "form" and values.get("id") == "download-form":
-            self.action = values.get("action", "")
-        elif tag == "input" and self.action and values.get("type") == "hidden" and values.get("name"):
-            self.fields[values["name"]] = values.get("value", "")
-
-
-def confirmation_address(page: str, page_url: str) -> str | None:
-    """Find the address behind the button of a Google Drive confirmation page.
-
-    Args:
-        page: the page's HTML.
-        page_url: where it came from; the form must lead to the same house.
-
-    Returns:
-        The address to ask instead, or None if this is no such page.
-    """
-    form = _ConfirmationForm()
-    form.feed(page)
-    address = urljoin(page_url, form.action)
-    if not form.action or not _is_same_house(urlsplit(address).hostname, urlsplit(page_url).hostname):
-        return None
-    return f"{address}{'&' if urlsplit(address).query else '?'}{urlencode(form.fields)}"
-
-
-def _is_same_house(host: str | None, other: str | None) -> bool:
-    return host == other or all((name or "").endswith(".google.com") for name in (host, other))

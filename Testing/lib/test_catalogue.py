@@ -26,7 +26,7 @@ from SAMMed2DLib.catalogue import (
     install,
     remove,
 )
-from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, sha256_of, verify_weights
+from SAMMed2DLib.checkpoints import read_checkpoint, sha256_of, verify_weights
 from SAMMed2DLib.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
 
 QUICK = DownloadPolicy(backoff_s=0.01, attempts=2, reserve_bytes=0)
@@ -182,7 +182,7 @@ def test_a_published_checksum_goes_before_the_record(server, checkpoint, tmp_pat
 def test_a_file_that_holds_no_weights_is_removed_and_its_checksum_not_held(server, tmp_path):
     torch.save({"epoch": 1}, tmp_path / "empty.pth")
     entry = entry_at(server.serve("/w.pth", File((tmp_path / "empty.pth").read_bytes())))
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(DownloadError, match="holds no weights"):
         install(entry, tmp_path / "models", policy=QUICK)
     assert list((tmp_path / "models").iterdir()) == []
 

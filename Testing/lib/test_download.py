@@ -7,14 +7,13 @@ import io
 import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
-import requests
+import torch
 from flaky_server import Behaviour, File, Request, Server, page, redirect, running_server, status
 
 from SAMMed2DLib.download import (
@@ -25,7 +24,8 @@ from SAMMed2DLib.download import (
     NoConnectionError,
     download,
 )
-from SAMMed2DLib.download.web_answers import RefusedError, confirmation_address, refuse_downgrade
+from SAMMed2DLib.download.pages import confirmation_address
+from SAMMed2DLib.download.web_answers import RefusedError, refuse_downgrade
 
 QUICK = DownloadPolicy(
     connect_timeout_s=10, stall_timeout_s=10, backoff_s=0.01, max_backoff_s=0.02, attempts=3, reserve_bytes=0
@@ -35,15 +35,15 @@ IMPATIENT = replace(
 )  # on a busy computer, a good server may be slow too
 
 
-def zip_of(size: int, fill: int = 7) -> bytes:
-    """A file with the beginning and end of weights."""
+def weights_of(size: int, fill: int = 7, legacy: bool = False) -> bytes:
+    """A file of torch with weights of so many bytes, all the same."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("archive/data.pkl", bytes([fill]) * size)
+    state = {"a.w": torch.full((size,), fill, dtype=torch.uint8)}
+    torch.save(state, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()
 
 
-WEIGHTS = zip_of(300_000)
+WEIGHTS = weights_of(300_000)
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 
@@ -134,7 +134,7 @@ def test_a_broken_download_leaves_a_part_and_the_next_call_goes_on_from_it(serve
     ],
 )
 def test_a_file_that_changed_between_two_calls_is_begun_anew(server, target, first, second):
-    url = server.serve("/w.pth", File(zip_of(300_000, fill=1), drop_after=50_000, **first), status(503))
+    url = server.serve("/w.pth", File(weights_of(300_000, fill=1), drop_after=50_000, **first), status(503))
     with pytest.raises(DownloadError):
         download(url, target, policy=QUICK)
     server.serve("/w.pth", File(WEIGHTS, **second))
@@ -143,7 +143,7 @@ def test_a_file_that_changed_between_two_calls_is_begun_anew(server, target, fir
 
 
 def test_a_file_of_another_size_without_any_mark_is_begun_anew(server, target):
-    url = server.serve("/w.pth", File(zip_of(200_000), tag=None, drop_after=50_000), status(503))
+    url = server.serve("/w.pth", File(weights_of(200_000), tag=None, drop_after=50_000), status(503))
     with pytest.raises(DownloadError):
         download(url, target, policy=QUICK)
     server.serve("/w.pth", File(WEIGHTS, tag=None))
@@ -152,7 +152,7 @@ def test_a_file_of_another_size_without_any_mark_is_begun_anew(server, target):
 
 
 def test_a_file_that_shrank_below_the_part_is_begun_anew(server, target):
-    small = zip_of(10_000)
+    small = weights_of(10_000)
     url = server.serve("/w.pth", File(WEIGHTS, tag=None, drop_after=50_000), status(503))
     with pytest.raises(DownloadError):
         download(url, target, policy=QUICK)
@@ -362,7 +362,7 @@ def test_what_is_no_weights_file_is_refused_and_removed(server, target, body):
 
 
 def test_a_file_of_torchs_older_layout_is_weights_too(server, target):
-    old = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + b"x" * 100
+    old = weights_of(1000, legacy=True)
     download(server.serve("/w.pth", File(old)), target, policy=QUICK)
     assert target.read_bytes() == old
 
@@ -409,7 +409,7 @@ def test_redirects_are_followed_and_resumed_and_circles_are_not(server, target):
     download(url, target, policy=QUICK)
     assert target.read_bytes() == WEIGHTS
     circle = server.serve("/circle", redirect("/circle"))
-    with pytest.raises(DownloadError, match="TooManyRedirects"):
+    with pytest.raises(DownloadError, match="redirects more than 10 times"):
         download(circle, target, policy=QUICK)
 
 
@@ -426,7 +426,7 @@ def test_the_next_source_is_tried_and_each_failure_is_told(server, target):
 
 
 def test_a_source_with_the_wrong_file_does_not_stop_the_next(server, target):
-    wrong = server.serve("/wrong", File(zip_of(1000)))
+    wrong = server.serve("/wrong", File(weights_of(1000)))
     good = server.serve("/good", File(WEIGHTS))
     assert download([wrong, good], target, sha256=SHA256, policy=QUICK).url == good
     with pytest.raises(ChecksumError):
@@ -434,7 +434,7 @@ def test_a_source_with_the_wrong_file_does_not_stop_the_next(server, target):
 
 
 def test_what_one_source_left_is_not_continued_from_another(server, target):
-    first = server.serve("/first", File(zip_of(300_000, fill=1), tag=None, drop_after=50_000), status(404))
+    first = server.serve("/first", File(weights_of(300_000, fill=1), tag=None, drop_after=50_000), status(404))
     second = server.serve("/second", File(WEIGHTS, tag=None))
     download([first, second], target, policy=QUICK)
     assert target.read_bytes() == WEIGHTS
@@ -614,18 +614,11 @@ def test_an_existing_file_stays_until_a_whole_one_replaces_it(server, target):
 
 
 def test_a_way_from_an_encrypted_to_an_open_address_is_refused():
-    def answer(*urls: str) -> requests.Response:
-        hops = []
-        for url in urls:
-            hop = requests.Response()
-            hop.url = url
-            hops.append(hop)
-        hops[-1].history = hops[:-1]
-        return hops[-1]
-
-    refuse_downgrade("http://a/x", answer("http://a/x", "https://b/x", "https://c/x"))
-    for way in (("https://a/x", "http://b/x"), ("http://a/x", "https://b/x", "http://c/x", "https://d/x")):
+    refuse_downgrade(["http://a/x", "http://a/x", "https://b/x", "https://c/x"])
+    for way in (
+        ["https://a/x", "http://b/x"],
+        ["http://a/x", "https://b/x", "http://c/x", "https://d/x"],
+        ["https://a/x", "http://a/confirmed"],  # the form of a confirmation page leads down
+    ):
         with pytest.raises(RefusedError, match="unencrypted"):
-            refuse_downgrade(way[0], answer(*way))
-    with pytest.raises(RefusedError, match="unencrypted"):  # the form of a confirmation page leads down
-        refuse_downgrade("https://a/x", answer("http://a/confirmed"))
+            refuse_downgrade(way)

@@ -62,7 +62,7 @@ ROOMS = {
     "model": Room(outside="torch"),
     # weights
     "checkpoints": Room("files", late="torch", is_bare=True),
-    "download": Room("locks", late="requests urllib3", is_bare=True),
+    "download": Room("locks checkpoints", late="requests urllib3", is_bare=True),
     "catalogue": Room("download checkpoints files", is_bare=True),
     "model_store": Room("catalogue checkpoints files predictor", is_bare=True),
     # from prompts to masks
