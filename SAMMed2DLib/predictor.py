@@ -165,6 +165,17 @@ class Predictor:
         encoded = [self._on_device(partial(self._encode, chunk)) for chunk in chunks]
         return Embedding(torch.cat([part.to(self.device) for part in encoded]), frames, self.name)
 
+    @property
+    def embedding_bytes(self) -> int:
+        """Memory of the embedding of one slice."""
+        return self.model.image_encoder.feature_bytes
+
+    def working_bytes(self, slices: int) -> int:
+        """Forecast the main memory that encoding so many slices takes while it lasts, bytes, about."""
+        if self.device.type != "cpu":
+            return 0
+        return self.model.image_encoder.working_bytes(min(slices, _IMAGES_AT_ONCE))
+
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .formatting import counted, times
 from .memory import available_memory, in_gib
 from .propagation import TOGETHER, WEIGHTS, Found, Picture, Propagated, PropagationError, Question, Weights, propagate
 from .session import Session, ShouldStop, Stopped
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 # Pictures that are kept, since several objects and steps look at them.
 _KEPT_PICTURES = 32
-# What a run takes besides what is counted: the network's own activations, and Python.
-_OVERHEAD_BYTES = 300 * 1024**2
+# What a run takes besides what is counted: what torch keeps, and Python.
+_OVERHEAD_BYTES = 64 * 1024**2
 
 Keyframes = Mapping[int, np.ndarray]
 
@@ -63,30 +64,49 @@ def propagate_stack(
     return propagate(model.picture, model, objects, first, last, every=every, only=only, weights=weights)
 
 
-def check_memory(size_hw: tuple[int, int], slices: int, objects: int, cache_bytes: int) -> int:
-    """Forecast what a run takes, bytes, and refuse it before it begins where this is more than there is.
+def memory_of_run(
+    session: Session, size_hw: tuple[int, int], slices: int, objects: int, mask_bytes: float = 1.0
+) -> int:
+    """Forecast what a run takes besides the model and the volume, bytes.
 
     Args:
+        session: the model, and the most that kept embeddings take.
         size_hw: of the slices, px.
         slices: how many there are to fill.
         objects: how many objects are filled.
-        cache_bytes: the most that kept embeddings take.
+        mask_bytes: what the results take that the caller keeps, for each pixel.
+    """
+    height, width = size_hw
+    masks = mask_bytes * slices * objects
+    pictures = 3 * 2 * min(slices, _KEPT_PICTURES)  # as they are, and what the model sees of them
+    logits = 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
+    embeddings = min(session.cache_bytes, slices * session.predictor.embedding_bytes)
+    working = session.predictor.working_bytes(_AT_ONCE)
+    return int(height * width * (masks + pictures + logits)) + embeddings + working + _OVERHEAD_BYTES
+
+
+def check_memory(session: Session, size_hw: tuple[int, int], slices: int, objects: int) -> None:
+    """Refuse a run before it begins where it would take more memory than there is; see `memory_of_run`.
 
     Raises:
         PropagationError: the message says what to do.
     """
-    height, width = size_hw
-    masks = height * width * slices * objects  # one byte a pixel, should every mask fill its slice
-    pictures = height * width * 3 * 2 * _KEPT_PICTURES  # as they are, and what the model sees of them
-    logits = height * width * 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
-    needed = masks + pictures + logits + cache_bytes + _OVERHEAD_BYTES
+    needed = memory_of_run(session, size_hw, slices, objects)
+    refuse_beyond_memory(needed, f"{counted(slices, 'slice')} of {times(size_hw[::-1])} px", objects)
+
+
+def refuse_beyond_memory(needed_bytes: int, what: str, objects: int) -> None:
+    """Refuse to fill `what` for so many objects where there is less memory than it needs.
+
+    Raises:
+        PropagationError: the message says what to do.
+    """
     available = available_memory()
-    if available is not None and needed > available:
+    if available is not None and needed_bytes > available:
         raise PropagationError(
-            f"{slices} slices of {width} x {height} px and {objects} segments may take {in_gib(needed)}, "
-            f"{in_gib(available)} are free: choose a smaller range or fewer segments, or close other programs"
+            f"Filling {what} for {counted(objects, 'segment')} takes about {in_gib(needed_bytes)} of memory, and "
+            f"{in_gib(available)} are free. Choose a smaller range or fewer segments, or close other programs."
         )
-    return needed
 
 
 class StackModel:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .formatting import counted, times
 from .propagation import Propagated, PropagationError, Weights, propagate, spans_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,27 @@ def propagate_in_time(
         model = StackModel(session, picture, zoomed, stacks, should_stop)
         for one in propagate(model.picture, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS):
             yield _in_time(one, numbers, index)
+
+
+def check_memory(session: Session, size_hw: tuple[int, int], frames: int, slices: int, objects: int) -> None:
+    """Refuse a run before it begins where it would take more memory than there is.
+
+    Args:
+        session: the model.
+        size_hw: of the slices, px.
+        frames: how many there are to fill.
+        slices: of each frame, at most.
+        objects: how many objects are filled; their masks are taken to be kept as bits, or cropped.
+
+    Raises:
+        PropagationError: the message says what to do.
+    """
+    from .stack import memory_of_run, refuse_beyond_memory
+
+    needed = memory_of_run(session, size_hw, frames * slices, objects, mask_bytes=1 / 8)
+    needed += min(_KEPT_BYTES, 3 * size_hw[0] * size_hw[1] * frames * slices)
+    what = f"{counted(frames, 'frame')} of {counted(slices, 'slice')} of {times(size_hw[::-1])} px"
+    refuse_beyond_memory(needed, what, objects)
 
 
 def shown_slices(objects: Iterable[TimeKeyframes]) -> list[int]:

@@ -89,8 +89,7 @@ def task_in_time(
 ) -> TimeTask:
     """Prepare a run along time; arguments and errors as in `TimeTask.of_scene`."""
     frames = sequences.Frames.of(volume, segmentation)
-    cache_bytes = engine.shared().choice.cache_mib * 1024**2
-    return TimeTask.of_scene(frames, plane, segment_ids, target.default_labelmap(), settings, cache_bytes)
+    return TimeTask.of_scene(frames, plane, segment_ids, target.default_labelmap(), settings)
 
 
 def task_of(
@@ -107,7 +106,6 @@ def task_of(
         raise SceneError("keyframes are numbers of slices")
     choice = engine.shared().choice
     labelmap = target.default_labelmap()
-    cache_bytes = choice.cache_mib * 1024**2
     return PropagationTask.of_scene(
-        volume, plane, segmentation, segment_ids, labelmap, settings, choice.model, cache_bytes, keyframes
+        volume, plane, segmentation, segment_ids, labelmap, settings, choice.model, keyframes
     )

@@ -154,7 +154,6 @@ class PropagationTask(InPieces):
         self.volume, self.segmentation, self.stack = volume, segmentation, stack
         self.is_read = False
         self._objects: list[_Object] = []
-        self._cache_bytes = 0
         self._image = volume.GetImageData()  # kept as long as the worker looks at its voxels
         self._image_time = self._image.GetMTime()
         self._voxels = scene.volume_kji(volume)
@@ -174,7 +173,6 @@ class PropagationTask(InPieces):
         labelmap: Any,
         settings: Settings,
         model: str,
-        cache_bytes: int,
         chosen: Sequence[int] | None = None,
     ) -> PropagationTask:
         """Take what a run needs; on the main thread.
@@ -187,7 +185,6 @@ class PropagationTask(InPieces):
             labelmap: has the grid of the segmentation; None where it has none.
             settings: what the user has chosen.
             model: what to call the model; another one makes a run anew.
-            cache_bytes: the most that kept embeddings take.
             chosen: keyframes, where a script says which.
 
         Raises:
@@ -200,7 +197,7 @@ class PropagationTask(InPieces):
             raise SceneError(_("There is one slice only in this direction: choose a view across it."))
         settings.range_in(len(stack.planes))
         task = cls(volume, segmentation, stack)
-        task._choose, task._chosen, task._cache_bytes = settings, chosen, cache_bytes
+        task._choose, task._chosen = settings, chosen
         task._rule = scene.intensity_of(volume, settings.intensity)
         task._settings = repr((task._rule, settings.zoom, settings.every, model))
         task._objects = [_Object(task._now(one)) for one in dict.fromkeys(segment_ids)]
@@ -214,10 +211,7 @@ class PropagationTask(InPieces):
 
         Raises:
             SceneError: there are none, or there is nothing to do.
-            PropagationError: the memory is not enough.
         """
-        from SAMMed2DLib.stack import check_memory
-
         for one in self._objects:
             one.now.read()
             self._find_targets(one)
@@ -229,8 +223,6 @@ class PropagationTask(InPieces):
                     "Correct a slice, or choose another range."
                 )
             )
-        count = sum(len(one.targets) for one in objects)
-        check_memory(self.stack.planes[0].size_hw, -(-count // len(objects)), len(objects), self._cache_bytes)
         self._masks = {one.now.segment_id: one.now.masks() for one in objects}
         self._objects, self.is_read = objects, True
 
@@ -259,8 +251,10 @@ class PropagationTask(InPieces):
         one.confidence[answer.index] = answer.confidence
 
     def _propagated(self, session: Session) -> Iterator[tuple[_Object, Any]]:
-        from SAMMed2DLib.stack import propagate_stack
+        from SAMMed2DLib.stack import check_memory, propagate_stack
 
+        count = sum(len(one.targets) for one in self._objects)
+        check_memory(session, self.stack.planes[0].size_hw, -(-count // len(self._objects)), len(self._objects))
         groups: dict[Any, list[_Object]] = {}
         for one in self._objects:  # objects with the same slices to fill share the encodings of one view
             wanted = None if one.wanted is None else frozenset(one.wanted)

@@ -132,7 +132,6 @@ class TimeTask(InPieces):
         self._images = Images(frames)
         self._rule = scene.intensity_of(frames.volume, settings.intensity)
         self._only: int | None = None
-        self._cache_bytes = 0
         self._objects: list[_Object] = []
         self._shown: list[tuple[SegmentInFrame, SegmentInFrame]] = []
         self._masks: dict[str, dict[tuple[int, int], np.ndarray]] = {}
@@ -146,7 +145,6 @@ class TimeTask(InPieces):
         segment_ids: Sequence[str],
         labelmap: Any,
         settings: TimeSettings,
-        cache_bytes: int,
     ) -> TimeTask:
         """Take what a run needs; on the main thread.
 
@@ -156,7 +154,6 @@ class TimeTask(InPieces):
             segment_ids: of existing segments.
             labelmap: has the grid of the segmentation; None where it has none.
             settings: what the user has chosen.
-            cache_bytes: the most that kept embeddings take.
 
         Raises:
             SceneError: something in the scene does not allow it.
@@ -166,7 +163,7 @@ class TimeTask(InPieces):
         settings.range_in(len(frames.values))
         stack = stack_of(frames, labelmap, plane)
         task = cls(frames, stack, settings)
-        task._only, task._cache_bytes = None if plane is None else stack.position, cache_bytes
+        task._only = None if plane is None else stack.position
         task._objects = [_Object(SegmentInTime(stack, frames, one, task._only)) for one in dict.fromkeys(segment_ids)]
         if not frames.saves_changes:
             task._shown = [task._both(one) for one in dict.fromkeys(segment_ids)]
@@ -182,10 +179,7 @@ class TimeTask(InPieces):
 
         Raises:
             SceneError: there are none, or there is nothing to do.
-            PropagationError: the memory is not enough.
         """
-        from SAMMed2DLib.stack import check_memory
-
         self._refuse_unsaved()
         for one in self._objects:
             one.now.read()
@@ -193,9 +187,6 @@ class TimeTask(InPieces):
         objects = self._objects = [one for one in self._objects if one.targets]
         if not objects:
             raise SceneError(_("Nothing is left to do: all frames of this range are keyframes."))
-        masks = max(len(one.targets) * len(one.slices) for one in objects)
-        # What is found is cropped; an eighth of a slice is a large object.
-        check_memory(self.stack.planes[0].size_hw, masks // 8 + 1, len(objects), self._cache_bytes)
         self._masks = {one.now.segment_id: one.now.masks() for one in objects}
 
     def _refuse_unsaved(self) -> None:
@@ -228,8 +219,11 @@ class TimeTask(InPieces):
         return done, sum(len(one.targets) * len(one.slices) for one in self._objects)
 
     def _propagated(self, session: Session) -> Iterator[tuple[_Object, Any]]:
-        from SAMMed2DLib.time_series import propagate_in_time
+        from SAMMed2DLib.time_series import check_memory, propagate_in_time
 
+        frames = max(len(one.targets) for one in self._objects)
+        slices = max(len(one.slices) for one in self._objects)
+        check_memory(session, self.stack.planes[0].size_hw, frames, slices, len(self._objects))
         groups: dict[tuple[int, int], list[_Object]] = {}
         for one in self._objects:  # those with the same frames to fill share what the model encodes
             groups.setdefault((one.first, one.last), []).append(one)

@@ -214,6 +214,12 @@ class RequestBuilder:
         segment.prompts[plane] = before.with_box(box)
 
 
+def along(axis: int, volume: Volume) -> str:
+    """Words for an axis: "along k (axial)"."""
+    names = [name for name in ("axial", "coronal", "sagittal") if array_axis_of(name, volume.ijk_to_ras) == axis]
+    return f"along {'kji'[axis]}" + (f" ({names[0]})" if names else "")
+
+
 def slice_words(plane: SlicePlane) -> str:
     """Words for a slice: "slice 40 (k)"."""
     axis, index = axis_and_index(plane)

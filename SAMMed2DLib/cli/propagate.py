@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import StagedFiles, suffix_of
+from ..formatting import listed
 from ..image import for_all_slices
 from ..pictures.overlay import write_png
 from ..propagation import spans_of
@@ -27,12 +28,11 @@ from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .keyframes import chosen_masks, fewest_slices, slices_shown
 from .options import AXES, add_files, add_results, add_seeing, slice_range
-from .prompts import RequestBuilder, RequestError
+from .prompts import RequestBuilder, RequestError, along
 from .propagate_report import report_of, sheet_of, summary
 from .propagate_time import is_of_frame, run_in_time
 from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
 from .tracked import Stack, Tracked
-from .words import along, listed
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
@@ -238,19 +238,20 @@ def _fill(
     job: PropagateJob, this: Run, stack: Stack, objects: Sequence[Tracked], load: Load, progress: Progress
 ) -> tuple[bool, Predictor, bool]:
     """Fill slices until all are done or the user stops; whether with zoom, the model, and whether stopped."""
-    from ..session import DEFAULT_CACHE_BYTES, Session
+    from ..session import Session
     from ..stack import check_memory, propagate_stack
 
     slices = stack.last - stack.first + 1
-    check_memory(stack.plane(0).size_hw, slices, len(objects), DEFAULT_CACHE_BYTES)
     with this.step("load"):
         predictor = load()
+    session = Session(predictor)
+    check_memory(session, stack.plane(0).size_hw, slices, len(objects))
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
     stopped = False
     with this.step("propagate"):
         try:
             for one in propagate_stack(
-                Session(predictor),
+                session,
                 stack.picture,
                 [one.keyframes for one in objects],
                 stack.first,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..formatting import counted
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
 from .report import Run, report_end, rounded, sizes, written
 from .tracked import Stack, Tracked
-from .words import counted
 
 if TYPE_CHECKING:
     from .propagate import PropagateJob

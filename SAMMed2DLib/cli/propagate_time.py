@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..files import StagedFiles
+from ..formatting import listed
 from ..image import for_all_slices
 from ..pictures.overlay import write_png
 from ..segmentation_io import Segmentation, placed, read_segmentation, with_colors, write_segmentation
@@ -16,10 +17,9 @@ from ..volume_io import Frames, read_frames
 from .in_time import Cine, Filled, Moving
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .keyframes import chosen_masks
-from .prompts import RequestBuilder, RequestError
+from .prompts import RequestBuilder, RequestError, along
 from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
 from .time_report import report_of, sheet_of, summary
-from .words import along, listed
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
@@ -237,20 +237,20 @@ def _fill(
     job: TimeJob, this: Run, cine: Cine, objects: Sequence[Moving], load: Load, progress: Progress
 ) -> tuple[bool, Predictor, bool]:
     """Fill slices of frames until all are done or the user stops; whether with zoom, the model, and whether stopped."""
-    from ..session import DEFAULT_CACHE_BYTES, Session
-    from ..stack import check_memory
-    from ..time_series import propagate_in_time
+    from ..session import Session
+    from ..time_series import check_memory, propagate_in_time
 
     slices = [len(one.slices(cine.axis)) for one in objects]
     total, done = len(job.frames) * sum(slices), 0
-    check_memory(cine.plane(0).size_hw, len(job.frames) * max(slices) // 8 + 1, len(objects), DEFAULT_CACHE_BYTES)
     with this.step("load"):
         predictor = load()
+    session = Session(predictor)
+    check_memory(session, cine.plane(0).size_hw, len(job.frames), max(slices), len(objects))
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
     with this.step("propagate"):
         try:
             for one in propagate_in_time(
-                Session(predictor),
+                session,
                 lambda frame, indices: [cine.picture(frame, index) for index in indices],
                 [one.keyframes(cine) for one in objects],
                 cine.first,

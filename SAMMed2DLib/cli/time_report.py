@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..formatting import counted
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
 from .in_time import Cine, Filled, Moving
 from .propagate_report import PICTURES, spread
 from .report import Run, report_end, rounded, sizes, written
-from .words import counted
 
 if TYPE_CHECKING:
     from .propagate_time import TimeJob

@@ -30,6 +30,10 @@ class ImageEncoderViT(nn.Module):
         super().__init__()
         self.image_size = image_size
         grid = image_size // patch_size
+        self.feature_bytes = 4 * grid**2 * out_dim  # of one image, float32
+        # A pass takes most for its attention maps; found by measurement from 256 to 1024 px, small model and ViT-B.
+        keys = grid**2 if global_blocks else min(window_size, grid) ** 2
+        self._working_bytes = 4 * grid**2 * (num_heads * keys + 5 * int(mlp_ratio * embed_dim))
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, embed_dim))
         self.blocks = nn.ModuleList(
@@ -71,6 +75,10 @@ class ImageEncoderViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.neck(x.permute(0, 3, 1, 2))
+
+    def working_bytes(self, images: int) -> int:
+        """Forecast what a pass over so many images takes while it lasts, bytes, about."""
+        return images * self._working_bytes
 
     def prepare_for_cpu(self) -> None:
         """Lay the adapters out for fast prediction on a CPU; the encoder can then neither be trained nor saved."""

@@ -58,6 +58,7 @@ ROOMS = {
     "files": Room(is_bare=True),
     "locks": Room(is_bare=True),
     "memory": Room(is_bare=True),
+    "formatting": Room(is_bare=True),
     # the network
     "model": Room(outside="torch"),
     # weights
@@ -71,8 +72,8 @@ ROOMS = {
     "outline": Room("image components", is_bare=True),
     "zoom": Room("predictor prompts outline"),
     "propagation": Room("image prompts metrics components", is_bare=True),
-    "stack": Room("propagation geometry planes memory prompts zoom predictor session"),
-    "time_series": Room("propagation stack session"),
+    "stack": Room("propagation geometry planes memory formatting prompts zoom predictor session"),
+    "time_series": Room("propagation stack session formatting", is_bare=True),
     "session": Room("prompts predictor zoom", late="torch"),
     # files of images and prompts
     "volume_io": Room("geometry files memory", late="SimpleITK", is_bare=True),

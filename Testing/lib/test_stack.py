@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +22,9 @@ from SAMMed2DLib.planes import plane_of_view, voxels_of_mask
 from SAMMed2DLib.predictor import Predictor
 from SAMMed2DLib.propagation import PropagationError, Weights
 from SAMMed2DLib.session import Session, Stopped
-from SAMMed2DLib.stack import check_memory, propagate_stack
+from SAMMed2DLib.stack import check_memory, memory_of_run, propagate_stack
 
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = np.diag([1.0, 1.0, 2.0, 1.0])
 SIZE_IJK = (20, 18, 12)
 
@@ -144,14 +152,61 @@ def test_zoom_looks_at_a_crop_around_all_keyframes(session):
     assert sizes[-1] == (40, 50, 3)
 
 
-def test_too_little_memory_is_said_before_the_run(monkeypatch):
+def test_too_little_memory_is_said_before_the_run(session, monkeypatch):
     monkeypatch.setattr(stack, "available_memory", lambda: 10**9)
-    assert check_memory((256, 256), 50, 1, 2**28) < 10**9
-    with pytest.raises(PropagationError, match="smaller range"):
-        check_memory((512, 512), 2000, 8, 2**28)
+    check_memory(session, (256, 256), 50, 1)
+    with pytest.raises(PropagationError) as caught:
+        check_memory(session, (512, 384), 2000, 8)
+    assert re.fullmatch(
+        r"Filling 2000 slices of 384 x 512 px for 8 segments takes about [34]\.\d GiB of memory, and 0\.9 GiB are "
+        r"free\. Choose a smaller range or fewer segments, or close other programs\.",
+        str(caught.value),
+    )
 
 
-def test_the_forecast_covers_all_logits_of_one_step(monkeypatch):
-    monkeypatch.setattr(stack, "available_memory", lambda: None)
-    few, many = (check_memory((100, 100), 0, objects, 0) for objects in (8, 20))
+def test_the_forecast_covers_all_logits_of_one_step(session):
+    few, many = (memory_of_run(session, (100, 100), 0, objects) for objects in (8, 20))
     assert many - few == 100 * 100 * 4 * 2 * (2 * 20 - 16)
+
+
+def test_the_forecast_is_of_this_model_and_volume(session):
+    small = memory_of_run(session, (64, 64), 10, 1)
+    assert memory_of_run(session, (64, 64), 20, 1) - small == 10 * (64 * 64 * 7 + session.predictor.embedding_bytes)
+    session.cache_bytes = 0
+    assert small - memory_of_run(session, (64, 64), 10, 1) == 10 * 4 * 4 * 32 * 4
+    larger = Predictor(build_model(replace(CONFIG, image_size=256)), device="cpu", precision="float32")
+    assert larger.working_bytes(8) > 16 * session.predictor.working_bytes(8)
+
+
+MEASURE = """
+import json
+from pathlib import Path
+import numpy as np
+from SAMMed2DLib.predictor import load_predictor
+from SAMMed2DLib.session import Session
+from SAMMed2DLib.stack import memory_of_run, propagate_stack
+
+def mib(name):
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 1024
+
+session = Session(load_predictor(device="cpu", precision="float32"))
+rng = np.random.default_rng(0)
+slices = rng.integers(60, 90, (31, 256, 256), np.uint8)
+disc = np.hypot(*np.ogrid[-128:128, -128:128]) < 40
+slices[:, disc] += 60
+before = mib("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew
+found = list(propagate_stack(session, lambda n: slices[n, ..., None].repeat(3, -1), [{0: disc, 30: disc}], 0, 30))
+print(json.dumps([len(found), mib("VmHWM") - before, memory_of_run(session, (256, 256), 31, 1) / 1024**2]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells a process's peak of memory")
+def test_a_run_takes_no_more_than_the_forecast():
+    done = subprocess.run([sys.executable, "-c", MEASURE], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    count, peak_mib, forecast_mib = json.loads(done.stdout)
+    assert count == 29
+    assert 20 < peak_mib < forecast_mib < 200
+

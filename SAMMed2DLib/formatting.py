@@ -1,17 +1,8 @@
-"""Words for numbers and axes, in notes, errors and summaries."""
+"""How numbers, counts and sizes are written in messages, notes and summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from ..geometry import array_axis_of
-from ..volume_io import Volume
-
-
-def along(axis: int, volume: Volume) -> str:
-    """Words for an axis: "along k (axial)"."""
-    names = [name for name in ("axial", "coronal", "sagittal") if array_axis_of(name, volume.ijk_to_ras) == axis]
-    return f"along {'kji'[axis]}" + (f" ({names[0]})" if names else "")
 
 
 def listed(indices: Sequence[int]) -> str:
@@ -23,6 +14,11 @@ def listed(indices: Sequence[int]) -> str:
         else:
             runs.append([index])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+
+
+def times(size: Sequence[int]) -> str:
+    """Words for a size: "48 x 40 x 12"."""
+    return " x ".join(map(str, size))
 
 
 def counted(count: int, noun: str) -> str:
