@@ -178,11 +178,12 @@ def _samples(slice_hw: np.ndarray) -> np.ndarray:
         values = values[:, :, np.newaxis]
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
         raise ImageError(
-            f"a slice has shape (H, W), or (H, W, 3 or 4) in colour, not {np.shape(slice_hw)}; "
-            "take one slice, time point or component of it first"
+            f"an image of {' x '.join(map(str, np.shape(slice_hw)))} values is no slice: that has rows and columns, "
+            "and in colour 3 or 4 values per pixel; take one slice, time point or component of it first"
         )
     if values.size == 0:
-        raise ImageError(f"the slice of shape {np.shape(slice_hw)} is empty; choose one that has pixels")
+        size = " x ".join(map(str, np.shape(slice_hw)))
+        raise ImageError(f"a slice of {size} values is empty; choose one that has pixels")
     return values[:, :, :3]
 
 

@@ -23,6 +23,9 @@ import numpy as np
 
 from .files import StagedFiles
 from .image import rgb_from_slice
+from .itk_file import ItkFile
+from .png_jpeg import png_without_alpha
+from .volume import VolumeError
 
 MANIFEST = "manifest.tsv"
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
@@ -222,8 +225,10 @@ def read_picture(path: Path | str) -> np.ndarray:
     import SimpleITK
 
     try:
+        if png_without_alpha(Path(path)):
+            return ItkFile(Path(path)).read()
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    except RuntimeError as error:
+    except (RuntimeError, OSError, VolumeError) as error:
         raise DatasetError(f"{path} cannot be read as an image; restore it or drop its line") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from .files import StagedFiles, suffix_of
 from .grids import alignment
+from .nifti import write_nifti
 from .slicer_nrrd import (
     LARGEST_LABEL,
     SEGMENT_COLORS,
@@ -21,7 +22,7 @@ from .slicer_nrrd import (
     segments_of_header,
     write_slicer,
 )
-from .volume_io import LPS_TO_RAS, Volume, read_header, read_image
+from .volume_io import LPS_TO_RAS, ImageFile, Volume, read_image
 
 __all__ = [
     "LABELMAP_SUFFIXES",
@@ -146,12 +147,11 @@ def read_segmentation(path: str | Path) -> Segmentation:
         SegmentationError: its values are no labels, or its header contradicts itself.
     """
     path = Path(path)
-    image, ijk_to_ras, array = read_image(path)
-    header = read_header(path)
-    layers = _labels(path, _layers_lkji(path, array, image.GetNumberOfComponentsPerPixel(), header))
-    told = segments_of_header(path, header, len(layers))
+    file = read_image(path)
+    layers = _labels(path, _layers_lkji(path, file))
+    told = segments_of_header(path, file.metadata, len(layers))
     segments, places = told or _segments_of_values(path, layers)
-    return Segmentation(segments, layers, places, ijk_to_ras)
+    return Segmentation(segments, layers, places, file.ijk_to_ras)
 
 
 def placed(path: str | Path, drawn: Segmentation, volume: Volume, notes: list[str]) -> Segmentation:
@@ -213,15 +213,16 @@ def _sides(ijk_to_ras: np.ndarray) -> np.ndarray:
 # --- what was read, as labels -------------------------------------------------------------------------------
 
 
-def _layers_lkji(path: Path, array: np.ndarray, components: int, header: Mapping[str, str]) -> np.ndarray:
+def _layers_lkji(path: Path, file: ImageFile) -> np.ndarray:
     """(L, K, J, I) of what a file holds; several values per voxel are layers, unless they are colours."""
-    if components > 1:
-        if header.get("NRRD_kinds[pixel]") != "list" and suffix_of(path) not in LAYERED_SUFFIXES:
+    array = file.array
+    if file.components > 1:
+        if file.metadata.get("NRRD_kinds[pixel]") != "list" and suffix_of(path) not in LAYERED_SUFFIXES:
             raise SegmentationError(
                 f"{path}: is a picture in colour; save its labels as grey values, 0 for what is beside all of them"
             )
         array = np.moveaxis(array, -1, 0)
-    elif array.ndim == 4 and header.get("NRRD_kinds[3]") != "list":
+    elif array.ndim == 4 and file.metadata.get("NRRD_kinds[3]") != "list":
         raise SegmentationError(f"{path}: is a 4D image of {len(array)} frames; save the frame that is meant in a file")
     elif array.ndim < 4:
         array = array[np.newaxis]
@@ -328,6 +329,9 @@ def _labelmap(masks: Iterable[np.ndarray], volume: Volume, values: Sequence[int]
 
 
 def _write_labelmap(path: Path, labels: np.ndarray, volume: Volume) -> None:
+    if suffix_of(path) in (".nii", ".nii.gz"):
+        write_nifti(path, labels, volume.ijk_to_ras)
+        return
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(labels)

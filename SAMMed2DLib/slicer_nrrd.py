@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .volume_io import LPS_TO_RAS, Volume, VolumeError
+from .volume import LPS_TO_RAS, Volume, VolumeError
 
 Place = tuple[int, int]  # (layer, value in that layer)
 # Told apart also by most colour-blind readers, and on grey; used in this order where no colour is given.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..predictor import Predictor
 
 LOWEST_WITHOUT_ADVICE = -900  # air has about -1000 Hounsfield units
+LOWEST_OF_CT = -32768
 
 # Called only once it is clear that there is something to ask the model.
 Load = Callable[[], "Predictor"]
@@ -134,9 +135,14 @@ def intensity_of(job: Job, volume: Volume) -> Intensity:
 
 def advice_on(job: Job, volume: Volume) -> list[str]:
     """Hounsfield units span far more than one structure: say that a window helps, if none was chosen."""
-    if job.has_rule or volume.array.min() > LOWEST_WITHOUT_ADVICE:
+    if job.has_rule or not _has_air(volume.array):
         return []
     return [
         "this looks like a CT; --window 40,400 (soft tissue) or -600,1500 (lung) shows the model more than "
         "percentiles of the slice"
     ]
+
+
+def _has_air(array: np.ndarray) -> bool:
+    """Whether a value is as low as that of air in a CT; NaN or infinity, as beside an image that was turned, is not."""
+    return any(bool(((plane >= LOWEST_OF_CT) & (plane <= LOWEST_WITHOUT_ADVICE)).any()) for plane in array)

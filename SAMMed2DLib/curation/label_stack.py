@@ -143,14 +143,14 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _read(path: Path, classes: Mapping[int, str], is_structure: bool) -> LabelFile:
     if suffix_of(path) == ".seg.nrrd":
         return _read_slicer(path)
-    image, ijk_to_ras, array = read_image(path)
-    if image.GetDimension() > 3:
-        raise CurationError(f"{path}: has {image.GetDimension()} dimensions; save its label map in 3D")
-    labels = _integers(path, array if image.GetNumberOfComponentsPerPixel() == 1 else _grey(path, array))
-    is_picture = image.GetDimension() == 2
+    file = read_image(path)
+    if file.dimension > 3:
+        raise CurationError(f"{path}: has {file.dimension} dimensions; save its label map in 3D")
+    labels = _integers(path, file.array if file.components == 1 else _grey(path, file.array))
+    is_picture = file.dimension == 2
     labels = labels[np.newaxis] if is_picture else labels
     names = _names(path, labels, classes, is_structure)
-    return LabelFile(path, (labels,), (names,), None if is_picture else ijk_to_ras)
+    return LabelFile(path, (labels,), (names,), None if is_picture else file.ijk_to_ras)
 
 
 def _read_slicer(path: Path) -> LabelFile:

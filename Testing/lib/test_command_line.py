@@ -325,6 +325,17 @@ def test_a_ct_without_a_window_is_segmented_with_advice(
     assert capsys.readouterr().err == ""
 
 
+def test_nan_beside_an_image_does_not_make_it_a_ct(
+    tmp_path: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
+    for lowest in (np.nan, -np.inf, np.finfo(np.float32).min):
+        array[:, :5] = lowest
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "mr.nii.gz"))
+        assert segment(tmp_path / "mr.nii.gz", "--slice", 0, "--point", "10,12") == OK
+        assert capsys.readouterr().err == ""
+
+
 def test_eight_bit_images_are_seen_as_they_are(tmp_path: Path, predictor: StubPredictor) -> None:
     array = np.random.default_rng(0).integers(50, 100, (20, 30)).astype(np.uint8)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "x.png"))
@@ -505,7 +516,7 @@ REFUSED_IMAGES: list[tuple[str, bytes | None, str]] = [
         "is a 4D image (2 frames of 2 x 3 x 4); choose one with --frame",
     ),
     ("huge.nrrd", nrrd("99999 99999 9999"), "are free; crop or downsample the image"),
-    ("cut_off.nrrd", nrrd("9 9 9") + b"123", "cannot be read as an image"),
+    ("cut_off.nrrd", nrrd("9 9 9") + b"123", "is cut off or damaged (it holds 3 of 729 bytes"),
     ("constant.nrrd", nrrd("2 3 4") + bytes(24), "every voxel has the value 0"),
 ]
 

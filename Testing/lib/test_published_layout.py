@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from SAMMed2DLib.published_layout import (
     entry_of_name,
     read_layout,
     read_manifest,
+    read_picture,
     write_layout,
 )
 
@@ -129,3 +132,15 @@ def test_every_picture_becomes_three_channels_of_8_bits(shape: tuple[int, ...]):
     for dtype in (np.uint8, np.uint16):
         rgb = as_rgb(np.arange(np.prod(shape), dtype=dtype).reshape(shape))
         assert (rgb.shape, rgb.dtype) == ((4, 4, 3), np.uint8)
+
+
+def test_a_grey_picture_with_alpha_is_read(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    rows = b"".join(b"\0" + np.stack([row, 255 - row], -1).tobytes() for row in grey)
+    head = struct.pack(">IIBBBBB", 4, 3, 8, 4, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), grey)

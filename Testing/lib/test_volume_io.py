@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,7 +220,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         (
             "a.nrrd",
             b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 9 9 9\nencoding: raw\n\nabc",
-            "cannot be read",
+            r"cut off or damaged \(it holds 3 of 729 bytes",
         ),
         ("a.nrrd", b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 0 9 9\nencoding: raw\n\n", "size is zero"),
     ],
@@ -245,13 +250,12 @@ def test_the_memory_forecast_counts_components_and_bytes(tmp_path: Path, monkeyp
 
 
 def test_an_image_that_is_nan_throughout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="every voxel is NaN or infinite"):
-        read_volume(a_file(tmp_path, "a.nrrd", np.full((2, 3, 4), np.nan, np.float32)))
+    for name in ("a.nrrd", "a.nii.gz"):
+        with pytest.raises(VolumeError, match="every voxel is NaN or infinite"):
+            read_volume(a_file(tmp_path, name, np.full((2, 3, 4), np.nan, np.float32)))
 
 
-def test_an_image_of_one_value_is_refused_as_a_nifti_file_of_nan_reads_as_zeros(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match=r"every voxel has the value 0 \(NaN in a NIfTI file reads as 0\)"):
-        read_volume(a_file(tmp_path, "a.nii", np.full((2, 3, 4), np.nan, np.float32)))
+def test_an_image_of_one_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="every voxel has the value 7, so"):
         read_volume(a_file(tmp_path, "a.mha", np.full((2, 3, 4), 7, np.int16)))
 
@@ -259,9 +263,170 @@ def test_an_image_of_one_value_is_refused_as_a_nifti_file_of_nan_reads_as_zeros(
 def test_an_image_that_is_partly_nan_is_fine(tmp_path: Path) -> None:
     array = np.full((2, 3, 4), np.nan, np.float32)
     array[1, 2, 2:] = 5.0, 6.0
-    np.testing.assert_array_equal(read_volume(a_file(tmp_path, "a.nrrd", array)).array, array)
+    for name in ("a.nrrd", "a.nii"):
+        np.testing.assert_array_equal(read_volume(a_file(tmp_path, name, array)).array, array)
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="complex numbers"):
         read_volume(a_file(tmp_path, "a.nrrd", np.ones((2, 3, 4), np.complex64)))
+
+
+@pytest.mark.parametrize("mm", [1e-3, 5e-5, 2.24e-6, 1e-12])
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii"])
+def test_voxels_of_nanometres_are_read(tmp_path: Path, name: str, mm: float) -> None:
+    image = SimpleITK.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    image.SetSpacing((mm, 2 * mm, 3 * mm))
+    SimpleITK.WriteImage(image, str(tmp_path / name))
+    np.testing.assert_allclose(read_volume(tmp_path / name).spacing_mm, [mm, 2 * mm, 3 * mm], rtol=1e-6)
+
+
+def test_a_flat_grid_is_refused_whatever_its_size(tmp_path: Path) -> None:
+    lines = "NRRD0004\ntype: uchar\ndimension: 3\nspace: RAS\nsizes: 2 2 2\nencoding: raw\nspace origin: (0,0,0)\n"
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(f"{lines}space directions: (9,0,0) (0,9,0) (9,9,0)\n\n".encode() + bytes(range(8)))
+    with pytest.raises(VolumeError, match=r"cannot be read as an image|is zero, NaN or flat"):
+        read_volume(path)
+
+
+# --- pictures ------------------------------------------------------------------------------------------------
+
+
+def a_png(path: Path, colour_type: int, bits: int, rows: list[bytes], width: int) -> Path:
+    """Rows of filter byte and samples as a PNG file."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
+    text = chunk(b"tEXt", b"Comment\0hello")
+    body = chunk(b"IHDR", head) + text + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (16, np.uint16)])
+def test_a_grey_png_with_alpha_is_grey_and_loses_its_alpha(tmp_path: Path, bits: int, dtype: type) -> None:
+    grey = RNG.integers(0, 2**bits, (6, 5)).astype(dtype)
+    both = np.stack([grey, RNG.integers(0, 2**bits, (6, 5)).astype(dtype)], -1)
+    stored = both.astype(both.dtype.newbyteorder(">"))
+    # The second row differs from the first by PNG's filter "up".
+    rows = [b"\0" + row.tobytes() for row in stored]
+    before, row = (np.frombuffer(stored[n].tobytes(), np.uint8) for n in (0, 1))
+    rows[1] = b"\2" + (row - before).tobytes()
+    volume = read_volume(a_png(tmp_path / "a.png", 4, bits, rows, 5))
+    assert not volume.is_colour and volume.array.dtype == dtype
+    np.testing.assert_array_equal(volume.array, grey[np.newaxis])
+
+
+def test_colour_with_alpha_keeps_its_colours(tmp_path: Path) -> None:
+    rgba = RNG.integers(0, 256, (6, 5, 4)).astype(np.uint8)
+    volume = read_volume(a_png(tmp_path / "a.png", 6, 8, [b"\0" + row.tobytes() for row in rgba], 5))
+    np.testing.assert_array_equal(volume.array, rgba[np.newaxis, ..., :3])
+
+
+QUARTERS = np.array([[10, 80], [160, 250]], np.uint8)
+# What a viewer shows of a picture with these four quarters, by its EXIF orientation.
+UPRIGHT = {
+    1: [[10, 80], [160, 250]], 2: [[80, 10], [250, 160]], 3: [[250, 160], [80, 10]], 4: [[160, 250], [10, 80]],
+    5: [[10, 160], [80, 250]], 6: [[160, 10], [250, 80]], 7: [[250, 80], [160, 10]], 8: [[80, 250], [10, 160]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("order", "<>")
+def test_a_jpeg_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, order: str) -> None:
+    path = a_file(tmp_path, "a.jpg", np.kron(QUARTERS, np.ones((8, 16), np.uint8)))
+    tiff = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    tiff += struct.pack(f"{order}HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    volume = read_volume(path)
+    assert volume.array.shape[:3] == ((1, 16, 32) if orientation < 5 else (1, 32, 16))
+    quarters = volume.array[0, 4::8, 8::16] if orientation < 5 else volume.array[0, 8::16, 4::8]
+    np.testing.assert_allclose(quarters.astype(int), UPRIGHT[orientation], atol=3)
+    assert bool(volume.notes) == (orientation != 1)
+
+
+# --- files that were cut off ---------------------------------------------------------------------------------
+
+
+def packed_nrrd(path: Path, array: np.ndarray, encoding: str, pack: Any, detached: bool = False) -> Path:
+    lines = ["NRRD0004", "type: short", "dimension: 3", f"sizes: {' '.join(map(str, array.shape[::-1]))}"]
+    lines += [f"encoding: {encoding}", "endian: little", *(["data file: a.raw.gz"] if detached else [])]
+    head, body = ("\n".join(lines) + "\n\n").encode(), pack(array.astype("<i2").tobytes())
+    if detached:
+        (path.parent / "a.raw.gz").write_bytes(body)
+        path.write_bytes(head)
+        return path.parent / "a.raw.gz"
+    path.write_bytes(head + body)
+    return path
+
+
+def whole_file(folder: Path, kind: str, array: np.ndarray) -> tuple[Path, Path]:
+    """An image, and the file that holds its voxels."""
+    if kind == "gzip":
+        return folder / "a.nrrd", packed_nrrd(folder / "a.nrrd", array, kind, gzip.compress)
+    if kind == "nhdr":
+        return folder / "a.nhdr", packed_nrrd(folder / "a.nhdr", array, "gzip", gzip.compress, detached=True)
+    path = folder / f"a{kind}"
+    image = SimpleITK.GetImageFromArray(array)
+    if kind == ".nii.bz2":
+        SimpleITK.WriteImage(image, str(folder / "b.nii"))
+        path.write_bytes(bz2.compress((folder / "b.nii").read_bytes()))
+        return path, path
+    SimpleITK.WriteImage(image, str(path), "raw" not in kind)
+    return path, folder / "a.zraw" if kind == ".mhd" else path
+
+
+PACKED = [".nii.gz", ".nii.bz2", "gzip", "nhdr", ".mha", ".mhd"]
+
+
+@pytest.mark.parametrize("kind", [*PACKED, ".nii", "raw.mha", "raw.nrrd"])
+def test_a_whole_file_is_read_and_one_that_was_cut_anywhere_is_refused(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    array = RNG.integers(0, 1000, (6, 20, 30)).astype(np.int16)
+    path, voxels = whole_file(tmp_path, kind, array)
+    np.testing.assert_array_equal(read_volume(path).array, array)
+    data = voxels.read_bytes()
+    for keep in (len(data) - 1, len(data) - 5, len(data) * 2 // 3, len(data) // 3):
+        voxels.write_bytes(data[:keep])
+        with pytest.raises(VolumeError) as caught:
+            read_volume(path)
+        assert "\n" not in str(caught.value) and "copy, download or export it again" in str(caught.value), keep
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_compressed_file_with_a_byte_changed_is_refused(tmp_path: Path, kind: str) -> None:
+    array = RNG.integers(0, 1000, (6, 20, 30)).astype(np.int16)
+    path, voxels = whole_file(tmp_path, kind, array)
+    data = bytearray(voxels.read_bytes())
+    data[len(data) * 3 // 4] ^= 0x55
+    voxels.write_bytes(data)
+    with pytest.raises(VolumeError):
+        read_volume(path)
+
+
+def test_a_jpeg_and_a_png_that_were_cut_off_are_refused(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        path = a_file(tmp_path, name, RNG.integers(0, 255, (60, 50)).astype(np.uint8))
+        data = path.read_bytes()
+        for keep in (len(data) - 2, len(data) // 2):
+            path.write_bytes(data[:keep])
+            with pytest.raises(VolumeError, match=str(path)):
+                read_volume(path)
+
+
+def test_a_frame_of_a_cut_4d_file_is_refused_though_it_is_whole_itself(tmp_path: Path) -> None:
+    frames = [SimpleITK.GetImageFromArray(RNG.random((3, 20, 30), dtype=np.float32)) for _ in range(5)]
+    for name in ("a.nii.gz", "a.nrrd"):
+        SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / name), True)
+        np.testing.assert_array_equal(
+            read_volume(tmp_path / name, frame=1).array, SimpleITK.GetArrayFromImage(frames[1])
+        )
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-2000])
+        with pytest.raises(VolumeError, match=name):
+            read_volume(tmp_path / name, frame=1)
