@@ -51,8 +51,13 @@ class BrightSession:
         self.asked, self.encoded_ahead, self.delay_s, self.error = [], [], 0.0, None
         self.finds_nothing = False
         self.pictures = []  # of propagations
+        self.cache_bytes = 0
         self.predictor = SimpleNamespace(
-            device="cpu", prefers_zoom=False, mask_prompt=lambda logits: np.zeros((4, 4), np.float32)
+            device="cpu",
+            prefers_zoom=False,
+            mask_prompt=lambda logits: np.zeros((4, 4), np.float32),
+            embedding_bytes=0,
+            working_bytes=lambda slices: 0,
         )
 
     def answer(self, image, prompts, *, zoom=None, should_stop=None):
