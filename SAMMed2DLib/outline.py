@@ -23,25 +23,25 @@ ODDS_BLUR = 1 / 128
 _LEAST_SHARE = 2e-4
 
 
-def fitted_mask(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Decide which pixels belong to an object, by the model's logits and by their grey values or colours.
+def fitted_logits(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Add to logits what grey values or colours say, so that their sign follows the edges of the picture.
 
     Args:
         logits_hw: (H, W) float, positive inside the object.
         picture: (H, W, 3) uint8, what the model saw.
     Returns:
-        (H, W) bool, in parts that touch what the model says; where the model finds no object, or nothing but object, or
-        grey values leave nothing of it, what it says.
+        (H, W) float, positive in parts that touch what the model says; where the model finds no object, or nothing but
+        object, or grey values leave nothing of it, the logits themselves.
     """
     probability = 1 / (1 + np.exp(-np.clip(logits_hw, -20, 20)))
     sure = np.abs(2 * probability - 1) * (logits_hw > SURROUNDINGS_LOGIT)
     inside, outside = probability * sure, (1 - probability) * sure
     if not ((logits_hw > 0).any() and outside.any()):
-        return logits_hw > 0
+        return logits_hw
     odds = _smoothed(_odds(picture, inside, outside), ODDS_BLUR * max(logits_hw.shape))
-    fitted = logits_hw + WEIGHT * np.clip(odds, -MOST_ODDS, MOST_ODDS) > 0
-    kept = parts_touching(fitted, logits_hw > 0)  # others are flecks beside the object that have its grey values
-    return kept if kept.any() else logits_hw > 0
+    fitted = logits_hw + WEIGHT * np.clip(odds, -MOST_ODDS, MOST_ODDS)
+    kept = parts_touching(fitted > 0, logits_hw > 0)  # others are flecks beside the object that have its grey values
+    return np.where((fitted > 0) & ~kept, logits_hw, fitted) if kept.any() else logits_hw
 
 
 def _odds(picture: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:

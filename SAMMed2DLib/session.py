@@ -13,15 +13,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .mask_correction import anchored, within_reach
+from .point_constraints import corrected
 from .prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
     from .predictor import Embedding, Prediction, Predictor
-    from .zoom import ZoomedPrediction
+    from .zoom import ViewPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
 # Slices whose prompts were answered last; each keeps a mask and logits for every step.
@@ -66,7 +68,7 @@ class Session:
         self.encoded = 0
         self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
         self._kept_bytes = 0
-        self._chains: OrderedDict[tuple[bytes, bool], list[tuple[Prompts, Any]]] = OrderedDict()
+        self._chains: OrderedDict[tuple[bytes, bytes, bool], list[tuple[Prompts, ViewPrediction]]] = OrderedDict()
         self._should_stop: ShouldStop | None = None
         self._keys = _Keys()
 
@@ -93,27 +95,42 @@ class Session:
         image: np.ndarray,
         prompts: Prompts,
         *,
+        mask: np.ndarray | None = None,
         zoom: bool | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Answer:
-        """Segment one object.
+        """Segment one object, or correct its mask: the one way from prompts to a mask that all of the product uses.
+
+        Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
+        negative point takes away and never adds; a positive one adds what is connected with it, and takes nothing away.
 
         Args:
             image: (H, W, 3) uint8, the slice.
             prompts: in slice px, in the order in which they were given; without logits.
+            mask: (H, W) bool, slice px: a mask that is there already, of whatever origin, to be corrected. It is given
+                to the model with the first prompt; each point changes only what is connected with it, a box only what
+                is in it, so all else stays as it was. Negative points alone are prompts enough then. An empty one
+                counts as None.
             zoom: predict on crops around the prompts; None does what the weights were trained for.
             should_stop: ends the work early.
 
+        Returns:
+            the mask of the object; with `mask`, all of the corrected mask.
+
         Raises:
-            PromptError: the prompts do not fit the slice or contradict each other, or none is positive.
+            PromptError: the prompts do not fit the slice or contradict each other, there is none, or none says where
+                the object is; the mask has another size than the slice.
             Stopped: `should_stop` said so.
         """
-        prompts = replace(prompts, low_res_logits=None).checked((image.shape[0], image.shape[1]))
+        size_hw = (image.shape[0], image.shape[1])
+        prompts = replace(prompts, low_res_logits=None).checked(size_hw)
+        known = None if mask is None else _known_mask(mask, size_hw)
         zoomed = self.predictor.prefers_zoom if zoom is None else zoom
         before = self.encoded
         with self._stopping(should_stop):
-            found = self._refined(image, list(_steps(prompts)), zoomed)
-        return Answer(found.mask, found.score, _view_of(found), self.encoded - before)
+            found = self._refined(image, list(_steps(prompts, known is not None)), known, zoomed)
+        view = found.view
+        return Answer(found.mask, found.score, (view.x0, view.y0, view.x1, view.y1), self.encoded - before)
 
     def answer_many(
         self,
@@ -123,28 +140,8 @@ class Session:
         zoom: bool | None = None,
         should_stop: ShouldStop | None = None,
     ) -> list[Answer]:
-        """Segment several objects of one slice, each by itself; arguments and errors as in `answer`.
-
-        Every object has the mask that `answer` gives it. Objects with one step only share decoder batches where the
-        whole slice is shown to the model.
-        """
-        zoomed = self.predictor.prefers_zoom if zoom is None else zoom
-        checked = [replace(one, low_res_logits=None).checked((image.shape[0], image.shape[1])) for one in prompts]
-        single = [i for i, one in enumerate(checked) if len(list(_steps(one))) == 1 and not zoomed]
-        answers: dict[int, Answer] = {}
-        with self._stopping(should_stop):
-            if single:
-                before = self.encoded
-                found = self.predictor.predict_many(self.embed([image]), [checked[i] for i in single])
-                count = self.encoded - before
-                answers = {
-                    i: Answer(one.mask, one.score, _view_of(one), count)
-                    for i, one in zip(single, found, strict=True)
-                }
-        for i, one in enumerate(checked):
-            if i not in answers:
-                answers[i] = self.answer(image, one, zoom=zoom, should_stop=should_stop)
-        return [answers[i] for i in range(len(checked))]
+        """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there."""
+        return [self.answer(image, one, zoom=zoom, should_stop=should_stop) for one in prompts]
 
     def answer_pairs(
         self,
@@ -176,7 +173,7 @@ class Session:
         self._chains.clear()
         self._kept_bytes = 0
 
-    # What `zoom.predict_zoomed` asks of a predictor
+    # What `zoom` asks of a model
 
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
         """Embed one picture, or take it from the cache."""
@@ -187,6 +184,10 @@ class Session:
         """Decode one object."""
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`."""
+        return self.predictor.mask_prompt(logits_hw)
 
     def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
         """Embeddings of pictures; what is not in the cache is encoded as one batch, with those that are needed soon."""
@@ -212,9 +213,11 @@ class Session:
         self.encoded += len(images)
         self._kept_bytes += encoded.nbytes
 
-    def _refined(self, image: np.ndarray, steps: list[Prompts], zoomed: bool) -> Prediction | ZoomedPrediction:
-        """Take the steps that were not taken the last time on this slice."""
-        key = (self._keys.of(image), zoomed)
+    def _refined(
+        self, image: np.ndarray, steps: list[Prompts], known: np.ndarray | None, zoomed: bool
+    ) -> ViewPrediction:
+        """Take the steps that were not taken the last time on this slice, from a known mask or from nothing."""
+        key = (self._keys.of(image), b"" if known is None else np.packbits(known).tobytes(), zoomed)
         chain = self._chains.pop(key, [])
         same = 0
         while same < min(len(chain), len(steps)) and chain[same][0] == steps[same]:
@@ -224,17 +227,35 @@ class Session:
         while len(self._chains) > _KEPT_CHAINS:
             self._chains.popitem(last=False)
         for step in steps[same:]:
-            previous = chain[-1][1] if chain else None
-            chain.append((step, self._step(image, step, previous, zoomed)))
+            chain.append((step, self._step(image, step, chain[-1][1] if chain else None, known, zoomed)))
         return chain[-1][1]
 
-    def _step(self, image: np.ndarray, prompts: Prompts, previous: Any, zoomed: bool) -> Any:
-        from .zoom import predict_zoomed
+    def _step(
+        self,
+        image: np.ndarray,
+        prompts: Prompts,
+        previous: ViewPrediction | None,
+        known: np.ndarray | None,
+        zoomed: bool,
+    ) -> ViewPrediction:
+        """Take one step; it changes nothing outside of what the model saw of the slice."""
+        from .zoom import ViewPrediction, predict_whole, predict_zoomed
 
-        if zoomed:
-            return predict_zoomed(self, image, prompts, previous=previous)
-        logits = None if previous is None else previous.low_res_logits
-        return self.predict(self.embed([image]), prompts.with_low_res_logits(logits))
+        predict = predict_zoomed if zoomed else predict_whole
+        before = ViewPrediction.of_mask(known) if previous is None and known is not None else previous
+        if before is None:
+            return predict(self, image, prompts)
+        asked = prompts if known is None else anchored(before.mask, prompts)
+        if asked is None:  # the newest prompt is about something beside the mask
+            newest = replace(prompts, points_xy=prompts.points_xy[-1:], labels=prompts.labels[-1:])
+            found = predict(self, image, newest)
+        else:
+            found = predict(self, image, asked, before)
+        seen = before.mask.copy()
+        found.view.cut(seen)[...] = found.view.cut(found.mask)
+        if known is not None:
+            seen = within_reach(before.mask, seen, prompts)
+        return replace(found, mask=corrected(before.mask, seen, prompts))
 
     @contextmanager
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
@@ -256,19 +277,28 @@ class Session:
             raise Stopped
 
 
-def _steps(prompts: Prompts) -> Iterator[Prompts]:
+def _steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
     """The prompts as they grew: the box, then point after point; the first step says where the object is."""
-    if prompts.box_xyxy is None and not (prompts.labels == 1).any():
+    if prompts.box_xyxy is not None:
+        count = 0
+    elif has_mask:
+        count = 1
+    elif (prompts.labels == 1).any():
+        count = int(np.argmax(prompts.labels == 1)) + 1
+    else:
         raise PromptError("there are negative points only: add a point on the object, or a box around it")
-    count = 0 if prompts.box_xyxy is not None else int(np.argmax(prompts.labels == 1)) + 1
     for n in range(count, len(prompts.labels) + 1):
         yield replace(prompts, points_xy=prompts.points_xy[:n], labels=prompts.labels[:n])
 
 
-def _view_of(found: Any) -> tuple[int, int, int, int]:
-    view = getattr(found, "view", None)
-    height, width = found.mask.shape
-    return (0, 0, width, height) if view is None else (view.x0, view.y0, view.x1, view.y1)
+def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:
+    """A mask that is there already, (H, W) bool; None for an empty one."""
+    if np.shape(mask_hw) != size_hw:
+        raise PromptError(
+            f"the mask to be corrected has {np.shape(mask_hw)} pixels, the slice {size_hw}: take that of the same slice"
+        )
+    known = np.asarray(mask_hw) != 0
+    return known if known.any() else None
 
 
 class _Keys:

@@ -23,7 +23,6 @@ from .propagation import WEIGHTS, Weights, interpolated, propagate
 from .session import Session
 from .simulation import centre_error_point
 from .stack import StackModel
-from .zoom import ObjectPredictor
 
 LEAST_SLICES = 7
 LEAST_AREA_PX = 60.0
@@ -208,17 +207,16 @@ def interpolated_volume(keyframes: Masks, count: int) -> np.ndarray:
     return found
 
 
-def accepted_mask(predictor: Predictor, image: np.ndarray, mask_hw: np.ndarray, zoom: bool | None = None) -> np.ndarray:
+def accepted_mask(session: Session, image: np.ndarray, mask_hw: np.ndarray, zoom: bool | None = None) -> np.ndarray:
     """What an annotator would accept: the best mask after a box and up to `CORRECTIONS` clicks, (H, W) bool."""
-    user = ObjectPredictor(predictor, image, zoom=zoom)
     prompts = Prompts.of(box=box_of_mask(mask_hw))
-    found = [user.predict(prompts).mask]
+    found = [session.answer(image, prompts, zoom=zoom).mask]
     for _ in range(CORRECTIONS):
         correction = centre_error_point(found[-1], mask_hw)
         if correction is None:
             break
         prompts = prompts.with_point(*correction)
-        found.append(user.predict(prompts).mask)
+        found.append(session.answer(image, prompts, zoom=zoom).mask)
     return max(found, key=lambda one: dice(one, mask_hw))
 
 
@@ -248,7 +246,7 @@ class _User:
     def _drawn(self, index: int, mask_hw: np.ndarray, source: str) -> np.ndarray:
         if source == "true":
             return mask_hw
-        return accepted_mask(self._predictor, self._picture(index), mask_hw, self._zoom)
+        return accepted_mask(Session(self._predictor), self._picture(index), mask_hw, self._zoom)
 
     def _ways(
         self, source: str, count: int, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]

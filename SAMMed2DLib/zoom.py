@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from .outline import fitted_mask
-from .predictor import Embedding, Prediction, Predictor
+from .outline import fitted_logits
+from .point_constraints import constrained_logits
+from .predictor import Embedding, Prediction
 from .prompts import Prompts, box_of_mask
 
 # The share of the crop's side that the object takes: training zooms to 35 to 85 %.
@@ -22,16 +23,21 @@ OBJECT_SHARE = 0.6
 # A crop of more than this share of the slice, along both sides, is not worth an encoding.
 LARGEST_SHARE = 0.75
 SMALLEST_CROP_PX = 32
+# A mask that is there already is given to the model as logits of this size, as in its training.
+_MASK_LOGIT = 6.0
 
 
 class Model(Protocol):
-    """What zooming needs of a model: a `Predictor`, or a `Session`, which remembers what it has seen."""
+    """What is needed of a model: a `Session`, which remembers what it has seen, or a `Predictor`."""
 
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
         """Encode slices, (H, W, 3) uint8."""
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice."""
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice into a mask prompt."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,12 @@ class Crop:
     x1: int
     y1: int
     size_hw: tuple[int, int]
+
+    @classmethod
+    def of_slice(cls, slice_hw: np.ndarray) -> Crop:
+        """All of a slice, (H, W, ...)."""
+        height, width = slice_hw.shape[:2]
+        return cls(0, 0, width, height, (height, width))
 
     @classmethod
     def around(cls, region_xyxy: np.ndarray, size_hw: tuple[int, int]) -> Crop:
@@ -93,112 +105,112 @@ class Crop:
 
 
 @dataclass(frozen=True, eq=False)
-class ZoomedPrediction:
-    """One object on one slice, predicted on a crop.
+class ViewPrediction:
+    """One object on one slice, predicted on the slice or on a crop of it.
 
     Attributes:
-        mask: (H, W) bool, at slice size.
+        mask: (H, W) bool, at slice size; every point is on its side.
         score: IoU that the model predicts for it.
-        low_res_logits: (L, L) float32, of the crop: they refine the object only together with `view`.
         view: the crop; the whole slice where a crop would not have shown less.
-        embedding: of the crop.
+        low_res_logits: (L, L) float32, of the view: they refine the object only together with it. None for a mask that
+            the model did not make.
+        embedding: of the view; None for a mask that the model did not make.
     """
 
     mask: np.ndarray
     score: float
-    low_res_logits: np.ndarray
     view: Crop
-    embedding: Embedding
+    low_res_logits: np.ndarray | None = None
+    embedding: Embedding | None = None
+
+    @classmethod
+    def of_mask(cls, mask_hw: np.ndarray) -> ViewPrediction:
+        """A mask that is there already, (H, W) bool, to be corrected."""
+        return cls(mask_hw, float("nan"), Crop.of_slice(mask_hw))
 
 
-class ObjectPredictor:
-    """Predicts one object on one slice, again with every prompt that is added, with or without zoom."""
+def predict_whole(
+    model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None = None
+) -> ViewPrediction:
+    """Segment one object on the whole slice, its outline as the network draws it.
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        image: np.ndarray,
-        *,
-        embedding: Embedding | None = None,
-        zoom: bool | None = None,
-    ) -> None:
-        """Begin with an object that has no prompts yet.
-
-        Args:
-            predictor: the model.
-            image: (H, W, 3) uint8, the slice.
-            embedding: of the whole slice, if it is there already.
-            zoom: predict on crops around the prompts; None does what the weights were trained for.
-        """
-        self._predictor, self._image, self._embedding = predictor, image, embedding
-        self._zoom = predictor.prefers_zoom if zoom is None else zoom
-        self._last: Prediction | ZoomedPrediction | None = None
-
-    def predict(self, prompts: Prompts) -> Prediction | ZoomedPrediction:
-        """Segment from all prompts so far, refining the last prediction; its logits are added here.
-
-        Raises:
-            PromptError: the prompts do not fit the slice or contradict each other.
-        """
-        if self._zoom:
-            previous = self._last if isinstance(self._last, ZoomedPrediction) else None
-            self._last = predict_zoomed(
-                self._predictor, self._image, prompts, embedding=self._embedding, previous=previous
-            )
-            return self._last
-        if self._embedding is None:
-            self._embedding = self._predictor.embed([self._image])
-        logits = self._last.low_res_logits if self._last is not None else None
-        self._last = self._predictor.predict(self._embedding, prompts.with_low_res_logits(logits))
-        return self._last
+    Arguments and errors are those of `predict_zoomed`.
+    """
+    view = Crop.of_slice(image)
+    embedding = model.embed([image])
+    logits = None if previous is None else previous.low_res_logits
+    if previous is not None and previous.embedding is None:
+        logits = _mask_prompt(model, previous.mask)
+    found = model.predict(embedding, replace(prompts, low_res_logits=logits).checked(view.size_hw))
+    mask = _constrained(found.logits(), prompts, previous)
+    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding)
 
 
 def predict_zoomed(
-    predictor: Model,
-    image: np.ndarray,
-    prompts: Prompts,
-    *,
-    embedding: Embedding | None = None,
-    previous: ZoomedPrediction | None = None,
-) -> ZoomedPrediction:
+    model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None = None
+) -> ViewPrediction:
     """Segment one object on a crop around it, its outline fitted to the grey values there.
 
-    A box tells where the object is. Without one, a first pass over the whole slice does. While the user
-    corrects, the crop of the previous prediction is kept, with its embedding and its logits, as long as the
-    new prompts and the object lie within it.
+    A box tells where the object is. Without one, a first pass over the whole slice does. While the user corrects, the
+    crop of the previous prediction is kept, with its embedding and its logits, as long as the new prompts and the
+    object lie within it; a new crop gets its mask instead of its logits.
 
     Args:
-        predictor: encodes and decodes.
+        model: encodes and decodes.
         image: (H, W, 3) uint8, the slice.
-        prompts: in slice px, all that the object has got so far; their logits are those of `previous`.
-        embedding: of the whole slice, if it is there already.
-        previous: what this object's earlier prompts gave.
+        prompts: in slice px, all that the object has got so far; logits are not taken.
+        previous: what this object's earlier prompts gave, or a mask that is there already.
 
     Raises:
         PromptError: the prompts do not fit the slice or contradict each other.
     """
-    size_hw = (image.shape[0], image.shape[1])
-    prompts = replace(prompts, low_res_logits=None).checked(size_hw)
-    if previous is not None and previous.view.holds(prompts) and not _touches_border(previous):
+    prompts = replace(prompts, low_res_logits=None).checked((image.shape[0], image.shape[1]))
+    if previous is not None and previous.embedding is not None and _still_fits(previous, prompts):
         refined = prompts.with_low_res_logits(previous.low_res_logits)
-        return _predict_in(predictor, previous.embedding, image, previous.view, refined)
-    known = previous.mask if previous is not None else None
-    if known is None and prompts.box_xyxy is None:
-        embedding = predictor.embed([image]) if embedding is None else embedding
-        known = predictor.predict(embedding, prompts).mask
-    view = Crop.around(_region_of(known, prompts), size_hw)
-    if not view.is_whole:
-        return _predict_in(predictor, predictor.embed([view.cut(image)]), image, view, prompts)
-    embedding = predictor.embed([image]) if embedding is None else embedding
-    return _predict_in(predictor, embedding, image, Crop(0, 0, *size_hw[::-1], size_hw), prompts)
+        return _predict_in(model, previous.embedding, image, previous.view, refined, previous)
+    view = _view_for(model, image, prompts, previous)
+    embedding = model.embed([image if view.is_whole else view.cut(image)])
+    if previous is not None:
+        prompts = prompts.with_low_res_logits(_mask_prompt(model, view.cut(previous.mask)))
+    return _predict_in(model, embedding, image, view, prompts, previous)
+
+
+def _view_for(model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> Crop:
+    """The crop around the object as far as it is known; the whole slice where that would not show much less."""
+    known = None
+    if previous is not None and previous.embedding is not None:
+        known = previous.mask
+    elif prompts.box_xyxy is None:
+        known = model.predict(model.embed([image]), prompts).mask
+    view = Crop.around(_region_of(known, prompts), (image.shape[0], image.shape[1]))
+    return Crop.of_slice(image) if view.is_whole else view
+
+
+def _mask_prompt(model: Model, mask_hw: np.ndarray) -> np.ndarray | None:
+    """A mask as logits for the model; None for an empty one."""
+    if not mask_hw.any():
+        return None
+    return model.mask_prompt(np.where(mask_hw, np.float32(_MASK_LOGIT), np.float32(-_MASK_LOGIT)))
 
 
 def _predict_in(
-    predictor: Model, embedding: Embedding, image: np.ndarray, view: Crop, prompts: Prompts
-) -> ZoomedPrediction:
-    found = predictor.predict(embedding, view.prompts(prompts))
-    mask = fitted_mask(found.logits(), view.cut(image))
-    return ZoomedPrediction(view.whole_mask(mask), found.score, found.low_res_logits, view, embedding)
+    model: Model,
+    embedding: Embedding,
+    image: np.ndarray,
+    view: Crop,
+    prompts: Prompts,
+    previous: ViewPrediction | None,
+) -> ViewPrediction:
+    inside = view.prompts(prompts)
+    found = model.predict(embedding, inside)
+    mask = _constrained(fitted_logits(found.logits(), view.cut(image)), inside, previous)
+    return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
+
+
+def _constrained(logits_hw: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> np.ndarray:
+    """The mask of a view, its points on their sides; where there is no object, a point does not make one."""
+    is_nothing = not (logits_hw > 0).any() and (previous is None or not previous.mask.any())
+    return (logits_hw if is_nothing else constrained_logits(logits_hw, prompts)) > 0
 
 
 def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:
@@ -212,7 +224,11 @@ def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:
     return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
 
 
-def _touches_border(found: ZoomedPrediction) -> bool:
+def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:
+    return found.view.holds(prompts) and not _touches_border(found)
+
+
+def _touches_border(found: ViewPrediction) -> bool:
     """Whether the mask reaches a border of its crop that is not the slice's: the object may go on beyond."""
     view, inside = found.view, found.view.cut(found.mask)
     height, width = view.size_hw

@@ -22,11 +22,11 @@ from .job import Job
 from .prompts import SegmentRequest, axis_and_index
 
 if TYPE_CHECKING:
-    from ..predictor import Prediction, Predictor
-    from ..zoom import ZoomedPrediction
+    from ..predictor import Predictor
+    from ..session import Answer
 
-# slice -> (number of the segment, its prediction)
-Masks = dict[SlicePlane, list[tuple[int, "Prediction | ZoomedPrediction"]]]
+# slice -> (number of the segment, its mask and score)
+Masks = dict[SlicePlane, list[tuple[int, "Answer"]]]
 # called with how much is done, and how much there is
 Progress = Callable[[int, int], None]
 

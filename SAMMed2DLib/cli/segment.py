@@ -34,11 +34,8 @@ from .report import (
 )
 
 if TYPE_CHECKING:
-    from ..predictor import Prediction, Predictor
-    from ..prompts import Prompts
-    from ..zoom import ZoomedPrediction
+    from ..session import Session
 
-SLICES_AT_ONCE = 8
 FIRST_SEGMENT = "Segment_1"
 FILE_EVENTS = ("markups", "negative", "roi", "any markups")
 
@@ -98,6 +95,8 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         ValueError: bad input, in one of the library's own classes.
         EmptyResultError: no segment has a voxel.
     """
+    from ..session import Session
+
     check_outputs(job)
     this = Run()
     with this.step("read"):
@@ -109,7 +108,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     intensity = intensity_of(job, volume)
     this.notes += advice_on(job, volume)
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
-    masks = _predicted(this, predictor, volume, requests, intensity, progress, zoom)
+    masks = _predicted(this, Session(predictor), volume, requests, intensity, progress, zoom)
     _check_found(this, requests, masks)
     segments = with_colors([Segment(one.name, one.color) for one in requests])
     with StagedFiles() as staged:
@@ -158,52 +157,27 @@ def _requests(job: SegmentJob, volume: Volume) -> list[SegmentRequest]:
 
 def _predicted(
     this: Run,
-    predictor: Predictor,
+    session: Session,
     volume: Volume,
     requests: Sequence[SegmentRequest],
     intensity: Intensity,
     progress: Progress,
     zoom: bool,
 ) -> Masks:
-    """Predict all segments of all slices, slice by slice."""
+    """Answer the prompts of all segments on all slices, slice by slice, so that each is encoded once."""
     planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
-    predict = _zoomed if zoom else _whole
     masks: Masks = {}
-    for start in range(0, len(planes), SLICES_AT_ONCE):
-        batch = planes[start : start + SLICES_AT_ONCE]
-        progress(start, len(planes))
-        images = [rgb_from_slice(plane.extract(volume.array), intensity) for plane in batch]
-        asked = [{n: one.prompts[plane] for n, one in enumerate(requests) if plane in one.prompts} for plane in batch]
-        found = predict(this, predictor, images, asked)
-        masks.update(zip(batch, found, strict=True))
+    for number, plane in enumerate(planes):
+        progress(number, len(planes))
+        image = rgb_from_slice(plane.extract(volume.array), intensity)
+        with this.step("embed and predict"):
+            masks[plane] = [
+                (n, session.answer(image, one.prompts[plane], zoom=zoom))
+                for n, one in enumerate(requests)
+                if plane in one.prompts
+            ]
     progress(len(planes), len(planes))
     return masks
-
-
-def _whole(
-    this: Run, predictor: Predictor, images: list[np.ndarray], asked: list[dict[int, Prompts]]
-) -> list[list[tuple[int, Prediction | ZoomedPrediction]]]:
-    """Encode slices as one batch, each once, and decode all segments of a slice in one call."""
-    with this.step("embed"):
-        embedding = predictor.embed(images)
-    with this.step("predict"):
-        found = [
-            predictor.predict_many(one, list(prompts.values())) for one, prompts in zip(embedding, asked, strict=True)
-        ]
-    return [list(zip(prompts, answers, strict=True)) for prompts, answers in zip(asked, found, strict=True)]
-
-
-def _zoomed(
-    this: Run, predictor: Predictor, images: list[np.ndarray], asked: list[dict[int, Prompts]]
-) -> list[list[tuple[int, Prediction | ZoomedPrediction]]]:
-    """Predict every object on a crop around its prompts."""
-    from ..zoom import predict_zoomed
-
-    with this.step("embed and predict"):
-        return [
-            [(n, predict_zoomed(predictor, image, one)) for n, one in prompts.items()]
-            for image, prompts in zip(images, asked, strict=True)
-        ]
 
 
 def _check_found(this: Run, requests: Sequence[SegmentRequest], masks: Masks) -> None:

@@ -21,8 +21,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 
 from ..dataset import LabelledImage
-from ..predictor import Embedding, Predictor
+from ..predictor import Predictor
 from ..published_layout import MaskedImage
+from ..session import Session
 from . import careful, published
 from .averages import macro_mean, markdown_table, mean_by_dataset
 from .objects import Target, jittered_box, single_objects, targets_of
@@ -99,11 +100,11 @@ def evaluate_image(
     targets = [target for target in targets_of(item) if target.entry.mask not in done]
     if not targets:
         return
-    embedding, seen = predictor.embed([item.image]), [peer.embed(item.image) for peer in peers]
+    session, seen = Session(predictor), [peer.embed(item.image) for peer in peers]
     for target in targets:
         try:
             sheet = ScoreSheet(target, options)
-            boxes = _score(sheet, predictor, item, embedding, target, options)
+            boxes = _score(sheet, session, item, target, options)
         except published.VanishedError as error:
             if skipped is None:
                 raise
@@ -117,15 +118,15 @@ def evaluate_image(
 
 def _score(
     sheet: ScoreSheet,
-    predictor: Predictor,
+    session: Session,
     item: LabelledImage | MaskedImage,
-    embedding: Embedding,
     target: Target,
     options: Options,
 ) -> dict[str, np.ndarray]:
     """Score one object by the protocol asked for, and return its boxes, px."""
     if options.protocol == PUBLISHED:
-        published.score(sheet, predictor, embedding, target, options)
+        embedding = session.embed([item.image])
+        published.score(sheet, session.predictor, embedding, target, options)
         return published.slice_boxes_of(target, embedding, options)
-    careful.score(sheet, predictor, item.image, embedding, target, options)
+    careful.score(sheet, session, item.image, target, options)
     return careful.boxes_of(target, options)

@@ -1,19 +1,17 @@
 """The protocol "careful": exact boxes, and clicks in the middle of the object and then of the largest error.
 
-All clicks are given together with the last logits, as the product does.
+Prompts are answered as everywhere in the product, by `Session.answer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..predictor import Embedding, Predictor
 from ..prompts import Prompts
+from ..session import Session
 from ..simulation import centre_error_point, centre_point, first_point
-from ..zoom import ObjectPredictor
 from .objects import Target, filled, jittered_click, moved_box
 from .options import (
     BOX,
@@ -24,6 +22,9 @@ from .options import (
     jittered_name,
 )
 from .scores import ScoreSheet
+
+# From prompts to a mask, (H, W) bool.
+Segment = Callable[[Prompts], np.ndarray]
 
 
 def boxes_of(target: Target, options: Options) -> dict[str, np.ndarray]:
@@ -38,9 +39,8 @@ def boxes_of(target: Target, options: Options) -> dict[str, np.ndarray]:
 
 def score(
     sheet: ScoreSheet,
-    predictor: Predictor,
+    session: Session,
     image: np.ndarray,
-    embedding: Embedding,
     target: Target,
     options: Options,
 ) -> None:
@@ -48,36 +48,37 @@ def score(
 
     Args:
         sheet: takes the scores.
-        predictor: the model.
+        session: the model, and what it has seen.
         image: (H, W, 3) uint8.
-        embedding: of the image.
         target: the object.
         options: which ways.
     """
-    user = partial(ObjectPredictor, predictor, image, embedding=embedding, zoom=options.zoom)
+    def found(prompts: Prompts) -> np.ndarray:
+        return session.answer(image, prompts, zoom=options.zoom).mask
+
     boxes = boxes_of(target, options)
     sheet.add(FILLED_BOX, filled(boxes[BOX], target.mask.shape))
     for kind, box in boxes.items():
-        sheet.add(kind, user().predict(Prompts.of(box=box)).mask)
-    for count, mask, _ in click_by_click(user(), target.mask, options.last_click):
+        sheet.add(kind, found(Prompts.of(box=box)))
+    for count, mask, _ in click_by_click(found, target.mask, options.last_click):
         if count in options.clicks:
             sheet.add(clicks_name(count), mask)
         if count <= options.most_clicks:
             sheet.add_to_curve(mask)
     for kind, point in _other_first_clicks(target, options):
-        sheet.add(kind, user().predict(Prompts.of(positive=[point])).mask)
+        sheet.add(kind, found(Prompts.of(positive=[point])))
 
 
-def click_by_click(user: ObjectPredictor, mask: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray, Prompts]]:
+def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray, Prompts]]:
     """Give an object one click after another: their number, the mask found and all clicks so far.
 
     Where nothing is wrong any more, the last clicks are given again.
     """
     prompts = Prompts().with_point(centre_point(mask), 1)
     for number in range(1, count + 1):
-        found = user.predict(prompts).mask
-        yield number, found, prompts
-        correction = centre_error_point(found, mask) if number < count else None
+        answer = found(prompts)
+        yield number, answer, prompts
+        correction = centre_error_point(answer, mask) if number < count else None
         if correction is not None:
             prompts = prompts.with_point(*correction)
 

@@ -15,7 +15,8 @@ from ..pictures.slice_view import SliceView
 from ..predictor import Predictor
 from ..prompts import Prompts
 from ..published_layout import MaskedImage
-from ..zoom import Crop, ObjectPredictor
+from ..session import Session
+from ..zoom import Crop
 from . import careful, published
 from .objects import Target, extent_of, targets_of
 from .options import BOX, PUBLISHED, Options, clicks_name
@@ -108,11 +109,15 @@ def _drawn(
 def _ask_carefully(
     predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: Options
 ) -> tuple[np.ndarray, Prompts]:
-    user = ObjectPredictor(predictor, image, zoom=options.zoom)
+    session = Session(predictor)
+
+    def answer(prompts: Prompts) -> np.ndarray:
+        return session.answer(image, prompts, zoom=options.zoom).mask
+
     if kind == BOX:
         prompts = Prompts.of(box=target.extent_xyxy)
-        return user.predict(prompts).mask, prompts
-    *_, (_, found, prompts) = careful.click_by_click(user, target.mask, max(options.clicks))
+        return answer(prompts), prompts
+    *_, (_, found, prompts) = careful.click_by_click(answer, target.mask, max(options.clicks))
     return found, prompts
 
 

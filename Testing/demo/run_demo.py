@@ -29,12 +29,12 @@ from SAMMed2DLib.image import Window, rgb_from_slice
 from SAMMed2DLib.metrics import dice
 from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from SAMMed2DLib.pictures.slice_view import SliceView
-from SAMMed2DLib.predictor import Embedding, Predictor, load_predictor
+from SAMMed2DLib.predictor import Predictor, load_predictor
 from SAMMed2DLib.prompts import Prompts, box_of_mask
 from SAMMed2DLib.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
+from SAMMed2DLib.session import Session
 from SAMMed2DLib.simulation import centre_error_point, centre_point
 from SAMMed2DLib.volume_io import Volume, read_volume
-from SAMMed2DLib.zoom import ObjectPredictor
 
 STRUCTURES = ("right lung", "left lung", "thoracic vertebral column", "lumbar vertebral column")
 AXES = ("axial", "coronal", "sagittal")
@@ -155,35 +155,33 @@ def chosen(volume: Volume, reference: Segmentation) -> Iterator[Case]:
 def segmented(predictor: Predictor, cases: Sequence[Case], times: Times) -> list[Result]:
     """All cases, every slice encoded once."""
     rng = np.random.default_rng(2)
-    embeddings: dict[SlicePlane, Embedding] = {}
     predictor.embed([cases[0].image])  # the first call of a process also loads code
+    session = Session(predictor)
     for case in cases:
-        if case.plane not in embeddings:
+        if not session.is_encoded(case.image):
             began = time.perf_counter()
-            embeddings[case.plane] = predictor.embed([case.image])[0]
+            session.encode(case.image)
             times.embed.append(1000 * (time.perf_counter() - began))
-    return [one_case(predictor, case, embeddings[case.plane], rng, times) for case in cases]
+    return [one_case(session, case, rng, times) for case in cases]
 
 
-def one_case(predictor: Predictor, case: Case, embedding: Embedding, rng: np.random.Generator, times: Times) -> Result:
+def one_case(session: Session, case: Case, rng: np.random.Generator, times: Times) -> Result:
     """A case from a box, and from clicks that correct each other."""
     result = Result(case)
 
-    def predicted(user: ObjectPredictor, prompts: Prompts, milliseconds: list[float]) -> np.ndarray:
+    def predicted(prompts: Prompts, milliseconds: list[float]) -> np.ndarray:
         began = time.perf_counter()
-        mask = user.predict(prompts).mask
+        mask = session.answer(case.image, prompts).mask
         milliseconds.append(1000 * (time.perf_counter() - began))
         return mask
 
     box = rough_box(case.reference, rng)
     result.prompts["box"] = Prompts.of(box=box)
-    user = ObjectPredictor(predictor, case.image, embedding=embedding)
-    result.masks["box"] = predicted(user, result.prompts["box"], times.first)
+    result.masks["box"] = predicted(result.prompts["box"], times.first)
     result.filled_box = dice(filled(box, case.reference.shape), case.reference)
-    user = ObjectPredictor(predictor, case.image, embedding=embedding)
     prompts = Prompts.of(positive=[centre_point(case.reference)])
     for count in range(1, max(CLICKS) + 1):
-        mask = predicted(user, prompts, times.first if count == 1 else times.following)
+        mask = predicted(prompts, times.first if count == 1 else times.following)
         if count in CLICKS:
             kind = KINDS[1 + CLICKS.index(count)]
             result.masks[kind], result.prompts[kind] = mask, prompts

@@ -28,6 +28,7 @@ SIZE_IJK = (30, 24, 12)
 @dataclass
 class StubEmbedding:
     sizes_hw: list[tuple[int, int]]
+    nbytes: int = 0
 
     def __getitem__(self, index: int) -> StubEmbedding:
         return StubEmbedding([self.sizes_hw[index]])
@@ -50,7 +51,7 @@ class StubPredictor:
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.images: list[list[np.ndarray]] = []
-        self.calls: list[list[Prompts]] = []
+        self.calls: list[Prompts] = []
         self.trouble = trouble
         self.finds_nothing = False
 
@@ -58,11 +59,11 @@ class StubPredictor:
         self.images.append(list(images))
         return StubEmbedding([image.shape[:2] for image in images])
 
-    def predict_many(self, embedding: StubEmbedding, prompts: Sequence[Prompts]) -> list[StubPrediction]:
-        self.calls.append(list(prompts))
+    def predict(self, embedding: StubEmbedding, prompts: Prompts) -> StubPrediction:
+        self.calls.append(prompts)
         if self.trouble:
             raise self.trouble
-        return [StubPrediction(self.mask(embedding.sizes_hw[0], one), 0.75) for one in prompts]
+        return StubPrediction(self.mask(embedding.sizes_hw[0], prompts), 0.75)
 
     def mask(self, size_hw: tuple[int, int], prompts: Prompts) -> np.ndarray:
         mask = np.zeros(size_hw, bool)
@@ -151,24 +152,25 @@ def test_the_middle_slice_can_be_asked_for(image: Path, predictor: StubPredictor
     assert {k for _, _, k in voxels(image, "Segment_1")} == {6}
 
 
-def test_prompts_belong_to_the_segment_before_them_and_a_slice_is_decoded_in_one_call(
+def test_prompts_belong_to_the_segment_before_them_and_a_slice_is_encoded_once(
     image: Path, predictor: StubPredictor
 ) -> None:
     words = "--axis k --slice 2 --segment liver --box 2,3,10,12 --segment spot --point 20,20 --point 9,9,-"
     assert segment(image, *words.split(), "--segment", "liver", "--point", "4,4,+") == OK
-    assert len(predictor.images) == 1 and len(predictor.calls) == 1
-    liver, spot = predictor.calls[0]
-    assert liver == Prompts.of(positive=[(4, 4)], box=(2, 3, 10, 12))
-    assert spot == Prompts.of(positive=[(20, 20)], negative=[(9, 9)])
+    assert len(predictor.images) == 1
+    assert predictor.calls == [  # each prompt refines what the ones before it gave
+        Prompts.of(box=(2, 3, 10, 12)),
+        Prompts.of(positive=[(4, 4)], box=(2, 3, 10, 12)),
+        Prompts.of(positive=[(20, 20)]),
+        Prompts.of(positive=[(20, 20)], negative=[(9, 9)]),
+    ]
     assert [s.name for s in read_segmentation(image.parent / "out.seg.nrrd").segments] == ["liver", "spot"]
 
 
 @pytest.mark.parametrize(("choice", "seen"), [("--no-zoom", (90, 120, 3)), ("--zoom", (32, 32, 3))])
 def test_zoom_shows_the_model_a_crop_around_the_prompts(
-    tmp_path: Path, predictor: StubPredictor, monkeypatch: pytest.MonkeyPatch, choice: str, seen: tuple[int, ...]
+    tmp_path: Path, predictor: StubPredictor, choice: str, seen: tuple[int, ...]
 ) -> None:
-    one_at_a_time = lambda embedding, prompts: predictor.predict_many(embedding, [prompts])[0]  # noqa: E731
-    monkeypatch.setattr(predictor, "predict", one_at_a_time, raising=False)
     picture = tmp_path / "picture.png"
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.eye(90, 120, dtype=np.uint8)), str(picture))
     assert segment(picture, "--box", "60,50,70,58", choice) == 0
@@ -202,7 +204,6 @@ def test_voxel_indices_find_their_slice(image: Path, predictor: StubPredictor) -
 def test_a_box_of_voxels_covers_all_slices_between_its_corners(image: Path, predictor: StubPredictor) -> None:
     assert segment(image, "--ijk", "--axis", "k", "--box", "9,4,6,3,8,4") == OK
     assert voxels(image, "Segment_1") == block(range(3, 10), range(4, 9), range(4, 7))
-    assert len(predictor.images) == 1, "three slices are one batch"
 
 
 def test_a_box_in_space_can_be_restricted_to_one_slice(image: Path, predictor: StubPredictor) -> None:
@@ -240,7 +241,7 @@ def test_points_of_slicer_find_their_slices_and_signs(image: Path, predictor: St
     inside = a_markups_file(image.parent / "F.mrk.json", [(10, 6, 4), (20, 6, 7)])
     outside = a_markups_file(image.parent / "N.mrk.json", [(25, 20, 4)])
     assert segment(image, "--axis", "k", "--markups", inside, "--negative", outside) == OK
-    first, second = (call[0] for call in predictor.calls)
+    _, first, second = predictor.calls
     np.testing.assert_allclose(first.points_xy, [(10, 6), (25, 20)], atol=1e-9)
     assert first.labels.tolist() == [1, 0] and second.labels.tolist() == [1]
     expected = block(range(9, 12), range(5, 8), range(4, 5)) + block(range(19, 22), range(5, 8), range(7, 8))
@@ -288,11 +289,11 @@ def test_a_picture_needs_neither_axis_nor_slice(tmp_path: Path, predictor: StubP
     assert voxels(tmp_path / "x.png", "Segment_1") == block(range(9, 12), range(5, 8), range(1))
 
 
-def test_many_slices_are_encoded_in_batches_and_once_each(image: Path, predictor: StubPredictor) -> None:
+def test_many_slices_are_encoded_once_each(image: Path, predictor: StubPredictor) -> None:
     words = "--ijk --axis k --segment a --box 3,4,0,9,8,11 --segment b --box 12,4,0,14,8,11"
     assert segment(image, *words.split()) == OK
-    assert [len(batch) for batch in predictor.images] == [8, 4]
-    assert [len(call) for call in predictor.calls] == [2] * 12
+    assert [len(batch) for batch in predictor.images] == [1] * 12
+    assert len(predictor.calls) == 2 * 12
 
 
 # What the model sees
@@ -364,7 +365,7 @@ def test_the_report_and_the_picture_come_with_the_segmentation(
         "points": 0,
         "box": True,
     }
-    assert {"read", "load", "embed", "predict", "write", "draw"} <= report["seconds"].keys()
+    assert {"read", "load", "embed and predict", "write", "draw"} <= report["seconds"].keys()
     picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image.parent / "o.png")))
     assert picture.ndim == 3 and picture.shape[1] > 2 * 240
     shown = capsys.readouterr()

@@ -18,7 +18,17 @@ from SAMMed2DLib.simulation import centre_point
 class _Answer:
     def __init__(self, mask: np.ndarray) -> None:
         self.mask = mask
+        self.score = 0.5
         self.low_res_logits = np.zeros((16, 16), np.float32)
+
+    def logits(self) -> np.ndarray:
+        return np.where(self.mask, np.float32(20), np.float32(-20))
+
+
+class _Embeddings(list):
+    """The sizes of images, as what was seen of them."""
+
+    nbytes = 0
 
 
 class _RowsOfClicks:
@@ -30,7 +40,7 @@ class _RowsOfClicks:
         self.seen: list = []
 
     def embed(self, images):
-        return images[0].shape[:2]
+        return _Embeddings(image.shape[:2] for image in images)
 
     def predict(self, embedding, prompts):
         self.seen.append(prompts)

@@ -69,12 +69,14 @@ ROOMS = {
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),
+    "point_constraints": Room("prompts components", is_bare=True),
+    "mask_correction": Room("prompts components point_constraints", is_bare=True),
     "outline": Room("image components", is_bare=True),
-    "zoom": Room("predictor prompts outline"),
+    "zoom": Room("predictor prompts outline point_constraints"),
     "propagation": Room("image prompts metrics components", is_bare=True),
     "stack": Room("propagation geometry planes memory formatting prompts zoom predictor session"),
     "time_series": Room("propagation stack session formatting", is_bare=True),
-    "session": Room("prompts predictor zoom", late="torch"),
+    "session": Room("prompts point_constraints mask_correction predictor zoom", late="torch"),
     # files of images and prompts
     "volume": Room(is_bare=True),
     "packed": Room("volume", is_bare=True),
@@ -105,7 +107,7 @@ ROOMS = {
         outside="torch",
     ),
     "evaluation": Room(
-        "model predictor zoom dataset published_layout metrics prompts simulation components pictures files",
+        "model predictor session zoom dataset published_layout metrics prompts simulation components pictures files",
         outside="torch",
     ),
     "volume_evaluation": Room("propagation stack session predictor zoom metrics prompts simulation image"),

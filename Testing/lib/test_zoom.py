@@ -42,6 +42,9 @@ class _BrightPixels:
         self.asked.append(prompts.checked(embedding.shape[:2]))
         return _SurePrediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32))
 
+    def mask_prompt(self, logits_hw):
+        return np.full((16, 16), (logits_hw > 0).sum(), np.float32)
+
 
 @pytest.fixture
 def model() -> _BrightPixels:
@@ -69,11 +72,6 @@ def test_a_click_is_followed_by_a_crop_around_what_it_found(model, image):
     assert [len(asked.labels) for asked in model.asked] == [1, 1]
 
 
-def test_an_embedding_of_the_slice_is_not_made_twice(model, image):
-    predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]), embedding=image)
-    assert model.embedded == [(32, 32, 3)]
-
-
 def test_a_correction_keeps_crop_and_logits(model, image):
     first = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
     again = predict_zoomed(
@@ -83,13 +81,13 @@ def test_a_correction_keeps_crop_and_logits(model, image):
     np.testing.assert_array_equal(model.asked[1].low_res_logits, first.low_res_logits)
 
 
-def test_a_click_outside_the_crop_makes_a_larger_one_without_the_old_logits(model, image):
+def test_a_click_outside_the_crop_makes_a_larger_one_with_the_mask_instead_of_the_old_logits(model, image):
     first = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
     again = predict_zoomed(
         model, image, Prompts.of(positive=[(80, 30)], box=(100, 40, 118, 52)), previous=first
     )
     assert again.view.holds(Prompts.of(positive=[(80, 30)])) and again.view.holds(Prompts.of(box=(100, 40, 118, 52)))
-    assert model.asked[-1].low_res_logits is None
+    assert (model.asked[-1].low_res_logits == first.mask.sum()).all()
 
 
 def test_a_mask_that_reaches_the_border_of_its_crop_makes_a_larger_one(model, image):
@@ -102,8 +100,8 @@ def test_a_mask_that_reaches_the_border_of_its_crop_makes_a_larger_one(model, im
 
 
 def test_a_large_object_is_segmented_on_the_slice_itself(model, image):
-    found = predict_zoomed(model, image, Prompts.of(box=(10, 5, 150, 95)), embedding=image)
-    assert model.embedded == [] and found.view == Crop(0, 0, 160, 100, SIZE)
+    found = predict_zoomed(model, image, Prompts.of(box=(10, 5, 150, 95)))
+    assert model.embedded == [(*SIZE, 3)] and found.view == Crop(0, 0, 160, 100, SIZE)
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
 
 
