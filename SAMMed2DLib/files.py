@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from uuid import uuid4
 
+_STAGED = re.compile(r"\.+(?P<stem>.+?)(-[0-9a-f]{12}\.part)+(?P<suffix>.*)", re.DOTALL)
 TWO_PART_SUFFIXES = (".nii.gz", ".seg.nrrd", ".mrk.json")
 
 
@@ -56,10 +57,13 @@ class StagedFiles:
                 staged.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: str | Path) -> None:
-    """Remove what a killed process left beside a file that it was about to write; none may be writing it now."""
-    final = Path(path)
-    pattern = re.compile(rf"\.+{re.escape(stem_of(final))}(-[0-9a-f]{{12}}\.part)+{re.escape(suffix_of(final))}", re.I)
-    for other in final.parent.iterdir() if final.parent.is_dir() else ():
-        if pattern.fullmatch(other.name):
-            other.unlink(missing_ok=True)
+def remove_leftovers(*paths: str | Path) -> None:
+    """Remove what a killed process left beside files that it was about to write; none may be writing them now."""
+    names: dict[Path, set[str]] = {}
+    for final in map(Path, paths):
+        names.setdefault(final.parent, set()).add(final.name.lower())
+    for folder, of_folder in names.items():
+        for other in folder.iterdir() if folder.is_dir() else ():
+            staged = _STAGED.fullmatch(other.name.lower())
+            if staged and staged["stem"] + staged["suffix"] in of_folder:
+                other.unlink(missing_ok=True)

@@ -125,9 +125,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nsammed2d: stopped; finished cases are in {results}, the same call goes on", file=sys.stderr)
         return CANCELLED
-    for case in cases:
-        for path in case.outputs:
-            remove_leftovers(path)
+    remove_leftovers(*(path for case in cases for path in case.outputs))
     for text in _summary(summary, len(cases), results):
         print(text)
     return OK if summary.is_complete else FAILURE

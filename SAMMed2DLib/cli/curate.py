@@ -13,8 +13,8 @@ from pathlib import Path
 from ..curation.cases import Case, CurationError, check_names, read_cases, read_class_names
 from ..curation.discovery import Found, described, discover
 from ..curation.options import MOST_ANISOTROPIC, PUBLISHED_MASK_SHARE, PUBLISHED_SIDES, Options, Shares
-from ..curation.records import Record
-from ..curation.report import REPORT, left_out, notes, totals, write_report
+from ..curation.records import REPORT, Record
+from ..curation.report import left_out, notes, totals, write_report
 from ..curation.run import Curated, Told, curate
 from .options import number_list, pair
 
@@ -113,14 +113,18 @@ def run(args: argparse.Namespace) -> int:
         _list_all(found)
         return OK
     _list_some(found.unpaired)
+    folder = Path(args.output)
+
+    def report(curated: Curated) -> None:
+        write_report(folder, curated, found.unpaired)
+
     try:
         with _progress(args) as told:
-            curated = curate(found.cases, Path(args.output), options, shares, jobs=args.jobs, told=told)
+            curated = curate(found.cases, folder, options, shares, jobs=args.jobs, told=told, report=report)
     except KeyboardInterrupt:
         print("\nsammed2d: stopped; finished cases are kept, the same call goes on", file=sys.stderr)
         return CANCELLED
-    write_report(Path(args.output), curated, found.unpaired)
-    _tell(curated, Path(args.output))
+    _tell(curated, folder)
     return FAILURE if curated.failed else OK
 
 

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
+_FULL = "; free some, and give the same command again"
+_FORBIDDEN = "; choose a place that you may write to, or change its permissions"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+}
 _LIBRARY = __name__.partition(".")[0]
 
 
@@ -16,10 +27,16 @@ def words_of(error: BaseException) -> str:
         return f"{error}; `sammed2d doctor` says what is missing and what to do"
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or use a smaller image or model"
-    text = " ".join(str(error).split())
+    text = _words_of_system(error) if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
     if text and (isinstance(error, OSError) or _is_ours(error)):
         return text
     return f"{type(error).__name__}: {text} (SAMMED2D_TRACEBACK=1 shows where)"
+
+
+def _words_of_system(error: OSError) -> str:
+    """What the operating system refused, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}{_ADVICE.get(error.errno or 0, '')}"
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -6,12 +6,14 @@ import argparse
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..locks import FileBusyError
 from .job import load
 from .options import add_model, number_list
 from .prompts import RequestError
@@ -128,13 +130,21 @@ def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any
     Returns:
         the exit code.
     """
-    from ..evaluation.report import write_report
-    from ..evaluation.run import Run
-
     options = options_of(args)
     args.fit = "pad" if args.protocol == "published" else args.fit
-    folder = _made(Path(args.output), args.restart)
+    with _held(Path(args.output)) as folder:
+        return _evaluate(args, options, folder, sources, data, peers)
+
+
+def _evaluate(
+    args: argparse.Namespace, options: Options, folder: Path, sources: Any, data: dict[str, Any], peers: Any
+) -> int:
+    from ..evaluation.report import write_report
+    from ..evaluation.run import Run, discard
+
     predictor = load(args)
+    if args.restart:
+        discard(folder)
     run = Run(folder, options, _settings(args, options, data, predictor, [one.name for one in peers]))
     finished = run.go(predictor, sources, peers, _progress(args, run))
     report = write_report(run, predictor, sources, [one.name for one in peers], finished)
@@ -179,21 +189,25 @@ def _settings(
     return {**named, **data, **told, **network, "peers": peers, "version": __version__}
 
 
-def _made(folder: Path, restart: bool) -> Path:
-    """The report folder, without earlier results if they are to be discarded.
+@contextmanager
+def _held(folder: Path) -> Iterator[Path]:
+    """The report folder, made if it is not there, which no other evaluation uses meanwhile.
 
     Raises:
-        RequestError: it cannot be made.
+        RequestError: it cannot be made, or another evaluation is using it.
     """
-    from ..evaluation.run import MASKS_FILE, SETTINGS_FILE
+    from ..evaluation.run import hold
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (MASKS_FILE, SETTINGS_FILE) if restart else ():
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise RequestError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
-    return folder
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(folder))
+        except FileBusyError as error:
+            raise RequestError(
+                f"{folder}: another evaluation is writing there; wait for it or stop it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise RequestError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+        yield folder
 
 
 def _progress(args: argparse.Namespace, run: Run) -> Callable[[int, int], None]:

@@ -16,7 +16,7 @@ from .cases import Case, CurationError, file_name
 from .label_stack import read_labels
 from .options import Options
 from .png import write_png
-from .records import IMAGES, MASKS, ImageRecord, MaskRecord, Record, checksums, made_from, write_record
+from .records import IMAGES, MASKS, ImageRecord, MaskRecord, Record, checksums, made_from, path_of, write_record
 from .slices import Cut, Mask, cuts
 from .thumbnails import thumbnail
 
@@ -41,6 +41,7 @@ def curate_case(case: Case, options: Options, folder: Path, is_stopped: Callable
         StoppedError: it was stopped.
         OSError: the folder cannot be written to.
     """
+    path_of(folder, case).unlink(missing_ok=True)  # first: without its pictures it would not be true
     for kind in (IMAGES, MASKS):
         shutil.rmtree(folder / kind / case.place, ignore_errors=True)
     try:

@@ -18,6 +18,7 @@ from .options import Options
 from .thumbnails import SIDE
 
 CASES, IMAGES, MASKS = "cases", "images", "masks"
+REPORT_FILES = REPORT, SIZES, SAMPLES = "report.md", "mask_sizes.png", "samples.png"
 VERSION = 1  # of the rules by which pictures are made: another one makes them again
 
 

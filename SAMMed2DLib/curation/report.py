@@ -14,10 +14,9 @@ from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from ..pictures.slice_view import SliceView
 from ..published_layout import SPLITS, ImageEntry, MaskEntry
 from ..segmentation_io import SEGMENT_COLORS
-from .records import ImageRecord
+from .records import REPORT, SAMPLES, SIZES, ImageRecord
 from .run import Curated
 
-REPORT, SIZES, SAMPLES = "report.md", "mask_sizes.png", "samples.png"
 _SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.01)  # of the frame
 _SHARE_NAMES = ("under 0.3", "0.3-1", "1-3", "3-10", "10-30", "over 30")
 _SAMPLES, _SAMPLE_PX = 24, 256

@@ -8,17 +8,19 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..published_layout import write_layout
+from ..files import remove_leftovers
+from ..locks import FileBusyError, sole_use
+from ..published_layout import JSON_OF_SPLIT, MANIFEST, write_layout
 from .assembly import Assembly, assemble
 from .cases import Case, CurationError, check_names
 from .one_case import StoppedError, curate_case
 from .options import Options, Shares
-from .records import CASES, Record, is_finished, read_record
+from .records import CASES, REPORT_FILES, Record, is_finished, path_of, read_record
 
 # called with a case, its record, how many are done and how many there are
 Told = Callable[[Case, Record, int, int], None]
@@ -47,7 +49,14 @@ class Curated:
 
 
 def curate(
-    cases: Sequence[Case], folder: Path, options: Options, shares: Shares, *, jobs: int = 1, told: Told | None = None
+    cases: Sequence[Case],
+    folder: Path,
+    options: Options,
+    shares: Shares,
+    *,
+    jobs: int = 1,
+    told: Told | None = None,
+    report: Callable[[Curated], None] | None = None,
 ) -> Curated:
     """Curate cases into a folder in the published layout.
 
@@ -58,13 +67,39 @@ def curate(
         shares: of the splits.
         jobs: number of processes; 1 does all in this one.
         told: called after each case.
+        report: called at the end, to write what people read into the folder, which no other process uses meanwhile.
     Raises:
-        CurationError: two images have the same name, no mask is left, or a process died.
+        CurationError: two images have the same name, no mask is left, a process died, or another one is curating
+            into this folder.
         KeyboardInterrupt: it was stopped; finished cases are kept for the next run.
         OSError: the folder cannot be written to.
     """
     check_names(cases)
     folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            is_sole = held.enter_context(sole_use(folder / MANIFEST))
+        except FileBusyError as error:
+            raise CurationError(
+                f"{folder}: another process is curating into it; wait for it or stop it, or choose another folder"
+            ) from error
+        if is_sole:
+            _remove_leftovers(cases, folder)
+        result = _curated(cases, folder, options, shares, jobs, told)
+        if report:
+            report(result)
+    return result
+
+
+def _remove_leftovers(cases: Sequence[Case], folder: Path) -> None:
+    """Remove what a process that was killed had begun to write."""
+    names = (MANIFEST, *JSON_OF_SPLIT.values(), *REPORT_FILES)
+    remove_leftovers(*(folder / name for name in names), *(path_of(folder, case) for case in cases))
+
+
+def _curated(
+    cases: Sequence[Case], folder: Path, options: Options, shares: Shares, jobs: int, told: Told | None
+) -> Curated:
     result = Curated()
     todo = []
     for case in cases:

@@ -16,18 +16,9 @@ from . import charts
 from .averages import GROUPINGS, METRICS, Average, averages, clicks_needed, grouped, means, table
 from .options import CAREFUL, FRAME_PX, TARGETS, Options
 from .published_results import PROMPTS, PUBLISHED_DICE, REMARK, REMARK_ON_CLICKS
-from .run import Run, Source
+from .run import PICTURES, REPORT, SHEET, SUMMARY, Run, Source
 from .scores import ObjectResult
 from .sheet import draw_sheet
-
-REPORT, SUMMARY = "report.md", "summary"
-PICTURES = {
-    "dice_by_prompt": "Dice by prompt",
-    "jitter_curve": "Dice of inexact prompts",
-    "clicks_curve": "Dice against clicks",
-    "size_plot": "Dice by size",
-}
-_SHEET = "sheet"
 
 
 def write_report(
@@ -97,7 +88,7 @@ def _write_pictures(
     if results[0].curve:
         pictures["clicks_curve"] = charts.clicks_curve(results)
     if finished:
-        pictures[_SHEET] = draw_sheet(predictor, sources, results, run.options)
+        pictures[SHEET] = draw_sheet(predictor, sources, results, run.options)
     for name, picture in pictures.items():
         write_png(run.folder / f"{name}.png", picture)
     return list(pictures)
@@ -153,10 +144,10 @@ def _tables(run: Run, peers: Sequence[str], pictures: Sequence[str]) -> Iterator
         yield group_table(results, grouping, kinds)
         yield from _pictures(pictures, "size_plot") if grouping == "size" else ()
     yield from _published_part(results, run.options)
-    if _SHEET in pictures:
+    if SHEET in pictures:
         yield "## Best, median and worst masks"
         yield "Blue: the model's mask. White: the label's outline. Yellow: the box. Green + and red -: clicks."
-        yield f"![Best, median and worst masks]({_SHEET}.png)"
+        yield f"![Best, median and worst masks]({SHEET}.png)"
 
 
 def _pictures(pictures: Sequence[str], name: str) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..dataset import LabelledImage
-from ..files import StagedFiles
+from ..files import StagedFiles, remove_leftovers
+from ..locks import sole_use
 from ..predictor import Predictor
 from ..published_layout import DatasetError, ImageEntry, MaskedImage
 from . import evaluate_image
@@ -23,6 +25,14 @@ from .speed import Speed, measure, measure_peer
 from .table import ResultFile, columns_of
 
 MASKS_FILE, SETTINGS_FILE = "masks.csv", "settings.json"
+REPORT, SUMMARY, SHEET = "report.md", "summary", "sheet"
+PICTURES = {
+    "dice_by_prompt": "Dice by prompt",
+    "jitter_curve": "Dice of inexact prompts",
+    "clicks_curve": "Dice against clicks",
+    "size_plot": "Dice by size",
+}
+REPORT_FILES = (REPORT, f"{SUMMARY}.json", f"{SUMMARY}.csv", *(f"{name}.png" for name in (*PICTURES, SHEET)))
 _TIMED_IMAGES = 20
 
 
@@ -166,12 +176,14 @@ class Run:
         return {one.entry.mask for one in self.results if (one.dataset, one.image) == of_image}
 
     def _evaluate(self, predictor: Predictor, source: Source, peers: Sequence[Peer], file: ResultFile) -> None:
+        for result in self._results_of(predictor, source, peers):
+            file.add(result)  # what goes wrong here, as on a full disk, is not the image's fault
+
+    def _results_of(self, predictor: Predictor, source: Source, peers: Sequence[Peer]) -> Iterator[ObjectResult]:
         try:
             item = source.read(self.problems.append)
-            if item is None:
-                return
-            for result in evaluate_image(predictor, item, self.options, peers, self._done(source), self._skipped):
-                file.add(result)
+            if item is not None:
+                yield from evaluate_image(predictor, item, self.options, peers, self._done(source), self._skipped)
         except EvaluationError:
             raise
         except (ValueError, OSError) as error:
@@ -187,6 +199,27 @@ class Run:
             raise EvaluationError(f"{path} is of an evaluation with other settings; give another folder, or --restart")
         with StagedFiles() as staged:
             staged.place(path).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Make a report folder, keep other evaluations out of it, and remove what a killed one had begun to write.
+
+    Raises:
+        FileBusyError: another one is using it.
+        OSError: it cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_use(folder / MASKS_FILE) as is_sole:
+        if is_sole:
+            remove_leftovers(*(folder / name for name in (SETTINGS_FILE, *REPORT_FILES)))
+        yield
+
+
+def discard(folder: Path) -> None:
+    """Remove the results in a report folder; the settings go last, for they say what the results are."""
+    for name in (MASKS_FILE, SETTINGS_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def measure_speeds(predictor: Predictor, peers: Sequence[Peer], sources: Iterable[Source]) -> list[Speed]:

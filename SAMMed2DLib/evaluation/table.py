@@ -54,9 +54,10 @@ class ResultFile:
         self._file.close()
 
     def add(self, result: ObjectResult) -> None:
-        """Write one more result."""
-        self._write([row_of(result, self.columns)])
-        self.results.append(result)
+        """Write one more result, and keep what a later run would read: its averages are the same to the last digit."""
+        row = row_of(result, self.columns)
+        self._write([row])
+        self.results.append(_result_of(dict(zip(self.columns, row, strict=True))))
 
     def _write(self, rows: Iterable[Sequence[str]]) -> None:
         csv.writer(self._file).writerows(rows)

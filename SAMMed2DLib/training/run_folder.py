@@ -125,8 +125,8 @@ class RunFolder:
             raise TrainingError(
                 f"{self._folder}: another process is training in it; wait for it or stop it, or choose another folder"
             ) from error
-        for name in (CONFIG, CHECKPOINT, BEST, LAST, *TABLES_AND_CURVES) if is_sole else ():
-            remove_leftovers(self._folder / name)
+        if is_sole:
+            remove_leftovers(*(self._folder / name for name in (CONFIG, CHECKPOINT, BEST, LAST, *TABLES_AND_CURVES)))
 
     def log(self) -> None:
         """A row of the log."""

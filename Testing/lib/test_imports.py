@@ -95,7 +95,7 @@ ROOMS = {
     "published_layout": Room("files image itk_file png_jpeg volume", late="SimpleITK", is_bare=True),
     "dataset": Room("image prompts model.frame geometry components augmentation published_layout", late="torch"),
     "curation": Room(
-        "published_layout image volume_io segmentation_io grids components pictures files",
+        "published_layout image volume_io segmentation_io grids components pictures files locks",
         late="SimpleITK",
         is_bare=True,
     ),
@@ -107,7 +107,8 @@ ROOMS = {
         outside="torch",
     ),
     "evaluation": Room(
-        "model predictor session zoom dataset published_layout metrics prompts simulation components pictures files",
+        "model predictor session zoom dataset published_layout metrics prompts simulation components pictures files "
+        "locks",
         outside="torch",
     ),
     "volume_evaluation": Room("propagation stack session predictor zoom metrics prompts simulation image"),
