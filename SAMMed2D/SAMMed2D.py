@@ -226,8 +226,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
 
         Returns:
-            mask ((H, W) bool), score (the IoU that the model predicts), plane, how many voxels of the segmentation the
-            mask means (none where the segmentation does not reach), and how many of them changed.
+            mask ((H, W) bool), score (the IoU that the model predicts), plane, how many `voxels` of the segmentation
+            the mask means, how many of them `changed`, how many pixels of the mask lie outside the segmentation's
+            geometry (`outside_px`), where nothing is written, and how many voxels each other segment
+            has `lost`, by its ID.
 
         Raises:
             see the class.
@@ -381,7 +383,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
 
         Returns:
             `planes`, all slices; `segments`, for each ID its `slices` (index, confidence, is_keyframe, voxels) and how
-            many voxels `changed`; and `is_complete`.
+            many voxels `changed`; `is_complete`; and `outside_px` and `lost` as in `segmentSlice`.
 
         Raises:
             see the class; and `SAMMed2DLib.propagation.PropagationError`, a ValueError, where the memory is not enough.

@@ -16,16 +16,18 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import messages, prompt_sets, scene
+from SAMMed2DSlicer import messages, neighbours, prompt_sets, scene
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
+from SAMMed2DSlicer.geometry_reach import outside_text
 from SAMMed2DSlicer.look_ahead import LookAhead
 from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
-from SAMMed2DSlicer.segments import EffectTarget, Ledger, Written
+from SAMMed2DSlicer.segments import EffectTarget, Ledger, Written, has_voxels
 from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in
 from SAMMed2DSlicer.timers import single_shot
+from SAMMed2DSlicer.tools import begin_inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +99,7 @@ class Annotator(VTKObservationMixin):
         self._in_view: dict[PromptSet, list[Any]] = {}
         self._accepts_next = False
         self._starts_object = False
+        self._selected = ""
         self._is_stale = self._is_segment_stale = True
         self._image_mtime = 0
         self._said_at: Any = None
@@ -163,7 +166,9 @@ class Annotator(VTKObservationMixin):
             self.addObserver(mrml, event, call)
         # Before the Segment Editor, which ends the effect then.
         self.addObserver(mrml, mrml.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
-        self.addObserver(self._effect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._later_refresh)
+        self.addObserver(self._effect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._editor_modified)
+        neighbours.follow_masking(self._effect)
+        self._selected = self.segment_id
         self.rebuild_views()
         self._refresh()
 
@@ -456,6 +461,13 @@ class Annotator(VTKObservationMixin):
             self._is_stale = True
             self._redraw.start()
 
+    def _editor_modified(self, caller: Any, event: Any) -> None:
+        neighbours.follow_masking(self._effect)
+        if self.segment_id != self._selected:
+            self._selected = self.segment_id
+            begin_inside(self._effect, unless=lambda: has_voxels(self.segmentation, self._selected))
+        self._later_refresh()
+
     def _segment_modified(self, caller: Any, event: Any) -> None:
         self._is_segment_stale = True
         self._later_refresh()
@@ -631,8 +643,9 @@ class Annotator(VTKObservationMixin):
         except ValueError as error:
             self._say(str(error), ERROR)
             return
+        shown_px = int(pending.answer.mask.sum())
         if not written.voxels:
-            self._say(_("The mask lies outside the segmentation's geometry: nothing was written."), WARNING)
+            self._say(outside_text(written.outside_px, shown_px), WARNING)
             return
         self._answers.pop(one)
         self._undone.pop(one, None)
@@ -640,21 +653,32 @@ class Annotator(VTKObservationMixin):
         if closes:
             self._close(one)
         self._draw()
-        self._say(self._describe_written(written))
+        self._say(self._describe_written(written, shown_px), WARNING if written.outside_px or written.lost else INFO)
 
     def _close(self, one: PromptSet) -> None:
         one.set_state(ACCEPTED)
         self._starts_object = True
+        if self._options().new_segments:
+            begin_inside(self._effect)
 
-    def _describe_written(self, written: Written) -> str:
+    def _describe_written(self, written: Written, shown_px: int) -> str:
         if written.changed:
-            text = _("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")
-            surplus = _("The segment was changed in between, so nothing was taken back.")
-            return f"{text} {surplus}" if written.left_surplus else text
-        return _(
-            "Accepted, but no voxel changed: the segment had them already, or masking (editable area, intensity range) "
-            "excludes them."
-        )
+            parts = [_("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")]
+            if written.left_surplus:
+                parts.append(_("The segment was changed in between, so nothing was taken back."))
+        else:
+            parts = [
+                _(
+                    "Accepted, but no voxel changed: the segment had them already, or masking (editable area, "
+                    "intensity range) excludes them."
+                )
+            ]
+        if written.lost:
+            losses = neighbours.losses_text(self.segmentation, written.lost)
+            parts.append(_("{losses}; Undo takes it back.").format(losses=losses))
+        if written.outside_px:
+            parts.append(outside_text(written.outside_px, shown_px))
+        return " ".join(parts)
 
     # Telling
 

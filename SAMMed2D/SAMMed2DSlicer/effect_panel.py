@@ -10,9 +10,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import annotator, choices, messages, prompt_sets, scene
+from SAMMed2DSlicer import annotator, choices, messages, neighbours, prompt_sets, scene
 from SAMMed2DSlicer.engine import Choice, Engine
 from SAMMed2DSlicer.slice_task import ZOOMS
+from SAMMed2DSlicer.tools import BOX, NEGATIVE, POSITIVE, TOOL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.annotator import Annotator, Options
     from SAMMed2DSlicer.prompt_sets import PromptSet
 
-POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
-TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
+INTENSITY, ZOOM = "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
 DEFAULTS = {TOOL: POSITIVE, INTENSITY: scene.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
+DEFAULTS |= neighbours.DEFAULTS
 _RESOURCES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources")
 
 
@@ -59,6 +60,7 @@ class EffectPanel:
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
             LOOK_AHEAD: self.ui.looksAheadCheckBox,
+            neighbours.PROTECT: self.ui.protectsOthersCheckBox,
         }
         self._lists = {
             INTENSITY: (self.ui.intensityComboBox, choices.intensity_names()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,9 +15,17 @@ PIECE_S = 0.25
 
 
 class Totals:
-    """What became of all segments of a run; `segments` is what became of each, by their IDs."""
+    """What became of all segments of a run.
+
+    Attributes:
+        segments: what became of each, by their IDs.
+        outside_px: how many pixels of what was found lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment has lost, by its ID; none, where the run does not let any give way.
+    """
 
     segments: Mapping[str, Any]
+    outside_px: int = 0
+    lost: Mapping[str, int] = MappingProxyType({})
 
     @property
     def changed(self) -> int:
@@ -36,6 +45,7 @@ class InPieces:
         """Begin with nothing found."""
         self.is_stopped = False
         self.is_finished = False
+        self.outside_px = 0  # of what was found
         self._found: Iterator[Any] | None = None
         self._session: Any = None
 

@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import messages
+from SAMMed2DSlicer import messages, neighbours
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.propagation_task import PropagationResult, PropagationTask
 from SAMMed2DSlicer.timers import repeating, single_shot
@@ -148,8 +148,15 @@ class Propagating:
             voxels=f"{result.changed:,}",
             seconds=f"{time.perf_counter() - self._began:.1f}",
         )
+        if result.lost:
+            losses = neighbours.losses_text(self._task.segmentation, result.lost)
+            text = _("{text} {losses}.").format(text=text, losses=losses)
+        if result.outside_px:
+            text += " " + _(
+                "{count} px of what was found lie outside the segmentation's geometry and were not written."
+            ).format(count=f"{result.outside_px:,}")
         if result.is_complete:
-            return text, messages.INFO
+            return text, messages.WARNING if result.lost or result.outside_px else messages.INFO
         return _("Cancelled; what was found is written:") + " " + text, messages.WARNING
 
     def _failed(self, error: BaseException) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import batch, engine, sequences
+from SAMMed2DSlicer import batch, engine, representations, sequences
 from SAMMed2DSlicer.propagation_task import PropagationResult, PropagationTask, Settings
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.segments import LogicTarget
@@ -106,6 +106,7 @@ def task_of(
         raise SceneError("keyframes are numbers of slices")
     choice = engine.shared().choice
     labelmap = target.default_labelmap()
+    representations.make_readable(segmentation)
     return PropagationTask.of_scene(
         volume, plane, segmentation, segment_ids, labelmap, settings, choice.model, keyframes
     )

@@ -7,6 +7,7 @@ are answered in between, and written in `steps` of both threads.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -114,11 +115,15 @@ class PropagationResult(Totals):
         planes: all slices, by their numbers.
         segments: by their IDs.
         is_complete: whether it was not cancelled.
+        outside_px: how many pixels of what was found lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each segment beside those of the run has lost, where it had to give way, by its ID.
     """
 
     planes: tuple[SlicePlane, ...]
     segments: dict[str, SegmentPropagation]
     is_complete: bool
+    outside_px: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
 
     @property
     def filled(self) -> str:
@@ -248,6 +253,7 @@ class PropagationTask(InPieces):
     def _take(self, found: tuple[_Object, Any]) -> None:
         one, answer = found
         one.patches[answer.index] = self.stack.patch(answer.index, answer.mask)
+        self.outside_px += self.stack.pixels_outside(answer.index, answer.mask)
         one.confidence[answer.index] = answer.confidence
 
     def _propagated(self, session: Session) -> Iterator[tuple[_Object, Any]]:
@@ -314,8 +320,9 @@ class PropagationTask(InPieces):
         Raises:
             SceneError: see `check`.
         """
-        self.result = PropagationResult(self.stack.planes, {}, self.is_finished)
+        self.result = PropagationResult(self.stack.planes, {}, self.is_finished, self.outside_px)
         self.check()
+        target.make_editable()
         state = segments.UndoStep(target)
         for one in self._objects:
             while self._has(one) and (one.before is None or one.before.slices.is_stale()):
@@ -351,8 +358,14 @@ class PropagationTask(InPieces):
                 yield None  # Slicer copies the segmentation for its undo, and that of a large one takes a moment
             for patch, is_added in ((removes, False), (adds, True)):
                 if patch is not None:
-                    target.modify(segments.labelmap_of(patch, self.stack.geometry), is_added, one.now.segment_id)
+                    self._modify(one, target, patch, is_added)
             yield None
+
+    def _modify(self, one: _Object, target: segments.SegmentTarget, patch: VoxelPatch, adds: bool) -> None:
+        geometry, written_ids = self.stack.geometry, [other.now.segment_id for other in self._objects]
+        others = segments.neighbours_of(target, written_ids, patch.extent, geometry)
+        target.modify(segments.labelmap_of(patch, geometry), adds, one.now.segment_id)
+        self.result.lost.update(others.lost())
 
     def _keyframes_of_others(self, one: _Object) -> VoxelPatch | None:
         """What the user has drawn of the run's other segments: it must not give way to what is found."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import messages, slice_task
+from SAMMed2DSlicer import messages, neighbours, slice_task
 from SAMMed2DSlicer.busy import BusyBar
 from SAMMed2DSlicer.engine import Engine
+from SAMMed2DSlicer.geometry_reach import outside_text
 from SAMMed2DSlicer.parameters import Parameters
 from SAMMed2DSlicer.slice_task import SlicePrediction, SliceTask
 from SAMMed2DSlicer.timers import repeating
@@ -72,13 +73,18 @@ class Segmenting:
             return
         if not result.voxels:
             nothing = _("The model found nothing there; the segment is as it was.")
-            elsewhere = _("The segmentation does not reach to this slice: its geometry is that of another volume.")
+            elsewhere = outside_text(result.outside_px, int(result.mask.sum()))
             self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
             return
         seconds = time.perf_counter() - self._began
         text = _("{voxels} voxels, {changed} new; the model's score: {score}; {seconds}\N{NO-BREAK SPACE}s")
         counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
-        self._end(text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}"))
+        parts = [text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}")]
+        if result.lost:
+            parts.append(neighbours.losses_text(target[1], result.lost) + ".")
+        if result.outside_px:
+            parts.append(outside_text(result.outside_px, int(result.mask.sum())))
+        self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO)
 
     def _failed(self, error: BaseException) -> None:
         self._end(messages.text_of(error), messages.ERROR)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from SAMMed2DSlicer import neighbours, representations
+from SAMMed2DSlicer.geometry_reach import pixels_outside
 from SAMMed2DSlicer.scene import SceneError, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ class SegmentTarget(Protocol):
 
     segmentation: Any
     segment_id: str
+
+    def make_editable(self) -> None:
+        """Let the segments be made of labelmaps, before they are written to."""
 
     def save_state(self) -> None:
         """Begin an undo step."""
@@ -63,7 +69,10 @@ class EffectTarget:
     def overwrites(self) -> bool:
         """Whether other segments give way to what is added."""
         node = self.effect.parameterSetNode()
-        return node.GetOverwriteMode() != node.OverwriteNone
+        return node.GetOverwriteMode() != node.OverwriteNone and not neighbours.are_protected(self.effect)
+
+    def make_editable(self) -> None:
+        """Nothing: the Segment Editor has done so when the effect became active."""
 
     def save_state(self) -> None:
         """Begin an undo step."""
@@ -77,10 +86,11 @@ class EffectTarget:
         """Add to the segment, or to another one, or remove from it, by the editor's rules."""
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
-        if segment_id not in (None, self.segment_id):
-            self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
-            return
-        self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
+        with nullcontext() if self.overwrites else neighbours.protected(self.effect):
+            if segment_id not in (None, self.segment_id):
+                self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
+            else:
+                self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
 
 
 class LogicTarget:
@@ -140,6 +150,10 @@ class LogicTarget:
     def overwrites(self) -> bool:
         """Whether other segments give way to what is added."""
         return self._node.GetOverwriteMode() != self._node.OverwriteNone
+
+    def make_editable(self) -> None:
+        """Let the segments be made of labelmaps; see `representations.make_editable`."""
+        representations.make_editable(self._logic, self.segmentation)
 
     def save_state(self) -> None:
         """Begin an undo step, if that was asked for."""
@@ -232,6 +246,8 @@ class Written:
     Attributes:
         voxels: how many voxels the mask means.
         changed: how many voxels of the segment changed.
+        outside_px: how many pixels of the mask lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment that gave way has lost, by its ID.
         addition: what can be taken back later; None if the mask means no voxel.
         left_surplus: the segment was changed by somebody else since these prompts were written last, so that what they
             had added then was not taken back.
@@ -239,6 +255,8 @@ class Written:
 
     voxels: int
     changed: int
+    outside_px: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
     addition: Addition | None = None
     left_surplus: bool = False
 
@@ -356,11 +374,14 @@ def write_mask(
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
     geometry = image_matrix(labelmap)
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
-    patch = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
+    place = (mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
+    patch, outside_px = voxels_of_mask(*place), pixels_outside(*place)
     if patch is None:
-        return Written(0, 0)
+        return Written(0, 0, outside_px)
+    target.make_editable()
     extent = patch.extent if replaces is None else around(patch.extent, replaces.extent)
     before = segment_in(target.segmentation, target.segment_id, extent, geometry)
+    others = neighbours_of(target, [target.segment_id], patch.extent, geometry)
     target.save_state()
     surplus = None if replaces is None else _without(replaces, patch)
     if surplus is not None:
@@ -371,7 +392,23 @@ def write_mask(
     if replaces is not None:  # what this writes again is still not the user's own
         added |= after & in_extent(patch, extent) & in_extent(replaces, extent)
     addition = Addition(target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after)
-    return Written(int(patch.mask_kji.sum()), int((after != before).sum()), addition)
+    return Written(int(patch.mask_kji.sum()), int((after != before).sum()), outside_px, others.lost(), addition)
+
+
+def neighbours_of(
+    target: SegmentTarget, written_ids: Sequence[str], extent: Sequence[int], geometry: Any
+) -> neighbours.Neighbours:
+    """What segments that may give way have within an extent; to be asked after something was written.
+
+    Args:
+        target: where is written.
+        written_ids: the segments that are written, which are not looked at.
+        extent: first and last voxel along i, j and k.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+    """
+    ids = target.segmentation.GetSegmentation().GetSegmentIDs() if target.overwrites else ()
+    others = [name for name in ids if name not in written_ids]
+    return neighbours.Neighbours(others, lambda name: segment_in(target.segmentation, name, extent, geometry))
 
 
 def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:
@@ -475,6 +512,19 @@ def voxels_of(segmentation: Any, segment_id: str) -> Any:
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     image = segment.GetRepresentation(name) if segment is not None else None
     return None if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None else image
+
+
+def has_voxels(segmentation: Any, segment_id: str) -> bool:
+    """Whether a segment has any voxel; a new one shares the labelmap of others."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    image = voxels_of(segmentation, segment_id)
+    if image is None:
+        return False
+    label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    values = vtk_to_numpy(image.GetPointData().GetScalars())
+    pieces = (values[start : start + _SLAB_VOXELS] for start in range(0, len(values), _SLAB_VOXELS))
+    return any((piece == label).any() for piece in pieces)
 
 
 def _time_of(image: Any) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from SAMMed2DSlicer import scene, segments
+from SAMMed2DSlicer.geometry_reach import pixels_outside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,6 +131,11 @@ class Stack:
 
         plane = self.planes[number]
         return voxels_of_mask(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
+
+    def pixels_outside(self, number: int, mask_hw: np.ndarray) -> int:
+        """How many pixels of a mask, (H, W) bool, on a slice lie outside the grid."""
+        plane = self.planes[number]
+        return pixels_outside(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
 
     def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
         """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""

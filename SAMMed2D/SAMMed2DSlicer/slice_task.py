@@ -5,7 +5,7 @@ The three steps are apart because only the middle one runs in the worker thread,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,14 @@ class SliceResult(SlicePrediction):
     Attributes:
         voxels: how many voxels of the segmentation the mask means.
         changed: how many voxels of the segment changed by it.
+        outside_px: how many pixels of the mask lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment that gave way has lost, by its ID.
     """
 
     voxels: int
     changed: int
+    outside_px: int
+    lost: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,4 +166,5 @@ def write(
     check_segment(segmentation, segment_id)
     with segments.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
         written = segments.write_mask(target, prediction.mask, prediction.plane, volume)
-    return SliceResult(prediction.mask, prediction.score, prediction.plane, written.voxels, written.changed)
+    counts = (written.voxels, written.changed, written.outside_px, written.lost)
+    return SliceResult(prediction.mask, prediction.score, prediction.plane, *counts)

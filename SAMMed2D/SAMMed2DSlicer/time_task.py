@@ -94,11 +94,13 @@ class TimeResult(Totals):
         segments: by their IDs.
         is_complete: whether it was not cancelled.
         undo: takes the run back, see `TimeUndo`.
+        outside_px: how many pixels of what was found lie outside the segmentation's geometry.
     """
 
     segments: dict[str, SegmentFound]
     is_complete: bool
     undo: TimeUndo
+    outside_px: int = 0
 
     @property
     def filled(self) -> str:
@@ -245,6 +247,7 @@ class TimeTask(InPieces):
         one, answer = found
         if answer.frame in one.targets:
             patch = self.stack.patch(answer.index, answer.mask)
+            self.outside_px += self.stack.pixels_outside(answer.index, answer.mask)
             one.found.setdefault(answer.frame, {})[answer.index] = (patch, answer.confidence)
 
     def _pictures(self, frame: int, numbers: Sequence[int]) -> list[np.ndarray]:
@@ -295,7 +298,7 @@ class TimeTask(InPieces):
         Raises:
             SceneError: see `check`.
         """
-        self.result = TimeResult({}, self.is_finished, self.result.undo)
+        self.result = TimeResult({}, self.is_finished, self.result.undo, self.outside_px)
         try:
             for number in range(len(self.frames.values)):
                 for one in self._objects:

@@ -428,9 +428,54 @@ def neighbour(desk: Desk) -> str:
     return name
 
 
+def test_other_segments_are_protected_unless_the_user_says_otherwise(desk):
+    other = neighbour(desk)
+    before = desk.segment(other)
+    assert desk.editor_node.GetOverwriteMode() == desk.editor_node.OverwriteAllSegments  # Slicer's default
+    assert desk.panel.ui.protectsOthersCheckBox.checked
+    desk.click()
+    desk.accept()
+    np.testing.assert_array_equal(desk.segment(other), before)
+    np.testing.assert_array_equal(desk.segment(), slice_of(desk.structure, 10))
+    assert desk.editor_node.GetOverwriteMode() == desk.editor_node.OverwriteAllSegments
+    assert desk.status.text == "Accepted: 370 voxels changed."
+
+
+def test_what_is_chosen_last_holds_protecting_or_masking(desk):
+    node, check = desk.editor_node, desk.panel.ui.protectsOthersCheckBox
+    node.SetOverwriteMode(node.OverwriteVisibleSegments)
+    assert not check.checked
+    check.click()
+    assert check.checked and node.GetOverwriteMode() == node.OverwriteVisibleSegments
+    desk.editor.setActiveEffect(None)
+    desk.activate()
+    assert check.checked
+    node.SetOverwriteMode(node.OverwriteNone)
+    assert check.checked
+    desk.editor.setActiveEffect(None)
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    desk.activate()
+    assert not check.checked
+
+
+def test_what_an_acceptance_took_from_whom_is_said_and_undo_takes_it_back(desk):
+    other = neighbour(desk)
+    desk.segmentation.GetSegmentation().GetSegment(other).SetName("Liver & co")
+    before = desk.segment(other)
+    desk.panel.ui.protectsOthersCheckBox.click()
+    desk.click()
+    desk.accept()
+    lost = int((before & ~desk.segment(other)).sum())
+    assert lost == 200 and desk.status.level == "warning"
+    assert desk.status.text == "Accepted: 370 voxels changed. Liver & co lost 200 voxels; Undo takes it back."
+    desk.editor.undo()
+    np.testing.assert_array_equal(desk.segment(other), before)
+
+
 def test_overlap_is_allowed_where_the_user_allows_it(desk):
     other = neighbour(desk)
     before = desk.segment(other)
+    desk.set(ProtectOthers=0)
     desk.editor_node.SetOverwriteMode(desk.editor_node.OverwriteNone)
     desk.click()
     desk.accept()
@@ -441,6 +486,7 @@ def test_overlap_is_allowed_where_the_user_allows_it(desk):
 def test_other_segments_give_way_where_the_user_says_so(desk):
     other = neighbour(desk)
     before = desk.segment(other)
+    desk.set(ProtectOthers=0)
     desk.editor_node.SetOverwriteMode(desk.editor_node.OverwriteAllSegments)
     desk.click()
     desk.accept()
@@ -503,6 +549,25 @@ def test_every_accepted_object_becomes_a_new_segment(desk):
     for n, k in enumerate((8, 10, 12)):
         found = desk.segment(segmentation.GetNthSegmentID(n))
         np.testing.assert_array_equal(found, slice_of(desk.structure, k))
+
+
+@pytest.mark.parametrize("tool", ["negative", "box"])
+def test_a_new_segment_begins_with_the_tool_inside(desk, tool):
+    desk.set(NewSegments=1, Tool=tool)
+    desk.drag((10, 12, 10), (41, 33, 10))
+    desk.accept()
+    assert desk.effect.scriptedEffect.parameter("Tool") == ("box" if tool == "box" else "positive")
+
+
+def test_with_an_empty_segment_that_is_chosen_too_the_tool_is_inside(desk):
+    desk.click()
+    desk.accept()
+    desk.set(Tool="negative")
+    desk.editor.setCurrentSegmentID(desk.add_segment("B"))
+    assert desk.effect.scriptedEffect.parameter("Tool") == "positive"
+    desk.set(Tool="negative")
+    desk.editor.setCurrentSegmentID("A")
+    assert desk.effect.scriptedEffect.parameter("Tool") == "negative"  # there is something to take away
 
 
 def test_on_one_slice_too_a_new_object_has_new_prompts(desk, model):
