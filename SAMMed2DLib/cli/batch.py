@@ -46,13 +46,14 @@ files it names, nor the model have changed since.
 
 columns of the table (comma, tab or semicolon between them; its paths are relative to it):
   image, output   as of `sammed2d segment`; a folder of an output is made if it is not there
-  prompts         JSON file as of `sammed2d segment --prompts`, or markups of 3D Slicer (.mrk.json); or else
+  prompts         JSON file or report as of `sammed2d segment --prompts`, or markups of 3D Slicer (.mrk.json); or else
   mask            segments on a few slices, carried to the others as by `sammed2d propagate`
 and if wanted
   case            name of the case (default: its output)
   segment         name of the segment that markups are for, or of the only one of a mask to carry
   axis, window, frame, series; slice (prompts); range, every (mask)    as the options of those commands
   png             picture to write
+  json            report to write; --prompts REPORT makes the same masks again
   skip            why this case is left out
 
 examples:

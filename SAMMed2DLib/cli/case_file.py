@@ -93,7 +93,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "frame": _count(0),
     "series": str,
 }
-COLUMNS = ("case", "image", "output", "prompts", "mask", "segment", *_OPTIONS, "png", "skip")
+COLUMNS = ("case", "image", "output", "prompts", "mask", "segment", *_OPTIONS, "png", "json", "skip")
 
 
 def read_cases(path: Path, shared: Mapping[str, Any], kept: Iterable[Path] = ()) -> CaseFile:
@@ -213,7 +213,7 @@ def _suffix_problems(given: Cells) -> Iterator[str]:
 
 
 def _job(given: Cells, options: dict[str, Any], folder: Path, shared: Mapping[str, Any]) -> Job:
-    files = {name: str(folder / given[name]) for name in ("image", "output", "png") if name in given}
+    files = {name: str(folder / given[name]) for name in ("image", "output", "png", "json") if name in given}
     chosen = dict(shared)
     if "window" in options:
         chosen |= {"percentiles": None, "full_range": False}
@@ -240,7 +240,7 @@ def _clashes(given: Sequence[tuple[str, Cells]], folder: Path, kept: Iterable[Pa
         first, output = names.setdefault(name, (line, cells.get("output")))
         if name and first != line and not (output == cells.get("output") == name):
             yield f"{where}: the case {name} is also in {first}"
-        for path in (cells[name] for name in ("output", "png") if name in cells):
+        for path in (cells[name] for name in ("output", "png", "json") if name in cells):
             key = _key(folder / path)
             if key in taken:
                 yield f"{where}: writes {path}, as {taken[key]} does"

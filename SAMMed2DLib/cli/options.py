@@ -8,6 +8,10 @@ AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
 _SEEN = "what the model sees"
 
 
+class Unstated(str):
+    """The default of an option: a text like any other, by which it is known that the user did not choose."""
+
+
 def add_files(parser: argparse.ArgumentParser) -> None:
     """One image in, one segmentation out."""
     parser.add_argument("image", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, JPEG, …, or a DICOM folder")
@@ -47,11 +51,12 @@ def add_intensities(group: argparse._ArgumentGroup, whose: str) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", default="sam-med2d-small", metavar="NAME|FILE", help="weights (%(default)s)")
+    small = Unstated("sam-med2d-small")
+    group.add_argument("--model", default=small, metavar="NAME|FILE", help="weights (%(default)s)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
-    group.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument("--precision", default=Unstated("auto"), choices=("auto", "float32", "bfloat16", "float16"))
     group.add_argument(
-        "--fit", default="stretch", choices=("stretch", "pad"), help="slice to model frame (%(default)s)"
+        "--fit", default=Unstated("stretch"), choices=("stretch", "pad"), help="slice to model frame (%(default)s)"
     )
     group.add_argument(
         "--zoom",

@@ -8,10 +8,15 @@ Keys that are not listed here are refused, so that a slip of the pen is not a lo
        {"name": "liver", "color": [0.8, 0.4, 0.3],          color may be left out
         "prompts": [
           {"slice": 40, "axis": "axial",                    slice: number or "mid"; not needed with ijk, ras
-           "positive": [[120, 88]], "negative": [[10, 12], [30, 31]],
+           "points": [[120, 88, 1], [10, 12, 0], [118, 90, 1]],    in their order: 1 on the object, 0 beside it
            "box": [80, 60, 180, 140]}]}]}
 
-Points and boxes are as on the command line, see the head of `cli.prompts`.
+Points and boxes are as on the command line, see the head of `cli.prompts`. Points whose order does not matter may be
+given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
+ones first.
+
+The report that `sammed2d segment --json` writes is such a file too, see `cli.replay`; what is no prompt there is left
+alone.
 """
 
 from __future__ import annotations
@@ -25,6 +30,15 @@ from typing import Any
 from ..geometry import GeometryError
 from ..prompts import PromptError
 from .prompts import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
+
+_PROMPT_KINDS: dict[str, Any] = {
+    "slice": (int, str),
+    "axis": str,
+    "positive": list,
+    "negative": list,
+    "points": list,
+    "box": list,
+}
 
 
 def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
@@ -40,6 +54,8 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
         raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise RequestError(f"{path}: is no JSON: {error}") from error
+    if isinstance(content, dict) and isinstance(content.get("sammed2d"), str):
+        content = {"segments": [_prompts_of(entry) for entry in _listed(content.get("segments"))]}
     top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})
     coordinates = top.get("coordinates", "xy")
     if coordinates not in COORDINATES:
@@ -49,15 +65,31 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
         _add_json_segment(builder, entry, f"{path}: segments[{number}]", place)
 
 
+def _prompts_of(entry: Any) -> Any:
+    """A segment of a report without what is no prompt."""
+    if not isinstance(entry, dict):
+        return entry
+    prompts = [
+        {key: one[key] for key in _PROMPT_KINDS if key in one} if isinstance(one, dict) else one
+        for one in _listed(entry.get("prompts"))
+    ]
+    return {key: entry[key] for key in ("name", "color") if key in entry} | {"prompts": prompts}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: Place) -> None:
     fields = _object(entry, where, {"name": str, "color": list, "prompts": list})
     if "name" not in fields:
         raise RequestError(f"{where}: needs a name")
+    if not fields.get("prompts", [None]):  # a segment of a report that was only carried along
+        return
     segment = builder.segment(fields["name"], _color(fields.get("color"), where))
-    kinds = {"slice": (int, str), "axis": str, "positive": list, "negative": list, "box": list}
     for number, prompt in enumerate(fields.get("prompts", [])):
         inner = f"{where}.prompts[{number}]"
-        given = _object(prompt, inner, kinds)
+        given = _object(prompt, inner, _PROMPT_KINDS)
         at = Place(place.coordinates, given.get("axis", place.axis), given.get("slice", place.slice))
         if isinstance(at.slice, str) and at.slice != "mid":
             raise RequestError(f'{inner}: slice is a number or "mid", not {at.slice!r}')
@@ -69,8 +101,18 @@ def _add_json_prompt(builder: RequestBuilder, segment: SegmentRequest, given: Ma
     for key, label in (("positive", 1), ("negative", 0)):
         points = [_number_list(point, key) for point in given.get(key, [])]
         builder.add_points(segment, points, [label] * len(points), at)
+    ordered = [_labelled(point) for point in given.get("points", [])]
+    builder.add_points(segment, [numbers for numbers, _ in ordered], [label for _, label in ordered], at)
     if "box" in given:
         builder.add_box(segment, _number_list(given["box"], "box"), at)
+
+
+def _labelled(point: Any) -> tuple[list[float], int]:
+    """The coordinates of a point of "points", and its side."""
+    numbers = _number_list(point, "points")
+    if not numbers or numbers[-1] not in (0, 1):
+        raise RequestError(f"the last number of each of the points is 1 on the object or 0 beside it, not {point!r}")
+    return numbers[:-1], int(numbers[-1])
 
 
 @contextmanager

@@ -14,7 +14,7 @@ A box in space gives a box on every slice that it crosses, or on --slice alone i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -85,8 +85,11 @@ class RequestBuilder:
         found.color = color if color is not None else found.color
         return found
 
-    def finished(self) -> list[SegmentRequest]:
+    def finished(self, masks: Mapping[str, np.ndarray] | None = None) -> list[SegmentRequest]:
         """All segments, with their prompts checked against their slices.
+
+        Args:
+            masks: (K, J, I) bool by the names of segments that are there already, to be corrected.
 
         Raises:
             RequestError: a segment has no prompt, or only negative points on a slice.
@@ -97,7 +100,10 @@ class RequestBuilder:
         for segment in self.segments.values():
             if not segment.prompts:
                 raise RequestError(f"segment {segment.name!r} has no prompt; give --point or --box after it")
-            segment.prompts = {plane: _checked(segment, plane, one) for plane, one in segment.prompts.items()}
+            segment.prompts = {
+                plane: _checked(segment, plane, one, (masks or {}).get(segment.name))
+                for plane, one in segment.prompts.items()
+            }
         return list(self.segments.values())
 
     def add_points(
@@ -232,13 +238,14 @@ def axis_and_index(plane: SlicePlane) -> tuple[int, int]:
     return 2 - normal, int(plane.origin_ijk[normal])
 
 
-def _checked(segment: SegmentRequest, plane: SlicePlane, prompts: Prompts) -> Prompts:
+def _checked(segment: SegmentRequest, plane: SlicePlane, prompts: Prompts, mask: np.ndarray | None) -> Prompts:
     where = f"segment {segment.name!r}, {slice_words(plane)}"
     try:
         checked = prompts.checked(plane.size_hw)
     except PromptError as error:
         raise RequestError(f"{where}: {error}") from error
-    if checked.box_xyxy is None and not checked.labels.any():
+    is_there = mask is not None and plane.extract(mask).any()
+    if checked.box_xyxy is None and not checked.labels.any() and not is_there:
         raise RequestError(f"{where}: has only negative points; add a positive point or a box there")
     return checked
 

@@ -31,7 +31,8 @@ from .options import AXES, add_files, add_results, add_seeing, slice_range
 from .prompts import RequestBuilder, RequestError, along
 from .propagate_report import report_of, sheet_of, summary
 from .propagate_time import is_of_frame, run_in_time
-from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
+from .replay import record_of
+from .report import Progress, Run, no_progress, note_overlap, progress_line, tell, write_report
 from .tracked import Stack, Tracked
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def propagate_case(
         if job.png:
             with this.step("draw"):
                 write_png(staged.place(job.png), sheet_of(stack, tracked))
-        report = report_of(job, this, report_head(job, predictor, zoom), stack, tracked, voxels, stopped)
+        report = report_of(job, this, record_of(job, predictor, zoom, job.mask), stack, tracked, voxels, stopped)
         write_report(staged, job, report)
     return report
 

@@ -18,7 +18,8 @@ from .in_time import Cine, Filled, Moving
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .keyframes import chosen_masks
 from .prompts import RequestBuilder, RequestError, along
-from .report import Progress, Run, no_progress, note_overlap, progress_line, report_head, tell, write_report
+from .replay import record_of
+from .report import Progress, Run, no_progress, note_overlap, progress_line, tell, write_report
 from .time_report import report_of, sheet_of, summary
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def propagate_series(job: TimeJob, load: Load, progress: Progress = no_progress)
         if job.png:
             with this.step("draw"):
                 write_png(staged.place(job.png), sheet_of(cine, moving, job.frames))
-        head = report_head(job, predictor, zoom)
+        head = record_of(job, predictor, zoom)
         report = report_of(job, this, head, cine, moving, voxels, stopped)
         write_report(staged, job, report)
     return report

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ from ..segmentation_io import Segment
 from ..volume_io import Volume
 from .job import Job
 from .prompts import SegmentRequest, axis_and_index
+from .replay import View, slice_record
 
 if TYPE_CHECKING:
-    from ..predictor import Predictor
     from ..session import Answer
 
 # slice -> (number of the segment, its mask and score)
@@ -56,18 +56,6 @@ def note_overlap(this: Run, lost: int) -> None:
         this.notes.append(f"segments overlap: {lost} voxels went to the later one; .seg.nrrd keeps both")
 
 
-def report_head(job: Job, predictor: Predictor, zoom: bool) -> dict[str, Any]:
-    """What was asked for, and what answered; `zoom` is whether it saw crops."""
-    return {
-        "image": str(job.image),
-        "output": str(job.output),
-        "model": str(job.model),
-        "zoom": zoom,
-        "device": str(getattr(predictor, "device", "")),
-        "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
-    }
-
-
 def report_end(this: Run) -> dict[str, Any]:
     """How long the steps took, and what a user should know."""
     return {"seconds": {name: round(value, 4) for name, value in this.seconds.items()}, "notes": this.notes}
@@ -79,6 +67,7 @@ def segment_entries(
     segments: Sequence[Segment],
     masks: Masks,
     voxels: Sequence[int],
+    views: Mapping[SlicePlane, View],
 ) -> list[dict[str, Any]]:
     """The segments of a report, of plain types.
 
@@ -88,6 +77,7 @@ def segment_entries(
         segments: their names and colours.
         masks: the predictions.
         voxels: of each segment.
+        views: what the model saw of each slice.
     """
     return [
         {
@@ -95,6 +85,7 @@ def segment_entries(
             "color": list(segment.color or ()),
             **sizes(volume, voxels[n]),
             "slices": list(_slices(n, requests[n], masks)),
+            "prompts": [slice_record(plane, one, views[plane]) for plane, one in requests[n].prompts.items()],
         }
         for n, segment in enumerate(segments)
     ]
@@ -140,6 +131,8 @@ def tell(report: dict[str, Any], place: str | None, lines: Iterable[str] | None 
 def _summary(report: dict[str, Any]) -> Iterable[str]:
     for entry in report["segments"]:
         count = len(entry["slices"])
+        if not count:  # it was there already, and nothing was asked about it
+            continue
         scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
         yield (
             f"{entry['name']}: {entry['voxels']} voxels, {rounded(entry['volume_ml'])} ml, {count} "

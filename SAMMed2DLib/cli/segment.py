@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..files import StagedFiles
+from ..geometry import SlicePlane
 from ..image import Intensity, rgb_from_slice
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from ..pictures.slice_view import SliceView
-from ..segmentation_io import Segment, with_colors, write_segmentation
+from ..segmentation_io import Segment, Segmentation, placed, read_segmentation, with_colors, write_segmentation
 from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
 from .prompt_file import add_json
-from .prompts import Place, RequestBuilder, SegmentRequest, slice_words
+from .prompts import Place, RequestBuilder, RequestError, SegmentRequest, slice_words
+from .replay import View, read_record, record_of, rule_words
 from .report import (
     Masks,
     Progress,
@@ -27,7 +30,6 @@ from .report import (
     note_overlap,
     progress_line,
     report_end,
-    report_head,
     segment_entries,
     tell,
     write_report,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from ..session import Session
 
 FIRST_SEGMENT = "Segment_1"
+# Makes the mask of a segment that is there already, (K, J, I) bool.
+KnownMask = Callable[[], np.ndarray]
 FILE_EVENTS = ("markups", "negative", "roi", "any markups")
 
 
@@ -51,7 +55,8 @@ class SegmentJob(Job):
     Attributes:
         coordinates: of points and boxes, one of COORDINATES.
         slice: its number, "mid", or None.
-        prompts: JSON file of prompts.
+        prompts: JSON file of prompts, or a report.
+        mask: segmentation to be corrected, or None.
         events: names of segments, and prompts that belong to the segment before them, in order:
             ("segment", name), ("point", (numbers, label)), ("box", numbers), (one of FILE_EVENTS, file).
     """
@@ -59,13 +64,14 @@ class SegmentJob(Job):
     coordinates: str = "xy"
     slice: int | str | None = None
     prompts: str | None = None
+    mask: str | None = None
     events: Sequence[tuple[str, Any]] | None = None
 
     @property
     def also_read(self) -> Sequence[str]:
-        """Files with prompts."""
+        """Files with prompts, and the mask."""
         named = [value for kind, value in self.events or () if kind in FILE_EVENTS]
-        return [*named, *([self.prompts] if self.prompts else [])]
+        return [*named, *(path for path in (self.prompts, self.mask) if path)]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,6 +81,8 @@ def run(args: argparse.Namespace) -> None:
         ValueError: bad input, in one of the library's own classes.
         EmptyResultError: no segment has a voxel.
     """
+    record = read_record(args.prompts)
+    args = args if record is None else record.model_options(args)
     with progress_line(args, "segmenting: {done} of {total} slices") as progress:
         report = segment_case(SegmentJob.of(args), lambda: load(args), progress)
     tell(report, args.json)
@@ -97,45 +105,53 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     """
     from ..session import Session
 
+    record = read_record(job.prompts)
+    job = job if record is None else record.job(job)
     check_outputs(job)
     this = Run()
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
+        drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes) if job.mask else None
     this.notes += volume.notes
-    requests = _requests(job, volume)
+    requests = _requests(job, volume, drawn)
+    known = {} if drawn is None else _masks_by_number(drawn)
     with this.step("load"):
         predictor = load()
     intensity = intensity_of(job, volume)
     this.notes += advice_on(job, volume)
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
-    masks = _predicted(this, Session(predictor), volume, requests, intensity, progress, zoom)
-    _check_found(this, requests, masks)
-    segments = with_colors([Segment(one.name, one.color) for one in requests])
+    views = _views(volume, requests, intensity)
+    masks = _predicted(this, Session(predictor), views, requests, known, progress, zoom)
+    _check_found(this, requests, masks, known)
+    segments = with_colors(_segments(requests, drawn))
+    head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_words(intensity)}
+    if record is not None and (words := list(record.differences(head, {p: v.checksum for p, v in views.items()}))):
+        this.notes.append(f"not as recorded in {job.prompts}: {'; '.join(words)}")
     with StagedFiles() as staged:
         with this.step("write"):
             voxels: list[int] = []
-            whole = _counted(_volume_masks(volume, masks, len(segments)), voxels)
+            whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels)
             lost = write_segmentation(staged.place(job.output), whole, volume, segments)
         note_overlap(this, lost)
         if job.png:
             with this.step("draw"):
                 write_png(staged.place(job.png), _pictures(volume, requests, segments, masks, intensity))
         report = {
-            **report_head(job, predictor, zoom),
-            "segments": segment_entries(volume, requests, segments, masks, voxels),
+            **head,
+            "segments": segment_entries(volume, requests, segments, masks, voxels, views),
             **report_end(this),
         }
         write_report(staged, job, report)
     return report
 
 
-def _requests(job: SegmentJob, volume: Volume) -> list[SegmentRequest]:
-    """All prompts, from files and options, in their order."""
+def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None) -> list[SegmentRequest]:
+    """All prompts, from files and options, in their order; segments that are there already come first, all of them."""
     builder = RequestBuilder(volume)
     place = Place(job.coordinates, job.axis, job.slice)
     if job.prompts:
         add_json(builder, Path(job.prompts), place)
-    name = FIRST_SEGMENT
+    name = _first_name(job, drawn)
     for kind, value in job.events or ():
         if kind == "segment":
             name = value
@@ -152,36 +168,71 @@ def _requests(job: SegmentJob, volume: Volume) -> list[SegmentRequest]:
             builder.add_markups(segment, Path(value), place)
         else:
             builder.add_fiducials(segment, Path(value), place, negative=kind == "negative")
-    return builder.finished()
+    if drawn is None:
+        return builder.finished()
+    names = [one.name for one in drawn.segments]
+    masks = {one: drawn.mask(one) for one in builder.segments if one in names}
+    asked = {one.name: one for one in builder.finished(masks)}
+    there = [asked.pop(one, SegmentRequest(one)) for one in names]
+    return [*there, *asked.values()]
+
+
+def _first_name(job: SegmentJob, drawn: Segmentation | None) -> str:
+    """The segment of prompts that none was named for."""
+    if drawn is None:
+        return FIRST_SEGMENT
+    names = [one.name for one in drawn.segments]
+    if len(names) > 1 and next((kind for kind, _ in job.events or ()), "segment") != "segment":
+        raise RequestError(f"{job.mask}: which segment? name it with --segment; there are: {', '.join(names)}")
+    return names[0] if names else FIRST_SEGMENT
+
+
+def _masks_by_number(drawn: Segmentation) -> dict[int, KnownMask]:
+    """What is there already, (K, J, I) bool when it is asked for, by the number of the segment."""
+    return {n: partial(np.equal, drawn.layers_lkji[layer], value) for n, (layer, value) in enumerate(drawn.places)}
+
+
+def _segments(requests: Sequence[SegmentRequest], drawn: Segmentation | None) -> list[Segment]:
+    """Names and colours, and what was known of segments that are there already."""
+    there = [] if drawn is None else list(drawn.segments)
+    return there + [Segment(one.name, one.color) for one in requests[len(there) :]]
+
+
+def _views(volume: Volume, requests: Sequence[SegmentRequest], intensity: Intensity) -> dict[SlicePlane, View]:
+    """What the model will see of each slice that has prompts."""
+    planes = dict.fromkeys(plane for one in requests for plane in one.prompts)
+    return {plane: View.of(plane.extract(volume.array), intensity) for plane in planes}
 
 
 def _predicted(
     this: Run,
     session: Session,
-    volume: Volume,
+    views: Mapping[SlicePlane, View],
     requests: Sequence[SegmentRequest],
-    intensity: Intensity,
+    known: Mapping[int, KnownMask],
     progress: Progress,
     zoom: bool,
 ) -> Masks:
     """Answer the prompts of all segments on all slices, slice by slice, so that each is encoded once."""
-    planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
     masks: Masks = {}
-    for number, plane in enumerate(planes):
-        progress(number, len(planes))
-        image = rgb_from_slice(plane.extract(volume.array), intensity)
+    corrected = {n: known[n]() for n, one in enumerate(requests) if n in known and one.prompts}
+    for number, (plane, view) in enumerate(views.items()):
+        progress(number, len(views))
+        asked = [(n, one.prompts[plane]) for n, one in enumerate(requests) if plane in one.prompts]
         with this.step("embed and predict"):
-            masks[plane] = [
-                (n, session.answer(image, one.prompts[plane], zoom=zoom))
-                for n, one in enumerate(requests)
-                if plane in one.prompts
-            ]
-    progress(len(planes), len(planes))
+            image = view.image()
+            masks[plane] = []
+            for n, prompts in asked:
+                mask = plane.extract(corrected[n]) if n in corrected else None
+                masks[plane].append((n, session.answer(image, prompts, mask=mask, zoom=zoom)))
+    progress(len(views), len(views))
     return masks
 
 
-def _check_found(this: Run, requests: Sequence[SegmentRequest], masks: Masks) -> None:
-    found = [n for predictions in masks.values() for n, one in predictions if one.mask.any()]
+def _check_found(
+    this: Run, requests: Sequence[SegmentRequest], masks: Masks, known: Mapping[int, KnownMask]
+) -> None:
+    found = {n for predictions in masks.values() for n, one in predictions if one.mask.any()} | known.keys()
     if not found:
         raise EmptyResultError(
             "the model found nothing at these prompts, so nothing is written; add a box, or change --window"
@@ -191,13 +242,16 @@ def _check_found(this: Run, requests: Sequence[SegmentRequest], masks: Masks) ->
         this.notes.append(f"nothing was found for: {', '.join(empty)}")
 
 
-def _volume_masks(volume: Volume, masks: Masks, count: int) -> Iterator[np.ndarray]:
+def _volume_masks(
+    volume: Volume, masks: Masks, known: Mapping[int, KnownMask], count: int
+) -> Iterator[np.ndarray]:
     """One (K, J, I) bool array after the other, so that only one is in memory."""
     for number in range(count):
-        whole = np.zeros(volume.array.shape[:3], bool)
+        whole = known[number]() if number in known else np.zeros(volume.array.shape[:3], bool)
         for plane, predictions in masks.items():
             for n, one in predictions:
                 if n == number:
+                    plane.insert(whole, ~one.mask, False)
                     plane.insert(whole, one.mask, True)
         yield whole
 

@@ -14,7 +14,8 @@ examples:
   sammed2d segment ct.nii.gz --slice 40 --point 120,88 -o liver.seg.nrrd
   sammed2d segment ct.nrrd --slice mid --segment liver --box 80,60,180,140 \\
       --segment spleen --point 200,90 --point 210,60,- -o organs.seg.nrrd --png organs.png
-  sammed2d segment dicom_folder --markups F.mrk.json --roi R.mrk.json -o lesion.seg.nrrd"""
+  sammed2d segment dicom_folder --markups F.mrk.json --roi R.mrk.json -o lesion.seg.nrrd
+  sammed2d segment ct.nrrd --mask organs.seg.nrrd --segment liver --slice 40 --point 120,88,- -o better.seg.nrrd"""
 
 EPILOG = """\
 coordinates:
@@ -28,7 +29,14 @@ coordinates:
 
 JSON file of --prompts:
   {"coordinates": "xy", "axis": "axial", "segments": [{"name": "liver", "color": [0.8, 0.4, 0.3], "prompts": [
-    {"slice": 40, "positive": [[120, 88]], "negative": [[10, 12]], "box": [80, 60, 180, 140]}]}]}"""
+    {"slice": 40, "points": [[120, 88, 1], [10, 12, 0]], "box": [80, 60, 180, 140]}]}]}
+  A point is X,Y (or I,J,K; R,A,S) and 1 on the object, 0 beside it. On each slice the box comes first, then the
+  points in their order, each refining what was found before it.
+
+the same masks again:
+  A report of --json holds the prompts, the model, its checksum, and all that the model saw. With --prompts REPORT
+  the same masks come out, bit for bit on the same kind of computer; options that are given count for more than the
+  report. What is not as recorded is told in a note."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +62,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
     _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
-    where.add_argument("--prompts", metavar="FILE", help="JSON with several slices and segments, see below")
+    where.add_argument("--prompts", metavar="FILE", help="JSON of several slices and segments, or a report, see below")
+    where.add_argument("--mask", metavar="FILE", help="segmentation of the image whose segments the prompts correct")
     add_seeing(parser)
     add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
 

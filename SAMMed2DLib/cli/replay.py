@@ -1,0 +1,232 @@
+"""The record in a report: all that is needed to make its masks again, and what differs when they are made again.
+
+A report of `sammed2d segment --json` is a file for `sammed2d segment --prompts` too. What the user does not choose then
+is taken from it: the model and its options, the intensities, the frame, the mask to be corrected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .. import __version__
+from ..geometry import SlicePlane
+from ..image import Intensity, Percentiles, Window, rgb_from_slice
+from ..prompts import Prompts
+from .job import Job
+from .options import Unstated
+from .prompts import RequestError, axis_and_index, slice_words
+
+if TYPE_CHECKING:
+    from ..predictor import Predictor
+
+J = TypeVar("J", bound=Job)
+_NUMBER = (int, float)
+# Of a report, as far as it is the record of a run: the key and the types of its value.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "checksum": (str,),
+    "fit": (str,),
+    "precision": (str,),
+    "channel_order": (str,),
+    "zoom": (bool,),
+    "frame": (int, type(None)),
+    "series": (str, type(None)),
+    "intensities": (dict,),
+    "mask": (str, type(None)),
+    "mask_checksum": (str, type(None)),
+}
+_MODEL_OPTIONS = ("model", "precision", "fit")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a report says about how its masks were made.
+
+    Attributes:
+        path: of the report.
+        values: by key.
+        seen: for each slice, by its words, a checksum of what the model saw of it.
+    """
+
+    path: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+    def model_options(self, args: argparse.Namespace) -> argparse.Namespace:
+        """The same options with the recorded model, precision and fit, where the user did not choose one."""
+        recorded = {
+            name: self.values[name]
+            for name in _MODEL_OPTIONS
+            if isinstance(getattr(args, name), Unstated) and self.values.get(name)
+        }
+        return argparse.Namespace(**{**vars(args), **recorded})
+
+    def job(self, job: J) -> J:
+        """The same job with what is recorded, where the user did not choose."""
+        names = ("zoom", "frame", "series", "mask")
+        taken = {name: self.values[name] for name in names if name in self.values and getattr(job, name, "") is None}
+        if not job.has_rule:
+            taken |= _rule_of(self.path, self.values.get("intensities", {}))
+        return replace(job, **taken)
+
+    def differences(self, made: Mapping[str, Any], seen: Mapping[SlicePlane, str]) -> Iterator[str]:
+        """Say in words what is not as recorded.
+
+        Args:
+            made: the head of the report of this run.
+            seen: for each slice a checksum of what the model saw of it.
+        """
+        for key in ("model", "fit", "precision", "channel_order", "zoom", "intensities"):
+            if key in self.values and key in made and self.values[key] != made[key]:
+                yield f"{key.replace('_', ' ')} {_words(made[key])} instead of {_words(self.values[key])}"
+        if self.values.get("checksum", made["checksum"]) != made["checksum"]:
+            yield f"the weights of {made['model']} are others (SHA-256)"
+        if self.values.get("mask_checksum") and self.values["mask_checksum"] != made.get("mask_checksum"):
+            yield "the mask that is corrected is another"
+        slices = {slice_words(plane): digest for plane, digest in seen.items()}
+        changed = [words for words, digest in slices.items() if self.seen.get(words, digest) != digest]
+        if changed:
+            yield f"the model sees other pixels on {changed[0]}{' and others' if len(changed) > 1 else ''}"
+
+
+def read_record(path: str | None) -> Record | None:
+    """Read what a report says about how its masks were made; None for a file that is no report.
+
+    Raises:
+        RequestError: a value of the report is of another type than those that are written.
+    """
+    content = _read(path)
+    if path is None or content is None:
+        return None
+    values = {}
+    for key, kinds in _KINDS.items():
+        if key in content:
+            if not isinstance(content[key], kinds) or (bool not in kinds and isinstance(content[key], bool)):
+                raise RequestError(f"{path}: {key} has the wrong type ({type(content[key]).__name__})")
+            values[key] = content[key]
+    return Record(path, values, dict(_seen(content)))
+
+
+def _read(path: str | None) -> dict[str, Any] | None:
+    """The content of a report; None for anything else, about which the reader of prompts has something to say."""
+    try:
+        content = json.loads(Path(path or "").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("sammed2d"), str) else None
+
+
+def _seen(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    segments = content.get("segments")
+    for segment in segments if isinstance(segments, list) else ():
+        prompts = segment.get("prompts") if isinstance(segment, dict) else None
+        for one in prompts if isinstance(prompts, list) else ():
+            if isinstance(one, dict) and isinstance(one.get("seen"), str):
+                yield f"slice {one.get('slice')} ({one.get('axis')})", one["seen"]
+
+
+def record_of(job: Job, predictor: Predictor, zoom: bool, mask: str | None = None) -> dict[str, Any]:
+    """What a report says about how its masks are made, of plain types.
+
+    Args:
+        job: what was asked for.
+        predictor: the model.
+        zoom: whether it saw crops.
+        mask: file of the mask to be corrected.
+    """
+    from ..catalogue import weights_path
+    from ..checkpoints import sha256_of
+
+    corrected = {"mask": str(Path(mask).absolute()), "mask_checksum": sha256_of(Path(mask))} if mask else {}
+    return {
+        "sammed2d": __version__,
+        "image": str(job.image),
+        "frame": job.frame,
+        "series": job.series,
+        "output": str(job.output),
+        "model": str(job.model),
+        "checksum": sha256_of(weights_path(job.model)),
+        "zoom": zoom,
+        "fit": str(getattr(predictor, "fit", "")),
+        "channel_order": str(getattr(predictor, "channel_order", "")),
+        "device": str(getattr(predictor, "device", "")),
+        "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
+        **corrected,
+    }
+
+
+def slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, Any]:
+    """The prompts of one slice, in slice px and in their order, as they are read again, and what the model saw."""
+    axis, index = axis_and_index(plane)
+    points = [[*map(float, xy), int(label)] for xy, label in zip(prompts.points_xy, prompts.labels, strict=True)]
+    given: dict[str, Any] = {"points": points} if points else {}
+    if prompts.box_xyxy is not None:
+        given["box"] = prompts.box_xyxy.tolist()
+    return {"axis": "kji"[axis], "slice": index, **given, "limits": list(view.limits), "seen": view.checksum}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the model sees of a slice.
+
+    Attributes:
+        values: (H, W) or (H, W, C), the slice.
+        intensity: the rule for its intensities.
+        limits: the intensities shown as 0 and as 255.
+        checksum: 16 hexadecimal digits that change with what the model sees.
+    """
+
+    values: np.ndarray
+    intensity: Intensity
+    limits: tuple[float, float]
+    checksum: str
+
+    @classmethod
+    def of(cls, values: np.ndarray, intensity: Intensity) -> View:
+        """Look at a slice."""
+        low, high = intensity.limits(values)
+        image = rgb_from_slice(values, intensity)
+        digest = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+        return cls(values, intensity, (float(low), float(high)), digest[:16])
+
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8; made anew, so that not all slices take memory at once."""
+        return rgb_from_slice(self.values, self.intensity)
+
+
+def rule_words(intensity: Intensity) -> dict[str, Any]:
+    """A rule for intensities, of plain types."""
+    if isinstance(intensity, Window):
+        return {"window": [float(intensity.level), float(intensity.width)]}
+    if isinstance(intensity, Percentiles):
+        return {"percentiles": [float(intensity.low), float(intensity.high)]}
+    return {"full_range": True}
+
+
+def _rule_of(path: str, words: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a job for a rule of `rule_words`."""
+    if words.get("full_range") is True:
+        return {"full_range": True}
+    for name in ("window", "percentiles"):
+        pair = words.get(name)
+        if isinstance(pair, list) and len(pair) == 2 and all(type(one) in _NUMBER for one in pair):
+            return {name: (pair[0], pair[1])}
+    if words:
+        raise RequestError(f"{path}: intensities are a window, percentiles or the full range, not {json.dumps(words)}")
+    return {}
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(one)}".replace(" on", "").replace("_", " ") for key, one in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
