@@ -24,7 +24,8 @@ class _PositionEncoding(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))
 
     def forward(self, unit_xy: Tensor) -> Tensor:
-        angle = 2 * math.pi * ((2 * unit_xy - 1) @ self.positional_encoding_gaussian_matrix)
+        matrix = self.positional_encoding_gaussian_matrix
+        angle = 2 * math.pi * ((2 * unit_xy.to(matrix.dtype) - 1) @ matrix)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
@@ -85,7 +86,7 @@ class ReferencePromptEncoder(nn.Module):
         if pad:
             coords = torch.cat([coords, coords.new_zeros(len(coords), 1, 2)], dim=1)
             labels = torch.cat([labels, labels.new_full((len(labels), 1), -1)], dim=1)
-        tokens = self.pe_layer(coords.float() / self.image_size)
+        tokens = self.pe_layer(coords / self.image_size)
         tokens[labels == -1] = 0.0
         tokens[labels == -1] += self.not_a_point_embed.weight
         tokens[labels == 0] += self.point_embeddings[0].weight
@@ -93,7 +94,7 @@ class ReferencePromptEncoder(nn.Module):
         return tokens
 
     def _boxes(self, boxes: Tensor) -> Tensor:
-        tokens = self.pe_layer((boxes.view(-1, 2, 2) + 0.5).float() / self.image_size)
+        tokens = self.pe_layer((boxes.view(-1, 2, 2) + 0.5) / self.image_size)
         tokens[:, 0] += self.point_embeddings[2].weight
         tokens[:, 1] += self.point_embeddings[3].weight
         return tokens
