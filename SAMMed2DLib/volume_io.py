@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from .dicom import looks_like_dicom, read_dicom
 from .files import stem_of
-from .itk_file import ItkFile, executed, itk_warnings_off
+from .itk_file import ItkFile
 from .memory import available_memory, in_gib
 from .nifti import NiftiFile, nifti_file
 from .volume import LPS_TO_RAS, Frames, Volume, VolumeError, times
@@ -25,8 +25,6 @@ __all__ = [
     "read_image",
     "read_volume",
 ]
-
-UNEVEN_TOLERANCE_MM = 0.1
 
 
 def read_volume(path: str | Path, *, frame: int | None = None, series: str | None = None) -> Volume:
@@ -44,7 +42,11 @@ def read_volume(path: str | Path, *, frame: int | None = None, series: str | Non
     path = Path(path)
     if not path.exists():
         raise VolumeError(f"{path}: no such file or folder")
-    volume = _read_dicom_folder(path, series) if path.is_dir() else _read_file(path, frame)
+    if path.is_dir() or looks_like_dicom(path):
+        name = path.resolve().name if path.is_dir() else stem_of(path)
+        volume = read_dicom(path, series=series, frame=frame, name=name, check_memory=_check_memory)
+    else:
+        volume = _read_file(path, frame)
     if 0 in volume.array.shape:
         raise VolumeError(f"{path}: the image has no voxels (size {times(volume.size_ijk)})")
     _check_contrast(path, volume.array)
@@ -177,77 +179,6 @@ def _components(array: np.ndarray, file: NiftiFile | ItkFile, frame: int | None)
     if file.is_colour:
         return np.ascontiguousarray(array[..., :3])
     return np.ascontiguousarray(array[..., frame or 0]) if array.ndim == 4 else array
-
-
-# --- a folder of DICOM --------------------------------------------------------------------------------------
-
-
-def _read_dicom_folder(folder: Path, series: str | None) -> Volume:
-    import SimpleITK
-
-    with itk_warnings_off():
-        uids = list(SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
-    uid = _choose_series(folder, uids, series)
-    files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-    first = ItkFile(Path(files[0]))
-    _check_memory(folder, (*first.size[:2], len(files)), first.components, first.bytes_per_value)
-    if len(files) == 1:  # also a multi-frame file, which is a volume by itself
-        return _read_file(Path(files[0]), None)
-    image, notes = _read_series(folder, files)
-    array = SimpleITK.GetArrayFromImage(image)
-    ijk_to_lps = np.eye(4)
-    ijk_to_lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    ijk_to_lps[:3, 3] = image.GetOrigin()
-    return Volume(array, LPS_TO_RAS @ ijk_to_lps, first.is_colour, folder.resolve().name, notes)
-
-
-def _read_series(folder: Path, files: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    import SimpleITK
-
-    reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(files)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    image = executed(folder, reader.Execute)
-    return image, _uneven_slices(image, reader, len(files))
-
-
-def _uneven_slices(image: Any, reader: Any, count: int) -> tuple[str, ...]:
-    """A note when slices are missing or tilted: one matrix cannot place such a stack everywhere."""
-    key = "0020|0032"  # image position (patient)
-    if not all(reader.HasMetaDataKey(k, key) for k in range(count)):
-        return ()
-    written = np.array([[float(v) for v in reader.GetMetaData(k, key).split("\\")] for k in range(count)])
-    assumed = np.array([image.TransformIndexToPhysicalPoint((0, 0, k)) for k in range(count)])
-    worst = float(np.abs(written - assumed).max())
-    if worst <= UNEVEN_TOLERANCE_MM:
-        return ()
-    return (
-        f"the DICOM slices are unevenly spaced, missing or tilted (up to {worst:.1f} mm off an even stack): "
-        "positions in mm are approximate",
-    )
-
-
-def _choose_series(folder: Path, uids: list[str], series: str | None) -> str:
-    if not uids:
-        raise VolumeError(f"{folder}: no DICOM series in this folder; give the folder with the slices, or a file")
-    if series is None and len(uids) == 1:
-        return uids[0]
-    if series is not None and series.isdigit() and 1 <= int(series) <= len(uids):
-        return uids[int(series) - 1]
-    if series in uids:
-        return series
-    listed = "; ".join(f"{n}: {_described(folder, uid)}" for n, uid in enumerate(uids, 1))
-    problem = f"holds {len(uids)} DICOM series" if series is None else f"has no series {series!r}"
-    raise VolumeError(f'{folder}: {problem}; choose one with --series N (series="N" in Python): {listed}')
-
-
-def _described(folder: Path, uid: str) -> str:
-    import SimpleITK
-
-    files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-    header = ItkFile(Path(files[0])).metadata
-    words = [header[key].strip() for key in ("0008|0060", "0008|103e") if key in header]
-    return f"{' '.join(words) or 'unnamed'}, {len(files)} files, {uid}"
 
 
 # --- limits -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ FILES = sorted(path.relative_to(ROOT / PACKAGE).as_posix() for path in (ROOT / P
 
 EVERY_ROOM = "*"
 RUNTIME_PACKAGES = {"numpy", "torch", "SimpleITK", "requests", "urllib3"}  # urllib3 comes with requests
-OPTIONAL_PACKAGES = {"distributed"}  # in an extra of pyproject.toml; imported late only
+OPTIONAL_PACKAGES = {"distributed", "pydicom"}  # in an extra of pyproject.toml; imported late only
 SLICER_PACKAGES = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt", "SAMMed2DSlicer"}
 
 
@@ -83,7 +83,8 @@ ROOMS = {
     "png_jpeg": Room("packed", is_bare=True),
     "itk_file": Room("volume packed png_jpeg", late="SimpleITK", is_bare=True),
     "nifti": Room("volume packed files", is_bare=True),
-    "volume_io": Room("volume itk_file nifti files memory", late="SimpleITK", is_bare=True),
+    "dicom": Room("volume itk_file packed", late="SimpleITK pydicom", is_bare=True),
+    "volume_io": Room("volume dicom itk_file nifti files memory", is_bare=True),
     "grids": Room(is_bare=True),
     "slicer_nrrd": Room("volume", is_bare=True),
     "segmentation_io": Room("volume_io slicer_nrrd nifti grids files", late="SimpleITK", is_bare=True),

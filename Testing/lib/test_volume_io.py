@@ -34,31 +34,6 @@ def a_file(folder: Path, name: str, array: np.ndarray, **kwargs: bool) -> Path:
     return folder / name
 
 
-def a_dicom_series(folder: Path, uid: str, z_mm: list[float]) -> None:
-    folder.mkdir(exist_ok=True)
-    for number, z in enumerate(z_mm):
-        image = SimpleITK.JoinSeries(SimpleITK.GetImageFromArray(np.full((4, 5), number, np.int16)))
-        image.SetSpacing((1.0, 2.0, 3.0))
-        tags = {
-            "0008|0060": "CT",
-            "0008|103e": f"chest {uid}",
-            "0008|0018": f"1.2.9.{uid}.{number}",
-            "0020|000d": "1.2.3",
-            "0020|000e": f"1.2.3.{uid}",
-            "0020|0013": str(number),
-            "0020|0032": f"7\\8\\{z}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }
-        for key, value in tags.items():
-            image.SetMetaData(key, value)
-        image.SetOrigin((7.0, 8.0, z))
-        writer = SimpleITK.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        # Written in a shuffled order of names: the positions decide, not the names.
-        writer.SetFileName(str(folder / f"{uid}_{(number * 7) % 10}.dcm"))
-        writer.Execute(image)
-
-
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 def test_a_volume_keeps_its_voxels_and_its_place_in_the_patient(tmp_path: Path, name: str) -> None:
     array = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
@@ -171,39 +146,6 @@ def test_what_has_no_frames_is_refused_as_a_series(tmp_path: Path) -> None:
 def test_a_frame_of_a_3d_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="there is no frame 3, the image has 1"):
         read_volume(a_file(tmp_path, "a.nrrd", np.arange(40, dtype=np.int16).reshape(2, 4, 5)), frame=3)
-
-
-def test_a_dicom_folder_is_ordered_by_position(tmp_path: Path) -> None:
-    a_dicom_series(tmp_path / "ct", "1", [0.0, 3.0, 6.0, 9.0])
-    volume = read_volume(tmp_path / "ct")
-    np.testing.assert_array_equal(volume.array[:, 0, 0], [0, 1, 2, 3])
-    expected = [[-1, 0, 0, -7], [0, -2, 0, -8], [0, 0, 3, 0], [0, 0, 0, 1]]
-    np.testing.assert_allclose(volume.ijk_to_ras, expected, atol=1e-9)
-    assert (volume.name, volume.notes) == ("ct", ())
-
-
-def test_a_dicom_folder_with_a_missing_slice_is_read_with_a_note(tmp_path: Path) -> None:
-    a_dicom_series(tmp_path / "ct", "1", [0.0, 3.0, 9.0])
-    assert "unevenly spaced" in read_volume(tmp_path / "ct").notes[0]
-
-
-def test_several_dicom_series_are_listed_with_the_way_to_choose(tmp_path: Path) -> None:
-    a_dicom_series(tmp_path, "1", [0.0, 3.0])
-    a_dicom_series(tmp_path, "2", [0.0, 3.0, 6.0])
-    with pytest.raises(VolumeError, match=r"holds 2 DICOM series; choose one with --series N.*CT chest 2, 3 files"):
-        read_volume(tmp_path)
-    assert len(read_volume(tmp_path, series="2").array) == 3
-    assert len(read_volume(tmp_path, series="1.2.3.1").array) == 2
-    with pytest.raises(VolumeError, match="has no series '3'"):
-        read_volume(tmp_path, series="3")
-
-
-def test_a_folder_without_dicom_says_so_and_nothing_else_is_printed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(VolumeError, match="no DICOM series in this folder"):
-        read_volume(tmp_path)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
