@@ -105,13 +105,15 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.prompt_panel import PromptPanel
         from SAMMed2DSlicer.propagation_panel import ModulePropagation
         from SAMMed2DSlicer.propagation_place import ModulePlace
+        from SAMMed2DSlicer.status_line import StatusLine
 
         self.logic = SAMMed2DLogic()
         prompts = self._load("SAMMed2D")
         prompts.setMRMLScene(slicer.mrmlScene)
-        model = ModelPanel(self._load("Model"), engine.shared())
-        slices = PromptPanel(prompts, engine.shared(), self.installTorch)
-        propagation = ModulePropagation(engine.shared(), ModulePlace(lambda: slices.parameters))
+        status_line = StatusLine()
+        model = ModelPanel(self._load("Model"), engine.shared(), status_line)
+        slices = PromptPanel(prompts, engine.shared(), status_line, self.installTorch)
+        propagation = ModulePropagation(engine.shared(), ModulePlace(lambda: slices.parameters), status_line)
         slices.on_refreshed = propagation.show
         self.panels = (
             slices,
@@ -120,6 +122,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ManagePanel(self._load("ManageModels"), engine.shared(), model.refresh),
             EnvironmentPanel(self._load("Environment"), self.installTorch),
         )
+        self.layout.addWidget(status_line.widget)
         for panel in self.panels:
             self.layout.addWidget(panel.widget)
         self.layout.addStretch(1)

@@ -16,16 +16,18 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import messages, neighbours, prompt_sets, scene
+from SAMMed2DSlicer import annotation_status, messages, neighbours, prompt_sets, scene
+from SAMMed2DSlicer.annotation_status import Accepted, Status
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
+from SAMMed2DSlicer.forecast import Forecast, forecast
 from SAMMed2DSlicer.geometry_reach import outside_text
 from SAMMed2DSlicer.look_ahead import LookAhead
 from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
-from SAMMed2DSlicer.segments import EffectTarget, Ledger, Written, has_voxels
-from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in
+from SAMMed2DSlicer.segments import EffectTarget, Ledger, has_voxels
+from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in, slice_widgets
 from SAMMed2DSlicer.timers import single_shot
 from SAMMed2DSlicer.tools import begin_inside
 
@@ -52,14 +54,6 @@ class Options:
     accepts_at_once: bool = False
     new_segments: bool = False
     looks_ahead: bool = True
-
-
-@dataclass(frozen=True)
-class Status:
-    """One line for the user, of one of the levels of `messages`."""
-
-    text: str = ""
-    level: str = INFO
 
 
 class Annotator(VTKObservationMixin):
@@ -92,6 +86,7 @@ class Annotator(VTKObservationMixin):
         self.is_active = False
         self.last_view: Any = None
         self._answers: dict[PromptSet, Pending] = {}
+        self._forecasts: dict[PromptSet, Forecast | None] = {}  # what accepting these answers would do
         self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
         self._ledger = ledger
         self._touched: set[PromptSet] = set()  # to be looked at
@@ -102,8 +97,10 @@ class Annotator(VTKObservationMixin):
         self._selected = ""
         self._is_stale = self._is_segment_stale = True
         self._image_mtime = 0
+        self._event: Status | None = None  # what has happened last, as long as it holds
         self._said_at: Any = None
         self._said_of: PromptSet | None = None
+        self._cancelled: set[PromptSet] = set()  # not to be asked for until they change
         self._views = SliceViews(effect)
         self._requests = Requests(engine, self._request_of, self._answered, self._failed)
         self._ahead = LookAhead(engine, self._slice_to_prepare, self._picture)
@@ -186,6 +183,7 @@ class Annotator(VTKObservationMixin):
         for one in self.sets:
             one.show_in(())
         self.sets, self._answers, self._known, self._in_view, self._undone = [], {}, {}, {}, {}
+        self._forecasts = {}
         self.last_view = None
 
     def rebuild_views(self) -> None:
@@ -227,11 +225,18 @@ class Annotator(VTKObservationMixin):
             return
         if not self.pending and not self.unfinished:
             self._say(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
-        for one in self.pending:
-            self._write(one)
+        self._write(self.pending)
         for one in [one for one in self.unfinished if one.state == WRITTEN]:
             self._close(one)
             self._say(_("Done with this object: the next prompt begins another one."))
+
+    def cancel(self) -> None:
+        """Wait for no answer; prompts stay, and are asked for again when they change."""
+        unanswered = [one for one in self.sets if one.state == OPEN and one not in self._answers]
+        self._cancelled.update(unanswered)
+        self._drop_requests()
+        kept = _("Cancelled. The prompts are still there: add to them to ask again, or clear them with Esc.")
+        self._say(kept if unanswered else _("Cancelled."))
 
     @drawn_once
     def clear(self) -> None:
@@ -268,6 +273,7 @@ class Annotator(VTKObservationMixin):
         """Answer all open sets anew, since the model or what it sees has changed."""
         self._requests.drop()
         self._answers.clear()
+        self._cancelled.clear()
         self._is_stale = True
         self._refresh()
 
@@ -302,7 +308,7 @@ class Annotator(VTKObservationMixin):
             plane = scene.plane_shown(widget.mrmlSliceNode(), self.volume)
             xy = scene.points_xy(np.array(points_world), plane, self.volume)[0]
         except (scene.SceneError, GeometryError) as error:
-            return self._say(str(error), WARNING)
+            return self._say(messages.text_of(error), WARNING)
         size_xy = np.array(plane.size_hw[::-1])
         low, high = (xy.min(axis=0), xy.max(axis=0)) if clips else (xy.max(axis=0), xy.min(axis=0))
         if (high < -0.5).any() or (low > size_xy - 0.5).any():
@@ -390,6 +396,7 @@ class Annotator(VTKObservationMixin):
                 is_new = one not in self._known
                 self._known[one] = prompts
                 self._undone.pop(one, None)
+                self._cancelled.discard(one)
                 if not is_new:
                     one.set_state(OPEN)
                 if one.state == OPEN:
@@ -416,11 +423,12 @@ class Annotator(VTKObservationMixin):
         if self._answers.pop(one, None) is not None:
             self._draw()
         if self._said_of is one:
-            self._said_at = None  # nowhere: it is no longer so
+            self._event = None  # it is no longer so
 
     def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._known, self._in_view, self._undone):
+        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone):
             kept.pop(one, None)
+        self._cancelled.discard(one)
         self._requests.forget(one)
         self.sets = [other for other in self.sets if other is not one]
 
@@ -478,6 +486,8 @@ class Annotator(VTKObservationMixin):
         if not self.is_active or self._effect.parameterSetNode() is None:
             return
         self._redraw.stop()
+        if self._is_stale or self._is_segment_stale:  # masking, or what it goes by, may have changed
+            self._forecasts.clear()
         if self._is_stale:
             self._is_stale = False
             self._find_sets()
@@ -489,13 +499,12 @@ class Annotator(VTKObservationMixin):
         self._touched.update(self._in_view)
         self._note_changes()
         for one in self._in_view:
-            if one.state == OPEN and one not in self._answers:
+            if one.state == OPEN and one not in self._answers and one not in self._cancelled:
                 self._requests.add(one)
         self._requests.go_on(self._answers)
         self._draw()
-        if self._options().accepts_at_once:
-            for one in [one for one in self.pending if one not in self._undone]:
-                self._write(one, closes=False)  # answered while another segment was selected
+        if self._options().accepts_at_once:  # answered while another segment was selected
+            self._write([one for one in self.pending if one not in self._undone], closes=False)
         self._ahead.rest()
         self._tell()
 
@@ -567,7 +576,9 @@ class Annotator(VTKObservationMixin):
         segmentation = self.segmentation.GetSegmentation() if self.segmentation is not None else None
         for one in self.pending if segmentation is not None else ():
             color = segmentation.GetSegment(one.segment_id).GetColor()
-            masks.append(ShownMask(self._answers[one].answer.mask, one.plane, one.volume, color))
+            found, mask = self._forecast_of(one), self._answers[one].answer.mask
+            shown = (None, None) if found is None else (found.blocked_hw, found.removed_hw)
+            masks.append(ShownMask(mask, one.plane, one.volume, color, *shown))
         self._views.draw(masks)
 
     # Asking
@@ -578,10 +589,7 @@ class Annotator(VTKObservationMixin):
         _check_size(one)
         options = self._options()
         image = scene.model_image(one.volume, one.plane, options.intensity)
-        request = Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
-        if not self._engine.state.is_ready:
-            self._say(_("Loading the model; the answer follows."), of=one)
-        return request
+        return Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
 
     @drawn_once
     def _answered(self, pending: Pending) -> None:
@@ -597,13 +605,15 @@ class Annotator(VTKObservationMixin):
             self._say(_("The model finds nothing here: add a point on the structure, or a box."), WARNING, one)
         else:
             self._answers[one] = pending
-            self._say(_describe(one, pending), of=one)
+            self._forecasts.pop(one, None)
+            self._event = None
         self._draw()
-        writes = self._accepts_next or (self._options().accepts_at_once and one not in self._undone)
-        if one in self._answers and writes:
-            self._write(one, closes=self._accepts_next)
+        if one in self._answers and self._options().accepts_at_once and one not in self._undone:
+            self._write([one], closes=self._accepts_next)
         self._requests.go_on(self._answers)
-        self._accepts_next = self._accepts_next and self.is_waiting  # it was said of all that are on their way
+        if self._accepts_next and not self.is_waiting:  # it was said of all that were on their way
+            self._accepts_next = False
+            self._write(self.pending)
         self._ahead.rest()
         self._tell()
 
@@ -616,6 +626,17 @@ class Annotator(VTKObservationMixin):
         of = None if isinstance(error, scene.SceneError) else one  # what is wrong with the scene is not about one set
         self._say(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR, of)
         self._requests.go_on(self._answers)
+
+    def _forecast_of(self, one: PromptSet) -> Forecast | None:
+        """What accepting the answer of a set of the selected segment would do; None where nothing can be written."""
+        if one not in self._forecasts:
+            mask, replaces = self._answers[one].answer.mask, self._ledger.to_replace(one.key)
+            try:
+                found = forecast(self._effect, mask, one.plane, one.volume, replaces)
+            except ValueError:  # accepting says it
+                found = None
+            self._forecasts[one] = found
+        return self._forecasts[one]
 
     def _drop_requests(self) -> None:
         self._requests.drop()
@@ -631,29 +652,36 @@ class Annotator(VTKObservationMixin):
 
     # Accepting
 
-    def _write(self, one: PromptSet, closes: bool = True) -> None:
-        """Write the answer of a set; `closes`: the user is done with the object."""
-        pending = self._answers[one]
-        if one.segment_id != self.segment_id:
-            return
-        try:
-            written = self._ledger.write(
-                one.key, EffectTarget(self._effect), pending.answer.mask, one.plane, one.volume
-            )
-        except ValueError as error:
-            self._say(str(error), ERROR)
-            return
-        shown_px = int(pending.answer.mask.sum())
+    def _write(self, sets: Sequence[PromptSet], closes: bool = True) -> None:
+        """Write the answers of some sets, and say what came of all of them; `closes`: the user is done with them."""
+        accepted: list[Accepted] = []
+        failures: list[str] = []
+        for one in [one for one in sets if one.segment_id == self.segment_id]:
+            try:
+                accepted.append(self._write_one(one, closes))
+            except ValueError as error:
+                failures.append(messages.text_of(error))
+        if accepted or failures:
+            self._draw()
+            self._say_status(annotation_status.of_acceptance(self.segmentation, accepted, failures))
+
+    def _write_one(self, one: PromptSet, closes: bool) -> Accepted:
+        """Write the answer of a set.
+
+        Raises:
+            SceneError: nothing can be written; the answer stays.
+        """
+        mask = self._answers[one].answer.mask
+        written = self._ledger.write(one.key, EffectTarget(self._effect), mask, one.plane, one.volume)
+        accepted = Accepted(written, int(mask.sum()))
         if not written.voxels:
-            self._say(outside_text(written.outside_px, shown_px), WARNING)
-            return
+            raise scene.SceneError(outside_text(written.outside_px, accepted.shown_px))
         self._answers.pop(one)
         self._undone.pop(one, None)
         one.set_state(WRITTEN)
         if closes:
             self._close(one)
-        self._draw()
-        self._say(self._describe_written(written, shown_px), WARNING if written.outside_px or written.lost else INFO)
+        return accepted
 
     def _close(self, one: PromptSet) -> None:
         one.set_state(ACCEPTED)
@@ -661,45 +689,33 @@ class Annotator(VTKObservationMixin):
         if self._options().new_segments:
             begin_inside(self._effect)
 
-    def _describe_written(self, written: Written, shown_px: int) -> str:
-        if written.changed:
-            parts = [_("Accepted: {count} voxels changed.").format(count=f"{written.changed:,}")]
-            if written.left_surplus:
-                parts.append(_("The segment was changed in between, so nothing was taken back."))
-        else:
-            parts = [
-                _(
-                    "Accepted, but no voxel changed: the segment had them already, or masking (editable area, "
-                    "intensity range) excludes them."
-                )
-            ]
-        if written.lost:
-            losses = neighbours.losses_text(self.segmentation, written.lost)
-            parts.append(_("{losses}; Undo takes it back.").format(losses=losses))
-        if written.outside_px:
-            parts.append(outside_text(written.outside_px, shown_px))
-        return " ".join(parts)
-
     # Telling
 
     def _say(self, text: str, level: str = INFO, of: PromptSet | None = None) -> None:
         """Tell the user something, of a set in view or of all."""
-        self.status = Status(text, level)
-        self._said_at, self._said_of = self._place(), of if of in self._in_view else None
+        self._say_status(Status(text, level), of)
+
+    def _say_status(self, status: Status, of: PromptSet | None = None) -> None:
+        self._event = self.status = status
+        self._said_at, self._said_of = self.place, of if of in self._in_view else None
         self._on_changed()
 
     def _tell(self) -> None:
         """Let the work be shown, and what was said only while it is about what is shown."""
         is_of_shown = self._said_of is None or self._said_of in self._in_view or self._said_of in self._answers
-        if self._said_at != self._place() or not is_of_shown:
-            self._said_at, self._said_of = self._place(), next(reversed(self.pending), None)
-            shown = self._said_of
-            self.status = Status() if shown is None else Status(_describe(shown, self._answers[shown]))
+        if self._said_at != self.place or not is_of_shown:
+            self._event = None
+        shown = {one: (self._answers[one], self._forecast_of(one)) for one in self.pending}
+        status = self._event or annotation_status.of_shown(shown, self._in_view)
+        if status != self.status:
+            self.status = status
         self._on_changed()
 
-    def _place(self) -> Any:
-        """What the user works on."""
-        return self.segmentation, self.segment_id, self.volume, scene.sequence_item(self.volume)
+    @property
+    def place(self) -> Any:
+        """What the user works on, with the slices that are shown: what is said holds for these."""
+        planes = [plane_in(widget, self.volume) for widget in slice_widgets().values()]
+        return self.segmentation, self.segment_id, self.volume, scene.sequence_item(self.volume), tuple(planes)
 
 
 def _image_mtime(volume: Any) -> int:
@@ -713,15 +729,3 @@ def _check_size(one: PromptSet) -> None:
         raise scene.SceneError(
             _("The image has another size than when these prompts were given: clear them, and give new ones.")
         )
-
-
-def _describe(one: PromptSet, pending: Pending) -> str:
-    text = _("{pixels} px, predicted IoU {score}, {ms} ms. Enter accepts, Esc clears.").format(
-        pixels=f"{int(pending.answer.mask.sum()):,}",
-        score=f"{min(max(pending.answer.score, 0), 1):.2f}",
-        ms=f"{1000 * pending.seconds:.0f}",
-    )
-    lost = one.lost_points()
-    if lost:
-        text += " " + _("{count} points were moved off this slice and do not count.").format(count=lost)
-    return text

@@ -23,8 +23,14 @@ class BusyBar:
         bar.visible = False
         self._timer = repeating(_STEP_MS, self._move)
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether the bar is shown and moves."""
+        return bool(self._timer.isActive())
+
     def start(self) -> None:
         """Show the bar and let it move."""
+        self._bar.setRange(0, _LENGTH)
         self._bar.value = _STEP
         self._bar.visible = True
         self._timer.start()

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import annotator, choices, messages, neighbours, prompt_sets, scene
 from SAMMed2DSlicer.engine import Choice, Engine
 from SAMMed2DSlicer.slice_task import ZOOMS
+from SAMMed2DSlicer.status_line import ANSWER, MODEL, StatusLine
 from SAMMed2DSlicer.tools import BOX, NEGATIVE, POSITIVE, TOOL
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ INTENSITY, ZOOM = "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
 DEFAULTS = {TOOL: POSITIVE, INTENSITY: scene.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
 DEFAULTS |= neighbours.DEFAULTS
+_LONGEST_NAME = 24
 _RESOURCES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources")
 
 
@@ -37,7 +39,8 @@ class EffectPanel:
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
             engine: whose model and device are chosen here.
-            calls: "accept", "clear", "install" without arguments; "jump" and "remove" with a prompt set.
+            calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen) and "stop" (loading
+                it) without arguments; "jump" and "remove" with a prompt set.
         """
         self._effect, self._engine, self._calls = effect, engine, calls
         self._annotating: Annotator | None = None
@@ -53,6 +56,8 @@ class EffectPanel:
             "box": _("box"),
             "removed": _("(removed)"),
         }
+        self.status_line = StatusLine()
+        self._status: Any = None
         self.widget = slicer.util.loadUI(os.path.join(_RESOURCES, "UI", "SAMMed2DEffect.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
@@ -69,6 +74,8 @@ class EffectPanel:
         self._no_thumbnail = self.ui.thumbnailLabel.text
         self._fill()
         self._connect()
+        self.status_line.suggest(_("Click on the structure, or drag a box around it."))
+        effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
         self.ui.installRow.setVisible(False)
 
@@ -99,9 +106,7 @@ class EffectPanel:
 
     def show(self, annotating: Annotator) -> None:
         """Show the state of the work."""
-        status = annotating.status
-        hint = _("Click on the structure, or drag a box around it.")
-        messages.show(self.ui.statusLabel, status.text or hint, status.level)
+        self._show_status(annotating)
         has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
         can_accept = has_answer or annotating.is_waiting or bool(annotating.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
@@ -121,12 +126,40 @@ class EffectPanel:
         self._show_sets()
         self._show_thumbnail(annotating)
 
+    def _show_status(self, annotating: Annotator) -> None:
+        """Say what is new, and show that an answer is on its way."""
+        line, was_waiting = self.status_line, self.status_line.is_going_on(ANSWER)
+        if annotating.is_waiting and not was_waiting:
+            tip = _("Wait for no answer; the prompts stay.")
+            line.begin(ANSWER, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
+        elif was_waiting and not annotating.is_waiting:
+            line.end(ANSWER)
+        is_new = annotating.status is not self._status or was_waiting != annotating.is_waiting
+        if line.be_at(annotating.place) or is_new:
+            self._status = annotating.status
+            line.say(annotating.status.text, annotating.status.level)
+            line.be_at(annotating.place)
+
     def show_engine(self) -> None:
         """Show which model is used, and whether it is ready."""
         self._fill_models()
         state = self._engine.state
-        self.ui.modelStateLabel.setText(state.text)
-        self.ui.modelButton.setText(_("Model: {name}").format(name=os.path.basename(self._engine.choice.model)))
+        self.ui.modelStateLabel.setText(messages.breakable(state.text))
+        name = os.path.basename(self._engine.choice.model)
+        self.ui.modelButton.setText(_("Model: {name}").format(name=messages.shortened(name, _LONGEST_NAME)))
+        self.ui.modelButton.setToolTip(self._engine.choice.model)
+        if state.name == "loading":
+            tip = _("Wait for the model no longer; the next prompt loads it.")
+            self.status_line.begin(MODEL, _("Loading the model..."), self._calls["stop"], tip)
+        else:
+            self.status_line.end(MODEL)
+        if state.name == "failed":
+            self.status_line.say(messages.sentence(state.text), messages.ERROR)
+
+    def close(self) -> None:
+        """The effect ends: nothing goes on any more."""
+        self.status_line.close()
+        self._status = None
 
     def show_missing(self, text: str) -> None:
         """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""

@@ -113,6 +113,12 @@ class Engine:
             return
         self.submit(lambda session, stop: None, lambda result: on_ready() if on_ready else None, kind=TASK)
 
+    def cancel_loading(self) -> None:
+        """Wait for the model no longer, nor for what was asked meanwhile; the next request loads it."""
+        if self.state.name == "loading":
+            self.worker.cancel_all()
+            self._set_state(State("unloaded", ""))
+
     def submit(
         self,
         work: Work,

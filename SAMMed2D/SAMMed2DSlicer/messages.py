@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from SAMMed2DSlicer import install
+from SAMMed2DSlicer.scene import SceneError
 
 INFO, WARNING, ERROR = "info", "warning", "error"
+BREAK = "\N{ZERO WIDTH SPACE}"
+_LONG_WORD = re.compile(r"\S{20}(?=\S)")
 _COLORS = {INFO: "", WARNING: "#b35c00", ERROR: "#c02020"}
 # Errors that tell the user what to do; others are faults of the program, and are told in the log too.
 _TOLD = (ValueError, OSError, ImportError, install.InstallError)
@@ -17,8 +21,26 @@ def show(label: Any, text: str, level: str = INFO) -> None:
     """Show a text; without one the label takes no space."""
     color = _COLORS[level]
     label.styleSheet = f"color: {color}" if color else ""
-    label.text = text
+    label.text = breakable(text)
     label.visible = bool(text)
+
+
+def breakable(text: str) -> str:
+    """The text with places in its longest words, such as paths, where a line may end: labels break at words only."""
+    return _LONG_WORD.sub(lambda found: found.group() + BREAK, text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, without its middle if it is too long."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return text[:half] + "\N{HORIZONTAL ELLIPSIS}" + text[-half:]
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter in front, as messages to people begin."""
+    return text[:1].upper() + text[1:]
 
 
 def show_error(label: Any, error: BaseException) -> None:
@@ -30,4 +52,5 @@ def text_of(error: BaseException) -> str:
     """What went wrong, for the user; what is not the user's to mend is logged, too."""
     if not isinstance(error, _TOLD):
         logging.error("SAMMed2D: %s", error, exc_info=error)
-    return install.explain(error)
+    text = install.explain(error)
+    return text if isinstance(error, SceneError) else sentence(text)  # that may begin with a name that the user gave

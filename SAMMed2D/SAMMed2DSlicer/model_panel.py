@@ -11,20 +11,22 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import choices, messages
 from SAMMed2DSlicer.engine import Engine, State
+from SAMMed2DSlicer.status_line import MODEL, StatusLine
 from SAMMed2DSlicer.worker import TASK
 
 
 class ModelPanel:
     """Widgets to the engine's choice and back."""
 
-    def __init__(self, widget: Any, engine: Engine) -> None:
+    def __init__(self, widget: Any, engine: Engine, status_line: StatusLine) -> None:
         """Connect the widgets.
 
         Args:
             widget: of Model.ui.
             engine: whose model is chosen here.
+            status_line: of the whole panel; shows that the model is being loaded.
         """
-        self.widget, self._engine = widget, engine
+        self.widget, self._engine, self._line = widget, engine, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
         self._loading_since: float | None = None
         self.ui.modelSelector.connect("activated(int)", self._choose)
@@ -61,6 +63,8 @@ class ModelPanel:
         label, is_loading = self.ui.stateLabel, state.name == "loading"
         if is_loading and self._loading_since is None:
             self._loading_since = time.perf_counter()
+            tip = _("Wait for the model no longer; the next request loads it.")
+            self._line.begin(MODEL, _("Loading the model..."), self._engine.cancel_loading, tip)
         if state.name == "failed":
             messages.show(label, state.text, messages.ERROR)
         elif state.is_ready:
@@ -69,6 +73,7 @@ class ModelPanel:
             messages.show(label, _("Loading...") if is_loading else _("Loaded when needed."))
         if not is_loading:
             self._loading_since = None
+            self._line.end(MODEL)
         self.ui.loadButton.visible = state.name in ("unloaded", "failed")
 
     def _ready_text(self, state: State) -> str:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
 # Around it a dark line, for bright structures.
 _FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1, 200
+# What a correction takes away: black and white stripes, seen on bright and dark images and over the segment, which
+# Slicer still draws there. What masking keeps from being written: an outline of black and white dots.
+_STRIPE_PX, _GAP_PX, _DOT_PX = 2, 6, 3
+_BLACK, _WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
+_WRITTEN, _BLOCKED, _REMOVED = 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +38,27 @@ class ShownMask:
         plane: the slice, of this volume.
         volume: the volume node.
         color: red, green and blue in 0..1.
+        blocked_hw: (H, W) bool, the part of the mask that would not be written; None for nothing.
+        removed_hw: (H, W) bool, what the segment would lose; None for nothing.
     """
 
     mask_hw: np.ndarray
     plane: SlicePlane
     volume: Any
     color: tuple[float, float, float]
+    blocked_hw: np.ndarray | None = None
+    removed_hw: np.ndarray | None = None
+
+    def labels_hw(self) -> np.ndarray:
+        """All of it in one image, (H, W) uint8."""
+        import numpy as np
+
+        labels = np.where(self.mask_hw, np.uint8(_WRITTEN), np.uint8(0))
+        if self.blocked_hw is not None:
+            labels[self.blocked_hw] = _BLOCKED
+        if self.removed_hw is not None:
+            labels[self.removed_hw] = _REMOVED
+        return labels
 
 
 class ViewPreview:
@@ -95,20 +115,20 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
     """A mask in the pixels of a slice view.
 
     Returns:
-        (H, W) uint8, 1 inside, row 0 at the bottom, of the part of the view that has any of it, and the (x, y) of
-        its first pixel in the view; None if the view shows none of it.
+        (H, W) uint8, see `ShownMask.labels_hw`, row 0 at the bottom, of the part of the view that has any of it, and
+        the (x, y) of its first pixel in the view; None if the view shows none of it.
     """
     import numpy as np
     from vtk.util.numpy_support import vtk_to_numpy
 
     size_xy = slice_node.GetDimensions()[:2]
-    to_mask = _mask_from_view(shown, slice_node)
-    window = _window(shown, to_mask, size_xy)
+    labels_hw, to_mask = shown.labels_hw(), _mask_from_view(shown, slice_node)
+    window = _window(labels_hw, to_mask, size_xy)
     if window is None:
         return None
     (x0, x1), (y0, y1) = window
     reslice = vtk.vtkImageReslice()
-    reslice.SetInputData(_as_image(shown.mask_hw))
+    reslice.SetInputData(_as_image(labels_hw))
     reslice.SetResliceAxes(slicer.util.vtkMatrixFromArray(to_mask))
     reslice.SetOutputOrigin(x0, y0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
@@ -136,12 +156,12 @@ def _mask_from_view(shown: ShownMask, slice_node: Any) -> np.ndarray:
 
 
 def _window(
-    shown: ShownMask, to_mask: np.ndarray, size_xy: Sequence[int]
+    labels_hw: np.ndarray, to_mask: np.ndarray, size_xy: Sequence[int]
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """First and last pixel along x and y of the part of the view to look at; None if it cannot have any."""
     import numpy as np
 
-    rows, columns = np.flatnonzero(shown.mask_hw.any(axis=1)), np.flatnonzero(shown.mask_hw.any(axis=0))
+    rows, columns = np.flatnonzero(labels_hw.any(axis=1)), np.flatnonzero(labels_hw.any(axis=0))
     if not len(rows):
         return None
     in_plane = to_mask[:2, :2]
@@ -154,13 +174,12 @@ def _window(
     return None if (first > last).any() else ((first[0], last[0]), (first[1], last[1]))
 
 
-def _as_image(mask_hw: np.ndarray) -> Any:
-    import numpy as np
+def _as_image(labels_hw: np.ndarray) -> Any:
     from vtk.util.numpy_support import numpy_to_vtk
 
     image = vtk.vtkImageData()
-    image.SetDimensions(mask_hw.shape[1], mask_hw.shape[0], 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(mask_hw.astype(np.uint8).ravel(), deep=True))
+    image.SetDimensions(labels_hw.shape[1], labels_hw.shape[0], 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(labels_hw.ravel(), deep=True))
     return image
 
 
@@ -171,10 +190,10 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
     found = mask_in_view(shown, widget.mrmlSliceNode())
     if found is None:
         return None
-    inside, first_xy = found
+    labels, first_xy = found
     image = vtk.vtkImageData()
-    image.SetDimensions(inside.shape[1], inside.shape[0], 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(_rgba(inside, shown.color).reshape(-1, 4), deep=True))
+    image.SetDimensions(labels.shape[1], labels.shape[0], 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(_rgba(labels, shown.color, first_xy).reshape(-1, 4), deep=True))
     mapper = vtk.vtkImageMapper()
     mapper.SetInputData(image)
     mapper.SetColorWindow(255)
@@ -185,19 +204,36 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
     return actor
 
 
-def _rgba(inside: np.ndarray, color: Sequence[float]) -> np.ndarray:
-    """A light fill with an outline, (H, W, 4) uint8."""
+def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = (0, 0)) -> np.ndarray:
+    """The picture of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
     import numpy as np
 
-    filled = inside.astype(bool)
+    rgba = np.zeros((*labels.shape, 4), np.uint8)
+    _fill(rgba, labels == _WRITTEN, color)
+    y, x = np.ogrid[first_xy[1] : first_xy[1] + labels.shape[0], first_xy[0] : first_xy[0] + labels.shape[1]]
+    blocked, removed = labels == _BLOCKED, labels == _REMOVED
+    if blocked.any():
+        edge = blocked & ~_eroded(blocked, 1)
+        is_white = ((x + y) // _DOT_PX) % 2 == 0
+        rgba[edge & is_white], rgba[edge & ~is_white] = _WHITE, _BLACK
+    if removed.any():
+        step = (x + y) % (2 * _STRIPE_PX + _GAP_PX)
+        edge = removed & ~_eroded(removed, 1)
+        rgba[removed & ((step < _STRIPE_PX) | edge)] = _WHITE
+        rgba[removed & (step >= _STRIPE_PX) & (step < 2 * _STRIPE_PX)] = _BLACK
+    return rgba
+
+
+def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
+    """Draw a mask into a picture: a light fill with an outline."""
+    import numpy as np
+
     bright = _eroded(filled, _DARK_PX)
     core = _eroded(bright, _OUTLINE_PX)
-    rgba = np.zeros((*filled.shape, 4), np.uint8)
     plain = np.array(color)
     rgba[filled] = [0, 0, 0, _DARK_ALPHA]
     rgba[bright] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), 255]
     rgba[core] = [*np.round(255 * plain), _FILL_ALPHA]
-    return rgba
 
 
 def _eroded(mask: np.ndarray, count: int) -> np.ndarray:

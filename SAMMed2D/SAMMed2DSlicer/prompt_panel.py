@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,11 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from SAMMed2DSlicer import choices, install, messages, placing, scene, segmentations, slice_prompts, slice_task
-from SAMMed2DSlicer.busy import BusyBar
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.parameters import Parameters
 from SAMMed2DSlicer.registration import open_segment_editor
 from SAMMed2DSlicer.segmenting import Segmenting
+from SAMMed2DSlicer.status_line import StatusLine
 from SAMMed2DSlicer.timers import single_shot
 
 _ICONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "Icons")
@@ -28,22 +29,22 @@ _REFRESH_MS = 50
 class PromptPanel(VTKObservationMixin):
     """Widgets to parameters and back, and requests to the engine."""
 
-    def __init__(self, widget: Any, engine: Engine, on_install: Callable[[], None]) -> None:
+    def __init__(self, widget: Any, engine: Engine, status_line: StatusLine, on_install: Callable[[], None]) -> None:
         """Connect the widgets; nothing is observed before `enter`.
 
         Args:
             widget: of SAMMed2D.ui.
             engine: answers.
+            status_line: of the whole panel.
             on_install: installs PyTorch.
         """
         VTKObservationMixin.__init__(self)
-        self.widget, self._engine = widget, engine
+        self.widget, self._engine, self.status_line = widget, engine, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
         self.parameters: Parameters | None = None
         self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
         self._is_showing = False
-        self._last_problem = ""
-        self.segmenting = Segmenting(engine, BusyBar(self.ui.segmentProgress), self._told)
+        self.segmenting = Segmenting(engine, status_line, self._show_action)
         self._refreshing = single_shot(_REFRESH_MS, self.refresh)
         self._selectors = {
             "volume": self.ui.volumeSelector,
@@ -105,6 +106,7 @@ class PromptPanel(VTKObservationMixin):
         finally:
             self._is_showing = False
         self._show_torch()
+        self.status_line.be_at(self._place_shown())
         self._show_action()
         self.on_refreshed()
 
@@ -122,8 +124,16 @@ class PromptPanel(VTKObservationMixin):
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
             slice_prompts.prompts_on(plane, parameters.volume, **parameters.question)
         except ValueError as error:
-            return str(error)
+            return messages.text_of(error)
         return ""
+
+    def _place_shown(self) -> Any:
+        """What is worked on: what is said holds for it."""
+        parameters, plane = self.parameters, None
+        if parameters.volume is not None:
+            with suppress(ValueError):  # the view shows none of it
+                plane = self._plane()
+        return parameters.volume, parameters.segmentation, parameters.segment_id, plane
 
     def _plane(self) -> Any:
         return slice_prompts.plane_of(self.parameters.volume, self.parameters.view)
@@ -170,16 +180,14 @@ class PromptPanel(VTKObservationMixin):
         self.ui.installLabel.text = state.text
 
     def _show_action(self) -> None:
+        if self.parameters is None:
+            return
         problem = "" if self.is_running else self.problem()
         button = self.ui.segmentButton
         button.text = _("Cancel") if self.is_running else _("Segment this slice")
         button.enabled = not problem
         button.toolTip = problem or _("Add the structure that the prompts show, on this slice, to the segment.")
-        if problem and install.torch_state().is_ready:
-            messages.show(self.ui.statusLabel, problem)
-        elif not self.is_running and self.ui.statusLabel.text == self._last_problem:
-            messages.show(self.ui.statusLabel, "")
-        self._last_problem = problem
+        self.status_line.suggest(problem if install.torch_state().is_ready else "")
 
     # Following
 
@@ -264,11 +272,6 @@ class PromptPanel(VTKObservationMixin):
         else:
             self.segment()
 
-    def _told(self, text: str, level: str) -> None:
-        if self.parameters is not None:
-            self._show_action()
-        messages.show(self.ui.statusLabel, text, level)  # last: what has happened matters more
-
     # Widgets
 
     def _decorate(self) -> None:
@@ -280,7 +283,6 @@ class PromptPanel(VTKObservationMixin):
             (ui.editorButton, "SAMMed2D"),
         ):
             button.icon = qt.QIcon(os.path.join(_ICONS, icon + ".png"))
-        messages.show(ui.statusLabel, "")
 
     def _connect(self, on_install: Callable[[], None]) -> None:
         ui = self.ui

@@ -22,6 +22,7 @@ from SAMMed2DSlicer.propagation_place import Place
 from SAMMed2DSlicer.propagation_strip import Strip, text_of
 from SAMMed2DSlicer.propagation_ways import AlongSlices, AlongTime, Way
 from SAMMed2DSlicer.scene import SceneError
+from SAMMed2DSlicer.status_line import RUN, StatusLine, running_text
 from SAMMed2DSlicer.timers import single_shot
 
 _UI = os.path.join(
@@ -34,9 +35,10 @@ SLICES, TIME = "slices", "time"
 class PropagationPanel:
     """The section; it runs propagations of the segments of a place."""
 
-    def __init__(self, engine: Engine, place: Place) -> None:
-        """Make the widgets; `widget` is to be put somewhere."""
-        self._place = place
+    def __init__(self, engine: Engine, place: Place, status_line: StatusLine) -> None:
+        """Make the widgets; `widget` is to be put somewhere, and the line shows progress and what came of it."""
+        self._place, self.status_line = place, status_line
+        self._doing = ""
         self.widget = slicer.util.loadUI(_UI)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._later = single_shot(_SHOW_MS, self._look)  # edits come in bursts
@@ -102,7 +104,10 @@ class PropagationPanel:
             self._tell(str(error), messages.WARNING)
             return
         self._show_running(True)
+        tip = _("Find no more slices; those that were found are written.")
+        self.status_line.begin(RUN, _("Propagating..."), self._running.cancel, tip)
         self._running.start(task, writer)
+        self.status_line.bring_into_sight()
 
     def _settings(self, direction: str) -> dict[str, Any]:
         ui = self.ui
@@ -262,18 +267,20 @@ class PropagationPanel:
         self.ui.undoButton.setEnabled(self._way.can_undo and not self.is_running)
 
     def _show_progress(self, done: int, total: int) -> None:
-        self.ui.progressBar.setMaximum(max(total, 1))
-        self.ui.progressBar.setValue(done)
+        self.status_line.go_on(RUN, running_text(self._doing, done, total), done, total)
 
     def _tell(self, text: str, level: str) -> None:
-        messages.show(self.ui.propagationLabel, text, level)
+        if self.is_running:
+            self._doing = text
+            self.status_line.go_on(RUN, text)
+        else:
+            self.status_line.end(RUN)
+            self.status_line.say(text, level)
         self._show_running(self.is_running)
         self.show()
 
     def _show_running(self, is_running: bool) -> None:
         ui = self.ui
-        ui.progressBar.setVisible(is_running)
-        ui.cancelButton.setVisible(is_running)
         ui.alongComboBox.setEnabled(not is_running)
         ui.sequenceButton.setEnabled(not is_running)
         texts = self._texts[TIME if self.is_along_time else SLICES]
@@ -290,7 +297,6 @@ class PropagationPanel:
             (ui.downButton, partial(self.propagate, DOWN)),
             (ui.bothButton, partial(self.propagate, BOTH)),
             (ui.upButton, partial(self.propagate, UP)),
-            (ui.cancelButton, self._running.cancel),
             (ui.worstButton, self.go_to_worst),
             (ui.keyframeButton, self.go_to_next_keyframe),
             (ui.clearSliceButton, self.clear_slice),

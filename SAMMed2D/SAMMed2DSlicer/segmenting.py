@@ -10,11 +10,11 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import messages, neighbours, slice_task
-from SAMMed2DSlicer.busy import BusyBar
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.geometry_reach import outside_text
 from SAMMed2DSlicer.parameters import Parameters
 from SAMMed2DSlicer.slice_task import SlicePrediction, SliceTask
+from SAMMed2DSlicer.status_line import ANSWER, StatusLine
 from SAMMed2DSlicer.timers import repeating
 from SAMMed2DSlicer.worker import TASK
 
@@ -24,15 +24,15 @@ _WATCH_MS = 200
 class Segmenting:
     """A request to the engine, and what becomes of it."""
 
-    def __init__(self, engine: Engine, bar: BusyBar, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, engine: Engine, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
         """Prepare.
 
         Args:
             engine: answers.
-            bar: moves meanwhile.
-            tell: gets a line for the user and its level (see `messages`), when something has begun or ended.
+            status_line: shows what goes on, and what came of it.
+            on_changed: called when something has begun or ended.
         """
-        self._engine, self._bar, self._tell = engine, bar, tell
+        self._engine, self._line, self._on_changed = engine, status_line, on_changed
         self._job: Any = None
         self._began = 0.0
         self._watching = repeating(_WATCH_MS, self._watch)
@@ -53,12 +53,12 @@ class Segmenting:
             self._failed(error)
             return
         target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
-        is_loading = not self._engine.state.is_ready
         self._began = time.perf_counter()
         self._job = self._engine.submit(task.answer, partial(self._answered, target), self._failed, TASK)
         self._watching.start()
-        self._bar.start()
-        self._tell(_("Loading the model...") if is_loading else _("Segmenting..."), messages.INFO)
+        self._line.begin(ANSWER, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed."))
+        self._line.bring_into_sight()
+        self._on_changed()
 
     def cancel(self) -> None:
         """Give up the answer on its way."""
@@ -92,8 +92,9 @@ class Segmenting:
     def _end(self, text: str, level: str = messages.INFO) -> None:
         self._job = None
         self._watching.stop()
-        self._bar.stop()
-        self._tell(text, level)
+        self._on_changed()
+        self._line.end(ANSWER)
+        self._line.say(text, level)  # last: what has happened matters more than what is missing now
 
     def _watch(self) -> None:
         """Notice that somebody else has dropped the request, by choosing another model."""

@@ -309,8 +309,7 @@ class Ledger:
         """Write a mask in place of what the same prompts had added; arguments and errors as in `write_mask`."""
         self._forget_closed()
         untouched = [one for one in self._of(target) if one.is_untouched()]
-        before = self._additions.get(key)
-        replaces = before.added if before in untouched else None
+        before, replaces = self._additions.get(key), self.to_replace(key)
         was_undone = before is not None and before.is_undone()
         written = write_mask(target, mask_hw, plane, volume, replaces)
         for one in untouched:
@@ -319,6 +318,11 @@ class Ledger:
             self._additions[key] = written.addition
         left_surplus = before is not None and replaces is None and not was_undone
         return replace(written, left_surplus=left_surplus)
+
+    def to_replace(self, key: Any) -> VoxelPatch | None:
+        """What the prompts of a set would take back, if they were accepted again now; None for nothing."""
+        before = self._additions.get(key)
+        return before.added if before is not None and before.is_untouched() else None
 
     def addition(self, key: Any) -> Addition | None:
         """What a set has added last, as far as it is known."""

@@ -81,6 +81,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         calls = {
             "accept": self.accept,
             "clear": self.clear,
+            "cancel": lambda: self.annotator.cancel(),
+            "stop": self.stop_loading,
             "install": self.install_torch,
             "jump": lambda one: self.annotator.jump_to(one),
             "remove": lambda one: self.annotator.remove(one),
@@ -88,7 +90,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         }
         self.panel = EffectPanel(self.scriptedEffect, engine.shared(), calls)
         place = EffectPlace(self.scriptedEffect, lambda: self.annotator, self.panel.options)
-        self.propagation = PropagationPanel(engine.shared(), place)
+        self.propagation = PropagationPanel(engine.shared(), place, self.panel.status_line)
         self.scriptedEffect.addOptionsWidget(self.propagation.widget)
 
     def setMRMLDefaults(self):
@@ -120,6 +122,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAMMed2DSlicer.segments import shared_ledger
 
         self._engine = engine.shared()
+        self._choice = self._engine.choice
         self._options = self.panel.options()
         self.annotator = Annotator(
             self.scriptedEffect,
@@ -142,6 +145,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.propagation.stop()
         self.annotator.stop()
         self.annotator = None
+        self.panel.close()
         self._press = None
         self._engine.unlisten(self._show_engine)
         self._remove_shortcuts()
@@ -259,6 +263,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if self.annotator is not None:
             self._engine.prepare()
 
+    def stop_loading(self):
+        """Wait for the model no longer; prompts are kept."""
+        self.annotator.cancel()
+        self._engine.cancel_loading()
+
     def install_torch(self):
         """Install PyTorch, after asking."""
         from SAMMed2DSlicer import install
@@ -285,7 +294,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _show_engine(self, state):
         self.panel.show_engine()
-        if state.name == "unloaded" and self.annotator.sets:  # another model was chosen, here or elsewhere
+        is_other = self._engine.choice != self._choice  # chosen here or elsewhere
+        self._choice = self._engine.choice
+        if is_other and self.annotator.sets:
             qt.QTimer.singleShot(0, self._ask_again)
 
     def _ask_again(self):

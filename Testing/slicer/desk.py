@@ -296,6 +296,12 @@ def a_volume(values_kji: np.ndarray, ijk_to_ras: np.ndarray, class_name=None):
     return volume
 
 
+def done(section) -> int:
+    """How many slices a propagation has found so far, as its status line says."""
+    words = section.status_line.text.split(" of ")[0].split()
+    return int(words[-1]) if words and words[-1].isdigit() else 0
+
+
 def put_under(node, matrix: np.ndarray):
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Transform")
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))

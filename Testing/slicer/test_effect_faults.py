@@ -318,7 +318,7 @@ def test_markups_can_be_placed_by_slicers_own_tools(desk):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RuntimeError("the network broke"), "the network broke"),
+        (RuntimeError("the network broke"), "The network broke"),
         (MemoryError(), "memory is full"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory of the graphics card is full"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from desk import Desk
+from desk import Desk, done
 from test_propagation import dice, draw
 
 BOTH, UP = "both", "up"
@@ -26,7 +26,7 @@ def run(desk, direction=BOTH):
 
 
 def text(desk):
-    return desk.section.ui.propagationLabel.text
+    return desk.section.status_line.text
 
 
 def test_both_ways_fills_the_object_and_leaves_keyframes(desk):
@@ -73,14 +73,14 @@ def test_without_keyframes_it_says_what_to_do(model):
     panel = desk.effect.propagation
     panel.propagate(BOTH)
     desk.wait(lambda: not panel.is_running)
-    assert "A has no keyframe: segment it on one slice" in panel.ui.propagationLabel.text
+    assert "A has no keyframe: segment it on one slice" in panel.status_line.text
 
 
 def test_cancel_keeps_what_was_found(desk):
     desk.model.delay_s = 0.1
     desk.section.propagate(BOTH)
-    desk.wait(lambda: desk.section.ui.progressBar.value > 0)
-    desk.section.ui.cancelButton.click()
+    desk.wait(lambda: done(desk.section) > 0)
+    desk.section.status_line.ui.cancelButton.click()
     desk.wait(lambda: not desk.section.is_running)
     assert "Cancelled" in text(desk)
     np.testing.assert_array_equal(desk.segment()[[6, 14]], desk.structure[[6, 14]])

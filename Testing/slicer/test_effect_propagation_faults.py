@@ -6,7 +6,7 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import INSIDE, Desk, affine, put_under, turned
+from desk import INSIDE, Desk, affine, done, put_under, turned
 from test_effect_propagation import BOTH, run, text
 from test_propagation import dice, draw
 
@@ -29,7 +29,7 @@ def running(desk):
     """A run that has found something, and is far from its end."""
     desk.model.delay_s = 0.1
     desk.section.propagate(BOTH)
-    desk.wait(lambda: desk.section.ui.progressBar.value > 0)
+    desk.wait(lambda: done(desk.section) > 0)
     return desk
 
 

@@ -161,7 +161,7 @@ def test_the_button_says_what_is_missing(panel):
     def reason():
         panel.refresh()
         assert panel.ui.segmentButton.enabled is False
-        assert panel.ui.statusLabel.text in panel.ui.segmentButton.toolTip  # the desktop puts tool tips in <p>
+        assert panel.status_line.text in panel.ui.segmentButton.toolTip  # the desktop puts tool tips in <p>
         return panel.ui.segmentButton.toolTip
 
     assert "Select the volume" in reason()
@@ -181,7 +181,7 @@ def test_the_button_says_what_is_missing(panel):
     panel.parameters.negative = None
     panel.refresh()
     assert panel.ui.segmentButton.enabled is True
-    assert panel.ui.statusLabel.text == ""
+    assert panel.status_line.text == ""
 
 
 def test_moving_a_point_or_the_slice_is_noticed(panel, case):
@@ -216,12 +216,12 @@ def test_a_missing_torch_is_said_and_can_be_installed(widget, panel, case, monke
 def test_a_click_on_the_button_segments_the_slice(panel, case, logic):
     panel.ui.segmentButton.click()
     assert panel.is_running and panel.ui.segmentButton.text == "Cancel"
-    assert panel.ui.segmentProgress.isVisible() and panel.ui.segmentProgress.maximum > 0  # see busy.py
+    assert panel.status_line.ui.progressBar.isVisible() and panel.status_line.ui.progressBar.maximum > 0  # see busy.py
     finish(panel)
-    assert not panel.ui.segmentProgress.isVisible()
+    assert not panel.status_line.ui.progressBar.isVisible()
     expected = on_slice(case.structure, 2, 10)
     np.testing.assert_array_equal(case.segment("A"), expected)
-    assert panel.ui.statusLabel.text.startswith(
+    assert panel.status_line.text.startswith(
         f"{expected.sum():,} voxels, {expected.sum():,} new; the model's score: 0.90;"
     )
     assert panel.ui.segmentButton.text == "Segment this slice" and panel.ui.segmentButton.enabled
@@ -258,7 +258,7 @@ def test_a_request_can_be_cancelled(panel, case, logic):
     panel.ui.segmentButton.click()
     host.pump(0.1)
     panel.ui.segmentButton.click()
-    assert not panel.is_running and "Cancelled" in panel.ui.statusLabel.text
+    assert not panel.is_running and "Cancelled" in panel.status_line.text
     host.pump(0.3)
     assert not case.segment("A").any()
     logic.session.delay_s = 0
@@ -279,20 +279,20 @@ def test_a_model_that_finds_nothing_says_so(panel, case, logic):
     logic.session.finds_nothing = True
     panel.segment()
     finish(panel)
-    assert "found nothing there" in panel.ui.statusLabel.text
+    assert "found nothing there" in panel.status_line.text
     assert not case.segment("A").any()
 
 
 def test_an_error_of_the_model_is_shown_with_advice(panel, case, logic):
     for error, words in (
-        (ValueError("the weights are damaged"), "the weights are damaged"),
+        (ValueError("the weights are damaged"), "The weights are damaged"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), "PyTorch is not installed yet"),
         (RuntimeError("CUDA out of memory"), "choose the device CPU"),
     ):
         logic.session.error = error
         panel.segment()
         finish(panel)
-        assert words in panel.ui.statusLabel.text
+        assert words in panel.status_line.text
         assert panel.ui.segmentButton.enabled
 
 
@@ -301,7 +301,7 @@ def test_a_segment_that_goes_meanwhile_is_said(panel, case, logic):
     panel.segment()
     case.segmentation.GetSegmentation().RemoveSegment("A")
     finish(panel)
-    assert "no segment 'A'" in panel.ui.statusLabel.text
+    assert "no segment 'A'" in panel.status_line.text
     assert not case.segment("B").any()
 
 
@@ -310,7 +310,7 @@ def test_a_segmentation_that_goes_meanwhile_is_said(panel, case, logic):
     panel.segment()
     slicer.mrmlScene.RemoveNode(case.segmentation)
     finish(panel)
-    assert "not in the scene any more" in panel.ui.statusLabel.text
+    assert "not in the scene any more" in panel.status_line.text
 
 
 def test_a_scene_that_closes_drops_the_request(panel, case, logic):
@@ -333,13 +333,13 @@ def test_a_change_of_the_model_drops_the_request_visibly(panel, case, logic):
     before = engine.shared().choice
     engine.shared().choose(replace(before, cache_mib=before.cache_mib + 1))
     finish(panel, 2)
-    assert "dropped" in panel.ui.statusLabel.text
+    assert "dropped" in panel.status_line.text
     engine.shared().choose(before)
 
 
 def test_the_bar_moves_a_few_times_a_second_only(panel, case, logic):
     logic.session.delay_s = 0.9
-    bar, values = panel.ui.segmentProgress, []
+    bar, values = panel.status_line.ui.progressBar, []
     bar.connect("valueChanged(int)", values.append)
     panel.segment()
     finish(panel)

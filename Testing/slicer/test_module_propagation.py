@@ -58,7 +58,7 @@ def test_both_ways_fills_the_segment(section, case):
     after = case.segment()
     assert dice(after, case.structure) > 0.9
     np.testing.assert_array_equal(after[[6, 14]], before[[6, 14]])
-    assert "voxels changed" in section.ui.propagationLabel.text
+    assert "voxels changed" in section.status_line.text
 
 
 def test_the_list_follows_the_selected_segment_and_edits(widget, section, case):
@@ -124,7 +124,7 @@ def test_a_run_goes_on_when_the_module_is_left_and_ends_with_the_scene(section, 
 def test_without_a_volume_it_says_what_to_do(widget, section):
     widget.panels[0].parameters.volume = None
     section.ui.bothButton.click()
-    assert "select a source volume" in section.ui.propagationLabel.text
+    assert "select a source volume" in section.status_line.text
 
 
 def test_no_helper_node_stays(section, case):

@@ -6,7 +6,7 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import Desk, put_under, turned
+from desk import Desk, done, put_under, turned
 from module_kit import a_case
 from sequence_kit import FRAMES, a_cine, a_drawn_cine
 from test_module_propagation import listed, settle
@@ -82,13 +82,13 @@ def test_time_is_offered_only_where_there_are_frames(widget, section):
 def test_both_ways_fills_all_frames_and_undo_takes_them_back(section, cine):
     before = cine.all()
     run(section)
-    assert section.ui.propagationLabel.text.startswith("6 frames, ")
+    assert section.status_line.text.startswith("6 frames, ")
     assert all(dice(one, disc) > 0.85 for one, disc in zip(cine.all(), cine.discs, strict=True))
     assert listed(section) == [1, 6] and section.ui.undoButton.enabled
     section.ui.undoButton.click()
     settle(section)
     np.testing.assert_array_equal(cine.all(), before)
-    assert not section.ui.undoButton.enabled and "taken back" in section.ui.propagationLabel.text
+    assert not section.ui.undoButton.enabled and "taken back" in section.status_line.text
 
 
 @pytest.mark.parametrize(("button", "filled"), [("downButton", range(7)), ("upButton", range(1, FRAMES))])
@@ -153,7 +153,7 @@ def test_a_segmentation_gets_its_frames_by_a_button(widget, section):
     settle(section)
     along(section)
     run(section)
-    assert "is the same in all frames" in section.ui.propagationLabel.text
+    assert "is the same in all frames" in section.status_line.text
     section.ui.sequenceButton.click()
     settle(section)
     assert section.ui.sequenceButton.isHidden() and listed(section) == [0]
@@ -167,7 +167,7 @@ def test_a_segmentation_gets_its_frames_by_a_button(widget, section):
 def test_all_visible_segments_are_those_that_are_drawn_somewhere(section, cine):
     section.ui.allCheckBox.checked = True
     run(section)
-    assert section.ui.propagationLabel.text.startswith("6 frames, ") and not cine.all("B").any()
+    assert section.status_line.text.startswith("6 frames, ") and not cine.all("B").any()
     cine.draw(0, segment_id="B")
     run(section)
     assert cine.all("B").any((1, 2, 3)).all()
@@ -180,10 +180,10 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     session = section._running._engine._session(None)
     session.delay_s = 0.1
     section.ui.bothButton.click()
-    assert host.pump(20, lambda: section.ui.progressBar.value > 1)
-    section.ui.cancelButton.click()
+    assert host.pump(20, lambda: done(section) > 1)
+    section.status_line.ui.cancelButton.click()
     settle(section)
-    assert section.ui.propagationLabel.text.startswith("Cancelled; what was found is written:")
+    assert section.status_line.text.startswith("Cancelled; what was found is written:")
     np.testing.assert_array_equal(cine.all()[[1, 6]], before[[1, 6]])
     assert (cine.all() != before).any()
 
@@ -203,7 +203,7 @@ def test_a_run_ends_when_its_frames_go(section, cine, happens):
     host.pump(0.3)
     happens(cine)
     settle(section)
-    assert "given up" in section.ui.propagationLabel.text
+    assert "given up" in section.status_line.text
     assert not section.ui.undoButton.enabled or cine.all().any()
 
 
@@ -265,4 +265,4 @@ def test_a_move_of_the_volume_alone_gives_a_run_up(desk):
     host.pump(0.2)
     put_under(desk.cine.volume, turned(5))
     settle(desk.section)
-    assert "moved" in desk.section.ui.propagationLabel.text
+    assert "moved" in desk.section.status_line.text

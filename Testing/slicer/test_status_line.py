@@ -1,0 +1,275 @@
+"""The status line of the effect: what is going on and what was done, always in sight and never of something else."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import qt
+import slicer
+from desk import INSIDE, Desk, a_volume, done
+from test_propagation import draw
+
+HINT = "Click on the structure, or drag a box around it."
+_kept = []  # PySide6 loses what it knows of a class with a widget that goes
+
+
+@pytest.fixture
+def desk(model) -> Desk:
+    desk = Desk(model)
+    desk.wait(lambda: desk.effect._engine.state.is_ready)
+    return desk
+
+
+@pytest.fixture
+def line(desk):
+    return desk.panel.status_line
+
+
+def accepted(desk: Desk) -> Desk:
+    desk.click()
+    desk.accept()
+    assert desk.panel.status_line.text == f"Accepted: {desk.structure[10].sum():,} voxels changed."
+    return desk
+
+
+# What is said
+
+
+def test_a_masks_size_is_said_and_then_what_was_accepted(desk, line):
+    assert line.text == HINT and not line.is_busy
+    desk.click()
+    assert line.text.startswith("370 px; ") and line.text.endswith("Enter accepts, Esc clears.")
+    accepted(desk)
+
+
+def test_what_was_accepted_is_not_said_on_another_slice(desk, line):
+    accepted(desk)
+    desk.show(2, 12)
+    assert line.text == HINT
+    desk.show(2, 10)
+    assert line.text == HINT
+
+
+def test_what_was_accepted_is_not_said_of_another_segment(desk, line):
+    accepted(desk)
+    desk.editor.setCurrentSegmentID(desk.add_segment("B"))
+    desk.pump(0.05)
+    assert line.text == HINT
+
+
+def test_what_was_accepted_is_not_said_of_another_volume(desk, line):
+    accepted(desk)
+    desk.editor.setSourceVolumeNode(a_volume(np.zeros((24, 50, 60), np.int16), np.eye(4)))
+    desk.pump(0.05)
+    assert line.text == HINT
+
+
+def test_pointing_at_another_view_leaves_what_was_said(desk, line):
+    accepted(desk)
+    said = line.text
+    slicer.app.layoutManager().sliceWidget("Yellow").sliceView().mouse("EnterEvent", 20, 20)
+    desk.pump(0.05)
+    assert line.text == said
+
+
+def test_of_a_mask_on_another_slice_it_is_said_where_it_waits(desk, line):
+    desk.click()
+    desk.show(2, 12)
+    assert line.text == "The mask on axial 11 is not accepted yet: Enter accepts, Esc clears."
+    desk.click((26, 22, 12))
+    assert line.text == "2 masks on axial 11 and axial 13. Enter accepts all of them, Esc clears."
+
+
+def test_one_enter_for_two_objects_counts_both(desk, line):
+    desk.click()
+    desk.show(2, 12)
+    desk.click((26, 22, 12))
+    desk.accept()
+    expected = int(desk.structure[[10, 12]].sum())
+    assert desk.segment().sum() == expected
+    assert line.text == f"Accepted 2 objects: {expected:,} voxels changed."
+
+
+def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, monkeypatch):
+    from SAMMed2DSlicer import scene, segments
+
+    desk.click()
+    desk.show(2, 12)
+    desk.click((26, 22, 12))
+    real, calls = segments.write_mask, []
+
+    def write(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise scene.SceneError("The segmentation has no geometry")
+        return real(*arguments)
+
+    monkeypatch.setattr(segments, "write_mask", write)
+    desk.accept()
+    count = int(desk.structure[10].sum())
+    assert desk.status.text == f"Accepted: {count} voxels changed. The segmentation has no geometry"
+    assert desk.status.level == "warning" and len(desk.shown) == 1
+
+
+# What is going on
+
+
+def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(desk, line, model):
+    accepted(desk)
+    model.delay_s = 20
+    desk.show(2, 12)
+    desk.view.click(*desk.xy((26, 22, 12)))
+    desk.pump(0.05)
+    assert not line.is_busy and line.ui.cancelButton.isHidden()
+    desk.wait(lambda: line.is_busy)
+    assert line.text == "Segmenting..." and not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
+    line.ui.cancelButton.click()
+    assert not desk.annotator.is_waiting and not line.is_busy and line.ui.cancelButton.isHidden()
+    assert line.text.startswith("Cancelled. The prompts are still there")
+    model.delay_s = 0
+    desk.show(2, 13)
+    desk.show(2, 12)
+    assert not desk.annotator.is_waiting and desk.shown == [] and len(desk.annotator.sets) == 2
+    desk.click((28, 24, 12))
+    np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
+    assert len(model.asked[-1][0].labels) == 2
+
+
+def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(desk, line, model):
+    draw(desk, 6, 14)
+    accepted(desk)
+    model.delay_s = 0.05
+    desk.effect.propagation.propagate("both")
+    seen, bar = [], line.ui.progressBar
+    desk.wait(lambda: done(desk.effect.propagation) > 0 and seen.append(line.text) is None and len(seen) > 3)
+    assert all(text.startswith("Propagating... ") and text.endswith(" slices") for text in seen)
+    assert not line.ui.cancelButton.isHidden() and not bar.isHidden()
+    line.ui.cancelButton.click()
+    desk.wait(lambda: not desk.effect.propagation.is_running)
+    assert "Cancelled" in line.text and not line.is_busy and bar.isHidden()
+    desk.show(2, 12)
+    assert line.text == HINT
+
+
+def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(desk, line, model):
+    draw(desk, 6, 14)
+    model.delay_s = 0.1
+    desk.effect.propagation.propagate("both")
+    desk.wait(lambda: "slices" in line.text)
+    desk.click()
+    assert line.text.startswith("Propagating... ") and line.text.endswith("Enter accepts, Esc clears.")
+
+
+def test_loading_the_model_is_shown_and_can_be_cancelled(model, monkeypatch):
+    from SAMMed2DSlicer import engine
+
+    def slow(self, choice):
+        time.sleep(0.3)
+        return model
+
+    monkeypatch.setattr(engine.Engine, "_session", slow)
+    desk = Desk(model)
+    line = desk.panel.status_line
+    assert line.text == "Loading the model..."
+    assert not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
+    desk.view.click(*desk.xy(INSIDE))
+    line.ui.cancelButton.click()
+    assert not desk.annotator.is_waiting and not line.is_busy and "Cancelled." in line.text
+    desk.pump(0.4)
+    assert desk.shown == [] and model.asked == []
+    desk.view.click(*desk.xy((28, 24, 10)))
+    desk.wait(lambda: desk.shown)
+    assert "Enter accepts" in line.text and not line.is_busy
+
+
+def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
+    from SAMMed2DSlicer import engine
+
+    def broken(self, choice):
+        raise ValueError("the weights are damaged")
+
+    monkeypatch.setattr(engine.Engine, "_session", broken)
+    desk = Desk(model)
+    desk.wait(lambda: not desk.panel.status_line.is_busy)
+    assert desk.panel.status_line.text == "The weights are damaged"
+
+
+# Always in sight
+
+
+def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
+    from SAMMed2DSlicer.status_line import RUN, StatusLine
+
+    area, page, line = qt.QScrollArea(), qt.QWidget(), StatusLine()
+    _kept.append(area)
+    layout = qt.QVBoxLayout(page)
+    layout.addWidget(line.widget)
+    below = qt.QLabel("")
+    below.setMinimumHeight(900)
+    layout.addWidget(below)
+    area.setWidget(page)
+    area.setWidgetResizable(True)
+    area.resize(300, 300)
+    area.show()
+    Desk.pump(0.05)
+    bar = area.verticalScrollBar()
+    bar.setValue(20)
+    line.bring_into_sight()
+    assert bar.value == 20  # it is seen, at least in part: nothing jumps
+    bar.setValue(bar.maximum)
+    line.begin(RUN, "Propagating...")
+    line.bring_into_sight()
+    assert not line.widget.visibleRegion().isEmpty()
+    area.hide()
+    line.close()
+
+
+def test_the_line_is_above_everything_else_of_the_effect(desk, line):
+    layout = desk.editor.effectByName("SAM-Med2D").optionsFrame().layout()
+    widgets = [layout.itemAt(n).widget() for n in range(layout.count())]
+    assert [widget.objectName for widget in widgets] == ["SAMMed2DStatusLine", "SAMMed2DEffect", "SAMMed2DPropagation"]
+
+
+# The panel's width
+
+
+def paint_like():
+    """The widest row of Slicer's Paint, from stock widgets: a label, a slider, a number with a unit, a button."""
+    row = qt.QWidget()
+    layout = qt.QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    spin, button = qt.QDoubleSpinBox(), qt.QToolButton()
+    spin.setMaximum(1000)
+    spin.setSuffix("mm")
+    button.setText("%")
+    for widget in (qt.QLabel("Diameter:"), qt.QSlider(qt.Qt.Horizontal), spin, button):
+        layout.addWidget(widget)
+    return row
+
+
+def width(widget) -> int:
+    """A property in the desktop, a method here."""
+    size = widget.minimumSizeHint
+    return (size() if callable(size) else size).width()
+
+
+def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(desk, line, monkeypatch):
+    frame = desk.editor.effectByName("SAM-Med2D").optionsFrame()
+    most = width(paint_like())
+    long = "/data/" + "a_very_long_folder_name/" * 6 + "weights.pth cannot be opened: " + "no such file " * 5
+    engine = desk.effect._engine
+    monkeypatch.setattr(engine, "choice", type(engine.choice)(model=long, device="cpu"))
+    for collapsed in (True, False):
+        for section in (desk.panel.ui.inputButton, desk.panel.ui.promptsButton, desk.panel.ui.modelButton):
+            section.collapsed = collapsed
+        desk.effect.propagation.ui.propagateButton.collapsed = collapsed
+        for text in ("", "short", long):
+            line.say(text, "error" if text else "info")
+            line.begin("run", text, lambda: None)
+            desk.panel.show_engine()
+            desk.panel.ui.modelStateLabel.setText(text)
+            desk.pump(0.05)
+            assert width(frame) <= most, (collapsed, text[:5])
+            line.end("run")
