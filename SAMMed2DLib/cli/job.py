@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ..files import suffix_of
+from ..formatting import times
 from ..image import FULL_RANGE, Intensity, Percentiles, Window
+from ..memory import available_memory, in_gib
 from ..segmentation_io import check_output_suffix
 from ..volume_io import Volume
 from .prompts import RequestError
@@ -119,6 +121,21 @@ def _check_place(path: str) -> None:
 
 def _is_same(path: str, other: str) -> bool:
     return Path(path).exists() and Path(other).exists() and os.path.samefile(path, other)
+
+
+def check_memory(job: Job, volume: Volume, needed_bytes: int) -> None:
+    """Refuse work before it begins where it would take more memory than there is.
+
+    Raises:
+        RequestError: the message says what to do.
+    """
+    free = available_memory()
+    if free is not None and needed_bytes > free:
+        size = times([n for n in volume.size_ijk if n > 1])
+        raise RequestError(
+            f"{job.image}: segmenting this image of {size} takes about {in_gib(needed_bytes)} of memory, and "
+            f"{in_gib(free)} are free; crop or downsample it, or close other programs"
+        )
 
 
 def intensity_of(job: Job, volume: Volume) -> Intensity:

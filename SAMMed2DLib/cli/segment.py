@@ -13,14 +13,13 @@ import numpy as np
 
 from ..files import StagedFiles
 from ..geometry import SlicePlane
-from ..image import Intensity, rgb_from_slice
-from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
-from ..pictures.slice_view import SliceView
+from ..image import Intensity
+from ..pictures.overlay import write_png
 from ..segmentation_io import Segment, Segmentation, placed, read_segmentation, with_colors, write_segmentation
 from ..volume_io import Volume, read_volume
-from .job import Job, Load, advice_on, check_outputs, intensity_of, load
+from .job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from .prompt_file import add_json
-from .prompts import Place, RequestBuilder, RequestError, SegmentRequest, slice_words
+from .prompts import Place, RequestBuilder, RequestError, SegmentRequest
 from .replay import View, read_record, record_of, rule_words
 from .report import (
     Masks,
@@ -34,6 +33,7 @@ from .report import (
     tell,
     write_report,
 )
+from .segment_pictures import pictures_of
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -114,6 +114,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes) if job.mask else None
     this.notes += volume.notes
     requests = _requests(job, volume, drawn)
+    check_memory(job, volume, _memory_needed(volume, requests))
     known = {} if drawn is None else _masks_by_number(drawn)
     with this.step("load"):
         predictor = load()
@@ -135,7 +136,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         note_overlap(this, lost)
         if job.png:
             with this.step("draw"):
-                write_png(staged.place(job.png), _pictures(volume, requests, segments, masks, intensity))
+                write_png(staged.place(job.png), pictures_of(volume, requests, segments, masks, intensity))
         report = {
             **head,
             "segments": segment_entries(volume, requests, segments, masks, voxels, views),
@@ -143,6 +144,15 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         }
         write_report(staged, job, report)
     return report
+
+
+def _memory_needed(volume: Volume, requests: Sequence[SegmentRequest]) -> int:
+    """Forecast what the work takes besides the volume, bytes, about; found by measurement on images of 1 to 36 MPx."""
+    pairs = [pair for one in requests for pair in one.prompts.items()]
+    asked = [(plane.size_hw[0] * plane.size_hw[1], prompts) for plane, prompts in pairs]
+    image_and_logits, distances, whole, network = 3 + 4, 60, 3, 300 * 1024**2  # distances: from an outside click
+    at_once = max(pixels * (image_and_logits + distances * (prompts.labels == 0).any()) for pixels, prompts in asked)
+    return sum(pixels for pixels, _ in asked) + int(at_once) + whole * int(np.prod(volume.size_ijk)) + network
 
 
 def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None) -> list[SegmentRequest]:
@@ -261,23 +271,3 @@ def _counted(masks: Iterable[np.ndarray], voxels: list[int]) -> Iterator[np.ndar
     for mask in masks:
         voxels.append(int(mask.sum()))
         yield mask
-
-
-def _pictures(
-    volume: Volume,
-    requests: Sequence[SegmentRequest],
-    segments: Sequence[Segment],
-    masks: Masks,
-    intensity: Intensity,
-) -> np.ndarray:
-    """The slice with its masks and prompts, or a sheet of all slices."""
-    size_px = 512 if len(masks) == 1 else 320
-    pictures, captions = [], []
-    for plane, predictions in masks.items():
-        layers = [MaskLayer(one.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, one in predictions]
-        prompts = [requests[n].prompts[plane] for n, _ in predictions]
-        view = SliceView.of(plane, volume.ijk_to_ras, size_px)
-        image = rgb_from_slice(plane.extract(volume.array), intensity)
-        pictures.append(draw_slice(image, view, layers, prompts, letters=min(volume.size_ijk) > 1))
-        captions.append(f"{slice_words(plane)}: {', '.join(segments[n].name for n, _ in predictions)}")
-    return pictures[0] if len(pictures) == 1 else contact_sheet(pictures, captions)

@@ -19,6 +19,8 @@ _VIEWS = {
     2: ((-1, 0, 0), (0, -1, 0)),  # axial: the patient's left to the right, posterior down
 }
 _LETTERS = ("LR", "PA", "IS")
+# More is not seen on a screen, and takes memory and time.
+MOST_PX = 2048
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,16 @@ class SliceView:
     letters: tuple[str, str]
 
     @classmethod
-    def of(cls, plane: SlicePlane, ijk_to_ras: np.ndarray, size_px: int = 512) -> SliceView:
+    def of(
+        cls, plane: SlicePlane, ijk_to_ras: np.ndarray, size_px: int = 512, most_px: int = MOST_PX
+    ) -> SliceView:
         """The view whose longer side has `size_px`, or the slice's own number of pixels if that is more.
 
         Args:
             plane: the slice.
             ijk_to_ras: (4, 4), mm.
             size_px: least length of the picture's longer side.
+            most_px: its greatest length; larger slices are drawn smaller.
         """
         steps_ras = np.array([plane.column_step_ijk, plane.row_step_ijk]) @ np.asarray(ijk_to_ras)[:3, :3].T
         spacing = np.linalg.norm(steps_ras, axis=1)
@@ -58,17 +63,21 @@ class SliceView:
         flipped = (bool(directions[0] @ right < 0), bool(directions[1] @ down < 0))
         height, width = plane.size_hw[::-1] if swapped else plane.size_hw
         millimetres = np.array([width, height]) * spacing
-        longest = max(size_px, *plane.size_hw)
+        longest = min(max(size_px, *plane.size_hw), max(size_px, most_px))
         shown = np.maximum(1, np.round(millimetres * (longest / millimetres.max()))).astype(int)
         scale = (float(shown[0] / width), float(shown[1] / height))
         return cls(swapped, flipped, scale, (int(shown[1]), int(shown[0])), (_letter(right), _letter(down)))
 
     def picture(self, image_hwc: np.ndarray) -> np.ndarray:
         """Bring a slice (H, W, 3) uint8 into the view, interpolated; (h, w, 3) float32, 0..255."""
-        image = self._oriented(image_hwc).astype(np.float32)
-        for axis, scale in enumerate(reversed(self.scale_xy)):
+        image, scales = self._oriented(image_hwc), list(reversed(self.scale_xy))
+        for axis, scale in enumerate(scales):
+            shrink = int(1 / scale)
+            if shrink > 1:  # averaged first, so that nothing glitters, and that a large slice stays 8-bit
+                image, scales[axis] = _averaged(image, axis, shrink), scale * shrink
+        for axis, scale in enumerate(scales):
             image = _resized(image, axis, self.size_hw[axis], scale)
-        return image
+        return image.astype(np.float32, copy=False)
 
     def mask(self, mask_hw: np.ndarray) -> np.ndarray:
         """Bring a mask (H, W) bool into the view, its pixels as they are; (h, w) bool."""
@@ -101,10 +110,7 @@ def _letter(direction: tuple[int, int, int]) -> str:
 
 
 def _resized(image: np.ndarray, axis: int, count: int, scale: float) -> np.ndarray:
-    """Interpolate along one axis; average first where the picture is smaller, so that nothing glitters."""
-    shrink = int(1 / scale)
-    if shrink > 1:
-        image, scale = _averaged(image, axis, shrink), scale * shrink
+    """Interpolate along one axis."""
     position = np.clip((np.arange(count) + 0.5) / scale - 0.5, 0, image.shape[axis] - 1)
     low = np.floor(position).astype(int)
     share = (position - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
@@ -113,6 +119,12 @@ def _resized(image: np.ndarray, axis: int, count: int, scale: float) -> np.ndarr
 
 
 def _averaged(image: np.ndarray, axis: int, group: int) -> np.ndarray:
-    starts = np.arange(0, image.shape[axis], group)
-    counts = np.diff(np.append(starts, image.shape[axis])).astype(np.float32)
-    return np.add.reduceat(image, starts, axis) / counts.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    """The means of so many rows or columns each; (h, W, 3) or (H, w, 3) float32."""
+    lines = image if axis == 0 else image.swapaxes(0, 1)
+    sums = np.zeros((-(-len(lines) // group), *lines.shape[1:]), np.float32)
+    for first in range(group):
+        part = lines[first::group]
+        sums[: len(part)] += part
+    sums[:-1] /= group
+    sums[-1] /= len(lines) - (len(sums) - 1) * group
+    return sums if axis == 0 else sums.swapaxes(0, 1)

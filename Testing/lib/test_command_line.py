@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -550,6 +551,16 @@ def test_an_image_full_of_nan_is_refused_and_one_of_a_single_slice_is_not(
     single = SimpleITK.GetImageFromArray(np.arange(20, dtype=np.float32).reshape(1, 4, 5))
     SimpleITK.WriteImage(single, str(tmp_path / "single.mha"))
     assert segment(tmp_path / "single.mha", "--point", "1,1") == OK
+
+
+def test_too_little_memory_is_said_before_the_work(
+    image: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("SAMMed2DLib.cli.job.available_memory", lambda: 10**8)
+    assert segment(image, "--slice", 4, "--point", "5,3") == BAD_INPUT
+    message = capsys.readouterr().err
+    assert re.search(r"takes about 3\d\d MiB of memory, and 95 MiB are free; crop or downsample it", message)
+    assert message.count("\n") == 1 and not (image.parent / "out.seg.nrrd").exists()
 
 
 def test_the_image_itself_is_never_the_output(

@@ -89,6 +89,18 @@ def test_small_slices_are_enlarged_and_large_ones_kept() -> None:
     assert SliceView.of(a_plane(800, 1000), PICTURE, 512).size_hw == (800, 1000)
 
 
+def test_a_very_large_slice_is_drawn_smaller_and_in_place() -> None:
+    image = np.full((3000, 4500, 3), 40, np.uint8)
+    image[1000:2000, 1500:3000] = 200
+    view = SliceView.of(SlicePlane.of_axis((4500, 3000, 1), 0, 0), np.eye(4))
+    picture = draw_slice(image, view, [MaskLayer(image[..., 0] > 100, (1.0, 0.0, 0.0), fill=0.0)], letters=False)
+    assert picture.shape == (1365, 2048, 3)
+    assert (picture[600:760, 800:1200] == 200).all() and (picture[:400] == 40).all()
+    red = np.argwhere((picture == (255, 0, 0)).all(axis=-1))
+    edges = np.array([[1000, 1500], [2000, 3000]]) * (2048 / 4500)
+    np.testing.assert_allclose([red.min(axis=0), red.max(axis=0) + 1], np.sort(edges, axis=0), atol=1.5)
+
+
 def test_enlarging_interpolates_between_pixel_centres() -> None:
     view = SliceView.of(a_plane(1, 2), PICTURE, 4)
     image = np.array([[[0] * 3, [100] * 3]], np.uint8)

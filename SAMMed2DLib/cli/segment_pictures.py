@@ -1,0 +1,47 @@
+"""What `sammed2d segment --png` draws: the slice with its masks and prompts, or a sheet of all slices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..image import Intensity, rgb_from_slice
+from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
+from ..pictures.slice_view import MOST_PX, SliceView
+from ..segmentation_io import Segment
+from ..volume_io import Volume
+from .prompts import SegmentRequest, slice_words
+from .report import Masks
+
+_SHEET_PX = 8192  # the most a side of a sheet of large slices has, about
+
+
+def pictures_of(
+    volume: Volume,
+    requests: Sequence[SegmentRequest],
+    segments: Sequence[Segment],
+    masks: Masks,
+    intensity: Intensity,
+) -> np.ndarray:
+    """Draw what was found, (H, W, 3) uint8; large slices are drawn smaller than they are.
+
+    Args:
+        volume: the image.
+        requests: the segments' prompts.
+        segments: their names and colours.
+        masks: the predictions.
+        intensity: as the model saw it.
+    """
+    size_px = 512 if len(masks) == 1 else 320
+    most_px = min(MOST_PX, int(_SHEET_PX / math.ceil(math.sqrt(len(masks)))))
+    pictures, captions = [], []
+    for plane, predictions in masks.items():
+        layers = [MaskLayer(one.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, one in predictions]
+        prompts = [requests[n].prompts[plane] for n, _ in predictions]
+        view = SliceView.of(plane, volume.ijk_to_ras, size_px, most_px)
+        image = rgb_from_slice(plane.extract(volume.array), intensity)
+        pictures.append(draw_slice(image, view, layers, prompts, letters=min(volume.size_ijk) > 1))
+        captions.append(f"{slice_words(plane)}: {', '.join(segments[n].name for n, _ in predictions)}")
+    return pictures[0] if len(pictures) == 1 else contact_sheet(pictures, captions)
