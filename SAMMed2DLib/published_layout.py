@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from .files import StagedFiles
 from .image import rgb_from_slice
 from .itk_file import ItkFile
+from .listed_paths import ListedPaths
 from .png_jpeg import png_without_alpha
 from .volume import VolumeError
 
@@ -34,6 +34,7 @@ JSON_OF_SPLIT = {
     VALIDATION: "label2image_validation.json",
     TEST: "label2image_test.json",
 }
+_PURPOSE = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}
 
 
 class DatasetError(ValueError):
@@ -125,29 +126,39 @@ class ImageEntry:
         return MaskedImage(image, np.stack(masks), self.masks)
 
 
-def read_layout(folder: Path | str, split: str) -> list[ImageEntry]:
+def read_layout(folder: Path | str, split: str, root: Path | str | None = None) -> list[ImageEntry]:
     """List the images of one split with their masks; no picture is read.
 
-    Paths in the JSON files are taken as relative to the folder, or, as published, to the working directory.
+    The published lists name files from the root of their repository, ours from the folder of the list. So paths are
+    tried under `root`, beside the list, in the folders above it, and from the working directory.
 
     Args:
         folder: holds the JSON file of the split.
         split: one of `SPLITS`.
+        root: a further folder from which the paths may begin.
     Returns:
         The images in the order of the JSON file.
     Raises:
-        DatasetError: there is no such file, it is not in the layout, or it is empty.
+        DatasetError: there is no such file, it is not in the layout, it is empty, or none of its images is there.
     """
     folder = Path(folder)
-    pairs = list(_pairs(folder / JSON_OF_SPLIT[split]))
+    _check_folders(folder, root)
+    listed = _list_of(folder, split)
+    pairs = list(_pairs(listed))
+    if not pairs:
+        raise DatasetError(f"{listed} lists no mask; choose another split or curate again")
+    paths = ListedPaths(folder, Path(root) if root else None)
+    if not any(paths.find(image) for image, _ in pairs):
+        raise DatasetError(
+            f"none of the images that {listed} lists is there: {pairs[0][0]} was tried {paths.tried}; give the folder "
+            "from which the paths begin with --root"
+        )
     known = {entry.mask: entry for entry in read_manifest(folder)} if (folder / MANIFEST).is_file() else {}
     images: dict[str, list[MaskEntry]] = {}
     for image, mask in pairs:
-        image, mask = _found(folder, image), _found(folder, mask)
+        image, mask = paths.find(image) or image, paths.find(mask) or mask
         entry = known.get(mask) or entry_of_name(mask, image, split, folder.resolve().name)
         images.setdefault(image, []).append(entry)
-    if not images:
-        raise DatasetError(f"{folder / JSON_OF_SPLIT[split]} lists no mask; choose another split or curate again")
     return [ImageEntry(folder, image, tuple(masks)) for image, masks in images.items()]
 
 
@@ -207,8 +218,14 @@ def _entry_of_row(row: dict[str, Any]) -> MaskEntry:
 
 
 def entry_of_name(mask: str, image: str, split: str, dataset: str) -> MaskEntry:
-    """What the published name of a mask file tells, `<case>_<slice>_<class>_<instance>.png`, the case may hold "_"."""
-    words = Path(mask).stem.rsplit("_", 3)
+    """What the published name of a mask file tells, `<case>_<slice>_<class>_<instance>.png`.
+
+    Case and class may hold "_": where the image is called `<case>_<slice>.png`, it says where the class begins.
+    """
+    words, of_image = Path(mask).stem.rsplit("_", 3), Path(image).stem
+    about = Path(mask).stem.removeprefix(f"{of_image}_")
+    if "_" in of_image and "_" in about and about != Path(mask).stem:
+        words = [*of_image.rsplit("_", 1), *about.rsplit("_", 1)]
     if len(words) < 4 or not words[3].isdecimal():
         return MaskEntry(mask, image, split, dataset, case=Path(image).stem)
     case, number, anatomy, instance = words
@@ -256,12 +273,39 @@ def as_mask(picture: np.ndarray, name: str) -> np.ndarray:
     return plane != 0
 
 
+def _check_folders(*folders: Path | str | None) -> None:
+    for folder in folders:
+        if folder and not Path(folder).is_dir():
+            raise DatasetError(f"{folder} is no folder; correct the path")
+
+
+def _list_of(folder: Path, split: str) -> Path:
+    """The JSON file of a split.
+
+    Raises:
+        DatasetError: there is none; the message says which splits there are.
+    """
+    path = folder / JSON_OF_SPLIT[split]
+    if path.is_file():
+        return path
+    there = [other for other, name in JSON_OF_SPLIT.items() if (folder / name).is_file()]
+    if not there:
+        raise DatasetError(
+            f"{folder} holds no {path.name}, nor a list of another split; give a folder that `sammed2d curate` wrote, "
+            "or one in SAM-Med2D's layout"
+        )
+    raise DatasetError(
+        f"{folder} has nothing to {_PURPOSE[split]}: there is no {path.name}, only {' and '.join(there)}; curate more "
+        f"cases, with a share for {split} in --split, or give each its split in a table"
+    )
+
+
 def _pairs(path: Path) -> Iterable[tuple[str, str]]:
     """(image, mask) of a JSON file, either way round."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise DatasetError(f"{path} is not there; curate with a share for this split, or choose another") from error
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     except ValueError as error:
         raise DatasetError(f"{path} is no JSON file ({error}); restore it") from error
     if not isinstance(content, dict):
@@ -271,13 +315,6 @@ def _pairs(path: Path) -> Iterable[tuple[str, str]]:
             yield from ((key, str(mask)) for mask in value)
         else:
             yield str(value), key
-
-
-def _found(folder: Path, path: str) -> str:
-    """A path of a JSON file, relative to the folder."""
-    if not (folder / path).exists() and Path(path).exists():
-        return Path(os.path.relpath(path, folder)).as_posix()
-    return path
 
 
 def _paired(entries: Sequence[MaskEntry], split: str) -> dict[str, object]:

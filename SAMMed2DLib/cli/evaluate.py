@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..locks import FileBusyError
 from .job import load
-from .options import add_model, number_list
+from .options import ROOT_HELP, add_model, number_list
 from .prompts import RequestError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("data", metavar="DATA_FOLDER", help="images, masks and the JSON files that pair them")
     parser.add_argument("-o", "--output", required=True, metavar="REPORT_FOLDER", help="made if it is not there")
+    parser.add_argument("--root", metavar="FOLDER", help=ROOT_HELP)
     parser.add_argument("--split", default="test", choices=("test", "validation", "train"), help="(%(default)s)")
     parser.add_argument("--protocol", default="careful", choices=_PROTOCOLS, help="how it is asked (%(default)s)")
     parser.add_argument("--most", type=_count, metavar="N", help="images of each data set at most, spread evenly")
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.run import Source, thinned
     from ..published_layout import read_layout
 
-    entries = read_layout(args.data, args.split)
+    entries = read_layout(args.data, args.split, args.root)
     sources = thinned([Source.of_entry(entry) for entry in entries], args.most)
     data = {"data": Path(args.data).resolve().name, "split": args.split, "images of each data set": args.most or "all"}
     return evaluate_sources(args, sources, data)

@@ -6,6 +6,7 @@ import argparse
 
 AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
 _SEEN = "what the model sees"
+ROOT_HELP = "where the paths in the JSON files begin, if not beside them, in a folder above or in the working directory"
 
 
 class Unstated(str):

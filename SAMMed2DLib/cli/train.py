@@ -16,7 +16,7 @@ from . import train_options
 from .train_options import AUTO, DESCRIPTION, NONE
 
 if TYPE_CHECKING:
-    from ..training import Progress, StartingPoint, Team, TrainingConfig
+    from ..training import Outcome, Progress, StartingPoint, Team, TrainingConfig
 
 __all__ = ["DESCRIPTION", "add_options", "run"]
 
@@ -73,7 +73,7 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
     start = _start(args)
     config = _config(args, start, len(data.train), team.size)
     say(
-        f"{len(data.train)} images to train on, {len(data.validation)} to validate on; {config.steps} steps of "
+        f"{len(data.train)} images to train on, {len(data.validation)} {_kind(data)}; {config.steps} steps of "
         f"{config.images_per_batch * config.accumulate * team.size} images; training {_words_of(config)}"
     )
     outcome = train(
@@ -82,23 +82,39 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
         args.output,
         start_from=start.state or None,
         base=start.base,
-        validation=Validation(data.validation, team.device) if data.validation else None,
+        validation=Validation(data.validation, team.device, data.is_seen) if data.validation else None,
         team=team,
         workers=args.workers,
         intervals=Intervals(
             save=args.save_every,
             log=max(1, config.steps // _ROWS),
             validate=args.validate_every or max(1, math.ceil(config.steps / 5)),
-            report=lambda progress: say(_line(progress, config)),
+            report=lambda progress: say(_line(progress, config, data)),
             tensorboard=args.tensorboard,
         ),
     )
     if outcome.stopped:
         say(f"stopped after step {outcome.step} of {config.steps}; the same command goes on from there")
         return CANCELLED
-    best = "" if outcome.best is None else f", score {outcome.best:.3f}"
-    say(f"{args.output / 'best.pt'}: the best weights{best}; try them with `sammed2d segment --model` or in 3D Slicer")
+    say(f"{args.output / 'best.pt'}: {_best(outcome)}; try them with `sammed2d segment --model` or in 3D Slicer")
     return 0
+
+
+def _kind(data: _Data) -> str:
+    """Words for the images that weights are scored on."""
+    return "of them to choose the best weights by" if data.is_seen else "to validate on"
+
+
+def _best(outcome: Outcome) -> str:
+    """Which weights best.pt holds."""
+    if outcome.best is None:
+        return f"the weights after the last step, {outcome.step}, which were not validated"
+    if outcome.best_step == 0:
+        return (
+            f"the weights that it began with, score {outcome.best:.3f}, as no later ones were better (these are in "
+            "last.pt; more cases, more --steps or a smaller --lr may help)"
+        )
+    return f"the best weights, those after step {outcome.best_step}, score {outcome.best:.3f}"
 
 
 # --- the data -----------------------------------------------------------------------------------------------
@@ -106,27 +122,32 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
 
 @dataclass(frozen=True)
 class _Data:
-    """The images of both splits."""
+    """The images of both splits, and whether those to score on are trained on too."""
 
     train: Sequence[ImageEntry]
-    validation: Sequence[ImageEntry]
+    validation: Sequence[ImageEntry] = ()
+    is_seen: bool = False
 
 
 def _read_data(args: argparse.Namespace, say: Callable[[str], None]) -> _Data:
     from ..training import usable
     from ..training.validation import spread
 
-    for folder in args.data:
-        if not folder.is_dir():
-            raise DatasetError(f"{folder} is no folder; give one that `sammed2d curate` wrote")
-    train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN)], say)
+    train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN, args.root)], say)
+    if not args.most_validation:
+        say("note: nothing is validated, so best.pt will hold the last weights, whether or not they are the best")
+        return _Data(train)
     there = [folder for folder in args.data if (folder / JSON_OF_SPLIT[VALIDATION]).is_file()]
-    held_out = [entry for folder in there for entry in read_layout(folder, VALIDATION)] if args.most_validation else []
-    if args.most_validation and not held_out:
-        say("note: there is no validation split; the last weights will be called the best")
-    chosen = [entry for entry in spread(held_out, args.most_validation) if _is_readable(entry, say)] if held_out else []
+    held_out = [entry for folder in there for entry in read_layout(folder, VALIDATION, args.root)]
     _note_shared_cases(train, held_out, say)
-    return _Data(train, chosen)
+    if chosen := [entry for entry in spread(held_out, args.most_validation) if _is_readable(entry, say)]:
+        return _Data(train, chosen)
+    say(
+        "note: there is nothing to validate on, so the best weights are chosen by their scores on images that are "
+        "trained on, which are too good; curate more cases for a validation split"
+    )
+    chosen = [entry for entry in spread(train, args.most_validation) if _is_readable(entry, say)]
+    return _Data(train, chosen, is_seen=True)
 
 
 def _is_readable(entry: ImageEntry, say: Callable[[str], None]) -> bool:
@@ -213,10 +234,11 @@ def _words_of(config: TrainingConfig) -> str:
     return words.get(config.trained, "prompt encoder and decoder")
 
 
-def _line(progress: Progress, config: TrainingConfig) -> str:
+def _line(progress: Progress, config: TrainingConfig, data: _Data) -> str:
     if progress.scores is not None:
+        kind = "images that are trained on" if data.is_seen else "validation"
         told = ", ".join(f"{kind} {value:.3f}" for kind, value in progress.scores.items() if kind != "objects")
-        return f"validation after step {progress.step}, Dice: {told}"
+        return f"{kind} after step {progress.step}, Dice: {told}"
     left = progress.seconds / progress.step * (config.steps - progress.step)
     return (
         f"step {progress.step} of {config.steps}  loss {progress.loss:.4f}  {progress.seconds:.0f} s, "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .options import ROOT_HELP
+
 NONE = "none"
 AUTO = "auto"
 
@@ -26,6 +28,7 @@ command goes on from there, with the numbers it would have had."""
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `sammed2d train`."""
     parser.add_argument("data", nargs="+", type=Path, metavar="DATA", help="folder in the published layout")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help=ROOT_HELP)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="folder of the run")
     _add_model(parser.add_argument_group("what is trained"))
     _add_amount(parser.add_argument_group("how much"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..published_layout import SPLITS, MaskEntry
+from ..published_layout import SPLITS, TEST, TRAIN, VALIDATION, MaskEntry
 from .cases import Case, CurationError
 from .options import Shares
 from .records import ImageRecord, Record
@@ -153,7 +154,45 @@ def _splits(pictures: Sequence[_Picture], images: Groups, shares: Shares, result
     splits: dict[Key, str] = {}
     for keys in members.values():
         splits |= _split_together(sorted(keys), fixed, shares, result)
+    together = [sorted(keys) for keys in members.values()]
+    for split in _KEPT_WHEN_FILLING:
+        if shares.share_of(split) and split not in splits.values():
+            _fill(split, together, fixed, splits, shares, result)
     return splits
+
+
+# With few cases a split may be empty by chance. Then it gets some from the others, of which so many stay: first of all
+# there is something to train on, then to test on, then to validate on.
+_KEPT_WHEN_FILLING = {
+    TRAIN: {TEST: 0, VALIDATION: 0},
+    TEST: {TRAIN: 1, VALIDATION: 0},
+    VALIDATION: {TRAIN: 2, TEST: 1},
+}
+
+
+def _fill(
+    split: str,
+    groups: Sequence[Sequence[Key]],
+    fixed: Mapping[Key, str],
+    splits: dict[Key, str],
+    shares: Shares,
+    result: Assembly,
+) -> None:
+    """Move the cases whose names stand nearest to an empty split into it, unless a table says where they belong."""
+    count = Counter(splits[keys[0]] for keys in groups)
+    kept = _KEPT_WHEN_FILLING[split]
+    movable = [
+        keys
+        for keys in groups
+        if fixed.keys().isdisjoint(keys) and count[splits[keys[0]]] > kept[splits[keys[0]]]
+    ]
+    if not movable:
+        return
+    side = -1 if split == TRAIN else 1
+    moved = max(movable, key=lambda keys: (count[splits[keys[0]]], side * shares.place_of(*keys[0])))
+    splits |= dict.fromkeys(moved, split)
+    names = ", ".join(case for _, case in moved)
+    result.notes.append(f"few cases: {names} went to {split}, which would have been empty")
 
 
 def _fixed(pictures: Sequence[_Picture]) -> dict[Key, str]:
@@ -180,5 +219,5 @@ def _note_empty_splits(shares: Shares, result: Assembly) -> None:
     for split, share in zip(SPLITS, shares.shares, strict=True):
         if share and split not in used:
             result.notes.append(
-                f"no case fell into {split}; with few cases choose another --seed, or use the column split of a table"
+                f"there are too few cases for the split {split}; curate more, or use the column split of a table"
             )

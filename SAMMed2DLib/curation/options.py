@@ -91,10 +91,18 @@ class Shares:
 
     def split_of(self, dataset: str, case: str) -> str:
         """The split of a case, by its name alone: more cases do not move it."""
-        text = "\n".join((self.seed, dataset, case))
-        place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+        place = self.place_of(dataset, case)
         for split, share in zip(SPLITS, self.shares, strict=True):
             if place < share:
                 return split
             place -= share
         return next(split for split, share in zip(reversed(SPLITS), reversed(self.shares), strict=True) if share)
+
+    def place_of(self, dataset: str, case: str) -> float:
+        """Where a case stands between train, 0, and test, 1, by its name alone."""
+        text = "\n".join((self.seed, dataset, case))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+    def share_of(self, split: str) -> float:
+        """The share of a split."""
+        return self.shares[SPLITS.index(split)]

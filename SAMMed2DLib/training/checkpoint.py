@@ -32,6 +32,7 @@ class RunState:
         step: steps that are done.
         recent: losses since the last line of the log.
         best: the best validation score; None before the first.
+        best_step: the steps after which it was reached.
         seconds: spent in training so far.
     """
 
@@ -42,6 +43,7 @@ class RunState:
     step: int = 0
     recent: list[float] = field(default_factory=list)
     best: float | None = None
+    best_step: int | None = None
     seconds: float = 0.0
 
     @property
@@ -99,6 +101,7 @@ def save_run(path: Path, state: RunState, origin: Origin) -> None:
         "rng": {"torch": torch.get_rng_state(), "items": "from (seed, index)"},
         "recent": state.recent,
         "best": state.best,
+        "best_step": state.best_step,
         "seconds": state.seconds,
         "torch_version": str(torch.__version__),
     }
@@ -131,7 +134,7 @@ def resume_run(path: Path, state: RunState, origin: Origin) -> bool:
         state.scaler.load_state_dict(record["scaler"])
     torch.set_rng_state(record["rng"]["torch"])
     state.step, state.recent, state.best = record["step"], list(record["recent"]), record["best"]
-    state.seconds = record["seconds"]
+    state.best_step, state.seconds = record.get("best_step"), record["seconds"]
     return True
 
 

@@ -40,12 +40,14 @@ class Outcome:
         step: steps that are done.
         stopped: whether the user stopped it before its end; it can go on from here.
         best: the best validation score, None without validation.
+        best_step: the steps after which it was reached; 0 if no weights were better than the first.
     """
 
     weights: dict[str, Tensor]
     step: int
     stopped: bool
     best: float | None
+    best_step: int | None
 
 
 def train(
@@ -125,8 +127,8 @@ def train(
                 files.save()
             if stopped:
                 break
-        files.finish(has_validation=validation is not None)
-    return Outcome(run.weights, run.step, run.step < config.steps, run.best)
+        files.finish()
+    return Outcome(run.weights, run.step, run.step < config.steps, run.best, run.best_step)
 
 
 def _rounds(config: TrainingConfig, step: int) -> int:

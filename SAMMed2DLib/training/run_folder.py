@@ -65,6 +65,10 @@ class Intervals:
 class Scoring(Protocol):
     """Scores weights; see `validation.Validation`."""
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is done on images that are trained on, so that the scores are too good."""
+
     def scores(self, config: TrainingConfig, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Numbers by name, and as "score" the one that decides."""
 
@@ -146,8 +150,8 @@ class RunFolder:
             self._log.validation({"step": self._run.step, **scores})
             self._report(Progress(self._run.step, float("nan"), 0.0, self._run.seconds, scores))
             if self._run.best is None or scores["score"] > self._run.best:
-                self._run.best = scores["score"]
-                self._export(BEST, scores)
+                self._run.best, self._run.best_step = scores["score"], self._run.step
+                self._export(BEST, {"validation_on_seen" if validation.is_seen else "validation": scores})
             self._log.draw()
         self._team.wait()
 
@@ -157,10 +161,10 @@ class RunFolder:
             self._export(LAST, {})
             save_run(self._folder / CHECKPOINT, self._run, self._origin)
 
-    def finish(self, has_validation: bool) -> None:
-        """Without validation the last weights of a finished run are the best."""
+    def finish(self) -> None:
+        """Where nothing was ever validated, the last weights of a finished run are called the best."""
         if self._log:
-            if not has_validation and self._run.step == self._origin.config.steps:
+            if self._run.best is None and self._run.step == self._origin.config.steps:
                 self._export(BEST, {})
             self._log.draw()
 
@@ -168,7 +172,7 @@ class RunFolder:
         if self._intervals.report:
             self._intervals.report(progress)
 
-    def _export(self, name: str, scores: Mapping[str, float]) -> None:
+    def _export(self, name: str, facts: Mapping[str, Mapping[str, float]]) -> None:
         config = self._origin.config
         provenance = {
             "name": self._folder.resolve().name,
@@ -181,8 +185,7 @@ class RunFolder:
         }
         if self._origin.base:
             provenance["base"] = dict(self._origin.base)
-        if scores:
-            provenance["validation"] = dict(scores)
+        provenance |= {kind: dict(scores) for kind, scores in facts.items()}
         save_lean(self._folder / name, self._run.weights, config.model.to_dict(), provenance)
 
 

@@ -27,10 +27,12 @@ class Validation:
     Attributes:
         images: in memory or on disk; those that cannot be read are left out.
         device: where the predictor runs.
+        is_seen: whether these images are trained on too.
     """
 
     images: Sequence[LabelledImage | ImageEntry]
     device: str | torch.device = "cpu"
+    is_seen: bool = False
 
     def scores(self, config: TrainingConfig, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Macro means of Dice by kind of prompt, the number of objects, and as "score" the mean of `SCORED`.

@@ -93,7 +93,8 @@ ROOMS = {
     # training
     "augmentation": Room("components", is_bare=True),
     "synthetic": Room("augmentation components dataset"),
-    "published_layout": Room("files image itk_file png_jpeg volume", late="SimpleITK", is_bare=True),
+    "listed_paths": Room(is_bare=True),
+    "published_layout": Room("files image itk_file listed_paths png_jpeg volume", late="SimpleITK", is_bare=True),
     "dataset": Room("image prompts model.frame geometry components augmentation published_layout", late="torch"),
     "curation": Room(
         "published_layout image volume_io segmentation_io grids components pictures files locks",

@@ -91,6 +91,20 @@ def test_published_data_without_a_manifest_is_read_by_its_file_names(folder: Pat
     np.testing.assert_array_equal(image.read().masks, MASK[None])
 
 
+@pytest.mark.parametrize(
+    ("mask", "image", "parts"),
+    [
+        ("p_01_117_liver_000.png", "p_01_117.png", ("p_01", 117, "liver", 0)),
+        ("p_01_117_left_kidney_002.png", "p_01_117.png", ("p_01", 117, "left_kidney", 2)),
+        ("p_01_117_liver_000.png", "p.png", ("p_01", 117, "liver", 0)),
+        ("p_01_117_liver_000.png", "other_3.png", ("p_01", 117, "liver", 0)),
+    ],
+)
+def test_case_and_class_of_a_published_name_may_hold_underscores(mask: str, image: str, parts: tuple):
+    entry = entry_of_name(mask, image, "test", "d")
+    assert (entry.case, entry.slice, entry.anatomy, entry.instance) == parts
+
+
 def test_a_name_without_the_published_parts_still_has_a_case():
     assert entry_of_name("m/x_mask.png", "i/x.png", "test", "d").case == "x"
 
@@ -115,6 +129,46 @@ def test_a_mask_of_another_size_is_named(folder: Path):
         read_layout(folder, "train")[0].read()
 
 
+@pytest.mark.parametrize("base", ["the repository", "a folder above it", "the working directory", "--root"])
+def test_paths_of_a_list_begin_in_any_of_these_places(folder: Path, tmp_path_factory, monkeypatch, base: str):
+    """Whatever the place, an image has the same name, relative to the list."""
+    parts = {"a folder above it": f"{folder.parent.name}/{folder.name}/", "the repository": f"{folder.name}/"}
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    at = folder
+    if base in ("the working directory", "--root"):
+        at = elsewhere / "lists"
+        at.mkdir()
+    monkeypatch.chdir(folder if base == "the working directory" else elsewhere)
+    start = parts.get(base, "")
+    (at / "label2image_test.json").write_text(json.dumps({f"{start}masks/a_1.png": f"{start}images/a.png"}))
+    (image,) = read_layout(at, "test", root=folder if base == "--root" else None)
+    np.testing.assert_array_equal(image.read().masks, MASK[None])
+    expected = "images/a.png" if at == folder else f"../../{folder.relative_to(elsewhere.parent)}/images/a.png"
+    assert image.image == expected
+
+
+def test_a_list_reached_by_a_link_finds_what_lies_beside_the_link(folder: Path, tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    lists = tmp_path_factory.mktemp("far") / "deep" / "lists"
+    lists.mkdir(parents=True)
+    (root / "images").symlink_to(folder / "images")
+    (root / "masks").symlink_to(folder / "masks")
+    (root / "lists").symlink_to(lists)
+    (lists / "label2image_test.json").write_text(json.dumps({"masks/a_1.png": "images/a.png"}))
+    (image,) = read_layout(root / "lists", "test")
+    np.testing.assert_array_equal(image.read().masks, MASK[None])
+
+
+def test_a_list_of_which_no_image_is_there_says_what_was_tried(folder: Path, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(elsewhere := tmp_path_factory.mktemp("elsewhere"))
+    (folder / "label2image_test.json").write_text(json.dumps({"gone/a_1.png": "gone/a.png"}))
+    words = f"gone/a.png was tried in {folder}, in the folders above it, and from the working directory {elsewhere}"
+    with pytest.raises(DatasetError, match=f"none of the images.*{words}; give .* --root"):
+        read_layout(folder, "test")
+    with pytest.raises(DatasetError, match=f"tried under {elsewhere}, in {folder}"):
+        read_layout(folder, "test", elsewhere)
+
+
 @pytest.mark.parametrize("content", ["[]", "{", "{}"])
 def test_a_broken_or_empty_list_is_named(tmp_path: Path, content: str):
     (tmp_path / "image2label_train.json").write_text(content)
@@ -123,8 +177,17 @@ def test_a_broken_or_empty_list_is_named(tmp_path: Path, content: str):
 
 
 def test_a_missing_list_says_what_to_do(tmp_path: Path):
-    with pytest.raises(DatasetError, match="curate with a share for this split"):
+    with pytest.raises(DatasetError, match=r"holds no label2image_validation.json.*give a folder that"):
         read_layout(tmp_path, "validation")
+    with pytest.raises(DatasetError, match="nowhere is no folder"):
+        read_layout(tmp_path / "nowhere", "validation")
+
+
+def test_a_missing_split_says_which_there_are(folder: Path):
+    write_layout(folder, [an_entry("a", "train", "1"), an_entry("c", "validation", "3")])
+    words = r"nothing to test on: there is no label2image_test.json, only train and validation; curate more cases"
+    with pytest.raises(DatasetError, match=words):
+        read_layout(folder, "test")
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 2), (4, 4, 3), (4, 4, 4)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 from tiny_network import CONFIG, save_tiny
 from training_cases import write_folder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.checkpoints import read_checkpoint
+from SAMMed2DLib.published_layout import read_layout
+from SAMMed2DLib.training import TrainingConfig
 from SAMMed2DLib.training.log import read_rows
+from SAMMed2DLib.training.validation import Validation, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--batch", "2", "--masks", "2", "--rounds", "2", "--workers", "0", "--device", "cpu"]
@@ -108,11 +113,47 @@ def test_broken_files_are_noted_at_the_start(tmp_path, tiny, capsys):
     assert "3 images to train on, 1 to validate on" in told
 
 
-def test_without_validation_the_last_weights_are_the_best(tmp_path, a_folder, tiny):
+def test_where_nothing_is_to_be_validated_the_last_weights_are_called_the_best(tmp_path, a_folder, tiny, capsys):
     run = tmp_path / "run"
     assert train(a_folder, run, tiny, "--steps", "1", "--most-validation", "0", "--as-published") == OK
-    assert read_checkpoint(run / "best.pt").provenance["prefers_zoom"] is False
+    best, last = (read_checkpoint(run / name) for name in ("best.pt", "last.pt"))
+    assert best.provenance["prefers_zoom"] is False and "validation" not in best.provenance
+    assert all(torch.equal(value, last.state[name]) for name, value in best.state.items())
     assert not (run / "validation.csv").exists()
+    told = capsys.readouterr().err
+    assert "best.pt will hold the last weights" in told and "after the last step, 1, which were not validated" in told
+
+
+@pytest.mark.parametrize(("rate", "recipe"), [("0.3", ["--as-published"]), ("1e-4", [])])
+def test_without_a_validation_split_the_best_weights_are_chosen_by_training_images(
+    tmp_path, a_folder, tiny, capsys, recipe, rate
+):
+    """They are never worse than those it began with, by the measure that it tells."""
+    folder, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(a_folder, folder)
+    (folder / "label2image_validation.json").unlink()
+    assert train(folder, run, tiny, "--steps", "2", "--most-validation", "2", "--lr", rate, *recipe) == OK
+    told = capsys.readouterr().err
+    assert "chosen by their scores on images that are trained on" in told and "2 of them to choose" in told
+    rows = read_rows(run / "validation.csv")
+    best = max(rows, key=lambda row: float(row["score"]))
+    assert rows[0]["step"] == "0" and len(rows) == 3
+    checkpoint = read_checkpoint(run / "best.pt")
+    assert checkpoint.provenance["steps"] == int(best["step"]) and "validation" not in checkpoint.provenance
+    assert checkpoint.provenance["validation_on_seen"]["score"] == pytest.approx(float(best["score"]), abs=1e-5)
+    config = TrainingConfig.from_dict(json.loads((run / "config.json").read_text())["config"])
+    measure = Validation(spread(read_layout(folder, "train"), 2))
+    assert measure.scores(config, checkpoint.state)["score"] == pytest.approx(float(best["score"]), abs=1e-5)
+    assert measure.scores(config, read_checkpoint(tiny).state)["score"] <= float(best["score"]) + 1e-5
+    if best["step"] == "0":
+        assert "the weights that it began with" in told
+
+
+def test_a_longer_run_without_validation_keeps_what_validation_chose(tmp_path, a_folder, tiny):
+    assert train(a_folder, tmp_path / "run", tiny, "--steps", "1", "--most-validation", "1") == OK
+    before = (tmp_path / "run" / "best.pt").read_bytes()
+    assert train(a_folder, tmp_path / "run", tiny, "--steps", "2", "--most-validation", "0") == OK
+    assert (tmp_path / "run" / "best.pt").read_bytes() == before
 
 
 def test_cases_in_both_splits_are_noted(tmp_path, tiny, capsys):

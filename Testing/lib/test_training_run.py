@@ -191,6 +191,8 @@ def test_the_rate_rises_and_falls_and_is_constant_as_published():
 class Rising:
     """Scores that rise and fall again."""
 
+    is_seen = False
+
     def __init__(self) -> None:
         self.left = [0.2, 0.9, 0.5, 0.4]
 
