@@ -183,7 +183,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
       and "j", along the array; the name of a slice view ("Red") or its vtkMRMLSliceNode, for the slice that it shows,
       oblique ones too; or a `SAMMed2DLib.geometry.SlicePlane`. Numbers count from 0.
     - `positive` and `negative`, points on the object and beside it: (N, 3) numbers in the scene's RAS, mm, each on the
-      slice; markups point lists, of which the points on the slice count; or a list of both.
+      slice; markups point lists, of which the points on the slice count; or a list of both. The positive ones come
+      first, and each point refines what was found before it.
+    - `points`, where their order is mixed: (N, 4) numbers, the position and 1 on the object or 0 beside it; or a point
+      list that the effect made. They come after those of `positive` and `negative`.
     - `box`: a markups ROI node, which counts as its cut by the slice; or two opposite corners,
       ((x, y, z), (x, y, z)) in the scene's RAS, mm.
     - `intensity`, what the model sees: "window" for the volume's window/level, "percentiles" or "full".
@@ -213,6 +216,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         intensity: str = "window",
         zoom: bool | None = None,
         overwrite: str = "none",
+        points: Any = (),
     ) -> SliceResult:
         """Segment one object on one slice, and add it to a segment. An empty mask changes nothing.
 
@@ -227,6 +231,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             intensity: what the model sees, see the class.
             zoom: whether it looks at crops, see the class.
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
+            points: points on the object and beside it in their order, see the class.
 
         Returns:
             mask ((H, W) bool), score (the IoU that the model predicts), plane, how many `voxels` of the segmentation
@@ -239,7 +244,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         """
         from SAMMed2DSlicer import batch
 
-        question = {"positive": positive, "negative": negative, "box": box, "intensity": intensity, "zoom": zoom}
+        prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
+        question = {**prompts, "intensity": intensity, "zoom": zoom}
         return batch.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, **question)
 
     def segmentMany(
@@ -272,6 +278,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         *,
         intensity: str = "window",
         zoom: bool | None = None,
+        points: Any = (),
     ) -> SlicePrediction:
         """Segment one object on one slice, and change nothing in the scene.
 
@@ -280,7 +287,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Returns:
             mask ((H, W) bool), score and plane; `plane.insert` writes the mask to an array of the volume's shape.
         """
-        question = {"positive": positive, "negative": negative, "box": box}
+        question = {"positive": positive, "negative": negative, "box": box, "points": points}
         return self.predictMany(volumeNode, plane, [question], intensity=intensity, zoom=zoom)[0]
 
     def predictMany(
@@ -297,7 +304,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             volumeNode: the volume.
             plane: the slice, see the class.
-            prompts: for each object "positive", "negative" and "box", as in `segmentSlice`.
+            prompts: for each object "positive", "negative", "points" and "box", as in `segmentSlice`.
             intensity: what the model sees, see the class.
             zoom: whether it looks at crops, see the class.
 

@@ -88,7 +88,9 @@ def views_shown() -> list[Any]:
 # Prompts
 
 
-def prompts_on(plane: SlicePlane, volume: Any, positive: Any = (), negative: Any = (), box: Any = None) -> Prompts:
+def prompts_on(
+    plane: SlicePlane, volume: Any, positive: Any = (), negative: Any = (), box: Any = None, points: Any = ()
+) -> Prompts:
     """Bring points and a box of the scene to a slice.
 
     Args:
@@ -99,35 +101,46 @@ def prompts_on(plane: SlicePlane, volume: Any, positive: Any = (), negative: Any
         negative: points beside the object, likewise.
         box: a markups ROI node, or two opposite corners, (2, 3) world RAS mm. Corners that are on the slice span a
             rectangle in it; others span a box along R, A and S. A box counts as its cut by the slice.
+        points: points of both sides in their order, after those before: (N, 4) or (4,) world RAS mm and 1 inside or 0
+            beside the object; or a point list that the effect made.
 
     Raises:
         SceneError: nothing says where the object is, or something is not on the slice.
         PromptError: a pixel is both positive and negative.
         GeometryError: something is not made of finite numbers.
     """
+    import numpy as np
+
     from SAMMed2DLib.prompts import Prompts
 
     inside, outside = _points_xy(positive, True, plane, volume), _points_xy(negative, False, plane, volume)
+    ordered, sides = _ordered_points(points, plane, volume)
+    points_xy = np.concatenate([inside, outside, ordered])
+    labels = np.concatenate([np.ones(len(inside), int), np.zeros(len(outside), int), sides])
     box_xyxy = None if box is None else _box_xyxy(box, plane, volume)
-    if not len(inside) and box_xyxy is None:
-        if len(outside):
+    if not labels.any() and box_xyxy is None:
+        if len(labels):
             raise SceneError(_("Points beside the object do not say where it is: add one on it, or a box around it."))
         raise SceneError(_("Nothing says where the object is: add a point on it, or a box around it."))
-    return Prompts.of(inside, outside, box_xyxy).checked(plane.size_hw)
+    return Prompts(points_xy, labels, box_xyxy).checked(plane.size_hw)
 
 
 def points_of(node: Any, positive: bool) -> np.ndarray:
     """The placed points of a markups node, (N, 3) world RAS, mm; of a node of the effect those of this kind."""
     import numpy as np
 
-    placed, is_mixed = slicer.vtkMRMLMarkupsNode.PositionDefined, is_prompt_node(node)
+    is_mixed = is_prompt_node(node)
     found = [
         node.GetNthControlPointPositionWorld(n)
         for n in range(node.GetNumberOfControlPoints())
-        if node.GetNthControlPointPositionStatus(n) == placed
+        if _is_placed(node, n)
         and (not is_mixed or bool(node.GetNthControlPointSelected(n)) == positive)
     ]
     return np.array(found, float).reshape(-1, 3)
+
+
+def _is_placed(node: Any, number: int) -> bool:
+    return bool(node.GetNthControlPointPositionStatus(number) == slicer.vtkMRMLMarkupsNode.PositionDefined)
 
 
 def is_node(value: Any, kind: str = "vtkMRMLNode") -> bool:
@@ -141,6 +154,29 @@ def _points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any) -> n
 
     found = [_some_points_xy(one, positive, plane, volume) for one in _parts(points)]
     return np.concatenate([np.empty((0, 2)), *found])
+
+
+def _ordered_points(points: Any, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Points of both sides: (N, 2) slice px and (N,) int, 1 inside and 0 beside the object."""
+    import numpy as np
+
+    if is_node(points):
+        if not is_prompt_node(points):
+            message = _("{name} does not say which points are beside the object: give it as positive or negative.")
+            raise SceneError(message.format(name=points.GetName()))
+        numbers = [n for n in range(points.GetNumberOfControlPoints()) if _is_placed(points, n)]
+        world = np.array([points.GetNthControlPointPositionWorld(n) for n in numbers], float).reshape(-1, 3)
+        xy, is_on, _off = _projected(world, plane, volume)
+        return xy[is_on], np.array([int(points.GetNthControlPointSelected(n)) for n in numbers], int)[is_on]
+    try:
+        rows = np.asarray(points, float).reshape(-1, 4)
+    except (TypeError, ValueError):
+        rows = np.full((1, 4), np.nan)
+    if not np.isin(rows[:, 3], (0, 1)).all():
+        message = _("Points in their order are (N, 4) numbers, RAS in mm and 1 inside or 0 outside, not {points}.")
+        raise SceneError(message.format(points=repr(points)))
+    found = [_some_points_xy(row[:3], bool(row[3]), plane, volume) for row in rows]
+    return np.concatenate([np.empty((0, 2)), *found]), rows[:, 3].astype(int)
 
 
 def _parts(points: Any) -> Iterator[Any]:

@@ -69,6 +69,50 @@ def test_the_same_prompts_give_the_same_mask_again(desk):
     np.testing.assert_array_equal(desk.shown[0], first)
 
 
+def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(desk, tmp_path):
+    """Clicks of both sides in mixed order, on the volume's own slice, as the volume's window shows it."""
+    import SimpleITK
+
+    from SAMMed2D import SAMMed2DLogic
+    from SAMMed2DLib.__main__ import main
+    from SAMMed2DLib.predictor import load_predictor
+    from SAMMed2DLib.segmentation_io import read_segmentation
+    from SAMMed2DLib.session import Session
+
+    desk.set(Tool="positive")
+    for ijk, is_outside in [((56, 48, 10), False), ((80, 45, 10), True), ((38, 55, 10), False), ((45, 70, 10), True)]:
+        desk.click(ijk, control=is_outside)
+    desk.wait(lambda: desk.annotator.pending and not desk.annotator.is_waiting, 60)
+    shown, (group,) = desk.shown[0], desk.annotator.sets
+    prompts = group.prompts()
+    assert prompts.labels.tolist() == [1, 0, 1, 0] and 500 < shown.sum() < 4000
+
+    plane = ("k", 10)
+    logic = SAMMed2DLogic()
+    by_node = logic.predict(desk.volume, plane, points=group.points)
+    rows = [[*group.points.GetNthControlPointPositionWorld(n), label] for n, label in enumerate(prompts.labels)]
+    by_rows = logic.predict(desk.volume, plane, points=rows)
+    np.testing.assert_array_equal(by_node.mask, shown)
+    np.testing.assert_array_equal(by_rows.mask, shown)
+
+    from SAMMed2DSlicer import scene
+
+    image = scene.model_image(desk.volume, by_node.plane)
+    alone = Session(load_predictor(device="cpu")).answer(image, prompts)
+    np.testing.assert_array_equal(alone.mask, shown)
+    assert alone.score == by_node.score
+
+    array_kji = slicer.util.arrayFromVolume(desk.volume)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array_kji), str(tmp_path / "v.nrrd"))
+    display = desk.volume.GetDisplayNode()
+    words = ["segment", str(tmp_path / "v.nrrd"), "-o", str(tmp_path / "o.seg.nrrd"), "--device", "cpu", "--axis", "k"]
+    words += ["--slice", "10", "--window", f"{display.GetLevel()!r},{display.GetWindow()!r}"]
+    for (x, y), label in zip(prompts.points_xy.tolist(), prompts.labels, strict=True):
+        words += ["--point", f"{x!r},{y!r},{'+' if label else '-'}"]
+    assert main(words) == 0
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "o.seg.nrrd").layers_lkji[0, 10] != 0, shown)
+
+
 def test_choosing_another_model_answers_anew(desk, network, monkeypatch):
     from SAMMed2DLib.catalogue import CATALOGUE, path_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -253,6 +254,33 @@ def test_nothing_but_the_segment_changes(logic):
     logic.segmentSlice(case.volume, case.segmentation, "A", ("k", 10), case.world(INSIDE))
     logic.predict(case.volume, ("k", 10), case.world(INSIDE))
     assert nodes_of_scene() == before
+
+
+def test_points_of_both_sides_keep_their_order(logic):
+    case = a_case()
+    first, second, third = case.world((20, 22, 10), (40, 40, 10), (25, 22, 10))
+    rows = [[*first, 1], [*second, 0], [*third, 1]]
+    logic.predict(case.volume, ("k", 10), case.world(INSIDE), points=rows)
+    prompts = logic.session.asked[-1][0]
+    np.testing.assert_allclose(prompts.points_xy, [INSIDE[:2], (20, 22), (40, 40), (25, 22)], atol=1e-6)
+    assert prompts.labels.tolist() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [([(1, 2, 3)], "(N, 4)"), ([(1, 2, 3, 2)], "(N, 4)"), ("a", "(N, 4)"), ([(5, 5, 10, 0)], "do not say where")],
+)
+def test_points_without_a_side_or_an_object_are_refused(logic, points, message):
+    from SAMMed2DSlicer.scene import SceneError
+
+    case = a_case()
+    if len(points[0]) == 4 and points[0][3] == 0:
+        points = [[*case.world(INSIDE)[0], 0]]
+    with pytest.raises(SceneError, match=re.escape(message)):
+        logic.predict(case.volume, ("k", 10), points=points)
+    node = case.fiducials(INSIDE)
+    with pytest.raises(SceneError, match="positive or negative"):
+        logic.predict(case.volume, ("k", 10), points=node)
 
 
 # Many
