@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .dicom import looks_like_dicom
+from .dicom.segments import read_segments
 from .files import StagedFiles, suffix_of
 from .grids import alignment
 from .nifti import write_nifti
@@ -140,13 +142,16 @@ def check_output_suffix(path: str | Path) -> str:
 
 
 def read_segmentation(path: str | Path) -> Segmentation:
-    """Read a Slicer .seg.nrrd, or a label map (whose values become segments named after them).
+    """Read a Slicer .seg.nrrd, a DICOM segmentation, or a label map (whose values become segments named after them).
 
     Raises:
         VolumeError: the file is missing or unreadable.
         SegmentationError: its values are no labels, or its header contradicts itself.
     """
     path = Path(path)
+    if path.is_file() and looks_like_dicom(path):
+        read = read_segments(path)
+        return Segmentation(read.segments, read.layers_lkji, read.places, read.ijk_to_ras)
     file = read_image(path)
     layers = _labels(path, _layers_lkji(path, file))
     told = segments_of_header(path, file.metadata, len(layers))

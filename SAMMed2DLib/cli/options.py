@@ -19,7 +19,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help=".seg.nrrd, or a label map .nii.gz, .nrrd"
     )
-    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image, from 0")
+    parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image or DICOM series, from 0")
     parser.add_argument("--series", metavar="N", help="which series of a DICOM folder: its number or UID")
 
 

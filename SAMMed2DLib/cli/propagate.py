@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         action="append",
         metavar="FILE",
-        help="segments on keyframes: .seg.nrrd, or a label map like the image; along time N=FILE for each frame N",
+        help="segments on keyframes: .seg.nrrd, DICOM SEG or a label map; along time N=FILE for each frame N",
     )
     where = parser.add_argument_group("what is filled")
     where.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dicom import looks_like_dicom
 from ..files import stem_of, suffix_of
 from ..segmentation_io import check_labels, read_segmentation
 from ..volume_io import Volume, read_image
@@ -141,7 +142,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _read(path: Path, classes: Mapping[int, str], is_structure: bool) -> LabelFile:
-    if suffix_of(path) == ".seg.nrrd":
+    if suffix_of(path) == ".seg.nrrd" or looks_like_dicom(path):
         return _read_slicer(path)
     file = read_image(path)
     if file.dimension > 3:

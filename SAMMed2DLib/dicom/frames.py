@@ -13,6 +13,7 @@ from ..volume import VolumeError
 
 # Files of these kinds are single pictures, or pictures in time: they are no slices of one another.
 PROJECTIONS = frozenset(["CR", "DX", "MG", "IO", "PX", "XA", "RF", "US", "ES", "GM", "SM", "OP", "XC", "IVUS"])
+INSTALL = 'pip install "sammed2d[dicom]"'
 # Kinds of files that hold no image, by the UIDs that name them at their beginning.
 _OTHERS = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a DICOM segmentation", "1.2.840.10008.5.1.4.1.1.66.7": "a DICOM segmentation",

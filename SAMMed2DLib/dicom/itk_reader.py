@@ -9,9 +9,8 @@ import numpy as np
 
 from ..itk_file import ItkFile
 from ..volume import VolumeError
-from .frames import DicomError, DicomFrame, numbers, other_kind, plane_steps
+from .frames import INSTALL, DicomError, DicomFrame, numbers, other_kind, plane_steps
 
-INSTALL = 'pip install "sammed2d[dicom]"'
 _TELLS = {
     "phase": "0020|0100", "echo": "0018|0086", "echo time": "0018|0081", "inversion time": "0018|0082",
     "b-value": "0018|9087", "trigger time": "0018|1060", "acquisition": "0020|0012", "type": "0008|0008",

@@ -65,7 +65,7 @@ class PydicomReader:
         if head.get("Rows") is None or head.get("Columns") is None:
             raise cut_off(path, "it does not say how large its picture is")
         with explained(path):
-            return list(_frames(path, head))
+            return list(frames_of(path, head))
 
     def other(self, path: Path) -> str:
         """What a file without frames is."""
@@ -119,7 +119,8 @@ def _uid(head: Any, keyword: str) -> str:
 # --- what a file says of its frames -------------------------------------------------------------------------
 
 
-def _frames(path: Path, head: Any) -> Iterator[DicomFrame]:
+def frames_of(path: Path, head: Any) -> Iterator[DicomFrame]:
+    """What a data set says of its frames."""
     count = int(head.get("NumberOfFrames") or 1)
     shared, each = head.get("SharedFunctionalGroupsSequence") or [None], head.get("PerFrameFunctionalGroupsSequence")
     if count < 1 or (each and len(each) != count):
@@ -281,6 +282,8 @@ class Decoder:
     def _decoded(self, index: int) -> np.ndarray:
         from pydicom.pixels import pixel_array
 
+        if self._data.BitsAllocated == 1 and not self._data.file_meta.TransferSyntaxUID.is_compressed:
+            return self._bits(index)
         if self._from_gdcm is None:
             try:
                 return pixel_array(self._data, index=index)
@@ -289,6 +292,16 @@ class Decoder:
                     raise
                 self._from_gdcm = self._by_gdcm()
         return self._from_gdcm[index]
+
+    def _bits(self, index: int) -> np.ndarray:
+        """A frame of bits, which need not begin with a byte."""
+        shape = (int(self._data.Rows), int(self._data.Columns))
+        first, count = index * shape[0] * shape[1], shape[0] * shape[1]
+        packed = np.frombuffer(self._data.PixelData, np.uint8)[first // 8 : (first + count + 7) // 8]
+        bits = np.unpackbits(packed, bitorder="little")[first % 8 :][:count]
+        if len(bits) < count:
+            raise cut_off(self._path, "it ends within its pictures")
+        return bits.reshape(shape)
 
     def _by_gdcm(self) -> np.ndarray:
         """All frames, (frames, rows, columns[, 3]), as SimpleITK decodes them, without any rescaling."""

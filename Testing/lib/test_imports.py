@@ -83,11 +83,11 @@ ROOMS = {
     "png_jpeg": Room("packed", is_bare=True),
     "itk_file": Room("volume packed png_jpeg", late="SimpleITK", is_bare=True),
     "nifti": Room("volume packed files", is_bare=True),
-    "dicom": Room("volume itk_file packed", late="SimpleITK pydicom", is_bare=True),
+    "dicom": Room("volume itk_file packed slicer_nrrd memory", late="SimpleITK pydicom", is_bare=True),
     "volume_io": Room("volume dicom itk_file nifti files memory", is_bare=True),
     "grids": Room(is_bare=True),
     "slicer_nrrd": Room("volume", is_bare=True),
-    "segmentation_io": Room("volume_io slicer_nrrd nifti grids files", late="SimpleITK", is_bare=True),
+    "segmentation_io": Room("volume_io slicer_nrrd dicom nifti grids files", late="SimpleITK", is_bare=True),
     "markups": Room("geometry files", is_bare=True),
     "pictures": Room("geometry image prompts files", late="SimpleITK", is_bare=True),
     # training
@@ -97,7 +97,7 @@ ROOMS = {
     "published_layout": Room("files image itk_file listed_paths png_jpeg volume", late="SimpleITK", is_bare=True),
     "dataset": Room("image prompts model.frame geometry components augmentation published_layout", late="torch"),
     "curation": Room(
-        "published_layout image volume_io segmentation_io grids components pictures files locks",
+        "published_layout image volume_io segmentation_io dicom grids components pictures files locks",
         late="SimpleITK",
         is_bare=True,
     ),
