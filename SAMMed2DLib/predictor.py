@@ -135,7 +135,7 @@ class Predictor:
         self.prefers_zoom = prefers_zoom
         self.model = model.eval().requires_grad_(False)
         chosen = choose_device(device)
-        self._place(chosen, choose_precision(precision, chosen, model.image_encoder.pos_embed.shape[-1]))
+        self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
 
     def _place(self, device: torch.device, precision: torch.dtype) -> None:
         """Move the model; `precision` is that of the image encoder."""

@@ -13,6 +13,7 @@ from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 from .sam import Sam
+from .tiny_vit import TinyVit, TinyVitSizes
 
 _LARGEST = {"image_size": 4096, "depth": 128, "decoder_depth": 32}
 _LARGEST_SIZE = 16_384
@@ -44,6 +45,8 @@ class ModelConfig:
         decoder_mlp_dim: hidden width of its MLPs.
         iou_hidden_dim: hidden width of the score head.
         mask_in_channels: channels inside the mask prompt's convolutions.
+        tiny_vit: sizes of a TinyViT that takes the ViT's place; `patch_size` is then its stride, and the other sizes of
+            the ViT mean nothing.
     """
 
     image_size: int = 256
@@ -61,6 +64,7 @@ class ModelConfig:
     decoder_mlp_dim: int = 2048
     iou_hidden_dim: int = 256
     mask_in_channels: int = 16
+    tiny_vit: TinyVitSizes | None = None
 
     def __post_init__(self) -> None:
         """Refuse what are no sizes, and sizes that do not fit together."""
@@ -72,6 +76,9 @@ class ModelConfig:
             "decoder_heads must divide out_dim / 2": self.out_dim % (2 * self.decoder_heads) == 0,
             "out_dim must be a multiple of 8": self.out_dim % 8 == 0,
             "mask_in_channels must be a multiple of 4": self.mask_in_channels % 4 == 0,
+            "patch_size must be the stride of the TinyViT": self.tiny_vit is None
+            or self.patch_size == self.tiny_vit.stride,
+            "a TinyViT has no adapters": self.tiny_vit is None or not self.adapter,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
@@ -93,6 +100,8 @@ class ModelConfig:
             raise ConfigError(f"global_blocks must be indices of the {self.depth} blocks, not {_shown(blocks)}")
         if type(self.adapter) is not bool:
             raise ConfigError(f"adapter must be true or false, not {_shown(self.adapter)}")
+        if not isinstance(self.tiny_vit, TinyVitSizes | None):
+            raise ConfigError(f"tiny_vit must be the sizes of a TinyViT, not {_shown(self.tiny_vit)}")
 
     @property
     def grid(self) -> int:
@@ -101,7 +110,9 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for `from_dict`."""
-        return {**asdict(self), "global_blocks": list(self.global_blocks)}
+        tiny_vit = {} if self.tiny_vit is None else {"tiny_vit": self.tiny_vit.to_dict()}
+        sizes = {name: value for name, value in asdict(self).items() if name != "tiny_vit"}
+        return {**sizes, "global_blocks": list(self.global_blocks), **tiny_vit}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -114,7 +125,13 @@ class ModelConfig:
         if unknown:
             raise ConfigError(f"unknown sizes {_shown(sorted(unknown))}: the file was made by a newer version")
         blocks = values.get("global_blocks", cls.global_blocks)
-        return cls(**{**values, "global_blocks": tuple(blocks) if isinstance(blocks, list) else blocks})
+        read = {**values, "global_blocks": tuple(blocks) if isinstance(blocks, list) else blocks}
+        if isinstance(values.get("tiny_vit"), Mapping):
+            try:
+                read["tiny_vit"] = TinyVitSizes.from_dict(values["tiny_vit"])
+            except ValueError as error:
+                raise ConfigError(f"tiny_vit: {error}") from error
+        return cls(**read)
 
 
 def _shown(value: object) -> str:
@@ -141,6 +158,9 @@ SMALL = ModelConfig(
     iou_hidden_dim=128,
 )
 
+# LiteMedSAM's shapes, at a size whose maps of tokens its windows divide.
+TINY = ModelConfig(image_size=112, patch_size=4, adapter=False, tiny_vit=TinyVitSizes())
+
 # SAM and FT-SAM are the same network; so are SAM-Med2D and its starred form once the adapters are left out.
 VARIANTS: dict[str, ModelConfig] = {
     f"{family}_{letter}_{size}": replace(body, image_size=size, adapter=family == "sam-med2d")
@@ -152,7 +172,22 @@ VARIANTS: dict[str, ModelConfig] = {
 
 def build_model(config: ModelConfig) -> Sam:
     """Build a network with freshly initialised weights, in evaluation mode."""
-    encoder = ImageEncoderViT(
+    encoder = _build_encoder(config)
+    prompts = PromptEncoder(config.image_size, config.grid, config.out_dim, config.mask_in_channels)
+    decoder = MaskDecoder(
+        config.out_dim,
+        config.decoder_depth,
+        config.decoder_heads,
+        config.decoder_mlp_dim,
+        config.iou_hidden_dim,
+    )
+    return Sam(encoder, prompts, decoder).eval()
+
+
+def _build_encoder(config: ModelConfig) -> ImageEncoderViT | TinyVit:
+    if config.tiny_vit is not None:
+        return TinyVit(config.image_size, config.tiny_vit, config.out_dim)
+    return ImageEncoderViT(
         image_size=config.image_size,
         patch_size=config.patch_size,
         embed_dim=config.embed_dim,
@@ -164,15 +199,6 @@ def build_model(config: ModelConfig) -> Sam:
         global_blocks=config.global_blocks,
         adapter=config.adapter,
     )
-    prompts = PromptEncoder(config.image_size, config.grid, config.out_dim, config.mask_in_channels)
-    decoder = MaskDecoder(
-        config.out_dim,
-        config.decoder_depth,
-        config.decoder_heads,
-        config.decoder_mlp_dim,
-        config.iou_hidden_dim,
-    )
-    return Sam(encoder, prompts, decoder).eval()
 
 
 def build_empty(config: ModelConfig) -> Sam:

@@ -29,6 +29,7 @@ class ImageEncoderViT(nn.Module):
         """Create the encoder; `build.ModelConfig` explains the sizes."""
         super().__init__()
         self.image_size = image_size
+        self.width = embed_dim
         grid = image_size // patch_size
         self.feature_bytes = 4 * grid**2 * out_dim  # of one image, float32
         # A pass takes most for its attention maps; found by measurement from 256 to 1024 px, small model and ViT-B.

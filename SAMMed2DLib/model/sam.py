@@ -8,13 +8,17 @@ from torch.nn import functional
 from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
+from .tiny_vit import TinyVit
 
 
 class Sam(nn.Module):
     """SAM, FT-SAM and SAM-Med2D: one class, told apart by sizes, adapters and weights."""
 
     def __init__(
-        self, image_encoder: ImageEncoderViT, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        image_encoder: ImageEncoderViT | TinyVit,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
     ) -> None:
         """Join the three parts; the attribute names are the prefixes of the state dict."""
         super().__init__()

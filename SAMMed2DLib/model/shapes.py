@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import isqrt
 from typing import Any
 
 from .build import ConfigError, ModelConfig
@@ -36,6 +37,8 @@ def config_of(declared: Mapping[str, Any] | None, shapes: Shapes) -> ModelConfig
     Raises:
         ConfigError: the names are not those of this network, or the weights have other sizes than declared.
     """
+    if declared is not None and declared.get("tiny_vit") is not None:
+        return _tiny_vit_config(declared, shapes)
     held = config_from_shapes(shapes)
     if declared is None:
         return held
@@ -45,10 +48,35 @@ def config_of(declared: Mapping[str, Any] | None, shapes: Shapes) -> ModelConfig
     for i, side in enumerate(_window_sides(shapes) if config.depth == held.depth else ()):
         said = config.grid if i in config.global_blocks else config.window_size
         pairs.append((f"a window of block {i} of", said, side))
+    _check_declared(pairs)
+    return config
+
+
+def _tiny_vit_config(declared: Mapping[str, Any], shapes: Shapes) -> ModelConfig:
+    """The declared configuration of a TinyViT; the image size and the strides are no business of its weights."""
+    config = ModelConfig.from_dict(declared)
+    if config.tiny_vit is None:
+        raise ConfigError("tiny_vit must be the sizes of a TinyViT")
+    held: dict[str, tuple[int, ...]] = {"dims": (), "depths": (), "windows": ()}
+    for stage in range(len(config.tiny_vit.dims)):
+        prefix = f"image_encoder.layers.{stage}.blocks."
+        blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
+        if stage:
+            dim = _shape(shapes, f"{prefix}0.attn.proj.weight", 2)[0]
+            window = isqrt(_shape(shapes, f"{prefix}0.attn.attention_biases", 2)[1])
+        else:
+            dim, window = _shape(shapes, f"{prefix}0.conv3.c.weight", 4)[0], config.tiny_vit.windows[0]
+        for name, size in (("dims", dim), ("depths", len(blocks)), ("windows", window)):
+            held[name] += (size,)
+    pairs: list[tuple[str, object, object]] = [(name, getattr(config.tiny_vit, name), v) for name, v in held.items()]
+    _check_declared([*pairs, *((name, getattr(config, name), v) for name, v in _decoder_sizes(shapes).items())])
+    return config
+
+
+def _check_declared(pairs: Iterable[tuple[str, object, object]]) -> None:
     for name, said, found in pairs:
         if said != found:
             raise ConfigError(f"its configuration says {name} {said}, but its weights have {found}")
-    return config
 
 
 def config_from_shapes(shapes: Shapes) -> ModelConfig:
@@ -89,12 +117,18 @@ def _config_from_shapes(shapes: Shapes) -> ModelConfig:
         window_size=window_sides.pop() if len(window_sides) == 1 else grid,
         adapter=any(".Adapter." in name for name in shapes),
         mlp_ratio=_shape(shapes, "image_encoder.blocks.0.mlp.lin1.weight", 2)[0] / embed_dim,
-        out_dim=_shape(shapes, "mask_decoder.iou_token.weight", 2)[1],
-        decoder_depth=len({name.removeprefix(_LAYERS).split(".")[0] for name in shapes if name.startswith(_LAYERS)}),
-        decoder_mlp_dim=_shape(shapes, f"{_LAYERS}0.mlp.lin1.weight", 2)[0],
-        iou_hidden_dim=_shape(shapes, "mask_decoder.iou_prediction_head.layers.0.weight", 2)[0],
-        mask_in_channels=_shape(shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
+        **_decoder_sizes(shapes),
     )
+
+
+def _decoder_sizes(shapes: Shapes) -> dict[str, Any]:
+    return {
+        "out_dim": _shape(shapes, "mask_decoder.iou_token.weight", 2)[1],
+        "decoder_depth": len({name.removeprefix(_LAYERS).split(".")[0] for name in shapes if name.startswith(_LAYERS)}),
+        "decoder_mlp_dim": _shape(shapes, f"{_LAYERS}0.mlp.lin1.weight", 2)[0],
+        "iou_hidden_dim": _shape(shapes, "mask_decoder.iou_prediction_head.layers.0.weight", 2)[0],
+        "mask_in_channels": _shape(shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
+    }
 
 
 def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:

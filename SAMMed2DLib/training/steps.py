@@ -227,7 +227,7 @@ def _no_sync(module: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _device_of(model: Sam) -> torch.device:
-    return model.image_encoder.pos_embed.device
+    return next(model.parameters()).device
 
 
 def _encode(model: Sam, batch: Batch, autocast: torch.dtype | None) -> Tensor:

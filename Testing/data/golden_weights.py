@@ -32,11 +32,11 @@ def golden_array(name: str, shape: tuple[int, ...]) -> np.ndarray:
         shape: its shape, at least one dimension.
 
     Returns:
-        float32 array of `shape`: uniform noise around 0 (around 1 for the scales of norm layers).
+        float32 array of `shape`: uniform noise around 0 (around 1 for the scales and variances of norm layers).
     """
     noise = _noise(name, shape)
     if len(shape) == 1:
-        values = 1.0 + 0.25 * noise if name.endswith(".weight") else 0.2 * noise
+        values = 1.0 + 0.25 * noise if name.endswith((".weight", ".running_var")) else 0.2 * noise
     else:
         values = noise * _spread(name, shape)
     return values.astype(np.float32)

@@ -1,0 +1,318 @@
+"""TinyViT (Wu et al. 2022, arXiv 2207.10666) as an image encoder: convolutions at full size, then window attention.
+
+Positions enter by the convolutions and by biases within windows only, so one set of weights takes images of any size.
+The names of the weights are those of LiteMedSAM's checkpoint, whose stem leaves the image at its size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layers import LayerNorm2d
+
+_HEAD_DIM = 32  # channels of an attention head, as published
+_EXPANSION = 4  # hidden width of every block over its width, as published
+# Sizes come from files, which may be crafted: no network has larger ones.
+_LARGEST = {"dims": 4096, "depths": 64, "windows": 64, "strides": 4}
+_MOST_STAGES = 8
+
+
+@dataclass(frozen=True)
+class TinyVitSizes:
+    """Sizes of a TinyViT by stage; the defaults are LiteMedSAM's.
+
+    Attributes:
+        dims: channels of each stage; the first stage has convolutions only.
+        depths: blocks of each stage.
+        windows: side of the attention windows of each stage, tokens; the first stage has none, its value is ignored.
+        strides: of the merging after each stage but the last.
+    """
+
+    dims: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    windows: tuple[int, ...] = (0, 7, 14, 7)
+    strides: tuple[int, ...] = (2, 2, 1)
+
+    def __post_init__(self) -> None:
+        """Refuse what are no sizes, and sizes that do not fit together: they may come from a damaged file.
+
+        Raises:
+            ValueError: the message names the size.
+        """
+        for field in fields(self):
+            values, largest = getattr(self, field.name), _LARGEST[field.name]
+            if not (isinstance(values, tuple) and 0 < len(values) <= _MOST_STAGES):
+                raise ValueError(f"{field.name} must be a list of 1 to {_MOST_STAGES} numbers, one for each stage")
+            counted = values[1:] if field.name == "windows" else values
+            if not all(type(value) is int and 0 < value <= largest for value in counted):
+                raise ValueError(f"{field.name} must be whole numbers from 1 to {largest:,}")
+        stages = len(self.dims)
+        if not (len(self.depths) == len(self.windows) == stages == len(self.strides) + 1):
+            raise ValueError("dims, depths, windows and strides must be of one number of stages")
+        if any(dim % _HEAD_DIM for dim in self.dims):
+            raise ValueError(f"dims must be multiples of {_HEAD_DIM}, not {self.dims}")
+
+    @property
+    def stride(self) -> int:
+        """Image px for one token of the features, along each side."""
+        return math.prod(self.strides)
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """Plain JSON types, for `from_dict`."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TinyVitSizes:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ValueError: an unknown name, a value that is no size, or sizes that do not fit together.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"{len(unknown)} unknown sizes: the file was made by a newer version")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+class TinyVit(nn.Module):
+    """Images to feature maps: stem, four stages with merging between them, neck."""
+
+    def __init__(self, image_size: int, sizes: TinyVitSizes, out_dim: int) -> None:
+        """Create the encoder.
+
+        Args:
+            image_size: side of the model frame, px; a hint for callers, `forward` takes other sizes too.
+            sizes: widths, depths and windows.
+            out_dim: channels of the features.
+        """
+        super().__init__()
+        self.image_size = image_size
+        self.width = max(sizes.dims)
+        self.feature_bytes = 4 * (image_size // sizes.stride) ** 2 * out_dim  # of one image, float32
+        # A pass takes most for the widened maps of the first stage; found by measurement at 112 and 256 px.
+        self._working_bytes = 4 * image_size**2 * 14 * sizes.dims[0]
+        dims = sizes.dims
+        self.patch_embed = Stem(dims[0])
+        stages: list[nn.Module] = []
+        for i, (dim, depth, window) in enumerate(zip(dims, sizes.depths, sizes.windows, strict=True)):
+            blocks: list[nn.Module] = [AttentionBlock(dim, window) if i else ConvBlock(dim) for _ in range(depth)]
+            merging = Merging(dim, dims[i + 1], sizes.strides[i]) if i + 1 < len(dims) else None
+            stages.append(Stage(blocks, merging))
+        self.layers = nn.ModuleList(stages)
+        self.neck = nn.Sequential(
+            nn.Conv2d(dims[-1], out_dim, 1, bias=False),
+            LayerNorm2d(out_dim),
+            nn.Conv2d(out_dim, out_dim, 3, padding=1, bias=False),
+            LayerNorm2d(out_dim),
+        )
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, in their order."""
+        return [block for stage in self.layers if isinstance(stage, Stage) for block in stage.blocks]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, out_dim, H / stride, W / stride); H and W are multiples of the stride."""
+        return self.neck(self.tokens(images))
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """What the neck reads: (B, dims[-1], H / stride, W / stride), channels last in memory."""
+        x = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
+        for stage in self.layers:
+            x = stage(x)
+        return x
+
+    def working_bytes(self, images: int) -> int:
+        """Forecast what a pass over so many images takes while it lasts, bytes, about."""
+        return images * self._working_bytes
+
+    def prepare_for_cpu(self) -> None:
+        """Fold the batch norms into their convolutions; the encoder can then be neither trained nor saved."""
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fold()
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias and a batch norm, in the statistics of training."""
+
+    def __init__(self, in_dim: int, out_dim: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        """Create the pair; the map keeps its size but for the stride."""
+        super().__init__()
+        self.c = nn.Conv2d(in_dim, out_dim, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn: nn.BatchNorm2d | None = nn.BatchNorm2d(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_dim, H, W) to (B, out_dim, H / stride, W / stride)."""
+        if self.bn is not None:
+            return self.bn(self.c(x))
+        if self.c.kernel_size != (1, 1):
+            return self.c(x)
+        # A product of matrices: twice as fast on CPUs as the convolution of one pixel.
+        weight = self.c.weight.flatten(1)
+        return functional.linear(x.permute(0, 2, 3, 1), weight, self.c.bias).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make one convolution with a bias of the two."""
+        if self.bn is None:
+            return
+        mean, variance = self.bn.get_buffer("running_mean"), self.bn.get_buffer("running_var")
+        scale = self.bn.weight / torch.sqrt(variance + self.bn.eps)
+        weight = (self.c.weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+        self.c.weight = nn.Parameter(weight, requires_grad=False)
+        self.c.bias = nn.Parameter(self.bn.bias - mean * scale, requires_grad=False)
+        self.bn = None
+
+
+class Stem(nn.Module):
+    """Pixels to the channels of the first stage, each pixel by itself."""
+
+    def __init__(self, dim: int) -> None:
+        """Create two pointwise convolutions, 3 to dim / 2 to dim."""
+        super().__init__()
+        self.seq = nn.Sequential(ConvNorm(3, dim // 2), nn.GELU(), ConvNorm(dim // 2, dim))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, dim, H, W)."""
+        return self.seq(images)
+
+
+class Stage(nn.Module):
+    """Blocks of one width, and the merging that leads to the next width."""
+
+    def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
+        """Join blocks and merging."""
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to (B, next dim, H / stride, W / stride)."""
+        for block in self.blocks:
+            x = block(x)
+        return x if self.downsample is None else self.downsample(x)
+
+
+class ConvBlock(nn.Module):
+    """An inverted bottleneck: widen, look at the neighbours channel by channel, narrow, add."""
+
+    def __init__(self, dim: int) -> None:
+        """Create a block of `dim` channels."""
+        super().__init__()
+        hidden = dim * _EXPANSION
+        self.conv1 = ConvNorm(dim, hidden)
+        self.conv2 = ConvNorm(hidden, hidden, kernel=3, groups=hidden)
+        self.conv3 = ConvNorm(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to the same shape."""
+        hidden = functional.gelu(self.conv1(x))
+        hidden = functional.gelu(self.conv2(hidden))
+        return functional.gelu(x + self.conv3(hidden))
+
+
+class Merging(nn.Module):
+    """To another width, and to a coarser map where the stride is 2."""
+
+    def __init__(self, dim: int, out_dim: int, stride: int) -> None:
+        """Create the three convolutions."""
+        super().__init__()
+        self.conv1 = ConvNorm(dim, out_dim)
+        self.conv2 = ConvNorm(out_dim, out_dim, kernel=3, stride=stride, groups=out_dim)
+        self.conv3 = ConvNorm(out_dim, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to (B, out_dim, H / stride, W / stride)."""
+        return self.conv3(functional.gelu(self.conv2(functional.gelu(self.conv1(x)))))
+
+
+class AttentionBlock(nn.Module):
+    """Window attention, a convolution channel by channel, and an MLP."""
+
+    def __init__(self, dim: int, window: int) -> None:
+        """Create a block of `dim` channels with windows of `window` x `window` tokens."""
+        super().__init__()
+        self.attn = WindowAttention(dim, dim // _HEAD_DIM, window)
+        self.local_conv = ConvNorm(dim, dim, kernel=3, groups=dim)
+        self.mlp = Feedforward(dim, dim * _EXPANSION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to the same shape."""
+        tokens = x.permute(0, 2, 3, 1)
+        tokens = tokens + self.attn(tokens)
+        tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
+
+
+class Feedforward(nn.Module):
+    """Norm and two linear layers with GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        """Create dim -> hidden -> dim."""
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., dim) to the same shape."""
+        return self.fc2(functional.gelu(self.fc1(self.norm(x))))
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows, with a bias for each distance along rows and columns, whatever its sign.
+
+    A map that the windows do not divide is padded with zeros below and to the right before the norm; the padding takes
+    part as keys, as in training. Sides of 28, 42 or 56 tokens need none.
+    """
+
+    def __init__(self, dim: int, num_heads: int, window: int) -> None:
+        """Create attention of `num_heads` heads in windows of `window` x `window` tokens."""
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)  # head by head: its query, key and value
+        self.proj = nn.Linear(dim, dim)
+        self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
+        self._bias_index: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to the same shape."""
+        batch, height, width, dim = x.shape
+        side = self.window
+        padded = functional.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+        rows, columns = padded.shape[1] // side, padded.shape[2] // side
+        windows = padded.view(batch, rows, side, columns, side, dim).transpose(2, 3)
+        out = self._attend(self.norm(windows.reshape(-1, side * side, dim)))
+        out = out.view(batch, rows, columns, side, side, dim).transpose(2, 3)
+        return out.reshape(padded.shape)[:, :height, :width]
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        """Attention among the tokens of each window, (N, n * n, C)."""
+        qkv = self.qkv(tokens).unflatten(-1, (self.num_heads, 3, -1)).permute(3, 0, 2, 1, 4)
+        query, key, value = (part.flatten(0, 1) for part in qkv)
+        bias = self.attention_biases[:, self._distances()].repeat(len(tokens), 1, 1)
+        weights = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=_HEAD_DIM**-0.5).softmax(-1)
+        out = torch.bmm(weights, value).unflatten(0, (-1, self.num_heads))
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+    def _distances(self) -> Tensor:
+        """Number of the distance between any two of the n * n tokens of a window: rows apart times n, plus columns."""
+        device = self.attention_biases.device
+        if self._bias_index is None or self._bias_index.device != device:
+            # A tensor made in inference mode could not be used in a later step of training.
+            with torch.inference_mode(False):
+                tokens = torch.arange(self.window**2, device=device)
+                row, column = tokens // self.window, tokens % self.window
+                rows, columns = (row[:, None] - row[None]).abs(), (column[:, None] - column[None]).abs()
+                self._bias_index = rows * self.window + columns
+        return self._bias_index
