@@ -29,9 +29,11 @@ second call does only what is new or has changed. docs/curation.md tells more.
 
 what is found in a FOLDER, and in all folders in it:
   images/NAME.nii.gz + labels/NAME.nii.gz          also masks/ or segmentations/, or labels/NAME/STRUCTURE.nii.gz
-  NAME.nii.gz + NAME.seg.nrrd                      also NAME_seg, NAME_labels, NAME_mask of any format
+  NAME.nii.gz + NAME.seg.nrrd                      also NAME_seg, NAME_labels, NAME_mask, label_NAME of any format
+  CASE/image.nii.gz + CASE/label.nii.gz            also mask, seg, segmentation, gt beside one image, or t1, t2, …
   imagesTr/NAME_0000.nii.gz + labelsTr/NAME.nii.gz with the names of dataset.json (nnU-Net)
   CASE/ct.nii.gz + CASE/segmentations/*.nii.gz     (TotalSegmentator)
+  sub-01/anat/sub-01_T1w.nii.gz + sub-01_T1w_label-lesion_mask.nii.gz, also in derivatives (BIDS)
 An image is NIfTI, NRRD, MHA, PNG, JPEG, TIFF, …, or a folder with a DICOM series.
 
 columns of a table for --cases (comma, tab or semicolon between them; its paths are relative to it):

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from ..files import stem_of, suffix_of
+from .bids import bids_cases, is_bids
 from .cases import Case, CurationError, named
 from .nnunet import classes_of, modality_of, read_dataset_json, without_channel
 from .records import CASES, IMAGES, MASKS
 
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm"}
+_MOST_CHANNELS = 8  # images of one case in one folder
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans", "volumes")
 _LABEL_FOLDERS = ("labels", "label", "masks", "mask", "segmentations", "annotations", "labelmaps", "gt")
-_LABEL_WORDS = r"(?:seg|segmentation|labels?|labelmaps?|masks?|gt)"
+_LABEL_WORDS = r"(?:d?seg|segmentation|labels?|labelmaps?|masks?|gt|ground[ _-]?truth|annotations?)"
+_IMAGE_WORDS = r"(?:image|img|imaging|volume|scan)"
 _LABEL_NAME = re.compile(rf"(.+?)[ _.-]+{_LABEL_WORDS}(?:[ _.-].*|\d*)?$", re.IGNORECASE)
-_IMAGE_NAME = re.compile(r"(.+?)[ _.-]+(?:image|img|volume|scan)$", re.IGNORECASE)
+_IMAGE_NAME = re.compile(rf"(.+?)[ _.-]+{_IMAGE_WORDS}$", re.IGNORECASE)
+# The word first: volume-0 and segmentation-0, or nothing else in the name: image and label.
+_LABEL_FIRST = re.compile(rf"{_LABEL_WORDS}(?:[ _.-]*(\d+)|[ _.-]+(.+))?$", re.IGNORECASE)
+_IMAGE_FIRST = re.compile(rf"{_IMAGE_WORDS}(?:[ _.-]*(\d+)|[ _.-]+(.+))?$", re.IGNORECASE)
 
 
 @dataclass
@@ -73,7 +79,7 @@ def _look_into(folder: Path, found: Found) -> None:
     if all((folder / kind).is_dir() for kind in (CASES, IMAGES, MASKS)):
         found.unpaired.append(f"{folder} (was made by this command)")
         return
-    for layout in (_nnunet, _totalsegmentator, _two_folders):
+    for layout in (_bids, _nnunet, _totalsegmentator, _two_folders):
         seen = layout(folder, found)
         if seen is not None:
             break
@@ -81,7 +87,8 @@ def _look_into(folder: Path, found: Found) -> None:
         seen = set()
         _same_folder(folder, found)
     for one in sorted(folder.iterdir()):
-        if one.is_dir() and one not in seen and not one.name.startswith(".") and not is_dicom_folder(one):
+        is_seen = one in seen or folder in seen
+        if one.is_dir() and not is_seen and not one.name.startswith(".") and not is_dicom_folder(one):
             _look_into(one, found)
 
 
@@ -102,6 +109,21 @@ def is_dicom_folder(folder: Path) -> bool:
         return False
     with min(files).open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+# --- BIDS ---------------------------------------------------------------------------------------------------
+
+
+def _bids(folder: Path, found: Found) -> set[Path] | None:
+    """sub-01/anat/sub-01_T1w.nii.gz and sub-01_T1w_label-liver_mask.nii.gz, also in derivatives."""
+    if not is_bids(folder):
+        return None
+    cases, unpaired = bids_cases(folder)
+    if not cases:
+        return None
+    found.add("BIDS", cases)
+    found.unpaired += unpaired
+    return {folder}
 
 
 # --- nnU-Net ------------------------------------------------------------------------------------------------
@@ -168,15 +190,28 @@ def _two_folders(folder: Path, found: Found) -> set[Path] | None:
 
 
 def _same_folder(folder: Path, found: Found) -> None:
-    """NAME.nii.gz and NAME.seg.nrrd, NAME_seg.nii.gz, … in one folder; or one image and .seg.nrrd of any name."""
+    """NAME.nii.gz and NAME.seg.nrrd, NAME_seg.nii.gz, label_NAME.nii.gz, … in one folder; or all files of one case:
+    image.nii.gz and label.nii.gz, or one image and .seg.nrrd of any name.
+    """
     files = _pictures(folder)
     labels = [one for one in files if _is_label_name(one)]
     images = [one for one in files if one not in labels]
     pairs, unpaired = _matched(images, labels, _plain_image, _plain_label)
     if not pairs and len(images) == 1 and labels and all(suffix_of(one) == ".seg.nrrd" for one in labels):
         pairs, unpaired = [(images[0], labels)], []  # as 3D Slicer saves a scene
+    plain = [one for one in labels if (match := _LABEL_FIRST.match(stem_of(one))) and not any(match.groups())]
+    if labels and plain == labels and _are_of_one_case(images):
+        cases = [Case(image, tuple(labels), *named(image, folder.name), folder.parent.name) for image in images]
+        found.add("CASE/image + CASE/label", cases)
+        return
     found.add("NAME + NAME_seg", [_simple(image, files, folder.name) for image, files in pairs])
     found.unpaired += unpaired
+
+
+def _are_of_one_case(images: Sequence[Path]) -> bool:
+    """Whether images in one folder show the same: one image, or several volumes such as t1 and t2."""
+    has_pictures = any(suffix_of(image) in PICTURE_SUFFIXES for image in images)
+    return len(images) == 1 or (1 < len(images) <= _MOST_CHANNELS and not has_pictures)
 
 
 def _simple(image: Path, labels: Sequence[Path], dataset: str) -> Case:
@@ -185,19 +220,25 @@ def _simple(image: Path, labels: Sequence[Path], dataset: str) -> Case:
 
 
 def _is_label_name(path: Path) -> bool:
-    return suffix_of(path) == ".seg.nrrd" or bool(_LABEL_NAME.match(stem_of(path)))
+    stem = stem_of(path)
+    return suffix_of(path) == ".seg.nrrd" or bool(_LABEL_NAME.match(stem) or _LABEL_FIRST.match(stem))
 
 
 def _plain_label(path: Path) -> str:
     """The name of the image that a label's name is made from."""
     stem = path.name if path.is_dir() else stem_of(path)
-    match = _LABEL_NAME.match(stem)
-    return match[1] if match else stem
+    return _base(stem, _LABEL_NAME, _LABEL_FIRST)
 
 
 def _plain_image(path: Path) -> str:
-    match = _IMAGE_NAME.match(stem_of(path))
-    return match[1] if match else stem_of(path)
+    return _base(stem_of(path), _IMAGE_NAME, _IMAGE_FIRST)
+
+
+def _base(stem: str, last: re.Pattern[str], first: re.Pattern[str]) -> str:
+    """A name without the word at its end or its beginning that says what the file is."""
+    if match := first.match(stem):
+        return match[1] or match[2] or ""
+    return match[1] if (match := last.match(stem)) else stem
 
 
 def _matched(

@@ -12,6 +12,7 @@ from ..dicom import looks_like_dicom
 from ..files import stem_of, suffix_of
 from ..segmentation_io import check_labels, read_segmentation
 from ..volume_io import Volume, read_image
+from .bids import structure_of
 from .cases import Case, CurationError
 from .discovery import IMAGE_SUFFIXES, PICTURE_SUFFIXES, is_dicom_folder
 from .grids import placer
@@ -189,6 +190,6 @@ def _names(path: Path, labels: np.ndarray, classes: Mapping[int, str], is_struct
         raise CurationError(f"{path}: has {len(values)} different values, so it is no label map; give the label map")
     check_labels(path, labels, values)
     if is_structure and len(values) <= 1:
-        return {value: stem_of(path) for value in values}
+        return {value: structure_of(path) for value in values}
     prefix = f"{stem_of(path)}_" if is_structure else ""
     return {value: classes.get(value, f"{prefix}label_{value}") for value in values}

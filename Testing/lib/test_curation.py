@@ -23,7 +23,7 @@ from SAMMed2DLib.curation.thumbnails import differ, thumbnail
 from SAMMed2DLib.geometry import SlicePlane
 from SAMMed2DLib.published_layout import read_layout, read_manifest
 from SAMMed2DLib.segmentation_io import Segment, write_segmentation
-from SAMMed2DLib.volume_io import Volume, read_volume
+from SAMMed2DLib.volume_io import Volume, VolumeError, read_volume
 
 ALL = Options(similar=0, min_share=0, min_sides=0)
 
@@ -416,12 +416,91 @@ def touch(folder: Path, *names: str) -> None:
         ("imagesTr/a_0000.png imagesTr/a_0001.png labelsTr/a.png imagesTs/b_0000.png",
          {"imagesTr/a_0000.png": ["a.png"], "imagesTr/a_0001.png": ["a.png"]}, 1),
         ("images/deep/a.png images/b.png labels/b.png", {"images/b.png": ["b.png"]}, 1),
+        ("a/image.nii.gz a/label.nii.gz b/image.nii.gz b/label.nii.gz",
+         {"a/image.nii.gz": ["label.nii.gz"], "b/image.nii.gz": ["label.nii.gz"]}, 0),
+        ("a/imaging.nii.gz a/segmentation.nii.gz", {"a/imaging.nii.gz": ["segmentation.nii.gz"]}, 0),
+        ("a/ct.nrrd a/mask.nrrd", {"a/ct.nrrd": ["mask.nrrd"]}, 0),
+        ("a/img.png a/gt.png", {"a/img.png": ["gt.png"]}, 0),
+        ("a/t1.nii.gz a/t2.nii.gz a/seg.nii.gz", {"a/t1.nii.gz": ["seg.nii.gz"], "a/t2.nii.gz": ["seg.nii.gz"]}, 0),
+        ("volume-0.nii segmentation-0.nii volume-1.nii", {"volume-0.nii": ["segmentation-0.nii"]}, 1),
+        ("img_7.png label_7.png img12.png mask12.png", {"img_7.png": ["label_7.png"], "img12.png": ["mask12.png"]}, 0),
+        ("image_a.nrrd label_a.nrrd", {"image_a.nrrd": ["label_a.nrrd"]}, 0),
     ],
 )  # fmt: skip
 def test_common_layouts_are_found(tmp_path, files, pairs, unpaired):
     touch(tmp_path, *files.split())
     assert found_in(tmp_path) == pairs
     assert len(discover(tmp_path).unpaired) == unpaired
+
+
+def test_a_case_in_a_folder_of_its_own_is_named_by_the_folder(tmp_path):
+    touch(tmp_path / "data", "p1/image.nii.gz", "p1/label.nii.gz", "p2/image.nii.gz", "p2/label.nii.gz")
+    cases = discover(tmp_path).cases
+    assert [(one.dataset, one.case, one.name) for one in cases] == [
+        ("data", "p1", "p1-image"),
+        ("data", "p2", "p2-image"),
+    ]
+    check_names(cases)
+
+
+def test_bids_pairs_by_the_parts_of_names_also_in_derivatives(tmp_path):
+    root = tmp_path / "ds1"
+    anat = "sub-01/ses-1/anat/sub-01_ses-1"
+    touch(
+        root,
+        f"{anat}_T1w.nii.gz",
+        f"{anat}_run-1_T2w.nii.gz",
+        f"{anat}_run-2_T2w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-02/anat/sub-02_FLAIR.nii.gz",
+        "sub-02/anat/sub-02_FLAIR_seg-manual.nii.gz",
+        "sub-03/anat/sub-03_ct.nii.gz",
+        f"derivatives/labels/{anat}_T1w_label-lesion_mask.nii.gz",
+        f"derivatives/labels/{anat}_run-2_T2w_label-lesion_mask.nii.gz",
+        f"derivatives/labels/{anat}_run-2_T2w_label-oedema_mask.nii.gz",
+        "derivatives/prep/sub-02/anat/sub-02_desc-preproc_FLAIR.nii.gz",
+        "derivatives/labels/sub-09/anat/sub-09_T1w_dseg.nii.gz",
+    )
+    found = discover(root)
+    assert {case.name: [p.name for p in case.labels] for case in found.cases} == {
+        "sub-01_ses-1_T1w": ["sub-01_ses-1_T1w_label-lesion_mask.nii.gz"],
+        "sub-01_ses-1_run-2_T2w": [
+            "sub-01_ses-1_run-2_T2w_label-lesion_mask.nii.gz",
+            "sub-01_ses-1_run-2_T2w_label-oedema_mask.nii.gz",
+        ],
+        "sub-02_FLAIR": ["sub-02_FLAIR_seg-manual.nii.gz"],
+    }
+    assert {(case.case, case.dataset, case.modality) for case in found.cases} == {
+        ("sub-01", "ds1", "MR"),
+        ("sub-02", "ds1", "MR"),
+    }
+    assert sorted(Path(line.split(" (")[0]).name for line in found.unpaired) == [
+        "sub-01_ses-1_run-1_T2w.nii.gz",
+        "sub-01_ses-2_T1w.nii.gz",
+        "sub-03_ct.nii.gz",
+        "sub-09_T1w_dseg.nii.gz",
+    ]
+
+
+def test_classes_in_bids_are_named_alike_in_all_subjects(tmp_path):
+    for subject in ("01", "02"):
+        place = tmp_path / f"sub-{subject}/anat/sub-{subject}"
+        write(Path(f"{place}_T1w.nii.gz"), a_volume())
+        for n, structure in enumerate(("lesion", "oedema")):
+            write(Path(f"{place}_T1w_label-{structure}_mask.nii.gz"), a_block(1, start=4 + 8 * n, stop=10 + 8 * n))
+        write(Path(f"{place}_T2w.nii.gz"), a_volume())
+        write(Path(f"{place}_T2w_dseg.nii.gz"), a_block(7))
+    (tmp_path / "dseg.tsv").write_text("index\tname\n0\tbackground\n7\tputamen\n")
+    names = [list(labels_of(case)) for case in discover(tmp_path).cases]
+    assert names == [["lesion", "oedema"], ["putamen"]] * 2
+
+
+def test_a_mask_with_soft_edges_does_not_become_many_classes(tmp_path):
+    j, i = np.indices((32, 40)) - 16
+    soft = np.rint(255 * np.clip((14 - np.hypot(i, j)) / 6, 0, 1)).astype(np.uint8)
+    case = a_case(write(tmp_path / "a.png", a_volume((32, 40)).astype(np.uint8)), write(tmp_path / "m.png", soft))
+    with pytest.raises(VolumeError, match=r"its \d+ values are grades, not labels"):
+        labels_of(case)
 
 
 def test_nnunet_tells_classes_and_modality(tmp_path):
@@ -466,7 +545,7 @@ def test_a_dicom_series_beside_its_labels_is_one_image(tmp_path):
     assert found_in(tmp_path) == {"images/anna": ["anna.nrrd"]}
 
 
-@pytest.mark.parametrize("files", ["", "a.png b.png"])
+@pytest.mark.parametrize("files", ["", "a.png b.png", "a.png b.png mask.png"])
 def test_a_folder_without_pairs_is_an_error(tmp_path, files):
     touch(tmp_path, *files.split())
     with pytest.raises(CurationError, match="no image with labels"):
