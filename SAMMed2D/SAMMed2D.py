@@ -217,8 +217,12 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         zoom: bool | None = None,
         overwrite: str = "none",
         points: Any = (),
+        correct: bool = False,
     ) -> SliceResult:
         """Segment one object on one slice, and add it to a segment. An empty mask changes nothing.
+
+        With `correct`, the prompts correct the mask that the segment has on the slice, of whatever origin: points
+        beside the object take away, points on it add, and what is found takes the place of the mask.
 
         Args:
             volumeNode: scalar or colour volume, 2D image, or proxy of a sequence.
@@ -232,6 +236,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             zoom: whether it looks at crops, see the class.
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
             points: points on the object and beside it in their order, see the class.
+            correct: whether the mask that the segment has on the slice is corrected; points beside the object are
+                enough then.
 
         Returns:
             mask ((H, W) bool), score (the IoU that the model predicts), plane, how many `voxels` of the segmentation
@@ -246,7 +252,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
 
         prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
         question = {**prompts, "intensity": intensity, "zoom": zoom}
-        return batch.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, **question)
+        return batch.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **question)
 
     def segmentMany(
         self,

@@ -26,7 +26,8 @@ from SAMMed2DSlicer.look_ahead import LookAhead
 from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
-from SAMMed2DSlicer.segments import EffectTarget, Ledger, has_voxels
+from SAMMed2DSlicer.segments import EffectTarget, Ledger, OneStep, SegmentTarget, has_voxels
+from SAMMed2DSlicer.slice_masks import is_on_mask, mask_on_slice
 from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in, slice_widgets
 from SAMMed2DSlicer.timers import single_shot
 from SAMMed2DSlicer.tools import begin_inside
@@ -197,7 +198,7 @@ class Annotator(VTKObservationMixin):
     def add_point(self, widget: Any, xy: Sequence[float], positive: bool) -> bool:
         """Add a point where the user clicked; False, with a status, where that is not possible."""
         point_world = scene.world_from_xy(widget.mrmlSliceNode(), xy)
-        one = self._set_for(widget, [point_world], corrects=not positive)
+        one = self._set_for(widget, [point_world], positive)
         if one is None:
             return False
         self._give(one, widget, partial(one.add_point, point_world, positive))
@@ -206,7 +207,7 @@ class Annotator(VTKObservationMixin):
     def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
         """Set the box that the user dragged; False, with a status, where that is not possible."""
         corners = [scene.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
-        one = self._set_for(widget, corners, clips=True)
+        one = self._set_for(widget, corners)
         if one is None:
             return False
         self._give(one, widget, partial(one.set_box, *corners))
@@ -289,13 +290,17 @@ class Annotator(VTKObservationMixin):
 
     # Sets and their nodes
 
-    def _set_for(
-        self, widget: Any, points_world: list[np.ndarray], *, clips: bool = False, corrects: bool = False
-    ) -> PromptSet | None:
+    def _set_for(self, widget: Any, points_world: list[np.ndarray], positive: bool | None = None) -> PromptSet | None:
         """The set to which prompts in a view belong; None, with a status, where there can be none.
 
-        It is the one that is not accepted yet; else, for a point that takes something away, the nearest one; else
-        a new one, because what was accepted must not be lost to the next object.
+        It is the one that is not accepted yet; else, for a point that takes away, the one whose mask is there;
+        else a new one, because what was accepted must not be lost to the next object. A new one corrects the mask that
+        the segment has on the slice, of whatever origin, where a point is on it.
+
+        Args:
+            widget: the slice view.
+            points_world: (3,) mm each: a point, or two corners of a box.
+            positive: the side of the point; None for a box.
         """
         import numpy as np
 
@@ -310,12 +315,13 @@ class Annotator(VTKObservationMixin):
         except (scene.SceneError, GeometryError) as error:
             return self._say(messages.text_of(error), WARNING)
         size_xy = np.array(plane.size_hw[::-1])
-        low, high = (xy.min(axis=0), xy.max(axis=0)) if clips else (xy.max(axis=0), xy.min(axis=0))
+        low, high = (xy.min(axis=0), xy.max(axis=0)) if positive is None else (xy.max(axis=0), xy.min(axis=0))
         if (high < -0.5).any() or (low > size_xy - 0.5).any():
             return self._say(_("That is outside the image: click inside it."), WARNING)
         if not self._is_segment_visible():
             return self._say(_("The segment is hidden: show it first."), WARNING)
-        if self._starts_object and self._options().new_segments:
+        takes_away = positive is False
+        if self._starts_object and self._options().new_segments and not takes_away:
             self._add_segment()
         self._starts_object = False
         owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
@@ -323,11 +329,25 @@ class Annotator(VTKObservationMixin):
         still_open = next((one for one in here if not one.is_accepted), None)
         if still_open is not None:
             return still_open
-        if corrects and here:
-            return min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
-        one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0))
+        known_hw = None
+        if positive is not None:
+            mask_hw = mask_on_slice(self.volume, plane, self.segmentation, self.segment_id)
+            is_on = is_on_mask(mask_hw, xy[0], widely=positive)
+            if takes_away and here:
+                nearest = min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
+                if not is_on or self._has_written(nearest, points_world[0]):
+                    return nearest
+            if takes_away and mask_hw.any() and not is_on:
+                return self._say(_("There is nothing to take away: click where the mask goes too far."), WARNING)
+            known_hw = mask_hw if is_on else None
+        one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0), known_hw=known_hw)
         one.show_in([widget.mrmlSliceNode().GetID()])
         return one
+
+    def _has_written(self, one: PromptSet, point_world: np.ndarray) -> bool:
+        """Whether the mask at a point, (3,) mm, is that of a set, as it was accepted."""
+        addition = self._ledger.addition(one.key)
+        return addition is not None and addition.is_untouched() and addition.has(point_world)
 
     def _obstacle(self) -> str:
         if self.volume is None or self.volume.GetImageData() is None:
@@ -589,7 +609,7 @@ class Annotator(VTKObservationMixin):
         _check_size(one)
         options = self._options()
         image = scene.model_image(one.volume, one.plane, options.intensity)
-        return Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom)
+        return Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom, one.known_hw)
 
     @drawn_once
     def _answered(self, pending: Pending) -> None:
@@ -600,9 +620,12 @@ class Annotator(VTKObservationMixin):
             _check_size(one)
         except scene.SceneError as error:
             return self._failed(one, error)
-        if not pending.answer.mask.any():
+        if one.known_hw is None and not pending.answer.mask.any():
             self._answers.pop(one, None)
             self._say(_("The model finds nothing here: add a point on the structure, or a box."), WARNING, one)
+        elif _is_same_mask(pending.answer.mask, one.known_hw):
+            self._answers.pop(one, None)
+            self._say(_("The mask stays as it is: click farther out, or farther in."), WARNING, one)
         else:
             self._answers[one] = pending
             self._forecasts.pop(one, None)
@@ -632,7 +655,7 @@ class Annotator(VTKObservationMixin):
         if one not in self._forecasts:
             mask, replaces = self._answers[one].answer.mask, self._ledger.to_replace(one.key)
             try:
-                found = forecast(self._effect, mask, one.plane, one.volume, replaces)
+                found = forecast(self._effect, mask, one.plane, one.volume, replaces, one.known_hw)
             except ValueError:  # accepting says it
                 found = None
             self._forecasts[one] = found
@@ -654,27 +677,28 @@ class Annotator(VTKObservationMixin):
 
     def _write(self, sets: Sequence[PromptSet], closes: bool = True) -> None:
         """Write the answers of some sets, and say what came of all of them; `closes`: the user is done with them."""
+        target = OneStep(EffectTarget(self._effect))  # one acceptance is one step of undo
         accepted: list[Accepted] = []
         failures: list[str] = []
         for one in [one for one in sets if one.segment_id == self.segment_id]:
             try:
-                accepted.append(self._write_one(one, closes))
+                accepted.append(self._write_one(one, target, closes))
             except ValueError as error:
                 failures.append(messages.text_of(error))
         if accepted or failures:
             self._draw()
             self._say_status(annotation_status.of_acceptance(self.segmentation, accepted, failures))
 
-    def _write_one(self, one: PromptSet, closes: bool) -> Accepted:
+    def _write_one(self, one: PromptSet, target: SegmentTarget, closes: bool) -> Accepted:
         """Write the answer of a set.
 
         Raises:
             SceneError: nothing can be written; the answer stays.
         """
         mask = self._answers[one].answer.mask
-        written = self._ledger.write(one.key, EffectTarget(self._effect), mask, one.plane, one.volume)
+        written = self._ledger.write(one.key, target, mask, one.plane, one.volume, one.known_hw)
         accepted = Accepted(written, int(mask.sum()))
-        if not written.voxels:
+        if written.addition is None:
             raise scene.SceneError(outside_text(written.outside_px, accepted.shown_px))
         self._answers.pop(one)
         self._undone.pop(one, None)
@@ -721,6 +745,10 @@ class Annotator(VTKObservationMixin):
 def _image_mtime(volume: Any) -> int:
     image = volume.GetImageData()
     return image.GetMTime() if image is not None else 0
+
+
+def _is_same_mask(mask_hw: np.ndarray, known_hw: np.ndarray | None) -> bool:
+    return known_hw is not None and bool((mask_hw == known_hw).all())
 
 
 def _check_size(one: PromptSet) -> None:

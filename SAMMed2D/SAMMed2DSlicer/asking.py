@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A question: the prompts of a set, the picture that the model sees, and whether it zooms."""
+    """A question: the prompts of a set, the picture that the model sees, whether it zooms, and what is corrected."""
 
     of: PromptSet
     prompts: Prompts
     image: np.ndarray
     zoom: bool | None
+    known_hw: np.ndarray | None = None
     began_s: float = field(default_factory=time.perf_counter)
 
     def is_same(self, other: Request) -> bool:
@@ -33,7 +34,7 @@ class Request:
         import numpy as np
 
         same = self.of is other.of and self.prompts == other.prompts and self.zoom == other.zoom
-        return same and np.array_equal(self.image, other.image)
+        return same and self.known_hw is other.known_hw and np.array_equal(self.image, other.image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class Requests:
         self._asked = request
         self._engine.submit(
             lambda session, should_stop: session.answer(
-                request.image, request.prompts, zoom=request.zoom, should_stop=should_stop
+                request.image, request.prompts, mask=request.known_hw, zoom=request.zoom, should_stop=should_stop
             ),
             partial(self._answered, request),
             partial(self._failed, request),

@@ -51,14 +51,23 @@ def ask(work: engine.Work) -> Any:
 
 
 def segment(
-    volume: Any, segmentation: Any, segment_id: str, plane: Any, overwrite: str = "none", **question: Any
+    volume: Any,
+    segmentation: Any,
+    segment_id: str,
+    plane: Any,
+    overwrite: str = "none",
+    correct: bool = False,
+    **question: Any,
 ) -> SliceResult:
     """Segment one object on one slice and write it; see `SAMMed2DLogic.segmentSlice`."""
     zoom, intensity = question.pop("zoom", None), question.pop("intensity", scene.WINDOW)
     segment_id = find_segment(segmentation, segment_id)  # before the model is asked
-    task = SliceTask.of_scene(volume, plane, [question], intensity, zoom)
+    if correct:
+        task = SliceTask.of_correction(volume, plane, segmentation, segment_id, question, intensity, zoom)
+    else:
+        task = SliceTask.of_scene(volume, plane, [question], intensity, zoom)
     (prediction,) = ask(task.answer)
-    return write(prediction, volume, segmentation, segment_id, overwrite)
+    return write(prediction, volume, segmentation, segment_id, overwrite, task.known_hw)
 
 
 def segment_many(

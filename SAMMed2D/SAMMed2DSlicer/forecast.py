@@ -48,7 +48,12 @@ class Forecast:
 
 
 def forecast(
-    effect: Any, mask_hw: np.ndarray, plane: SlicePlane, volume: Any, replaces: VoxelPatch | None = None
+    effect: Any,
+    mask_hw: np.ndarray,
+    plane: SlicePlane,
+    volume: Any,
+    replaces: VoxelPatch | None = None,
+    known_hw: np.ndarray | None = None,
 ) -> Forecast:
     """Find out what writing a mask to the selected segment of a Segment Editor would do.
 
@@ -58,10 +63,13 @@ def forecast(
         plane: the slice, of this volume.
         volume: the volume node.
         replaces: voxels that are taken away, where the mask has them no more.
+        known_hw: (H, W) bool, the mask that this one corrects; likewise.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
+    import numpy as np
+
     from SAMMed2DLib.planes import VoxelPatch, voxels_of_mask
 
     target = segments.EffectTarget(effect)
@@ -71,11 +79,14 @@ def forecast(
     geometry = segments.image_matrix(labelmap)
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     meant = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, _EVERYWHERE)
-    if meant is None:
-        return Forecast(0, 0, 0, 0, 0, 0)
     limit = labelmap.GetExtent()
-    extent = meant.extent if replaces is None else segments.around(meant.extent, replaces.extent)
-    in_mask = segments.in_extent(meant, extent)
+    if known_hw is not None:
+        known = voxels_of_mask(known_hw, plane, world_from_ijk(volume), grid, limit)
+        replaces = segments.union([replaces, known])
+    if meant is None and replaces is None:
+        return Forecast(0, 0, 0, 0, 0, 0)
+    extent = segments.union_extent([meant, replaces])
+    in_mask = segments.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
     in_geometry = _within(extent, limit)
     around = VoxelPatch(extent[::2], in_mask)
     in_area = _in_area(target, effect.parameterSetNode(), around, geometry)

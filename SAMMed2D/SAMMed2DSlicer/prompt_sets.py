@@ -18,6 +18,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene
 from SAMMed2DSlicer.node_names import safe_name
+from SAMMed2DSlicer.slice_masks import mask_of_text, mask_to_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from SAMMed2DLib.prompts import Prompts
 
 _PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE = (
-    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State")
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN = (
+    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask")
 )
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
@@ -53,6 +54,7 @@ class PromptSet:
         plane: SlicePlane,
         item: int = -1,
         number: int = 1,
+        known_hw: np.ndarray | None = None,
     ) -> None:
         """Describe a set; nodes are made with its first prompts.
 
@@ -63,9 +65,10 @@ class PromptSet:
             plane: the slice.
             item: of the sequence that the volume is a proxy of; -1 without one.
             number: tells apart the sets of a segment on one slice.
+            known_hw: (H, W) bool, the mask that the segment had on the slice, where the prompts are to correct it.
         """
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
-        self.plane, self.item, self.number = plane, item, number
+        self.plane, self.item, self.number, self.known_hw = plane, item, number, known_hw
         self._slice_text = ""
         self._view_ids: tuple[str, ...] = ()
         self.points: Any = None
@@ -249,7 +252,8 @@ class PromptSet:
         return node
 
     def _attributes(self, role: str) -> dict[str, str]:
-        return {
+        known = {} if self.known_hw is None else {KNOWN: mask_to_text(self.known_hw)}
+        return known | {
             ROLE: role,
             SEGMENT_ID: self.segment_id,
             PLANE: plane_to_text(self.plane),
@@ -332,7 +336,9 @@ def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
         key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in sets:
             item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
-            sets[key] = PromptSet(segmentation, node.GetAttribute(SEGMENT_ID) or "", volume, plane, item, number)
+            known_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
+            segment_id = node.GetAttribute(SEGMENT_ID) or ""
+            sets[key] = PromptSet(segmentation, segment_id, volume, plane, item, number, known_hw)
         setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
     return list(sets.values())
 

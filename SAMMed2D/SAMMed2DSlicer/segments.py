@@ -239,6 +239,23 @@ class UndoStep:
         return True
 
 
+class OneStep:
+    """A target to which several masks are written as one step of undo."""
+
+    def __init__(self, target: SegmentTarget) -> None:
+        """Nothing is saved before the first change."""
+        self._target, self._step = target, UndoStep(target)
+        self.segmentation, self.segment_id = target.segmentation, target.segment_id
+
+    def save_state(self) -> None:
+        """Begin the undo step, if that was not done."""
+        self._step.begin()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the target's."""
+        return getattr(self._target, name)
+
+
 @dataclass(frozen=True, eq=False)
 class Written:
     """What came of writing a mask.
@@ -285,6 +302,16 @@ class Addition:
         """The segment within the extent, as it is now."""
         return segment_in(self.segmentation, self.segment_id, self.added.extent, self.geometry)
 
+    def has(self, point_world: Sequence[float]) -> bool:
+        """Whether it added the voxel at (3,) mm in the scene."""
+        import numpy as np
+
+        from SAMMed2DLib.geometry import ijk_from_ras
+
+        grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
+        i, j, k = (int(value) for value in np.floor(ijk_from_ras([point_world], grid)[0] + 0.5))
+        return bool(in_extent(self.added, (i, i, j, j, k, k)).any())
+
     def is_untouched(self) -> bool:
         """Whether the segment is as it was left: not painted on, erased or undone since."""
         return bool((self.present() == self.left).all())
@@ -305,13 +332,21 @@ class Ledger:
         """Begin with nothing."""
         self._additions: dict[Any, Addition] = {}
 
-    def write(self, key: Any, target: SegmentTarget, mask_hw: np.ndarray, plane: SlicePlane, volume: Any) -> Written:
+    def write(
+        self,
+        key: Any,
+        target: SegmentTarget,
+        mask_hw: np.ndarray,
+        plane: SlicePlane,
+        volume: Any,
+        known_hw: np.ndarray | None = None,
+    ) -> Written:
         """Write a mask in place of what the same prompts had added; arguments and errors as in `write_mask`."""
         self._forget_closed()
         untouched = [one for one in self._of(target) if one.is_untouched()]
         before, replaces = self._additions.get(key), self.to_replace(key)
         was_undone = before is not None and before.is_undone()
-        written = write_mask(target, mask_hw, plane, volume, replaces)
+        written = write_mask(target, mask_hw, plane, volume, replaces, known_hw)
         for one in untouched:
             one.left = one.present()  # what is written here is no touch of somebody else
         if written.addition is not None:
@@ -355,11 +390,17 @@ def shared_ledger() -> Ledger:
 
 
 def write_mask(
-    target: SegmentTarget, mask_hw: np.ndarray, plane: SlicePlane, volume: Any, replaces: VoxelPatch | None = None
+    target: SegmentTarget,
+    mask_hw: np.ndarray,
+    plane: SlicePlane,
+    volume: Any,
+    replaces: VoxelPatch | None = None,
+    known_hw: np.ndarray | None = None,
 ) -> Written:
     """Add a mask to a segment the way Slicer's own effects do, as one undo step.
 
-    Masking, overwriting and hidden segments are Slicer's business. An empty mask changes nothing.
+    Masking, overwriting and hidden segments are Slicer's business. An empty mask changes nothing, unless it corrects
+    another one.
 
     Args:
         target: the segment.
@@ -367,11 +408,13 @@ def write_mask(
         plane: the slice, of this volume.
         volume: the volume node.
         replaces: voxels to take away first, where the mask has them no more.
+        known_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: what it has no more is taken
+            away too, and only what is new is added.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
-    from SAMMed2DLib.planes import VoxelPatch, voxels_of_mask
+    from SAMMed2DLib.planes import voxels_of_mask
 
     labelmap = target.default_labelmap()
     if labelmap is None:
@@ -380,23 +423,36 @@ def write_mask(
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     place = (mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
     patch, outside_px = voxels_of_mask(*place), pixels_outside(*place)
-    if patch is None:
+    if known_hw is not None:
+        replaces = union([replaces, voxels_of_mask(known_hw, *place[1:])])
+    if patch is None and (known_hw is None or replaces is None):
         return Written(0, 0, outside_px)
     target.make_editable()
-    extent = patch.extent if replaces is None else around(patch.extent, replaces.extent)
+    written = _write_voxels(target, patch, replaces, geometry, only_new=known_hw is not None)
+    return replace(written, outside_px=outside_px)
+
+
+def _write_voxels(
+    target: SegmentTarget, patch: VoxelPatch | None, replaces: VoxelPatch | None, geometry: Any, only_new: bool
+) -> Written:
+    """Put voxels in place of others, one of both at least; `only_new`: those that the segment has are not added."""
+    from SAMMed2DLib.planes import VoxelPatch
+
+    extent = union_extent([patch, replaces])
     before = segment_in(target.segmentation, target.segment_id, extent, geometry)
-    others = neighbours_of(target, [target.segment_id], patch.extent, geometry)
+    adds = _without(patch, VoxelPatch(extent[::2], before)) if only_new else patch
+    surplus = _without(replaces, patch)
+    others = neighbours_of(target, [target.segment_id], extent, geometry)
     target.save_state()
-    surplus = None if replaces is None else _without(replaces, patch)
-    if surplus is not None:
-        target.modify(labelmap_of(surplus, geometry), adds=False)
-    target.modify(labelmap_of(patch, geometry), adds=True)
+    for voxels, is_added in ((surplus, False), (adds, True)):
+        if voxels is not None:
+            target.modify(labelmap_of(voxels, geometry), is_added)
     after = segment_in(target.segmentation, target.segment_id, extent, geometry)
     added = after & ~before
-    if replaces is not None:  # what this writes again is still not the user's own
+    if patch is not None and replaces is not None:  # what this writes again is still not the user's own
         added |= after & in_extent(patch, extent) & in_extent(replaces, extent)
     addition = Addition(target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after)
-    return Written(int(patch.mask_kji.sum()), int((after != before).sum()), outside_px, others.lost(), addition)
+    return Written(count(patch), int((after != before).sum()), lost=others.lost(), addition=addition)
 
 
 def neighbours_of(
@@ -577,10 +633,12 @@ def image_matrix(image: Any) -> Any:
     return matrix
 
 
-def _without(patch: VoxelPatch, other: VoxelPatch) -> VoxelPatch | None:
-    """The patch without what the other one has."""
+def _without(patch: VoxelPatch | None, other: VoxelPatch | None) -> VoxelPatch | None:
+    """The patch without what the other one has; None if nothing is left."""
     from SAMMed2DLib.planes import VoxelPatch
 
+    if patch is None or other is None:
+        return patch
     rest = patch.mask_kji & ~in_extent(other, patch.extent)
     return VoxelPatch(patch.start_ijk, rest) if rest.any() else None
 
@@ -594,15 +652,19 @@ def union(patches: Sequence[VoxelPatch | None]) -> VoxelPatch | None:
     found = [one for one in patches if one is not None]
     if not found:
         return None
-    extent: Sequence[int] = found[0].extent
-    for one in found:
-        extent = around(extent, one.extent)
+    extent = union_extent(found)
     i0, _i1, j0, _j1, k0, _k1 = extent
     mask = np.zeros(_shape(extent), bool)
     for one in found:
         start = [a - b for a, b in zip(one.start_ijk[::-1], (k0, j0, i0), strict=True)]
         mask[tuple(slice(a, a + n) for a, n in zip(start, one.mask_kji.shape, strict=True))] |= one.mask_kji
     return VoxelPatch((i0, j0, k0), mask)
+
+
+def union_extent(patches: Sequence[VoxelPatch | None]) -> tuple[int, ...]:
+    """The smallest extent with all of some patches, one at least, in it."""
+    extents = [patch.extent for patch in patches if patch is not None]
+    return tuple((max if n % 2 else min)(extent[n] for extent in extents) for n in range(6))
 
 
 def cropped(patch: VoxelPatch) -> VoxelPatch | None:

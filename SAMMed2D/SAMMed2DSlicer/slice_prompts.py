@@ -89,7 +89,14 @@ def views_shown() -> list[Any]:
 
 
 def prompts_on(
-    plane: SlicePlane, volume: Any, positive: Any = (), negative: Any = (), box: Any = None, points: Any = ()
+    plane: SlicePlane,
+    volume: Any,
+    positive: Any = (),
+    negative: Any = (),
+    box: Any = None,
+    points: Any = (),
+    *,
+    is_correction: bool = False,
 ) -> Prompts:
     """Bring points and a box of the scene to a slice.
 
@@ -103,6 +110,7 @@ def prompts_on(
             rectangle in it; others span a box along R, A and S. A box counts as its cut by the slice.
         points: points of both sides in their order, after those before: (N, 4) or (4,) world RAS mm and 1 inside or 0
             beside the object; or a point list that the effect made.
+        is_correction: whether a mask that is there says where the object is, so that points beside it are enough.
 
     Raises:
         SceneError: nothing says where the object is, or something is not on the slice.
@@ -118,7 +126,7 @@ def prompts_on(
     points_xy = np.concatenate([inside, outside, ordered])
     labels = np.concatenate([np.ones(len(inside), int), np.zeros(len(outside), int), sides])
     box_xyxy = None if box is None else _box_xyxy(box, plane, volume)
-    if not labels.any() and box_xyxy is None:
+    if not labels.any() and box_xyxy is None and not (is_correction and len(labels)):
         if len(labels):
             raise SceneError(_("Points beside the object do not say where it is: add one on it, or a box around it."))
         raise SceneError(_("Nothing says where the object is: add a point on it, or a box around it."))

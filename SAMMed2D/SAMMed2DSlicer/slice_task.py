@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
 from SAMMed2DSlicer.scene import SceneError
+from SAMMed2DSlicer.slice_masks import mask_on_slice
 from SAMMed2DSlicer.slice_prompts import is_node, plane_of, prompts_on
 
 if TYPE_CHECKING:
@@ -67,12 +68,14 @@ class SliceTask:
         plane: the slice.
         prompts: one for each object, in slice px.
         zoom: predict on crops around the prompts; None does what the weights were trained for.
+        known_hw: (H, W) bool, the mask that is there and that the prompts of a single object correct.
     """
 
     image: np.ndarray
     plane: SlicePlane
     prompts: tuple[Prompts, ...]
     zoom: bool | None = None
+    known_hw: np.ndarray | None = None
 
     @classmethod
     def of_scene(
@@ -100,8 +103,36 @@ class SliceTask:
         prompts = tuple(prompts_on(found, volume, **one) for one in objects)
         return cls(scene.model_image(volume, found, intensity), found, prompts, zoom_of(zoom))
 
+    @classmethod
+    def of_correction(
+        cls,
+        volume: Any,
+        plane: Any,
+        segmentation: Any,
+        segment_id: str,
+        question: dict[str, Any],
+        intensity: str = scene.WINDOW,
+        zoom: bool | str | None = None,
+    ) -> SliceTask:
+        """The same for prompts that correct the mask that a segment has on the slice; points beside it are enough.
+
+        Raises:
+            SceneError: see `of_scene`; or there is nothing to correct.
+        """
+        found = plane_of(volume, plane)
+        known_hw = mask_on_slice(volume, found, segmentation, segment_id)
+        if not known_hw.any():
+            name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+            raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
+        prompts = (prompts_on(found, volume, **question, is_correction=True),)
+        return cls(scene.model_image(volume, found, intensity), found, prompts, zoom_of(zoom), known_hw)
+
     def answer(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
         """Ask the model; in the worker thread."""
+        if self.known_hw is not None:
+            (prompts,) = self.prompts
+            one = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
+            return [SlicePrediction(one.mask, one.score, self.plane)]
         answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
         return [SlicePrediction(one.mask, one.score, self.plane) for one in answers]
 
@@ -149,7 +180,12 @@ def find_segment(segmentation: Any, name: str) -> str:
 
 
 def write(
-    prediction: SlicePrediction, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none"
+    prediction: SlicePrediction,
+    volume: Any,
+    segmentation: Any,
+    segment_id: str,
+    overwrite: str = "none",
+    known_hw: np.ndarray | None = None,
 ) -> SliceResult:
     """Add a prediction to a segment; on the main thread. An empty mask changes nothing.
 
@@ -159,12 +195,13 @@ def write(
         segmentation: the segmentation node.
         segment_id: of an existing segment.
         overwrite: see `segments.LogicTarget`.
+        known_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
 
     Raises:
         SceneError: there is no such segment, or no place to write it.
     """
     check_segment(segmentation, segment_id)
     with segments.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
-        written = segments.write_mask(target, prediction.mask, prediction.plane, volume)
+        written = segments.write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)
     return SliceResult(prediction.mask, prediction.score, prediction.plane, *counts)

@@ -12,6 +12,7 @@ import vtk
 
 SIZE = (60, 50, 24)  # i, j, k
 INSIDE = (25, 22, 10)  # a voxel of the structure
+CORRECTED_PX = 5  # as far does a point change a mask that is corrected
 
 
 def structure_kji(size_ijk=SIZE) -> np.ndarray:
@@ -51,6 +52,7 @@ class BrightSession:
         self.asked, self.encoded_ahead, self.delay_s, self.error = [], [], 0.0, None
         self.finds_nothing = False
         self.pictures = []  # of propagations
+        self.corrected = []  # the masks that were to be corrected
         self.cache_bytes = 0
         self.predictor = SimpleNamespace(
             device="cpu",
@@ -60,17 +62,24 @@ class BrightSession:
             working_bytes=lambda slices: 0,
         )
 
-    def answer(self, image, prompts, *, zoom=None, should_stop=None):
+    def answer(self, image, prompts, *, mask=None, zoom=None, should_stop=None):
+        """What is bright, in the box; a known mask is changed around the points only."""
         from SAMMed2DLib.session import Answer
 
         self._think(should_stop)
         self.asked.append((prompts, image, zoom))
-        mask = image[..., 0] > 127
+        known, mask = mask, image[..., 0] > 127
+        self.corrected.append(known)
         if prompts.box_xyxy is not None:
             x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
             within = np.zeros_like(mask)
             within[y0:y1, x0:x1] = True
             mask &= within
+        if known is not None:
+            mask = known.copy()
+            rows, columns = np.mgrid[tuple(slice(0, n) for n in mask.shape)]
+            for (x, y), label in zip(np.round(prompts.points_xy), prompts.labels, strict=True):
+                mask[(columns - x) ** 2 + (rows - y) ** 2 < CORRECTED_PX**2] = bool(label)
         if self.finds_nothing:
             mask[:] = False
         height, width = mask.shape

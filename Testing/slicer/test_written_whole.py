@@ -206,6 +206,6 @@ def test_a_propagation_of_the_effect_protects_other_segments_unless_told_otherwi
     desk.set(ProtectOthers=0)
     propagate()
     lost = int((before & ~desk.segment("B")).sum())
-    assert lost > 0 and f"B lost {lost:,} voxels" in panel.ui.propagationLabel.text
+    assert lost > 0 and f"B lost {lost:,} voxels" in panel.status_line.text
     desk.editor.undo()
     np.testing.assert_array_equal(desk.segment("B"), before)

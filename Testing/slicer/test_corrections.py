@@ -1,0 +1,238 @@
+"""Clicks correct a mask that is there, of whatever origin: "outside" takes away, "inside" adds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+from desk import CORRECTED_PX, GEOMETRIES, INSIDE, Desk, a_volume, affine, turned
+from module_kit import a_case
+
+K = INSIDE[2]
+
+
+def painted(desk: Desk, kji=np.s_[K, 10:40, 10:40], segment_id=None) -> np.ndarray:
+    """A mask that somebody else made: a square on the slice of the clicks, and one on the slice above."""
+    mask = np.zeros(desk.structure.shape, bool)
+    mask[kji] = True
+    mask[K + 1, 10:20, 10:20] = True
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        mask.astype(np.uint8), desk.segmentation, segment_id or desk.segment_id, desk.volume
+    )
+    desk.pump(0.05)
+    return mask
+
+
+def around(*points_xy) -> np.ndarray:
+    rows, columns = np.mgrid[:50, :60]
+    return np.any([(columns - x) ** 2 + (rows - y) ** 2 < CORRECTED_PX**2 for x, y in points_xy], axis=0)
+
+
+def prompts():
+    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+
+    return list(prompt_nodes())
+
+
+@pytest.fixture
+def desk(model) -> Desk:
+    return Desk(model)
+
+
+def test_a_click_outside_takes_away_and_undo_brings_it_back(desk, model):
+    before = painted(desk)
+    desk.set(Tool="negative")
+    desk.click((38, 38, K))
+    np.testing.assert_array_equal(model.corrected[-1], before[K])
+    assert model.asked[-1][0].labels.tolist() == [0]
+    np.testing.assert_array_equal(desk.segment(), before)
+    desk.accept()
+    expected = before.copy()
+    expected[K] &= ~around((38, 38))
+    np.testing.assert_array_equal(desk.segment(), expected)
+    assert "voxels changed" in desk.status.text
+    desk.editor.undo()
+    np.testing.assert_array_equal(desk.segment(), before)
+    desk.wait(lambda: desk.shown)
+    desk.editor.redo()
+    np.testing.assert_array_equal(desk.segment(), expected)
+
+
+@pytest.mark.parametrize("place", [(39, 25), (41, 25)], ids=["on its border", "just beside"])
+def test_a_click_inside_adds_and_takes_nothing_away(desk, place):
+    before = painted(desk)
+    desk.click((*place, K))
+    desk.accept()
+    expected = before.copy()
+    expected[K] |= around(place)
+    np.testing.assert_array_equal(desk.segment(), expected)
+
+
+def test_further_clicks_refine_the_same_correction(desk, model):
+    before = painted(desk)
+    desk.click((38, 38, K), control=True)
+    desk.click((11, 11, K), control=True)
+    desk.click((42, 12, K))
+    assert len(prompts()) == 1 and model.asked[-1][0].labels.tolist() == [0, 0, 1]
+    desk.accept()
+    expected = before.copy()
+    expected[K] = (before[K] & ~around((38, 38), (11, 11))) | around((42, 12))
+    np.testing.assert_array_equal(desk.segment(), expected)
+
+
+def test_a_moved_prompt_of_an_accepted_correction_gives_back_what_it_took(desk):
+    before = painted(desk)
+    desk.click((38, 38, K), control=True)
+    desk.accept()
+    (points,) = prompts()
+    points.SetNthControlPointPositionWorld(0, *desk.world((11, 11, K)))
+    desk.wait(lambda: desk.shown)
+    desk.accept()
+    expected = before.copy()
+    expected[K] &= ~around((11, 11))
+    np.testing.assert_array_equal(desk.segment(), expected)
+
+
+def test_a_click_far_from_the_mask_begins_another_object(desk, model):
+    painted(desk, np.s_[K, 0:6, 0:6])
+    desk.click()
+    assert model.corrected[-1] is None
+    desk.accept()
+    assert (desk.segment()[K] & desk.structure[K]).sum() == 370
+
+
+def test_a_click_outside_beside_the_mask_is_explained_and_makes_no_prompt(desk, model):
+    painted(desk, np.s_[K, 0:6, 0:6])
+    desk.click((40, 40, K), control=True)
+    assert "nothing to take away" in desk.status.text and prompts() == [] and model.asked == []
+
+
+def test_on_a_slice_without_a_mask_a_click_outside_says_what_is_missing(desk, model):
+    desk.click((40, 40, 14), control=True)
+    assert model.corrected[-1:] in ([], [None])
+
+
+def test_what_was_accepted_is_corrected_with_its_own_prompts_and_the_rest_as_a_mask(desk, model):
+    before = painted(desk, np.s_[K, 40:48, 40:58])
+    desk.click()
+    desk.accept()
+    desk.click((28, 24, K), control=True)  # on what was accepted
+    assert model.corrected[-1] is None and model.asked[-1][0].labels.tolist() == [1, 0]
+    desk.effect.clear()
+    desk.click((50, 44, K), control=True)  # on what somebody else made
+    assert model.corrected[-1][44, 50] and model.asked[-1][0].labels.tolist() == [0]
+    desk.accept()
+    assert (before & ~desk.segment())[K].sum() == (before[K] & around((50, 44))).sum()
+
+
+def test_all_of_a_mask_can_be_taken_away(desk):
+    before = painted(desk, np.s_[K, 20:24, 20:24])
+    desk.click((22, 22, K), control=True)
+    desk.accept()
+    assert not desk.segment()[K].any() and desk.segment()[K + 1].sum() == before[K + 1].sum()
+    desk.editor.undo()
+    np.testing.assert_array_equal(desk.segment(), before)
+
+
+def test_a_correction_takes_nothing_from_others_but_where_it_adds(desk):
+    """Also where other segments give way: those that overlap the mask already are not what the click is about."""
+    before = painted(desk)
+    desk.add_segment("B")
+    other = painted(desk, np.s_[K, 5:30, 5:30], "B")
+    desk.editor.setCurrentSegmentID("A")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(before.astype(np.uint8), desk.segmentation, "A", desk.volume)
+    other &= desk.segment("B")
+    desk.set(ProtectOthers=0)
+    desk.click((38, 38, K), control=True)
+    desk.accept()
+    np.testing.assert_array_equal(desk.segment("B"), other)
+    assert "lost" not in desk.status.text
+
+
+def test_with_a_new_segment_for_each_object_a_click_outside_corrects_the_last_one(desk, model):
+    desk.set(NewSegments=1)
+    desk.click()
+    desk.accept()
+    desk.click((28, 24, K), control=True)
+    assert desk.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+    assert model.asked[-1][0].labels.tolist() == [1, 0]
+
+
+def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
+    from SAMMed2DSlicer import prompt_sets
+
+    before = painted(desk)
+    desk.click((38, 38, K), control=True)
+    (found,) = prompt_sets.find_sets(desk.segmentation)
+    np.testing.assert_array_equal(found.known_hw, before[K])
+    desk.editor.setActiveEffect(None)
+    desk.activate()
+    desk.wait(lambda: desk.shown)
+    np.testing.assert_array_equal(desk.shown[0], before[K] & ~around((38, 38)))
+
+
+@pytest.mark.parametrize("text", ["", "x", "eJw=", "AAAA" * 9, "Größe"])
+def test_a_damaged_mask_in_a_scene_is_none(sammed2d, text):
+    from SAMMed2DSlicer.slice_masks import mask_of_text, mask_to_text
+
+    assert mask_of_text(text, (50, 60)) is None
+    assert mask_of_text(mask_to_text(np.ones((500, 600), bool)), (50, 60)) is None
+    mask = np.arange(3 * 7).reshape(3, 7) % 5 == 0
+    np.testing.assert_array_equal(mask_of_text(mask_to_text(mask), (3, 7)), mask)
+
+
+# Reading a segment on a slice
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("axis", "ijk")
+def test_the_mask_on_a_slice_is_what_was_written_there(logic, geometry, axis):
+    from SAMMed2DSlicer.slice_masks import mask_on_slice
+    from SAMMed2DSlicer.slice_prompts import plane_of
+
+    case = a_case(GEOMETRIES[geometry], turned(10, 20, 30), turned(10, 20, 30))
+    number = INSIDE["ijk".index(axis)]
+    found = logic.segmentSlice(case.volume, case.segmentation, "A", (axis, number), positive=case.world(INSIDE))
+    read = [
+        mask_on_slice(case.volume, plane_of(case.volume, (axis, at)), case.segmentation, "A")
+        for at in (number, number + 1)
+    ]
+    np.testing.assert_array_equal(read[0], found.mask)
+    assert not read[1].any() and not mask_on_slice(case.volume, found.plane, case.segmentation, "B").any()
+
+
+def test_the_mask_on_a_slice_of_a_finer_segmentation(logic):
+    from SAMMed2DSlicer.slice_masks import mask_on_slice
+
+    case = a_case()
+    fine = a_volume(np.zeros((48, 100, 120), np.uint8), affine((0.5, 0.5, 0.5), (-0.25, -0.25, -0.25)))
+    case.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(fine)
+    found = logic.segmentSlice(case.volume, case.segmentation, "A", ("k", K), positive=case.world(INSIDE))
+    np.testing.assert_array_equal(mask_on_slice(case.volume, found.plane, case.segmentation, "A"), found.mask)
+
+
+# Python
+
+
+def test_python_corrects_a_mask(logic):
+    case = a_case()
+    logic.segmentSlice(case.volume, case.segmentation, "A", ("k", K), positive=case.world(INSIDE))
+    before = case.segment()
+    ask = (case.volume, case.segmentation, "A", ("k", K))
+    result = logic.segmentSlice(*ask, negative=case.world((28, 24, K)), correct=True)
+    expected = before[K] & ~around((28, 24))
+    np.testing.assert_array_equal(case.segment()[K], expected)
+    np.testing.assert_array_equal(result.mask, expected)
+    assert result.changed == (before[K] & ~expected).sum() and result.voxels == expected.sum()
+
+
+def test_python_says_where_there_is_nothing_to_correct(logic):
+    case = a_case()
+    ask = (case.volume, case.segmentation, "A", ("k", K))
+    with pytest.raises(ValueError, match="nothing on this slice"):
+        logic.segmentSlice(*ask, negative=case.world(INSIDE), correct=True)
+    logic.segmentSlice(*ask, positive=case.world(INSIDE))
+    with pytest.raises(ValueError, match="Nothing says where"):
+        logic.segmentSlice(*ask, correct=True)
+    with pytest.raises(ValueError, match="do not say where"):
+        logic.segmentSlice(*ask, negative=case.world(INSIDE))
