@@ -24,6 +24,18 @@ class PromptError(ValueError):
     """Prompts that do not say where the object is."""
 
 
+class OutsideSliceError(PromptError):
+    """A point or a box that is not on the slice."""
+
+
+class NoAreaError(PromptError):
+    """A box without an area."""
+
+
+class ContradictionError(PromptError):
+    """A pixel that is said to be inside and outside."""
+
+
 class EmptyMaskError(PromptError):
     """A mask without a single pixel inside."""
 
@@ -276,14 +288,14 @@ def _check_points(points_xy: np.ndarray, labels: np.ndarray, size_xy: np.ndarray
             raise PromptError(f"{name} is not finite; give two finite numbers")
         if (point < -0.5 - _SLACK_PX).any() or (point > size_xy - 0.5 + _SLACK_PX).any():
             last_x, last_y = size_xy - 1
-            raise PromptError(f"{name} is outside the slice; x goes from 0 to {last_x}, y from 0 to {last_y}")
+            raise OutsideSliceError(f"{name} is outside the slice; x goes from 0 to {last_x}, y from 0 to {last_y}")
         if label not in (0, 1):
             raise PromptError(f"{name} has label {label}; use 1 for positive and 0 for negative")
     pixels = np.clip(np.floor(points_xy + 0.5), 0, size_xy - 1).astype(np.int64)
     positive, negative = ({tuple(pixel) for pixel in pixels[labels == label].tolist()} for label in (1, 0))
     if contradictory := sorted(positive & negative):
         x, y = contradictory[0]
-        raise PromptError(f"the pixel (x, y) = ({x}, {y}) is both positive and negative; remove one point")
+        raise ContradictionError(f"the pixel (x, y) = ({x}, {y}) is both positive and negative; remove one point")
 
 
 def _proper_box(box_xyxy: np.ndarray) -> np.ndarray:
@@ -291,7 +303,7 @@ def _proper_box(box_xyxy: np.ndarray) -> np.ndarray:
     if not np.isfinite(box_xyxy).all():
         raise PromptError(f"{name} is not finite; give four finite numbers")
     if (box_xyxy[2:] <= box_xyxy[:2]).any():
-        raise PromptError(f"{name} is inverted or has no area; x0 must be less than x1, and y0 less than y1")
+        raise NoAreaError(f"{name} is inverted or has no area; x0 must be less than x1, and y0 less than y1")
     return box_xyxy
 
 
@@ -300,7 +312,7 @@ def _clipped_box(box_xyxy: np.ndarray, size_xy: np.ndarray) -> np.ndarray:
     clipped = np.clip(box, 0, np.tile(size_xy, 2))
     if (clipped[2:] <= clipped[:2]).any():
         width, height = size_xy
-        raise PromptError(
+        raise OutsideSliceError(
             f"the box (x0, y0, x1, y1) = {tuple(box.tolist())} is outside the slice; "
             f"x goes from 0 to {width} and y from 0 to {height}"
         )

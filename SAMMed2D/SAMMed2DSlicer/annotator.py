@@ -16,7 +16,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import annotation_status, messages, neighbours, prompt_sets, scene
+from SAMMed2DSlicer import annotation_status, box_shapes, messages, neighbours, prompt_sets, scene
 from SAMMed2DSlicer.annotation_status import Accepted, Status
 from SAMMed2DSlicer.asking import Pending, Request, Requests
 from SAMMed2DSlicer.engine import Engine
@@ -101,6 +101,9 @@ class Annotator(VTKObservationMixin):
         self._event: Status | None = None  # what has happened last, as long as it holds
         self._said_at: Any = None
         self._said_of: PromptSet | None = None
+        self._box_shapes: dict[PromptSet, box_shapes.BoxShape] = {}  # as they were before they are dragged
+        self._dragged: Any = None  # a box that the user holds
+        self._reopened: PromptSet | None = None  # accepted, and chosen to be corrected
         self._cancelled: set[PromptSet] = set()  # not to be asked for until they change
         self._views = SliceViews(effect)
         self._requests = Requests(engine, self._request_of, self._answered, self._failed)
@@ -268,7 +271,13 @@ class Annotator(VTKObservationMixin):
             widget.mrmlSliceNode().JumpSliceByOffsetting(*middle)
             logic.SnapSliceOffsetToIJK()
             self.last_view = widget
+        self._reopened = one if one.is_accepted else None
         self._refresh()
+
+    def view_of(self, one: PromptSet) -> Any:
+        """The view that shows the slice of a set, best the one that was worked in last; None if none does."""
+        widgets = self._in_view.get(one, [])
+        return self.last_view if self.last_view in widgets else next(iter(widgets), None)
 
     def ask_again(self) -> None:
         """Answer all open sets anew, since the model or what it sees has changed."""
@@ -324,6 +333,7 @@ class Annotator(VTKObservationMixin):
         if self._starts_object and self._options().new_segments and not takes_away:
             self._add_segment()
         self._starts_object = False
+        self._reopened = None
         owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
         here = [one for one in self.sets if one.belongs_to(*owner)]
         still_open = next((one for one in here if not one.is_accepted), None)
@@ -386,6 +396,21 @@ class Annotator(VTKObservationMixin):
         for event in (vtk.vtkCommand.ModifiedEvent, *points):
             if not self.hasObserver(node, event, self._node_modified):
                 self.addObserver(node, event, self._node_modified)
+        if node.IsA("vtkMRMLMarkupsROINode"):
+            for event, call in (
+                (node.PointStartInteractionEvent, self._box_drag_begins),
+                (node.PointEndInteractionEvent, self._box_drag_ends),
+            ):
+                if not self.hasObserver(node, event, call):
+                    self.addObserver(node, event, call)
+
+    def _box_drag_begins(self, caller: Any, event: Any) -> None:
+        self._note_changes()  # what it is now is what it goes back to
+        self._dragged = caller
+
+    def _box_drag_ends(self, caller: Any, event: Any) -> None:
+        self._dragged = None
+        self._node_modified(caller, event)
 
     def _node_modified(self, caller: Any, event: Any) -> None:
         self._touched.update(one for one in self.sets if caller is one.points or caller is one.box)
@@ -412,6 +437,14 @@ class Annotator(VTKObservationMixin):
                 prompts = one.prompts()
             except ValueError as error:
                 prompts = str(error)
+            else:
+                if box_shapes.is_nothing(prompts.box_xyxy) and one in self._box_shapes:
+                    if self._dragged is one.box:
+                        continue
+                    self._box_shapes[one].give_to(one.box)
+                    prompts = one.prompts()
+                elif prompts.box_xyxy is not None and self._dragged is not one.box:
+                    self._box_shapes[one] = box_shapes.BoxShape.of(one.box)
             if self._known.get(one) != prompts:
                 is_new = one not in self._known
                 self._known[one] = prompts
@@ -446,7 +479,7 @@ class Annotator(VTKObservationMixin):
             self._event = None  # it is no longer so
 
     def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone):
+        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone, self._box_shapes):
             kept.pop(one, None)
         self._cancelled.discard(one)
         self._requests.forget(one)
@@ -564,6 +597,15 @@ class Annotator(VTKObservationMixin):
                 if not self.hasObserver(segmentation, event, self._segment_modified):
                     self.addObserver(segmentation, event, self._segment_modified)
 
+            if not self.hasObserver(segmentation, segmentation.DisplayModifiedEvent, self._shown_otherwise):
+                self.addObserver(segmentation, segmentation.DisplayModifiedEvent, self._shown_otherwise)
+
+    def _shown_otherwise(self, caller: Any, event: Any) -> None:
+        """Masking may go by which segments are visible."""
+        if self._answers:
+            self._forecasts.clear()
+            self._redraw.start()
+
     def _volume_modified(self, caller: Any, event: Any) -> None:
         """Voxels that were changed in place come with no event of their own."""
         if caller is self.volume and _image_mtime(caller) != self._image_mtime:
@@ -589,7 +631,10 @@ class Annotator(VTKObservationMixin):
             widgets = self._views.showing(one.plane) if is_ours else []
             if widgets:
                 self._in_view[one] = widgets
+            elif one is self._reopened:
+                self._reopened = None
             one.show_in([widget.mrmlSliceNode().GetID() for widget in widgets])
+            one.set_grabbable(not one.is_accepted or one is self._reopened)
 
     def _draw(self) -> None:
         masks = []

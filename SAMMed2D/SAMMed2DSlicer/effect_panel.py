@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import annotator, choices, messages, neighbours, prompt_sets, scene
+from SAMMed2DSlicer import annotator, choices, messages, neighbours, prompt_sets, scene, slice_views
 from SAMMed2DSlicer.engine import Choice, Engine
 from SAMMed2DSlicer.slice_task import ZOOMS
 from SAMMed2DSlicer.status_line import ANSWER, MODEL, StatusLine
@@ -26,7 +26,7 @@ INTENSITY, ZOOM = "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
 DEFAULTS = {TOOL: POSITIVE, INTENSITY: scene.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
 DEFAULTS |= neighbours.DEFAULTS
-_LONGEST_NAME = 24
+_LONGEST_NAME, _THUMBNAIL_PX = 24, 72
 _RESOURCES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources")
 
 
@@ -78,6 +78,11 @@ class EffectPanel:
         effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
         self.ui.installRow.setVisible(False)
+
+    def add_section(self, widget: Any) -> None:
+        """Put a section before the others, which are needed less often."""
+        layout = self.widget.layout()
+        layout.insertWidget(layout.indexOf(self.ui.inputButton), widget)
 
     # Parameters
 
@@ -200,15 +205,18 @@ class EffectPanel:
             button.setToolTip(text if chosen else _("Choose a row first."))
 
     def _show_thumbnail(self, annotating: Annotator) -> None:
-        shown = annotating.pending_of(annotating.pending[-1]) if annotating.pending else None
-        if shown is self._thumbnail:
+        group = annotating.pending[-1] if annotating.pending else None
+        shown = annotating.pending_of(group) if group is not None else None
+        view = annotating.view_of(group) if group is not None else None
+        if shown is self._thumbnail or (shown is not None and view is None):
             return
         self._thumbnail = shown
         if shown is None:
             self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
         x0, y0, x1, y1 = shown.answer.view_xyxy
-        self.ui.thumbnailLabel.setPixmap(pixmap_of(shown.request.image[y0:y1, x0:x1], 100))
+        image = slice_views.as_seen(shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode())
+        self.ui.thumbnailLabel.setPixmap(pixmap_of(image, _THUMBNAIL_PX))
 
     # Widgets
 

@@ -6,6 +6,8 @@ import logging
 import re
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SAMMed2DSlicer import install
 from SAMMed2DSlicer.scene import SceneError
 
@@ -30,6 +32,15 @@ def breakable(text: str) -> str:
     return _LONG_WORD.sub(lambda found: found.group() + BREAK, text)
 
 
+def _slice_words() -> dict[str, str]:
+    """What the library says of pixels, by the name of its exception, in words for a slice view."""
+    return {
+        "OutsideSliceError": _("A click or a box lies outside the image: move it into the image, or delete it."),
+        "NoAreaError": _("The box has no area: drag its corners apart, or delete it."),
+        "ContradictionError": _("A click inside and a click outside are at the same place: delete one of them."),
+    }
+
+
 def shortened(text: str, longest: int) -> str:
     """The text, without its middle if it is too long."""
     if len(text) <= longest:
@@ -52,5 +63,5 @@ def text_of(error: BaseException) -> str:
     """What went wrong, for the user; what is not the user's to mend is logged, too."""
     if not isinstance(error, _TOLD):
         logging.error("SAMMed2D: %s", error, exc_info=error)
-    text = install.explain(error)
+    text = _slice_words().get(type(error).__name__) or install.explain(error)
     return text if isinstance(error, SceneError) else sentence(text)  # that may begin with a name that the user gave

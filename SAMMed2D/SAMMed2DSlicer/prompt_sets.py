@@ -107,6 +107,13 @@ class PromptSet:
             opacity = _ACCEPTED_OPACITY if state == ACCEPTED else 1.0
             if node.GetDisplayNode() is not None and node.GetDisplayNode().GetOpacity() != opacity:
                 node.GetDisplayNode().SetOpacity(opacity)
+        self.set_grabbable(state != ACCEPTED)
+
+    def set_grabbable(self, on: bool) -> None:
+        """Whether the box has handles; without them it is seen, and the next drag begins another one."""
+        display = self.box.GetDisplayNode() if self.box in self.nodes else None
+        if display is not None and bool(display.GetHandlesInteractive()) != on:
+            display.SetHandlesInteractive(on)
 
     def belongs_to(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int) -> bool:
         """Whether this is a set of this segment on this slice."""

@@ -12,6 +12,8 @@ from SAMMed2DSlicer import scene
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from SAMMed2DLib.geometry import SlicePlane
 
 
@@ -99,6 +101,26 @@ def slice_widgets() -> dict[str, Any]:
     if manager is None:
         return {}
     return {name: manager.sliceWidget(name) for name in manager.sliceViewNames()}
+
+
+def as_seen(image: np.ndarray, plane: SlicePlane, volume: Any, slice_node: Any) -> np.ndarray:
+    """An image of a slice, turned and mirrored to lie as a view shows it, as nearly as quarter turns do.
+
+    Args:
+        image: (H, W, ...), pixels of the slice or of a part of it.
+        plane: the slice, of this volume.
+        volume: the volume node.
+        slice_node: the view, which shows the slice.
+    """
+    import numpy as np
+
+    view_from_world = np.linalg.inv(slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS()))[:2, :3]
+    view_from_ijk = view_from_world @ scene.world_from_ijk(volume)[:3, :3]
+    right, down = (view_from_ijk @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk))
+    right, down = right / np.linalg.norm(right), down / np.linalg.norm(down)
+    if abs(right[1]) + abs(down[0]) > abs(right[0]) + abs(down[1]):
+        image, right, down = np.swapaxes(image, 0, 1), down, right
+    return image[:: -1 if down[1] > 0 else 1, :: -1 if right[0] < 0 else 1]  # y goes up in a view
 
 
 def plane_in(widget: Any, volume: Any) -> SlicePlane | None:

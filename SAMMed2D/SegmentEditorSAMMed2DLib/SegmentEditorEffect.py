@@ -63,8 +63,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
             "outside and box.</li></ul>"
             "Masking works as for other effects; other segments are protected until you say otherwise. "
-            "After accepting, the next point or box begins another object; move an accepted prompt, or Ctrl+click, "
-            "to correct what was accepted. "
+            "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
+            "<b>Prompts</b> and move its prompts, to correct what was accepted. "
             "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
             "Not a medical device: every mask needs a look."
         ) + "</html>"
@@ -91,7 +91,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.panel = EffectPanel(self.scriptedEffect, engine.shared(), calls)
         place = EffectPlace(self.scriptedEffect, lambda: self.annotator, self.panel.options)
         self.propagation = PropagationPanel(engine.shared(), place, self.panel.status_line)
-        self.scriptedEffect.addOptionsWidget(self.propagation.widget)
+        self.panel.add_section(self.propagation.widget)
 
     def setMRMLDefaults(self):
         """Give the parameters their first values."""

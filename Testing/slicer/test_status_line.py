@@ -229,7 +229,7 @@ def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
 def test_the_line_is_above_everything_else_of_the_effect(desk, line):
     layout = desk.editor.effectByName("SAM-Med2D").optionsFrame().layout()
     widgets = [layout.itemAt(n).widget() for n in range(layout.count())]
-    assert [widget.objectName for widget in widgets] == ["SAMMed2DStatusLine", "SAMMed2DEffect", "SAMMed2DPropagation"]
+    assert [widget.objectName for widget in widgets] == ["SAMMed2DStatusLine", "SAMMed2DEffect"]
 
 
 # The panel's width

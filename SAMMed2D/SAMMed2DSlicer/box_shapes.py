@@ -1,0 +1,44 @@
+"""The shape of a prompt's box: kept, so that a box that is dragged to nothing goes back to what it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# A drag along a line gives a row of pixels; what is thinner was meant to be no box.
+_THINNEST_PX = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class BoxShape:
+    """How large a markups ROI is, and where.
+
+    Attributes:
+        size_mm: along its own three axes.
+        object_to_node: (4, 4), its axes to its node's coordinates.
+    """
+
+    size_mm: tuple[float, ...]
+    object_to_node: np.ndarray
+
+    @classmethod
+    def of(cls, roi: Any) -> BoxShape:
+        """The shape that a vtkMRMLMarkupsROINode has now."""
+        return cls(tuple(roi.GetSize()), slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()).copy())
+
+    def give_to(self, roi: Any) -> None:
+        """Let a vtkMRMLMarkupsROINode have it, with one event."""
+        modify = roi.StartModify()
+        roi.SetSize(*self.size_mm)
+        roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(self.object_to_node))
+        roi.EndModify(modify)
+
+
+def is_nothing(box_xyxy: np.ndarray | None) -> bool:
+    """Whether a box, (4,) slice px, has no area to speak of; no box is not one of these."""
+    return box_xyxy is not None and bool((box_xyxy[2:] - box_xyxy[:2]).min() < _THINNEST_PX)
