@@ -110,7 +110,7 @@ class SlicePlane:
         number = _whole(index, "a slice index")
         if not 0 <= number < size[normal]:
             raise OutsideVolumeError(
-                f"there is no slice {number} along {axis!r} (the {'ijk'[normal]} axis); "
+                f"there is no slice {number} along {'ijk'[normal]} ({name_of_axis(2 - normal, ijk_to_ras)}); "
                 f"choose one from 0 to {size[normal] - 1}"
             )
         x_axis, y_axis = (other for other in range(3) if other != normal)
@@ -291,6 +291,11 @@ def array_axis_of(axis: str | int, ijk_to_ras: ArrayLike | None = None) -> int:
     if isinstance(axis, str) or _whole(axis, "an axis") not in (0, 1, 2):
         raise GeometryError(f"no axis {axis!r}; choose 'axial', 'coronal', 'sagittal', 0 = k, 1 = j or 2 = i")
     return int(axis)
+
+
+def name_of_axis(array_axis: int, ijk_to_ras: ArrayLike | None = None) -> str:
+    """The patient's name for slices along an array axis: the inverse of `array_axis_of`."""
+    return next(name for name in _NAMED_AXES if array_axis_of(name, ijk_to_ras) == array_axis)
 
 
 def nearest_index(points: ArrayLike) -> np.ndarray:

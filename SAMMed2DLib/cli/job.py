@@ -96,6 +96,15 @@ def check_outputs(job: Job) -> None:
         SegmentationError, RequestError: an output cannot be written, or would replace what is read.
     """
     check_output_suffix(job.output)
+    check_files(job)
+
+
+def check_files(job: Job) -> None:
+    """Find out before any work whether the picture and the report can be written, and nothing that is read is lost.
+
+    Raises:
+        RequestError: an output cannot be written, or would replace what is read.
+    """
     if job.png and suffix_of(job.png) != ".png":
         raise RequestError(f"{job.png}: --png writes PNG; end the name with .png")
     named = job.outputs

@@ -15,20 +15,24 @@ class Unstated(str):
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """One image in, one segmentation out."""
+    add_image(parser, ".seg.nrrd, or a label map .nii.gz, .nrrd")
+
+
+def add_image(parser: argparse.ArgumentParser, output: str) -> None:
+    """One image in, one file out."""
     parser.add_argument("image", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, JPEG, …, or a DICOM folder")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help=".seg.nrrd, or a label map .nii.gz, .nrrd"
-    )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=output)
     parser.add_argument("--frame", type=int, metavar="N", help="which volume of a 4D image or DICOM series, from 0")
     parser.add_argument("--series", metavar="N", help="which series of a DICOM folder: its number or UID")
 
 
-def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> None:
+def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> argparse._ArgumentGroup:
     """What is told besides the segmentation: `picture` and `report` say what is in them."""
     results = parser.add_argument_group("results")
     results.add_argument("--png", metavar="FILE", help=f"picture of {picture}")
     results.add_argument("--json", metavar="FILE", help=f"report with {report}; - is stdout")
     results.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
+    return results
 
 
 def add_seeing(parser: argparse.ArgumentParser, whose: str = "each slice", where: str = "") -> None:

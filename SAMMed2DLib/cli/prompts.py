@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..geometry import GeometryError, SlicePlane, array_axis_of, ijk_from_ras, nearest_index
+from ..geometry import GeometryError, SlicePlane, array_axis_of, ijk_from_ras, name_of_axis, nearest_index
 from ..markups import box_on_slice, read_fiducials, read_rois
 from ..prompts import PromptError, Prompts
 from ..volume_io import Volume
@@ -222,14 +222,21 @@ class RequestBuilder:
 
 def along(axis: int, volume: Volume) -> str:
     """Words for an axis: "along k (axial)"."""
-    names = [name for name in ("axial", "coronal", "sagittal") if array_axis_of(name, volume.ijk_to_ras) == axis]
-    return f"along {'kji'[axis]}" + (f" ({names[0]})" if names else "")
+    return f"along {'kji'[axis]} ({name_of_axis(axis, volume.ijk_to_ras)})"
 
 
 def slice_words(plane: SlicePlane) -> str:
     """Words for a slice: "slice 40 (k)"."""
     axis, index = axis_and_index(plane)
     return f"slice {index} ({'kji'[axis]})"
+
+
+def legend_of(plane: SlicePlane, volume: Volume) -> str:
+    """Words for a slice and where it is: "axial slice 40 of 0 to 59"; of a picture "the only slice"."""
+    axis, index = axis_and_index(plane)
+    if volume.array.shape[axis] == 1:
+        return "the only slice"
+    return f"{name_of_axis(axis, volume.ijk_to_ras)} slice {index} of 0 to {volume.array.shape[axis] - 1}"
 
 
 def axis_and_index(plane: SlicePlane) -> tuple[int, int]:

@@ -59,6 +59,7 @@ class SegmentJob(Job):
         mask: segmentation to be corrected, or None.
         events: names of segments, and prompts that belong to the segment before them, in order:
             ("segment", name), ("point", (numbers, label)), ("box", numbers), (one of FILE_EVENTS, file).
+        rulers: whether the picture has rulers.
     """
 
     coordinates: str = "xy"
@@ -66,6 +67,7 @@ class SegmentJob(Job):
     prompts: str | None = None
     mask: str | None = None
     events: Sequence[tuple[str, Any]] | None = None
+    rulers: bool = False
 
     @property
     def also_read(self) -> Sequence[str]:
@@ -136,7 +138,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         note_overlap(this, lost)
         if job.png:
             with this.step("draw"):
-                write_png(staged.place(job.png), pictures_of(volume, requests, segments, masks, intensity))
+                write_png(staged.place(job.png), pictures_of(job, volume, requests, segments, masks, intensity))
         report = {
             **head,
             "segments": segment_entries(volume, requests, segments, masks, voxels, views),

@@ -65,7 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--prompts", metavar="FILE", help="JSON of several slices and segments, or a report, see below")
     where.add_argument("--mask", metavar="FILE", help="segmentation of the image whose segments the prompts correct")
     add_seeing(parser)
-    add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
+    results = add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
+    results.add_argument("--rulers", action="store_true", help="--png with rulers that count as X,Y of prompts do")
 
 
 class _Event(argparse.Action):

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..image import Intensity, rgb_from_slice
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
+from ..pictures.rulers import with_rulers
 from ..pictures.slice_view import MOST_PX, SliceView
 from ..segmentation_io import Segment
 from ..volume_io import Volume
-from .prompts import SegmentRequest, slice_words
+from .prompts import SegmentRequest, legend_of
 from .report import Masks
+from .show import RULED_PX
+
+if TYPE_CHECKING:
+    from .segment import SegmentJob
 
 _SHEET_PX = 8192  # the most a side of a sheet of large slices has, about
 
 
 def pictures_of(
+    job: SegmentJob,
     volume: Volume,
     requests: Sequence[SegmentRequest],
     segments: Sequence[Segment],
@@ -28,13 +35,14 @@ def pictures_of(
     """Draw what was found, (H, W, 3) uint8; large slices are drawn smaller than they are.
 
     Args:
+        job: what was asked for.
         volume: the image.
         requests: the segments' prompts.
         segments: their names and colours.
         masks: the predictions.
         intensity: as the model saw it.
     """
-    size_px = 512 if len(masks) == 1 else 320
+    size_px = RULED_PX if job.rulers else 512 if len(masks) == 1 else 320
     most_px = min(MOST_PX, int(_SHEET_PX / math.ceil(math.sqrt(len(masks)))))
     pictures, captions = [], []
     for plane, predictions in masks.items():
@@ -42,6 +50,8 @@ def pictures_of(
         prompts = [requests[n].prompts[plane] for n, _ in predictions]
         view = SliceView.of(plane, volume.ijk_to_ras, size_px, most_px)
         image = rgb_from_slice(plane.extract(volume.array), intensity)
-        pictures.append(draw_slice(image, view, layers, prompts, letters=min(volume.size_ijk) > 1))
-        captions.append(f"{slice_words(plane)}: {', '.join(segments[n].name for n, _ in predictions)}")
-    return pictures[0] if len(pictures) == 1 else contact_sheet(pictures, captions)
+        picture = draw_slice(image, view, layers, prompts, letters=min(volume.size_ijk) > 1)
+        caption = f"{legend_of(plane, volume)}: {', '.join(segments[n].name for n, _ in predictions)}"
+        pictures.append(with_rulers(picture, view, caption) if job.rulers else picture)
+        captions.append(caption)
+    return pictures[0] if len(pictures) == 1 else contact_sheet(pictures, () if job.rulers else captions)

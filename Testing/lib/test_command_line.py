@@ -375,6 +375,16 @@ def test_the_report_and_the_picture_come_with_the_segmentation(
     assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "o.png", "out.seg.nrrd", "r.json"]
 
 
+def test_the_picture_has_rulers_when_asked_for(image: Path, predictor: StubPredictor) -> None:
+    plain, ruled = (image.with_name(name) for name in ("plain.png", "ruled.png"))
+    assert segment(image, "--slice", 4, "--point", "5,3", "--png", plain) == OK
+    assert segment(image, "--slice", 4, "--point", "5,3", "--png", ruled, "--rulers") == OK
+    (width, height), (ruled_width, ruled_height) = (
+        SimpleITK.ReadImage(str(path)).GetSize() for path in (plain, ruled)
+    )
+    assert max(width, height) == 512 and ruled_width > 800 * width / 512 and ruled_height > 800 * height / 512
+
+
 def test_the_report_alone_goes_to_stdout(
     image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
 ) -> None:

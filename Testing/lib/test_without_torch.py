@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK
 
 from SAMMed2DLib.__main__ import COMMANDS
 
@@ -73,6 +75,15 @@ def test_doctor_and_models_say_what_there_is(environment):
 def test_what_needs_torch_says_so_in_one_line(environment):
     (code, _, error), *_ = run_all(environment, "models add mine nothing.pt").values()
     assert code in (1, 2) and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_a_slice_is_shown(environment):
+    folder = Path(environment["SAMMED2D_MODELS_DIR"]).parent
+    image = np.arange(24 * 32, dtype=np.uint16).reshape(1, 24, 32)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image), str(folder / "image.nrrd"))
+    ((code, out, _),) = run_all(environment, "show image.nrrd -o shown.png").values()
+    assert code == 0 and out == "shown.png written: the only slice, 32 x 24 px\n"
+    assert SimpleITK.ReadImage(str(folder / "shown.png")).GetSize() > (800, 600)
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -1,0 +1,56 @@
+"""The command `sammed2d show`: a slice as a picture, with rulers to read the coordinates of prompts off."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..files import StagedFiles
+from ..formatting import times
+from ..image import rgb_from_slice
+from ..pictures.overlay import draw_slice, write_png
+from ..pictures.rulers import with_rulers
+from ..pictures.slice_view import SliceView
+from ..volume_io import read_volume
+from .job import Job, check_files, intensity_of
+from .options import AXES, add_image, add_intensities, slice_number
+from .prompts import Place, RequestBuilder, legend_of
+
+RULED_PX = 800  # of the longer side, so that there is room for numbers
+
+DESCRIPTION = """\
+Draw a slice with rulers: its columns X and rows Y, as --point X,Y and --box X0,Y0,X1,Y1 of `sammed2d segment` count
+them. The slice lies as in 3D Slicer, so its numbers may run from right to left, or from bottom to top.
+
+examples:
+  sammed2d show ct.nii.gz --slice 40 --window 40,400 -o slice.png
+  sammed2d show ct.nii.gz --axis coronal --slice mid -o slice.png
+  sammed2d show photo.jpg -o rulers.png"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `sammed2d show`."""
+    parser.set_defaults(run=run)
+    add_image(parser, "picture, .png")
+    parser.add_argument("--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)")
+    parser.add_argument("--slice", type=slice_number, default="mid", metavar="N|mid", help="its number, from 0 (mid)")
+    add_intensities(parser.add_argument_group("grey values"), "the slice")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what `sammed2d show` was asked for.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    rules = {name: getattr(args, name) for name in ("window", "percentiles", "full_range")}
+    job = Job(image=args.image, output="", png=args.output, frame=args.frame, series=args.series, **rules)
+    check_files(job)
+    volume = read_volume(job.image, frame=job.frame, series=job.series)
+    plane = RequestBuilder(volume).plane(Place("xy", args.axis, args.slice))
+    view = SliceView.of(plane, volume.ijk_to_ras, RULED_PX)
+    image = rgb_from_slice(plane.extract(volume.array), intensity_of(job, volume))
+    picture = draw_slice(image, view, letters=min(volume.size_ijk) > 1)
+    legend = legend_of(plane, volume)
+    with StagedFiles() as staged:
+        write_png(staged.place(args.output), with_rulers(picture, view, legend))
+    print(f"{args.output} written: {legend}, {times(plane.size_hw[::-1])} px")
