@@ -13,10 +13,10 @@ from pathlib import Path
 from ..curation.cases import Case, CurationError, check_names, read_cases, read_class_names
 from ..curation.discovery import Found, described, discover
 from ..curation.options import MOST_ANISOTROPIC, PUBLISHED_MASK_SHARE, PUBLISHED_SIDES, Options, Shares
-from ..curation.records import REPORT, Record
+from ..curation.records import CASES, IMAGES, MASKS, REPORT, Record
 from ..curation.report import left_out, notes, totals, write_report
 from ..curation.run import Curated, Told, curate
-from .options import number_list, pair
+from .options import at_least, number_list, output_folder, pair
 
 OK, FAILURE, CANCELLED = 0, 1, 130
 _SHOWN = 10
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="images and labels, found as told above")
     parser.add_argument("--cases", action="append", default=[], metavar="CSV", help="table of images and labels")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the data go")
+    parser.add_argument("-o", "--output", required=True, type=output_folder, metavar="FOLDER", help="where the data go")
     parser.add_argument("--dry-run", action="store_true", help="only tell what belongs together and what is left")
     about = parser.add_argument_group("what is known about the images")
     about.add_argument("--labels", metavar="CSV", help="names of classes: lines of value or found name, and name")
@@ -63,7 +63,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--split", type=number_list, default=[80, 10, 10], metavar="A,B,C", help="shares of cases in "
                       "train, validation and test (80,10,10)")  # fmt: skip
     work.add_argument("--seed", default="", metavar="TEXT", help="another text divides the cases in another way")
-    work.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)")
+    work.add_argument(
+        "--jobs", type=at_least(1), default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)"
+    )
     work.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
 
 
@@ -74,7 +76,9 @@ def _add_keeping(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help=f"also across slices over {MOST_ANISOTROPIC:g} times as thick as a pixel",
     )
-    group.add_argument("--max-slices", type=int, default=0, metavar="N", help="along each axis of a volume (all)")
+    group.add_argument(
+        "--max-slices", type=at_least(0), default=0, metavar="N", help="along each axis of a volume (all)"
+    )
     group.add_argument(
         "--min-share",
         type=float,
@@ -108,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
     """
     shares, options = Shares.of(tuple(args.split), args.seed), _options(args)
     found = _found(args)
+    _check_output(args, found)
     check_names(found.cases)
     for line in described(found):
         print(line)
@@ -115,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         _list_all(found)
         return OK
     _list_some(found.unpaired)
-    folder = Path(args.output)
+    folder = args.output
 
     def report(curated: Curated) -> None:
         write_report(folder, curated, found.unpaired)
@@ -159,6 +164,21 @@ def _found(args: argparse.Namespace) -> Found:
         for layout, count in one.layouts.items():
             found.layouts[layout] = found.layouts.get(layout, 0) + count
     return found
+
+
+def _check_output(args: argparse.Namespace, found: Found) -> None:
+    """Keep what is read apart from what is written, and at times removed.
+
+    Raises:
+        CurationError: they are in the same folder.
+    """
+    folder = args.output.resolve()
+    written = [folder / kind for kind in (CASES, IMAGES, MASKS)]
+    read = [path.resolve() for case in found.cases for path in (case.image, *case.labels)]
+    if folder in (Path(one).resolve() for one in args.folders) or any(
+        path.is_relative_to(place) for path in read for place in written
+    ):
+        raise CurationError(f"{args.output}: what is read lies there; choose another folder for -o")
 
 
 # --- what is told -------------------------------------------------------------------------------------------

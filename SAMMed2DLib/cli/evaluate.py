@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..locks import FileBusyError
 from .job import load
-from .options import ROOT_HELP, add_model, number_list
+from .options import ROOT_HELP, add_model, at_least, number_list, output_folder
 from .prompts import RequestError
 
 if TYPE_CHECKING:
@@ -49,11 +49,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `sammed2d evaluate`."""
     parser.set_defaults(run=run)
     parser.add_argument("data", metavar="DATA_FOLDER", help="images, masks and the JSON files that pair them")
-    parser.add_argument("-o", "--output", required=True, metavar="REPORT_FOLDER", help="made if it is not there")
+    parser.add_argument(
+        "-o", "--output", required=True, type=output_folder, metavar="REPORT_FOLDER", help="made if it is not there"
+    )
     parser.add_argument("--root", metavar="FOLDER", help=ROOT_HELP)
     parser.add_argument("--split", default="test", choices=("test", "validation", "train"), help="(%(default)s)")
     parser.add_argument("--protocol", default="careful", choices=_PROTOCOLS, help="how it is asked (%(default)s)")
-    parser.add_argument("--most", type=_count, metavar="N", help="images of each data set at most, spread evenly")
+    parser.add_argument("--most", type=at_least(1), metavar="N", help="images of each data set at most, spread evenly")
     parser.add_argument("--restart", action="store_true", help="discard the results that the folder holds")
     parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
     add_measures(parser.add_argument_group("what is measured"))
@@ -72,7 +74,11 @@ def add_measures(group: argparse._ArgumentGroup) -> None:
         "as much (5,10,20; 0 for none)",
     )
     group.add_argument(
-        "--most-clicks", type=_count, default=10, metavar="N", help="clicks given to reach a Dice of 0.8 and 0.9 (10)"
+        "--most-clicks",
+        type=at_least(0),
+        default=10,
+        metavar="N",
+        help="clicks given to reach a Dice of 0.8 and 0.9 (10)",
     )
     group.add_argument(
         "--tolerance",
@@ -81,17 +87,11 @@ def add_measures(group: argparse._ArgumentGroup) -> None:
         metavar="PX",
         help="of the surface distance, px of an image whose longer side is 256 px (2; 0 leaves it out)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of the random draws (%(default)s)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
-    return int(text)
+    group.add_argument("--seed", type=at_least(0), default=0, help="of the random draws (%(default)s)")
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_count(word) for word in text.split(","))
+    return tuple(at_least(1)(word) for word in text.split(","))
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
 _SEEN = "what the model sees"
@@ -82,6 +87,53 @@ def slice_number(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no slice: give its number, or mid") from None
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """Reads a whole number that is not lower; anything else is an ArgumentTypeError."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"must be a whole number of {lowest} or more, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def number_in(lowest: float, highest: float, words: str) -> Callable[[str], float]:
+    """Reads a number more than or equal to `lowest` and less than `highest`; anything else is an ArgumentTypeError.
+
+    Args:
+        lowest: that it may be.
+        highest: that it may not be.
+        words: what it must be, for the error.
+    """
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not lowest <= number < highest:
+            raise argparse.ArgumentTypeError(f"must be {words}, not {text!r}")
+        return number
+
+    return read
+
+
+def output_folder(text: str) -> Path:
+    """A folder to write into, which need not be there yet.
+
+    Raises:
+        ArgumentTypeError: it cannot be made or written to.
+    """
+    path = Path(text)
+    there = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is a file; give the name of a folder")
+    if not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{there} cannot be written to; choose another folder")
+    return path
 
 
 def number_list(text: str) -> list[float]:

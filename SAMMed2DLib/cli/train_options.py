@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from .options import ROOT_HELP
+from .options import ROOT_HELP, at_least, number_in, output_folder
 
 NONE = "none"
 AUTO = "auto"
+_POSITIVE = number_in(math.ulp(0.0), math.inf, "more than 0")
 
 DESCRIPTION = """\
 Train on images in the published layout (`sammed2d curate` makes it): the split "train" to learn from, the split
@@ -29,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `sammed2d train`."""
     parser.add_argument("data", nargs="+", type=Path, metavar="DATA", help="folder in the published layout")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help=ROOT_HELP)
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("-o", "--output", required=True, type=output_folder, metavar="RUN", help="folder of the run")
     _add_model(parser.add_argument_group("what is trained"))
     _add_amount(parser.add_argument_group("how much"))
     _add_recipe(parser.add_argument_group("how"))
@@ -46,7 +48,9 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="weights to begin with, none for random ones (%(default)s)",
     )
     group.add_argument("--sizes", choices=("small", "vit_b", "vit_l", "vit_h"), help="of a new model, --from none")
-    group.add_argument("--image-size", type=int, metavar="PX", help="side of the model frame (default: the weights')")
+    group.add_argument(
+        "--image-size", type=at_least(1), metavar="PX", help="side of the model frame (default: the weights')"
+    )
     group.add_argument("--add-adapters", action="store_true", help="give SAM adapters, which begin without effect")
     group.add_argument(
         "--trained",
@@ -59,20 +63,33 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _add_amount(group: argparse._ArgumentGroup) -> None:
     length = group.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, default=300, metavar="N", help="optimiser steps (%(default)s)")
-    length.add_argument("--epochs", type=float, metavar="N", help="how often each image is shown, instead of --steps")
-    group.add_argument("--batch", type=int, default=4, metavar="N", help="images in a pass of a process (%(default)s)")
-    group.add_argument("--masks", type=int, default=5, metavar="N", help="objects of each image (%(default)s)")
-    group.add_argument("--accumulate", type=int, default=1, metavar="N", help="passes before a step (%(default)s)")
-    group.add_argument("--rounds", type=int, default=4, metavar="N", help="most rounds of prompts (%(default)s)")
+    length.add_argument("--steps", type=at_least(1), default=300, metavar="N", help="optimiser steps (%(default)s)")
+    length.add_argument(
+        "--epochs", type=_POSITIVE, metavar="N", help="how often each image is shown, instead of --steps"
+    )
+    group.add_argument(
+        "--batch", type=at_least(1), default=4, metavar="N", help="images in a pass of a process (%(default)s)"
+    )
+    group.add_argument("--masks", type=at_least(1), default=5, metavar="N", help="objects of each image (%(default)s)")
+    group.add_argument(
+        "--accumulate", type=at_least(1), default=1, metavar="N", help="passes before a step (%(default)s)"
+    )
+    group.add_argument(
+        "--rounds", type=at_least(1), default=4, metavar="N", help="most rounds of prompts (%(default)s)"
+    )
 
 
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--as-published", action="store_true", help="the published recipe in all that it does, see docs/training.md"
     )
-    group.add_argument("--lr", type=float, metavar="RATE", help="learning rate (default: by model and recipe)")
-    group.add_argument("--ema", type=float, metavar="DECAY", help="of the averaged weights, 0 for none (0.999)")
+    group.add_argument("--lr", type=_POSITIVE, metavar="RATE", help="learning rate (default: by model and recipe)")
+    group.add_argument(
+        "--ema",
+        type=number_in(0, 1, "0 or more and less than 1"),
+        metavar="DECAY",
+        help="of the averaged weights, 0 for none (0.999)",
+    )
     group.add_argument(
         "--zoom",
         action=argparse.BooleanOptionalAction,
@@ -85,15 +102,19 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         help="images: each in turn; datasets: small ones more often (%(default)s)",
     )
     group.add_argument(
-        "--synthetic", type=float, default=0.0, metavar="SHARE", help="of synthetic images (%(default)s)"
+        "--synthetic",
+        type=number_in(0, math.nextafter(1, 2), "a share from 0 to 1"),
+        default=0.0,
+        metavar="SHARE",
+        help="of synthetic images (%(default)s)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of all random numbers (%(default)s)")
+    group.add_argument("--seed", type=at_least(0), default=0, help="of all random numbers (%(default)s)")
 
 
 def _add_validation(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--validate-every", type=int, metavar="N", help="steps (default: a fifth of all)")
+    group.add_argument("--validate-every", type=at_least(1), metavar="N", help="steps (default: a fifth of all)")
     group.add_argument(
-        "--most-validation", type=int, default=20, metavar="N", help="images, 0 for no validation (%(default)s)"
+        "--most-validation", type=at_least(0), default=20, metavar="N", help="images, 0 for none (%(default)s)"
     )
 
 
@@ -102,6 +123,8 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--precision", default="float32", choices=("float32", "bf16", "fp16"), help="of the image encoder (%(default)s)"
     )
-    group.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read images (%(default)s)")
-    group.add_argument("--save-every", type=int, default=250, metavar="N", help="steps (%(default)s)")
+    group.add_argument(
+        "--workers", type=at_least(0), default=2, metavar="N", help="processes that read images (%(default)s)"
+    )
+    group.add_argument("--save-every", type=at_least(1), default=250, metavar="N", help="steps (%(default)s)")
     group.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too, in RUN/tensorboard")

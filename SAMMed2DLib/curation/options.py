@@ -47,7 +47,7 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if not self.axes or set(self.axes) - set("ijk"):
-            raise CurationError(f"axes {self.axes!r} must be some of i, j and k")
+            raise CurationError("axes must be some of i, j and k, as in kji")
         for name, low, high in (("min_share", 0, 1), ("min_sides", 0, 1), ("similar", 0, 1)):
             if not low <= getattr(self, name) < high:
                 raise CurationError(f"{name.replace('_', '-')} {getattr(self, name)} must be from 0 to less than 1")

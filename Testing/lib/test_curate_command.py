@@ -113,6 +113,7 @@ def test_a_bad_file_is_told_and_ends_with_1(raw: Path, tmp_path: Path, capsys: p
         (["RAW", "--axes", "axial"], "must be some of i, j and k"),
         (["RAW", "--labels", "gone.csv"], "gone.csv cannot be read as a table"),
         (["RAW", "--window", "1"], "must be two numbers"),
+        (["RAW", "--max-slices", "-1"], "--max-slices: must be a whole number of 0 or more"),
     ],
 )
 def test_bad_input_is_one_clear_line(raw: Path, tmp_path: Path, capsys, words: list[str], told: str) -> None:
@@ -120,6 +121,27 @@ def test_bad_input_is_one_clear_line(raw: Path, tmp_path: Path, capsys, words: l
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("sammed2d: error: ") and told in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [".", "images/..", "images"])
+def test_what_is_read_is_not_written_into(raw: Path, capsys, name: str) -> None:
+    """A folder for pictures that is the input's own would later be emptied, with what was in it."""
+    before = sorted(raw.rglob("*"))
+    if name == "images":
+        assert curate(raw / "images", raw / "labels", "-o", raw) == BAD_INPUT
+    else:
+        assert curate(raw, "-o", raw / name) == BAD_INPUT
+        assert "what is read lies there; choose another folder for -o" in capsys.readouterr().err
+    assert sorted(raw.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_refused(raw: Path, tmp_path: Path, capsys, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert curate(raw, "-o", tmp_path / name) == BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / 'file'} is a file; give the name of a folder" in line
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_second_call_says_what_was_finished(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

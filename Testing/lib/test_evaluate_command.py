@@ -130,7 +130,8 @@ def test_fewer_images_of_each_data_set(evaluate, data):
         (["--jitter", "0.1"], "per cent"),
         (["--split", "train"], "image2label_train.json"),
         (["--protocol", "published", "--zoom"], "neither zoom"),
-        (["--clicks", "0"], "from 1"),
+        (["--clicks", "0"], "--clicks: must be a whole number of 1 or more"),
+        (["--most", "0"], "--most: must be a whole number of 1 or more"),
         (["--model", "no-such-model"], "no-such-model"),
     ],
 )
