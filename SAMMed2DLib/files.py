@@ -9,6 +9,8 @@ from uuid import uuid4
 
 _STAGED = re.compile(r"\.+(?P<stem>.+?)(-[0-9a-f]{12}\.part)+(?P<suffix>.*)", re.DOTALL)
 TWO_PART_SUFFIXES = (".nii.gz", ".seg.nrrd", ".mrk.json")
+# Of formats without a place in the patient, and whose pixels have no size.
+PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 
 def suffix_of(path: str | Path) -> str:

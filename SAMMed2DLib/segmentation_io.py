@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 LABELMAP_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
+PICTURE_SUFFIX = ".png"
 LAYERED_SUFFIXES = (".seg.nrrd", ".nrrd", ".nhdr")
 # A label map of so many values is looked at: whether they are labels, or grades of something.
 _SUSPICIOUS_VALUES = 10
@@ -101,7 +102,8 @@ def write_segmentation(
 
     Args:
         path: .seg.nrrd (Slicer's, with all that is known of the segments, overlaps kept) or a label map: .nrrd,
-            .nii.gz, .nii, .mha (with the values of `label_values`; where segments overlap the later one wins).
+            .nii.gz, .nii, .mha (with the values of `label_values`; where segments overlap the later one wins); or,
+            of a 2D image, .png: the same values, but 255 for a single segment, so that it is seen.
         masks: one (K, J, I) bool array per segment; a generator keeps only one in memory at a time.
         volume: the image that was segmented.
         segments: their names, colours and so on.
@@ -113,6 +115,7 @@ def write_segmentation(
         SegmentationError: unknown suffix, no segment, or masks that do not fit the image.
     """
     suffix = check_output_suffix(path)
+    check_output_fits(path, volume)
     if not segments:
         raise SegmentationError("there is no segment to write")
     checked = _checked_masks(masks, volume, len(segments))
@@ -121,7 +124,8 @@ def write_segmentation(
             layers, places = _layers(checked, volume, segments)
             write_slicer(staged.place(path), layers, places, volume, with_colors(segments))
             return 0
-        labels, lost = _labelmap(checked, volume, label_values(segments))
+        is_single = suffix == PICTURE_SUFFIX and len(segments) == 1
+        labels, lost = _labelmap(checked, volume, [255] if is_single else label_values(segments))
         _write_labelmap(staged.place(path), labels, volume)
         return lost
 
@@ -133,12 +137,25 @@ def check_output_suffix(path: str | Path) -> str:
         SegmentationError: it is none of the known ones.
     """
     suffix = suffix_of(path)
-    if suffix not in (".seg.nrrd", *LABELMAP_SUFFIXES):
+    if suffix not in (".seg.nrrd", *LABELMAP_SUFFIXES, PICTURE_SUFFIX):
         raise SegmentationError(
             f"{path}: cannot write a segmentation with this suffix; use .seg.nrrd (Slicer segmentation) or a "
-            f"label map: {', '.join(LABELMAP_SUFFIXES)}"
+            f"label map: {', '.join(LABELMAP_SUFFIXES)}, or of a 2D image {PICTURE_SUFFIX}"
         )
     return suffix
+
+
+def check_output_fits(path: str | Path, volume: Volume) -> None:
+    """Refuse a picture for the segmentation of an image that is none.
+
+    Raises:
+        SegmentationError: the image has several slices.
+    """
+    if suffix_of(path) == PICTURE_SUFFIX and volume.array.shape[0] > 1:
+        raise SegmentationError(
+            f"{path}: a picture holds one slice, and the image has {volume.array.shape[0]}; use .seg.nrrd or a label "
+            f"map: {', '.join(LABELMAP_SUFFIXES)}"
+        )
 
 
 def read_segmentation(path: str | Path) -> Segmentation:
@@ -339,6 +356,10 @@ def _write_labelmap(path: Path, labels: np.ndarray, volume: Volume) -> None:
         return
     import SimpleITK
 
+    if suffix_of(path) == PICTURE_SUFFIX:
+        picture = labels[0].astype(np.uint8 if labels.max() < 256 else np.uint16)
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path), useCompression=True)
+        return
     image = SimpleITK.GetImageFromArray(labels)
     ijk_to_lps = LPS_TO_RAS @ volume.ijk_to_ras
     image.SetSpacing(volume.spacing_mm.tolist())

@@ -25,6 +25,7 @@ class Volume:
         is_colour: the array has three channels, R, G, B.
         name: the file's or the folder's name without its suffix.
         notes: what a user should know about how it was read (missing slices and such).
+        has_spacing: millimetres are known; False for pictures, whose pixels have any size.
     """
 
     array: np.ndarray
@@ -32,6 +33,7 @@ class Volume:
     is_colour: bool
     name: str
     notes: tuple[str, ...] = ()
+    has_spacing: bool = True
 
     @property
     def size_ijk(self) -> tuple[int, int, int]:

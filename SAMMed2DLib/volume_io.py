@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .dicom import looks_like_dicom, read_dicom
-from .files import stem_of
+from .files import PICTURE_SUFFIXES, stem_of, suffix_of
 from .itk_file import ItkFile
 from .memory import available_memory, in_gib
 from .nifti import NiftiFile, nifti_file
@@ -139,7 +139,8 @@ def _read_file(path: Path, frame: int | None) -> Volume:
     _check_frame(path, file.size, count, frame)
     _check_memory(path, file.size, file.components, file.bytes_per_value)
     array = _components(file.read((frame or 0) if is_4d else None), file, frame)
-    return Volume(array, file.ijk_to_ras, file.is_colour, stem_of(path), file.notes)
+    has_spacing = suffix_of(path) not in PICTURE_SUFFIXES
+    return Volume(array, file.ijk_to_ras, file.is_colour, stem_of(path), file.notes, has_spacing)
 
 
 def _is_4d(file: NiftiFile | ItkFile) -> bool:

@@ -20,7 +20,7 @@ class Unstated(str):
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """One image in, one segmentation out."""
-    add_image(parser, ".seg.nrrd, or a label map .nii.gz, .nrrd")
+    add_image(parser, ".seg.nrrd, or a label map .nii.gz, .nrrd, of a 2D image also .png")
 
 
 def add_image(parser: argparse.ArgumentParser, output: str) -> None:

@@ -18,6 +18,7 @@ from ..propagation import spans_of
 from ..segmentation_io import (
     Segment,
     Segmentation,
+    check_output_fits,
     label_values,
     placed,
     read_segmentation,
@@ -160,6 +161,7 @@ def propagate_case(
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes)
+    check_output_fits(job.output, volume)
     this.notes += [*volume.notes, *advice_on(job, volume)]
     masks = chosen_masks(drawn, job.segment, job.mask)
     stack = _stack(job, this, volume, list(masks.values()))

@@ -10,7 +10,7 @@ import numpy as np
 from ..formatting import counted
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
-from .report import Run, report_end, rounded, sizes, written
+from .report import Run, report_end, size_words, sizes, written
 from .tracked import Stack, Tracked
 
 if TYPE_CHECKING:
@@ -75,12 +75,16 @@ def summary(report: dict[str, Any]) -> Iterable[str]:
             low, high = entry["slice_range"]
             text += f", slices {low} to {high}"
         if entry["worst_slice"] is not None:
-            text += (
-                f", confidence {entry['mean_confidence']:.2f}, lowest {entry['worst_confidence']:.2f} on slice "
-                f"{entry['worst_slice']}"
-            )
-        yield f"{text}; {entry['voxels']} voxels, {rounded(entry['volume_ml'])} ml"
+            text += f", least sure on slice {entry['worst_slice']} ({entry['worst_confidence']:.2f})"
+        yield f"{text}; {size_words(entry)}"
+    yield from caution(report, "slice")
     yield written(report)
+
+
+def caution(report: dict[str, Any], what: str) -> Iterable[str]:
+    """What the confidences are for, if there are any."""
+    if any(entry["worst_confidence"] is not None for entry in report["segments"]):
+        yield f"numbers in brackets say which {what} to look at first, not how good the result is"
 
 
 def sheet_of(stack: Stack, tracked: Sequence[Tracked]) -> np.ndarray:
@@ -99,7 +103,7 @@ def sheet_of(stack: Stack, tracked: Sequence[Tracked]) -> np.ndarray:
 def _caption(one: Tracked, index: int) -> str:
     if index in one.keyframes:
         return f"{one.segment.name}: keyframe"
-    worst = " (lowest)" if index == one.worst else ""
+    worst = " (least sure)" if index == one.worst else ""
     return f"{one.segment.name}: {one.found[index].confidence:.2f}{worst}"
 
 

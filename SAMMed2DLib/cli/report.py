@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import StagedFiles
+from ..formatting import counted
 from ..geometry import SlicePlane
 from ..segmentation_io import Segment
 from ..volume_io import Volume
@@ -53,7 +54,7 @@ class Run:
 def note_overlap(this: Run, lost: int) -> None:
     """Say that voxels of a label map went to a later segment."""
     if lost:
-        this.notes.append(f"segments overlap: {lost} voxels went to the later one; .seg.nrrd keeps both")
+        this.notes.append(f"segments overlap: {counted(lost, 'voxel')} went to the later one; .seg.nrrd keeps both")
 
 
 def report_end(this: Run) -> dict[str, Any]:
@@ -92,8 +93,16 @@ def segment_entries(
 
 
 def sizes(volume: Volume, voxels: int) -> dict[str, Any]:
-    """A number of voxels, also as a volume."""
-    return {"voxels": voxels, "volume_ml": voxels * abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3]))) / 1000}
+    """A number of voxels, also as a volume; None where millimetres are not known."""
+    voxel_ml = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3]))) / 1000
+    return {"voxels": voxels, "volume_ml": voxels * voxel_ml if volume.has_spacing else None}
+
+
+def size_words(entry: Mapping[str, Any]) -> str:
+    """A size of `sizes` in words; what has no millimetres has pixels only."""
+    if entry["volume_ml"] is None:
+        return counted(entry["voxels"], "pixel")
+    return f"{counted(entry['voxels'], 'voxel')}, {rounded(entry['volume_ml'])} ml"
 
 
 def write_report(staged: StagedFiles, job: Job, report: dict[str, Any]) -> None:
@@ -135,8 +144,8 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
             continue
         scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
         yield (
-            f"{entry['name']}: {entry['voxels']} voxels, {rounded(entry['volume_ml'])} ml, {count} "
-            f"slice{'s' if count > 1 else ''}, predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
+            f"{entry['name']}: {size_words(entry)}, {counted(count, 'slice')}, "
+            f"predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
         )
     yield written(report)
 

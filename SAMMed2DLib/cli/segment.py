@@ -15,7 +15,15 @@ from ..files import StagedFiles
 from ..geometry import SlicePlane
 from ..image import Intensity
 from ..pictures.overlay import write_png
-from ..segmentation_io import Segment, Segmentation, placed, read_segmentation, with_colors, write_segmentation
+from ..segmentation_io import (
+    Segment,
+    Segmentation,
+    check_output_fits,
+    placed,
+    read_segmentation,
+    with_colors,
+    write_segmentation,
+)
 from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from .prompt_file import add_json
@@ -114,6 +122,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes) if job.mask else None
+    check_output_fits(job.output, volume)
     this.notes += volume.notes
     requests = _requests(job, volume, drawn)
     check_memory(job, volume, _memory_needed(volume, requests))

@@ -11,8 +11,8 @@ from ..formatting import counted
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
 from .in_time import Cine, Filled, Moving
-from .propagate_report import PICTURES, spread
-from .report import Run, report_end, rounded, sizes, written
+from .propagate_report import PICTURES, caution, spread
+from .report import Run, report_end, size_words, sizes, written
 
 if TYPE_CHECKING:
     from .propagate_time import TimeJob
@@ -85,12 +85,10 @@ def summary(report: dict[str, Any]) -> Iterable[str]:
         keyframes, filled = counted(len(entry["keyframes"]), "keyframe"), counted(entry["filled"], "frame")
         text = f"{entry['name']}: {keyframes}, {filled} filled"
         if entry["worst_frame"] is not None:
-            text += (
-                f", confidence {entry['mean_confidence']:.2f}, lowest {entry['worst_confidence']:.2f} in frame "
-                f"{entry['worst_frame']}"
-            )
-        volumes = [one["volume_ml"] for one in entry["frames"]]
-        yield f"{text}; {rounded(min(volumes))} to {rounded(max(volumes))} ml"
+            text += f", least sure in frame {entry['worst_frame']} ({entry['worst_confidence']:.2f})"
+        low, high = (choose(entry["frames"], key=lambda one: one["voxels"]) for choose in (min, max))
+        yield f"{text}; {size_words(low)} to {size_words(high)}"
+    yield from caution(report, "frame")
     yield f"{counted(len(report['outputs']), 'frame')}: {written(report)}"
 
 
@@ -120,7 +118,7 @@ def _caption(one: Moving, frame: int) -> str:
     confidence = one.confidence(frame)
     if confidence is None:
         return f"{one.segment.name}: keyframe"
-    return f"{one.segment.name}: {confidence:.2f}{' (lowest)' if frame == one.worst else ''}"
+    return f"{one.segment.name}: {confidence:.2f}{' (least sure)' if frame == one.worst else ''}"
 
 
 def shown_frames(moving: Sequence[Moving], frames: Sequence[int], most: int = PICTURES) -> list[int]:

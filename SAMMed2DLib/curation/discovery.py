@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..files import stem_of, suffix_of
+from ..files import PICTURE_SUFFIXES, stem_of, suffix_of
 from .bids import bids_cases, is_bids
 from .cases import Case, CurationError, named
 from .nnunet import classes_of, modality_of, read_dataset_json, without_channel
 from .records import CASES, IMAGES, MASKS
 
-PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm"}
 _MOST_CHANNELS = 8  # images of one case in one folder
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans", "volumes")

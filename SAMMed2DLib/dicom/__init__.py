@@ -52,7 +52,8 @@ def read_dicom(path: Path, *, series: str | None, frame: int | None, name: str, 
     check_memory(path, size, 3 if stack.first.is_colour else 1, stack.first.bytes_per_value)
     ijk_to_ras = checked_place(path, LPS_TO_RAS @ stack.ijk_to_lps)
     notes += [*sorting_notes, *stack.notes]
-    return Volume(_voxels(reader, stack), ijk_to_ras, stack.first.is_colour, name, tuple(notes))
+    first = stack.first
+    return Volume(_voxels(reader, stack), ijk_to_ras, first.is_colour, name, tuple(notes), first.has_spacing)
 
 
 def _reader() -> Reader:

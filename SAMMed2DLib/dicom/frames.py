@@ -74,6 +74,11 @@ class DicomFrame:
     tells: dict[str, str]
 
     @property
+    def has_spacing(self) -> bool:
+        """Whether the file says how far pixels are apart; many of ultrasound and photographs do not."""
+        return self.steps_lps is not None or self.spacing[:2] != (1.0, 1.0)
+
+    @property
     def normal_lps(self) -> np.ndarray:
         """(3,) of length 1: columns x rows, along which slices are counted."""
         assert self.steps_lps is not None

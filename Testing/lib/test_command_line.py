@@ -375,6 +375,45 @@ def test_the_report_and_the_picture_come_with_the_segmentation(
     assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "o.png", "out.seg.nrrd", "r.json"]
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_has_pixels_and_no_millilitres(
+    tmp_path: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    picture = tmp_path / f"photo.{suffix}"
+    array = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(picture))
+    assert segment(picture, "--point", "12,8", "--json", tmp_path / "report.json") == OK
+    said = capsys.readouterr().out
+    assert re.match(r"Segment_1: \d+ pixels, 1 slice, predicted IoU", said) and " ml" not in said
+    (entry,) = json.loads((tmp_path / "report.json").read_text())["segments"]
+    assert entry["volume_ml"] is None and entry["voxels"] > 0
+
+
+def test_the_mask_of_a_picture_can_be_a_picture(tmp_path: Path, predictor: StubPredictor) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "photo.png"))
+    words = ["--segment", "a", "--box", "2,3,8,9", "--segment", "b", "--box", "12,10,20,18"]
+    masks = []
+    for output, given in (("one.png", words[:4]), ("two.png", words), ("two.seg.nrrd", words)):
+        assert segment(tmp_path / "photo.png", *given, output=output) == OK
+        masks.append(tmp_path / output)
+    one, two = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) for path in masks[:2])
+    wanted = read_segmentation(masks[2])
+    a, b = (wanted.mask(name)[0] for name in "ab")
+    assert a.any() and b.any() and not (a & b).any()
+    np.testing.assert_array_equal(one, np.where(a, 255, 0))
+    np.testing.assert_array_equal(two, np.where(a, 1, np.where(b, 2, 0)))
+    assert one.dtype == two.dtype == np.uint8
+
+
+def test_the_mask_of_a_volume_is_no_picture(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(image, "--slice", 4, "--point", "5,3", output="mask.png") == BAD_INPUT
+    assert "a picture holds one slice, and the image has" in capsys.readouterr().err
+    assert not (image.parent / "mask.png").exists()
+
+
 def test_the_picture_has_rulers_when_asked_for(image: Path, predictor: StubPredictor) -> None:
     plain, ruled = (image.with_name(name) for name in ("plain.png", "ruled.png"))
     assert segment(image, "--slice", 4, "--point", "5,3", "--png", plain) == OK

@@ -82,7 +82,8 @@ def test_the_axis_is_the_one_with_the_fewest_keyframes(
     assert propagate("--range", "3,8", "--png", image.parent / "o.png") == OK
     shown = capsys.readouterr()
     assert "slices along k (axial), where the fewest have a mask" in shown.err
-    assert "ball: 2 keyframes, 4 slices filled, slices 3 to 8, confidence" in shown.out
+    assert "ball: 2 keyframes, 4 slices filled, slices 3 to 8, least sure on slice " in shown.out
+    assert "which slice to look at first, not how good" in shown.out
     assert (image.parent / "o.png").stat().st_size > 1000
 
 
@@ -339,7 +340,7 @@ def test_frames_are_filled_each_in_a_file_of_its_own_and_keyframes_stay(
         found, truth = frame_of(f"out{frame}.seg.nrrd"), the_beat(frame)
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85, frame
     shown = capsys.readouterr()
-    assert "beat: 2 keyframes, 4 frames filled, confidence" in shown.out
+    assert "beat: 2 keyframes, 4 frames filled, least sure in frame " in shown.out
     assert "slices along k (axial), as they are stored" in shown.err
     assert Path("o.png").stat().st_size > 1000
 
