@@ -198,8 +198,10 @@ class View:
         return cls(values, intensity, (float(low), float(high)), digest[:16])
 
     def image(self) -> np.ndarray:
-        """(H, W, 3) uint8; made anew, so that not all slices take memory at once."""
-        return rgb_from_slice(self.values, self.intensity)
+        """(H, W, 3) uint8; made anew, so that not all slices take memory at once; a session reads it once."""
+        image = rgb_from_slice(self.values, self.intensity)
+        image.flags.writeable = False
+        return image
 
 
 def rule_words(intensity: Intensity) -> dict[str, Any]:

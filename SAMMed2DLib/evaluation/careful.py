@@ -53,6 +53,9 @@ def score(
         target: the object.
         options: which ways.
     """
+    image = image.copy()
+    image.flags.writeable = False  # a session reads such an image once
+
     def found(prompts: Prompts) -> np.ndarray:
         return session.answer(image, prompts, zoom=options.zoom).mask
 
