@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -96,7 +96,11 @@ def label_values(segments: Sequence[Segment]) -> list[int]:
 
 
 def write_segmentation(
-    path: str | Path, masks: Iterable[np.ndarray], volume: Volume, segments: Sequence[Segment]
+    path: str | Path,
+    masks: Iterable[np.ndarray],
+    volume: Volume,
+    segments: Sequence[Segment],
+    metadata: Mapping[str, str] | None = None,
 ) -> int:
     """Write masks in the geometry of their image; the file appears whole or not at all.
 
@@ -107,6 +111,7 @@ def write_segmentation(
         masks: one (K, J, I) bool array per segment; a generator keeps only one in memory at a time.
         volume: the image that was segmented.
         segments: their names, colours and so on.
+        metadata: more lines of a header, by their keys; a label map has no place for them.
 
     Returns:
         number of voxels lost to a later segment: always 0 for a .seg.nrrd.
@@ -122,7 +127,7 @@ def write_segmentation(
     with StagedFiles() as staged:
         if suffix == ".seg.nrrd":
             layers, places = _layers(checked, volume, segments)
-            write_slicer(staged.place(path), layers, places, volume, with_colors(segments))
+            write_slicer(staged.place(path), layers, places, volume, with_colors(segments), metadata or {})
             return 0
         is_single = suffix == PICTURE_SUFFIX and len(segments) == 1
         labels, lost = _labelmap(checked, volume, [255] if is_single else label_values(segments))

@@ -71,7 +71,12 @@ def label_dtype(highest: int) -> np.dtype:
 
 
 def write_slicer(
-    path: Path, layers: Sequence[np.ndarray], places: Sequence[Place], volume: Volume, segments: Sequence[Segment]
+    path: Path,
+    layers: Sequence[np.ndarray],
+    places: Sequence[Place],
+    volume: Volume,
+    segments: Sequence[Segment],
+    metadata: Mapping[str, str],
 ) -> None:
     """Write a .seg.nrrd.
 
@@ -81,8 +86,10 @@ def write_slicer(
         places: for each segment its layer and its value there.
         volume: the image that was segmented.
         segments: their names, colours and so on.
+        metadata: more lines of the header, by their keys.
     """
     lines = [*_nrrd_header(layers, volume), *_segment_lines(layers, places, segments), *_segmentation_lines(volume)]
+    lines += [f"{key}:={_escaped(text)}" for key, text in metadata.items()]
     little_endian = layers[0].dtype.newbyteorder("<")
     with open(path, "wb") as file:
         file.write(("\n".join(lines) + "\n\n").encode())

@@ -30,6 +30,7 @@ from typing import Any
 from ..geometry import GeometryError
 from ..prompts import PromptError
 from .prompts import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
+from .replay import report_in
 
 _PROMPT_KINDS: dict[str, Any] = {
     "slice": (int, str),
@@ -48,14 +49,11 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
         RequestError: the file is missing, no JSON, or has another structure; the message says where.
         GeometryError: a prompt is not in the image.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
-    except ValueError as error:
-        raise RequestError(f"{path}: is no JSON: {error}") from error
-    if isinstance(content, dict) and isinstance(content.get("sammed2d"), str):
-        content = {"segments": [_prompts_of(entry) for entry in _listed(content.get("segments"))]}
+    report = report_in(path)
+    if report is None:
+        content = _read(path)
+    else:
+        content = {"segments": [_prompts_of(one) for one in _listed(report.get("segments"))]}
     top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})
     coordinates = top.get("coordinates", "xy")
     if coordinates not in COORDINATES:
@@ -63,6 +61,17 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
     place = Place(coordinates, top.get("axis", place.axis), place.slice)
     for number, entry in enumerate(top.get("segments", [])):
         _add_json_segment(builder, entry, f"{path}: segments[{number}]", place)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
+    except ValueError as error:
+        raise RequestError(f"{path}: is no JSON: {error}") from error
+    except RecursionError as error:
+        raise RequestError(f"{path}: is nested too deeply to be a file of prompts") from error
 
 
 def _prompts_of(entry: Any) -> Any:

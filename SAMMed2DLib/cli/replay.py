@@ -1,7 +1,8 @@
 """The record in a report: all that is needed to make its masks again, and what differs when they are made again.
 
-A report of `sammed2d segment --json` is a file for `sammed2d segment --prompts` too. What the user does not choose then
-is taken from it: the model and its options, the intensities, the frame, the mask to be corrected.
+A report of `sammed2d segment --json` is a file for `sammed2d segment --prompts` too, and so is a .seg.nrrd that it
+wrote, whose header has the same without places and times. What the user does not choose then is taken from it: the
+model and its options, the intensities, the frame, the mask to be corrected.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,16 +18,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .. import __version__
+from ..files import suffix_of
 from ..geometry import SlicePlane
 from ..image import Intensity, Percentiles, Window, rgb_from_slice
 from ..prompts import Prompts
+from ..segmentation_io import Segment
+from ..volume_io import VolumeError, read_header
 from .job import Job
 from .options import Unstated
-from .prompts import RequestError, axis_and_index, slice_words
+from .prompts import RequestError, SegmentRequest, axis_and_index, slice_words
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
 
+HEADER_KEY = "SAMMed2D_record"
 J = TypeVar("J", bound=Job)
 _NUMBER = (int, float)
 # Of a report, as far as it is the record of a run: the key and the types of its value.
@@ -73,6 +78,8 @@ class Record:
         """The same job with what is recorded, where the user did not choose."""
         names = ("zoom", "frame", "series", "mask")
         taken = {name: self.values[name] for name in names if name in self.values and getattr(job, name, "") is None}
+        if taken.get("mask"):  # a header has its name alone: it lies beside
+            taken["mask"] = str(Path(self.path).absolute().parent / taken["mask"])
         if not job.has_rule:
             taken |= _rule_of(self.path, self.values.get("intensities", {}))
         return replace(job, **taken)
@@ -103,7 +110,7 @@ def read_record(path: str | None) -> Record | None:
     Raises:
         RequestError: a value of the report is of another type than those that are written.
     """
-    content = _read(path)
+    content = None if path is None else report_in(Path(path))
     if path is None or content is None:
         return None
     values = {}
@@ -115,13 +122,37 @@ def read_record(path: str | None) -> Record | None:
     return Record(path, values, dict(_seen(content)))
 
 
-def _read(path: str | None) -> dict[str, Any] | None:
-    """The content of a report; None for anything else, about which the reader of prompts has something to say."""
+def report_in(path: Path) -> dict[str, Any] | None:
+    """A report, or what the header of a .seg.nrrd has of one; None for anything else.
+
+    Raises:
+        VolumeError, RequestError: a .seg.nrrd that cannot be read, or has no record.
+    """
+    is_segmentation = suffix_of(path) == ".seg.nrrd"
     try:
-        content = json.loads(Path(path or "").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) and isinstance(content.get("sammed2d"), str) else None
+        text = read_header(path).get(HEADER_KEY, "") if is_segmentation else path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, VolumeError):
+            raise
+        content = None
+    if isinstance(content, dict) and isinstance(content.get("sammed2d"), str):
+        return content
+    if is_segmentation:
+        raise RequestError(f"{path}: has no record of its prompts; only a .seg.nrrd of `sammed2d segment` has one")
+    return None
+
+
+def header_record(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The record for the header of a .seg.nrrd: without places on this computer, which may name a patient.
+
+    Args:
+        head: of the report.
+        segments: name, color and prompts of each.
+    """
+    shared = {key: value for key, value in head.items() if key not in ("image", "output", "mask")}
+    names = {key: Path(head[key]).name for key in ("image", "mask") if head.get(key)}
+    return {HEADER_KEY: json.dumps({**shared, **names, "segments": list(segments)}, ensure_ascii=False)}
 
 
 def _seen(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -163,7 +194,13 @@ def record_of(job: Job, predictor: Predictor, zoom: bool, mask: str | None = Non
     }
 
 
-def slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, Any]:
+def segment_record(segment: Segment, request: SegmentRequest, views: Mapping[SlicePlane, View]) -> dict[str, Any]:
+    """Name, colour and prompts of a segment, of plain types."""
+    prompts = [_slice_record(plane, one, views[plane]) for plane, one in request.prompts.items()]
+    return {"name": segment.name, "color": list(segment.color or ()), "prompts": prompts}
+
+
+def _slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, Any]:
     """The prompts of one slice, in slice px and in their order, as they are read again, and what the model saw."""
     axis, index = axis_and_index(plane)
     points = [[*map(float, xy), int(label)] for xy, label in zip(prompts.points_xy, prompts.labels, strict=True)]

@@ -21,7 +21,7 @@ from ..segmentation_io import Segment
 from ..volume_io import Volume
 from .job import Job
 from .prompts import SegmentRequest, axis_and_index
-from .replay import View, slice_record
+from .replay import View, segment_record
 
 if TYPE_CHECKING:
     from ..session import Answer
@@ -82,11 +82,9 @@ def segment_entries(
     """
     return [
         {
-            "name": segment.name,
-            "color": list(segment.color or ()),
+            **segment_record(segment, requests[n], views),
             **sizes(volume, voxels[n]),
             "slices": list(_slices(n, requests[n], masks)),
-            "prompts": [slice_record(plane, one, views[plane]) for plane, one in requests[n].prompts.items()],
         }
         for n, segment in enumerate(segments)
     ]

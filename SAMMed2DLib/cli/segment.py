@@ -28,7 +28,7 @@ from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from .prompt_file import add_json
 from .prompts import Place, RequestBuilder, RequestError, SegmentRequest
-from .replay import View, read_record, record_of, rule_words
+from .replay import View, header_record, read_record, record_of, rule_words, segment_record
 from .report import (
     Masks,
     Progress,
@@ -143,7 +143,9 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         with this.step("write"):
             voxels: list[int] = []
             whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels)
-            lost = write_segmentation(staged.place(job.output), whole, volume, segments)
+            records = [segment_record(one, asked, views) for one, asked in zip(segments, requests, strict=True)]
+            metadata = header_record(head, records)
+            lost = write_segmentation(staged.place(job.output), whole, volume, segments, metadata)
         note_overlap(this, lost)
         if job.png:
             with this.step("draw"):

@@ -34,9 +34,9 @@ JSON file of --prompts:
   points in their order, each refining what was found before it.
 
 the same masks again:
-  A report of --json holds the prompts, the model, its checksum, and all that the model saw. With --prompts REPORT
-  the same masks come out, bit for bit on the same kind of computer; options that are given count for more than the
-  report. What is not as recorded is told in a note."""
+  A report of --json and the header of a .seg.nrrd hold the prompts, the model, its checksum, and all that the model
+  saw. With --prompts REPORT.json or --prompts FILE.seg.nrrd the same masks come out, bit for bit on the same kind of
+  computer; options that are given count for more. What is not as recorded is told in a note."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

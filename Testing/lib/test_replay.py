@@ -186,6 +186,25 @@ def test_what_is_not_as_recorded_is_told_in_one_line(folder, capsys):
         assert part in line
 
 
+def test_a_segmentation_is_enough_too_and_names_no_folder(folder):
+    words = ("--axis", "k", "--slice", 2, "--segment", 'a "b" \\ é', *clicks(), "--no-zoom", "--fit", "pad")
+    assert segment(folder, "h.seg.nrrd", *words) == 0
+    assert segment(folder, "i.seg.nrrd", "--prompts", folder / "h.seg.nrrd") == 0
+    header, again = ((folder / f"{name}.seg.nrrd").read_bytes() for name in "hi")
+    assert header == again  # all of it, with the record
+    assert str(folder).encode() not in header and b"ct.nrrd" in header
+
+
+@pytest.mark.parametrize("content", [b"", b"NRRD0004\n", None])
+def test_a_segmentation_without_a_record_is_refused(folder, drawn, capsys, content):
+    path = folder / "organs.seg.nrrd"
+    if content is not None:
+        path = folder / "bad.seg.nrrd"
+        path.write_bytes(content)
+    assert segment(folder, "no.seg.nrrd", "--prompts", path) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (folder / "no.seg.nrrd").exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [
