@@ -696,7 +696,12 @@ class Annotator(VTKObservationMixin):
         self._requests.go_on(self._answers)
 
     def _forecast_of(self, one: PromptSet) -> Forecast | None:
-        """What accepting the answer of a set of the selected segment would do; None where nothing can be written."""
+        """What accepting the answer of a set of the selected segment would do; None where nothing can be written.
+
+        Of sets that are not in view it is not asked: there may be many, and each takes some milliseconds.
+        """
+        if one not in self._in_view:
+            return None
         if one not in self._forecasts:
             mask, replaces = self._answers[one].answer.mask, self._ledger.to_replace(one.key)
             try:

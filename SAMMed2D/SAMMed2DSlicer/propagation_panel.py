@@ -101,7 +101,7 @@ class PropagationPanel:
             ids = self._segment_ids()
             task, writer = self._way.task(ids, self._settings(direction))
         except ValueError as error:  # of the library or the scene: all say what to do
-            self._tell(str(error), messages.WARNING)
+            self._tell(messages.text_of(error), messages.WARNING)
             return
         self._show_running(True)
         tip = _("Find no more slices; those that were found are written.")
@@ -213,7 +213,7 @@ class PropagationPanel:
         try:
             self._ways[TIME].make_sequence()
         except ValueError as error:
-            self._tell(str(error), messages.WARNING)
+            self._tell(messages.text_of(error), messages.WARNING)
         else:
             self._tell(_("Each frame has its own segmentation now: draw in some of them."), messages.INFO)
 

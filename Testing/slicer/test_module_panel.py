@@ -346,6 +346,39 @@ def test_the_bar_moves_a_few_times_a_second_only(panel, case, logic):
     assert 2 <= len(values) <= 6
 
 
+def test_what_was_done_is_not_said_of_another_slice_or_segment(panel, case):
+    for leave in (lambda: show(case, index=5), lambda: choose(panel.ui.segmentSelector, "B")):
+        show(case)
+        choose(panel.ui.segmentSelector, "A")
+        host.pump(0.15)
+        panel.segment()
+        finish(panel)
+        host.pump(0.15)
+        assert "voxels, " in panel.status_line.text
+        leave()
+        host.pump(0.15)
+        assert "voxels, " not in panel.status_line.text
+
+
+def test_the_line_is_on_top_shows_loading_and_cancels_it(widget, panel, case, logic, monkeypatch):
+    from SAMMed2DSlicer import engine
+
+    assert widget.layout.itemAt(0).widget() is panel.status_line.widget
+    loading = threading.Event()
+    monkeypatch.setattr(engine.Engine, "_session", lambda self, choice: loading.wait(10) and logic.session)
+    panel.segment()
+    assert panel.status_line.text == "Loading the model..."
+    panel.status_line.ui.cancelButton.click()
+    finish(panel, 2)
+    assert "dropped" in panel.status_line.text and not panel.status_line.is_busy
+    loading.set()
+    host.pump(0.3)
+    assert not case.segment("A").any()
+    panel.segment()
+    finish(panel)
+    assert case.segment("A").any()
+
+
 # Placing
 
 

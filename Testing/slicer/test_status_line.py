@@ -113,6 +113,19 @@ def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, mon
     assert desk.status.level == "warning" and len(desk.shown) == 1
 
 
+def test_enter_while_one_of_two_is_on_its_way_writes_and_counts_both(desk, line, model):
+    desk.click()
+    desk.show(2, 12)
+    model.delay_s = 0.2
+    desk.view.click(*desk.xy((26, 22, 12)))
+    desk.effect.accept()
+    assert line.text == "Accepted as soon as the answer is there."
+    desk.wait()
+    expected = int(desk.structure[[10, 12]].sum())
+    assert desk.segment().sum() == expected
+    assert line.text == f"Accepted 2 objects: {expected:,} voxels changed."
+
+
 # What is going on
 
 

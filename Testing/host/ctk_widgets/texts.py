@@ -1,5 +1,7 @@
 """CTK's texts and lists."""
 
+import re
+
 from PySide6 import QtWidgets as W
 from PySide6.QtCore import Property, QSize, Qt
 from PySide6.QtGui import QTextDocument
@@ -37,7 +39,7 @@ class ctkFittedTextBrowser(W.QTextBrowser):
     hideDetailsText = stored(str, "hideDetailsText", "Hide details.")
 
     def setCollapsibleText(self, text):
-        first, _, rest = text.partition("<p>")
+        first, rest = [*re.split("<p>|<br>", text, maxsplit=1), ""][:2]
         self.setHtml(f"{first} <a href='#'>{self.showDetailsText}</a>" if rest and self.collapsed else text)
 
     def heightForWidth(self, width):
