@@ -59,7 +59,7 @@ class ItkFile:
             executed(path, reader.ReadImageInformation)
         self._reader = reader
         self.size = tuple(int(n) for n in reader.GetSize())
-        self.metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        self.metadata = dict(_metadata(reader))
         self.is_list = self.metadata.get(_LIST) == "list"
         self.components = 1 if self._grey_alpha else int(reader.GetNumberOfComponents())
         self.is_colour = self._is_colour()
@@ -132,6 +132,13 @@ class ItkFile:
 
 def _first_two_bytes(pixels: np.ndarray) -> np.ndarray:
     return (pixels[..., 0].astype(np.uint16) << 8) + pixels[..., 1]
+
+
+def _metadata(reader: Any) -> Iterator[tuple[str, str]]:
+    """Key/value pairs; what is no text in UTF-8 is marked in values, and left out as a key."""
+    for key in reader.GetMetaDataKeys():
+        if key.isprintable():
+            yield key, reader.GetMetaData(key).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @contextmanager

@@ -183,7 +183,8 @@ def _of_fields(path: Path, fields: dict[str, tuple[Any, ...]], order: str) -> Ni
         raise VolumeError(f"{path}: its header has voxels begin at byte {offset:g}; repair the header")
     in_pair = fields["magic"][0][:2] == b"ni"
     notes: list[str] = []
-    ijk_to_ras = _place(path, fields, notes)
+    with np.errstate(all="ignore"):  # numbers that are none are found at the end
+        ijk_to_ras = _place(path, fields, notes)
     slope, intercept = fields["scaling"]
     has_scaling = np.isfinite(slope) and slope != 0
     return NiftiFile(

@@ -67,6 +67,8 @@ def read_frames(path: str | Path) -> Frames:
     if not path.is_file():
         what = "is a folder; time series are read from one 4D file" if path.is_dir() else "no such file"
         raise VolumeError(f"{path}: {what}")
+    if looks_like_dicom(path):
+        raise VolumeError(f"{path}: time series in DICOM are not read; save it as .seq.nrrd in 3D Slicer, or as NIfTI")
     file = _opened(path)
     _check_series(file)
     array = file.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -62,9 +64,9 @@ class PydicomReader:
         if other_kind(path):
             return []
         head = read(path, _READ, stop_before_pixels=True)
-        if head.get("Rows") is None or head.get("Columns") is None:
-            raise cut_off(path, "it does not say how large its picture is")
         with explained(path):
+            if head.get("Rows") is None or head.get("Columns") is None:
+                raise cut_off(path, "it does not say how large its picture is")
             return list(frames_of(path, head))
 
     def other(self, path: Path) -> str:
@@ -72,8 +74,9 @@ class PydicomReader:
         kind = other_kind(path)
         if kind != "a DICOM segmentation":
             return kind
-        named = read(path, ("SegmentSequence",), stop_before_pixels=True).get("SegmentSequence") or ()
-        names = [str(segment.get("SegmentLabel", "")) for segment in named]
+        head = read(path, ("SegmentSequence",), stop_before_pixels=True)
+        with explained(path):
+            names = [str(segment.get("SegmentLabel", "")) for segment in head.get("SegmentSequence") or ()]
         return f"{kind} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
 
     def pixels(self, frames: Iterable[DicomFrame]) -> Iterator[np.ndarray]:
@@ -95,7 +98,16 @@ def read(path: Path, keywords: tuple[str, ...] | None = None, **options: bool) -
 
     with explained(path):
         tags: Any = list(keywords) if keywords else None
-        return pydicom.dcmread(path, force=True, specific_tags=tags, **options)
+        with _Bounded(io.FileIO(path)) as file:
+            return pydicom.dcmread(file, force=True, specific_tags=tags, **options)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it holds, whatever length a damaged element gives itself."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        there = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        return super().read(there if size is None or size < 0 else min(size, there))
 
 
 @contextmanager
@@ -105,7 +117,7 @@ def explained(path: Path) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except (VolumeError, MemoryError):
+        except VolumeError:
             raise
         except Exception as error:  # of any kind, by what is damaged
             words = " ".join(str(error).split())[:200]
@@ -274,7 +286,7 @@ class Decoder:
                 from pydicom.pixels import apply_modality_lut
 
                 array = apply_modality_lut(array, self._data)
-        expected = (int(self._data.Rows), int(self._data.Columns))
+            expected = (int(self._data.Rows), int(self._data.Columns))
         if array.shape[:2] != expected or array.shape[2:] not in ((), (3,)):
             raise DicomError(f"{self._path}: its picture is {array.shape}, not {expected} as it says; export it again")
         return array

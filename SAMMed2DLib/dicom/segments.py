@@ -54,11 +54,15 @@ def read_segments(path: Path) -> Segments:
     except ImportError:
         raise SegmentationError(f"{path}: a DICOM segmentation needs pydicom to be read: {INSTALL}") from None
     del pydicom
-    data = read(path)
     with explained(path):
-        kind = str(data.get("SegmentationType", ""))
-        frames = list(frames_of(path, data))
-        owners = [_owner(path, data, frame.index) if kind != "LABELMAP" else 0 for frame in frames]
+        return _read(path)
+
+
+def _read(path: Path) -> Segments:
+    data = read(path)
+    kind = str(data.get("SegmentationType", ""))
+    frames = list(frames_of(path, data))
+    owners = [_owner(path, data, frame.index) if kind != "LABELMAP" else 0 for frame in frames]
     described = {int(one.SegmentNumber): one for one in data.get("SegmentSequence") or ()}
     if not described or not frames:
         raise SegmentationError(f"{path}: has no segments")
