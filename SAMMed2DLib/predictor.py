@@ -19,9 +19,9 @@ from .checkpoints import Checkpoint, CheckpointError, fit_state_dict, read_check
 from .devices import FallbackWarning, Precision, choose_device, choose_precision
 from .model.build import ConfigError, ModelConfig, build_empty
 from .model.frame import Fit, ModelFrame
-from .model.mask_decoder import select_best
 from .model.sam import Sam
 from .model.shapes import config_of
+from .model.transformer import SharedImage
 from .prompts import PromptError, Prompts
 
 DEFAULT_MODEL = "sam-med2d-small"
@@ -141,8 +141,10 @@ class Predictor:
         """Move the model; `precision` is that of the image encoder."""
         self.device, self.precision = device, precision
         self.model.to(device).image_encoder.to(precision)
+        self._shared: tuple[Tensor, SharedImage] | None = None
         if device.type == "cpu":
             self.model.image_encoder.prepare_for_cpu()
+            self.model.mask_decoder.prepare_for_cpu()
 
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
@@ -272,11 +274,21 @@ class Predictor:
         logits = [one.low_res_logits for one in prompts if one.low_res_logits is not None]
         if logits:
             masks = torch.from_numpy(np.stack(logits))[:, None].to(self.device).sigmoid()
-        is_one_slice = all(one is embeddings[0] for one in embeddings)
-        features = embeddings[0].features if is_one_slice else torch.cat([one.features for one in embeddings])
-        low_res, scores = select_best(*self.model.decode(features.to(self.device), points, boxes, masks))
+        if all(embedding is embeddings[0] for embedding in embeddings):
+            features = embeddings[0].features.to(self.device)
+            shared: SharedImage | None = self._share(features)
+        else:
+            features, shared = torch.cat([embedding.features for embedding in embeddings]).to(self.device), None
+        low_res, scores = self.model.decode(features, points, boxes, masks, shared=shared, best=True)
         found = zip(scores[:, 0].tolist(), low_res[:, 0].cpu().numpy(), strict=True)
         return [Prediction(score, logits, frame) for score, logits in found]
+
+    def _share(self, features: Tensor) -> SharedImage:
+        """What the prompts on one slice share; kept until another slice is asked about."""
+        held = self._shared
+        if held is None or held[0].data_ptr() != features.data_ptr():  # what is held cannot be another's memory
+            self._shared = held = features, self.model.share(features, held[1] if held else None)
+        return held[1]
 
     def _on_device(self, compute: Callable[[], T]) -> T:
         """Run on the device; once its memory is full, go on with the CPU."""

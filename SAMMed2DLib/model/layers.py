@@ -21,9 +21,11 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) over C."""
-        channels_last = x.permute(0, 2, 3, 1)
-        normed = functional.layer_norm(channels_last, self.weight.shape, self.weight, self.bias, self.eps)
-        return normed.permute(0, 3, 1, 2)
+        return self.of_rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def of_rows(self, x: Tensor) -> Tensor:
+        """Normalise (..., C) over C."""
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class Mlp(nn.Module):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .layers import LayerNorm2d, Mlp
-from .transformer import TwoWayTransformer
+from .transformer import SharedImage, TwoWayTransformer
 
 NUM_MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
 
@@ -33,7 +36,14 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp((dim, iou_hidden_dim, iou_hidden_dim, NUM_MASKS))
 
     def forward(
-        self, features: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor, multimask: bool = True
+        self,
+        features: Tensor,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor | None,
+        multimask: bool = True,
+        shared: SharedImage | None = None,
+        best: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Decode masks.
 
@@ -41,8 +51,10 @@ class MaskDecoder(nn.Module):
             features: (1 or B, dim, g, g), from the image encoder.
             image_pe: (1, dim, g, g), `PromptEncoder.dense_pe()`.
             sparse: (B, N, dim), prompt tokens.
-            dense: (1 or B, dim, g, g), encoded mask prompts.
+            dense: (1 or B, dim, g, g), encoded mask prompts; None for those without, which takes `shared`.
             multimask: return masks 1..3; else mask 0, which SAM-Med2D's own training leaves untrained.
+            shared: what `share` made of these features, or of others of this network.
+            best: return, for each object, only the mask with the largest predicted IoU.
 
         Returns:
             logits: (B, 3 or 1, 4g, 4g).
@@ -50,16 +62,67 @@ class MaskDecoder(nn.Module):
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-        image = (features + dense).flatten(2).transpose(1, 2)
-        tokens, image = self.transformer(image, image_pe.flatten(2).transpose(1, 2), tokens)
+        image = shared.image if dense is None and shared else _rows(features if dense is None else features + dense)
+        tokens, image = self.transformer(image, _rows(image_pe), tokens, 1 + NUM_MASKS, shared)
 
-        image = image.transpose(1, 2).unflatten(2, features.shape[-2:])
-        upscaled = self.output_upscaling(image)  # (B, dim / 8, 4g, 4g)
         chosen = slice(1, None) if multimask else slice(0, 1)
+        scores = self.iou_prediction_head(tokens[:, 0])[:, chosen]
         hypernetworks = list(enumerate(self.output_hypernetworks_mlps))[chosen]
-        weights = torch.stack([mlp(tokens[:, 1 + k]) for k, mlp in hypernetworks], dim=1)
-        logits = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
-        return logits, self.iou_prediction_head(tokens[:, 0])[:, chosen]
+        if best and len(scores) == 1:  # the other masks need not be made
+            hypernetworks, scores = [hypernetworks[int(scores.argmax())]], scores.amax(dim=1, keepdim=True)
+        weights = torch.stack([mlp(tokens[:, 1 + k]) for k, mlp in hypernetworks], dim=-1)  # (B, dim / 8, M)
+        logits = _unfolded(self._upscaled(image) @ weights, features.shape[-1])
+        return select_best(logits, scores) if best else (logits, scores)
+
+    def prepare_for_cpu(self) -> None:
+        """Lay weights out as products of a few tokens read them; values, names and shapes stay as they are."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.out_features >= module.in_features:
+                module.weight.data = module.weight.data.t().contiguous().t()
+            elif isinstance(module, nn.ConvTranspose2d):  # see `_times_four`
+                module.weight.data = module.weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+
+    def share(
+        self, features: Tensor, image_pe: Tensor, no_mask: Tensor, earlier: SharedImage | None = None
+    ) -> SharedImage:
+        """Compute what the prompts without a mask share.
+
+        Args:
+            features: (1, dim, g, g), from the image encoder.
+            image_pe: (1, dim, g, g), `PromptEncoder.dense_pe()`.
+            no_mask: (1, dim, g, g), `PromptEncoder.encode_masks(None)`.
+            earlier: of another image, as long as the weights are the same.
+        """
+        positions = earlier.positions if earlier else ()
+        return self.transformer.share(_rows(features + no_mask), _rows(image_pe), positions)
+
+    def _upscaled(self, image: Tensor) -> Tensor:
+        """The four-fold upscaling of (B, g*g, dim) to (B, g*g*16, dim / 8), pixel by pixel.
+
+        Transposed convolutions whose stride is their size are products, each pixel becoming 2 x 2 of them. They
+        stay together until the end, which is a reordering of the few channels that are left then.
+        """
+        first, norm, _, second, _ = self.output_upscaling
+        x = cast("LayerNorm2d", norm).of_rows(_times_four(image, cast("nn.ConvTranspose2d", first)))
+        return functional.gelu(_times_four(functional.gelu(x), cast("nn.ConvTranspose2d", second)))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B, dim, g, g) to (B, g*g, dim)."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _times_four(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
+    """A 2 x 2 transposed convolution of stride 2, of pixels (B, N, C): (B, 4N, D)."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # of (C, D, 2, 2)
+    bias = cast("Tensor", convolution.bias).repeat(4)
+    return functional.linear(x, weight, bias).view(len(x), 4 * x.shape[1], -1)
+
+
+def _unfolded(x: Tensor, grid: int) -> Tensor:
+    """Pixels (B, g*g*16, M), each of 2 x 2 of 2 x 2, to maps (B, M, 4g, 4g)."""
+    x = x.view(len(x), grid, grid, 2, 2, 2, 2, -1)
+    return x.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(x), -1, 4 * grid, 4 * grid)
 
 
 def select_best(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .layers import LayerNorm2d
 
@@ -114,14 +116,10 @@ class PromptEncoder(nn.Module):
         if pad:
             points_model = torch.cat([points_model, points_model.new_zeros(len(points_model), 1, 2)], dim=1)
             labels = torch.cat([labels, labels.new_full((len(labels), 1), NOT_A_POINT)], dim=1)
-        position = self.pe_layer(points_model / self.image_size)
-        label = labels[..., None]
-        position = torch.where(label == NOT_A_POINT, torch.zeros_like(position), position)
-        negative, positive = self._point_weights(0, 1)
-        kinds = {NOT_A_POINT: self.not_a_point_embed.weight, 0: negative, 1: positive}
-        for kind, weight in kinds.items():
-            position = position + (label == kind).to(position.dtype) * weight
-        return position
+        is_point = labels[..., None] != NOT_A_POINT
+        position = self.pe_layer(points_model / self.image_size) * is_point
+        kinds = torch.cat([self.not_a_point_embed.weight, *self._point_weights(0, 1)])
+        return position + functional.embedding(labels + 1, kinds)
 
     def _encode_boxes(self, boxes_model: Tensor) -> Tensor:
         """Two tokens, (B, 2, dim), for each box."""
@@ -129,4 +127,4 @@ class PromptEncoder(nn.Module):
         return corners + torch.cat(self._point_weights(2, 3))
 
     def _point_weights(self, *indices: int) -> list[Tensor]:
-        return [self.get_parameter(f"point_embeddings.{i}.weight") for i in indices]
+        return [cast("nn.Embedding", self.point_embeddings[i]).weight for i in indices]

@@ -9,6 +9,7 @@ from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 from .tiny_vit import TinyVit
+from .transformer import SharedImage
 
 
 class Sam(nn.Module):
@@ -38,6 +39,8 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         multimask: bool = True,
+        shared: SharedImage | None = None,
+        best: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Masks of prompts on encoded images; see `PromptEncoder.forward` and `MaskDecoder.forward`.
 
@@ -47,12 +50,26 @@ class Sam(nn.Module):
             boxes: (B, 4), model frame, px.
             masks: (B, 1, 4g, 4g), probabilities.
             multimask: three masks, or mask 0 alone.
+            shared: what `share` made of these features; it saves time, and changes nothing beyond rounding.
+            best: keep, for each object, only the mask with the largest predicted IoU.
 
         Returns:
             logits (B, 3 or 1, 4g, 4g) and predicted IoU (B, 3 or 1).
         """
         sparse, dense = self.prompt_encoder(points, boxes, masks)
-        return self.mask_decoder(features, self.prompt_encoder.dense_pe(), sparse, dense, multimask)
+        unmasked = shared is not None and masks is None
+        dense = None if unmasked else dense
+        return self.mask_decoder(features, self.prompt_encoder.dense_pe(), sparse, dense, multimask, shared, best)
+
+    def share(self, features: Tensor, earlier: SharedImage | None = None) -> SharedImage:
+        """Compute what all prompts on one image share, for `decode`; the weights must stay as they are.
+
+        Args:
+            features: (1, dim, g, g).
+            earlier: of another image, with the same weights.
+        """
+        no_mask, image_pe = self.prompt_encoder.encode_masks(None), self.prompt_encoder.dense_pe()
+        return self.mask_decoder.share(features, image_pe, no_mask, earlier)
 
     def forward(
         self,

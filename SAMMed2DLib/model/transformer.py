@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .layers import MlpBlock
+
+
+@dataclass(frozen=True, eq=False)
+class SharedImage:
+    """What the layers compute of an image and its positions alone; it serves any number of prompts.
+
+    Attributes:
+        image: (1, g*g, dim), features with the embedding of "no mask".
+        keys: (1, heads, g*g, d) of the first layer, for tokens that read the image.
+        values: likewise.
+        queries: (1, heads, g*g, d) of the first layer, for the image that reads tokens.
+        positions: for each attention between tokens and image, in order, its projected positions
+            (1, heads, g*g, d). They belong to the weights, not to the image.
+    """
+
+    image: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+    positions: tuple[Tensor, ...]
 
 
 class TwoWayTransformer(nn.Module):
@@ -25,22 +49,62 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(dim, num_heads, dim // 2)
         self.norm_final_attn = nn.LayerNorm(dim)
 
-    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        image: Tensor,
+        image_pe: Tensor,
+        tokens: Tensor,
+        outputs: int,
+        shared: SharedImage | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
         Args:
             image: (B or 1, g*g, dim), features.
             image_pe: (1, g*g, dim), their positions.
             tokens: (B, N, dim), output and prompt tokens; they serve as their own positions.
+            outputs: how many of the tokens are output tokens; the others are not needed in the end.
+            shared: of these weights; with `image` being its own, the first layer takes all from it.
 
         Returns:
-            tokens (B, N, dim) and image (B, g*g, dim) after attention.
+            output tokens (B, outputs, dim) and image (B, g*g, dim) after attention.
         """
         token_pe = tokens
-        for layer in self.layers:
-            tokens, image = layer(tokens, token_pe, image, image_pe)
-        attended = self.final_attn_token_to_image.read_image(tokens + token_pe, image, image_pe)
-        return self.norm_final_attn(tokens + attended), image
+        first = shared if shared is not None and shared.image is image else None
+        positions: list[Tensor | None] = [*shared.positions] if shared else [None] * (2 * len(self.layers) + 1)
+        for i, layer in enumerate(self.layers):
+            tokens, image = layer(tokens, token_pe, image, image_pe, positions[2 * i : 2 * i + 2], first)
+            first = None
+        tokens, token_pe = tokens[:, :outputs], token_pe[:, :outputs]
+        read = self.final_attn_token_to_image.read_image(tokens + token_pe, image, image_pe, positions[-1])
+        return self.norm_final_attn(tokens + read), image
+
+    def share(self, image: Tensor, image_pe: Tensor, positions: tuple[Tensor, ...] = ()) -> SharedImage:
+        """Compute what does not depend on prompts.
+
+        Args:
+            image: (1, g*g, dim), features with the embedding of "no mask".
+            image_pe: (1, g*g, dim), their positions.
+            positions: those of an earlier image, as long as the weights are the same.
+        """
+        layers = cast("list[TwoWayAttentionBlock]", list(self.layers))
+        to_image, to_tokens = layers[0].cross_attn_token_to_image, layers[0].cross_attn_image_to_token
+        placed = image + image_pe
+        return SharedImage(
+            image,
+            to_image.heads(to_image.k_proj(placed)),
+            to_image.heads(to_image.v_proj(image)),
+            to_tokens.heads(to_tokens.q_proj(placed)),
+            positions or self._positions(layers, image_pe),
+        )
+
+    def _positions(self, layers: list[TwoWayAttentionBlock], image_pe: Tensor) -> tuple[Tensor, ...]:
+        projected = []
+        for layer in layers:
+            to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+            projected += [to_image.heads(to_image.k_proj(image_pe)), to_tokens.heads(to_tokens.q_proj(image_pe))]
+        last = self.final_attn_token_to_image
+        return (*projected, last.heads(last.k_proj(image_pe)))
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -60,19 +124,35 @@ class TwoWayAttentionBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(dim, num_heads, dim // 2)
 
     def forward(
-        self, tokens: Tensor, token_pe: Tensor, image: Tensor, image_pe: Tensor
+        self,
+        tokens: Tensor,
+        token_pe: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        positions: Sequence[Tensor | None] = (None, None),
+        shared: SharedImage | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the new tokens (B, N, dim) and image (B, g*g, dim)."""
+        """Return the new tokens (B, N, dim) and image (B, g*g, dim).
+
+        `positions` are the projected ones of the two attentions between tokens and image, `shared` what is known
+        of the first layer's image.
+        """
         if self.first:
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
             placed = tokens + token_pe
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
-        tokens = tokens + self.cross_attn_token_to_image.read_image(tokens + token_pe, image, image_pe)
+        read, placed = self.cross_attn_token_to_image, tokens + token_pe
+        if shared is None:
+            tokens = tokens + read.read_image(placed, image, image_pe, positions[0])
+        else:
+            tokens = tokens + read.read_projected(placed, shared.keys, shared.values)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.read_tokens(image, image_pe, tokens + token_pe, tokens)
+        image = self.cross_attn_image_to_token.read_tokens(
+            image, image_pe, tokens + token_pe, tokens, positions[1], None if shared is None else shared.queries
+        )
         return tokens, self.norm4(image)
 
 
@@ -96,12 +176,15 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from (Bq, n, dim) to (Bk, m, dim); batches are equal or 1. Returns (B, n, dim)."""
-        batch = max(len(query), len(key))
-        heads = [
-            self._heads(projection(x)).expand(batch, -1, -1, -1)
-            for projection, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
-        ]
-        out = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
+        return self.read_projected(query, self.heads(self.k_proj(key)), self.heads(self.v_proj(value)))
+
+    def read_projected(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attend from (Bq, n, dim) to projected keys and values (Bk, heads, m, d). Returns (B, n, dim)."""
+        queries = self.heads(self.q_proj(query))
+        if len(queries) != len(keys):
+            batch = max(len(queries), len(keys))
+            queries, keys, values = (x.expand(batch, -1, -1, -1) for x in (queries, keys, values))
+        out = functional.scaled_dot_product_attention(queries, keys, values)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     # Memory is what costs here, so the positions, the output's bias and the residual ride along in the products.
@@ -109,40 +192,47 @@ class Attention(nn.Module):
     # image as it is and move its projections to the side of the tokens: (W x) . t = x . (W^T t). A key bias
     # drops out of the softmax, and weights that sum to one hand a bias of the values through unchanged.
 
-    def read_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+    def read_image(
+        self, tokens: Tensor, image: Tensor, image_pe: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
         """Let tokens (B, n, dim) attend to an image (B or 1, m, dim), its positions (1, m, dim)."""
         if len(image) < len(tokens) or not self._is_short(tokens):
             return self(tokens, image + image_pe, image)
-        query = self._heads(self.q_proj(tokens)) * self._scale
-        query = torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.k_proj.weight))
-        seen = self._against_image(query, image, image_pe).softmax(-1) @ image
-        seen = seen.view_as(query)
-        value = torch.einsum("bhnc,hdc->bnhd", seen, self._by_head(self.v_proj.weight)).flatten(2)
-        return self.out_proj(value + self.v_proj.bias)
+        query = self.heads(self.q_proj(tokens)) * self._scale
+        moved = torch.matmul(query, self._by_head(self.k_proj.weight))
+        placed = _by_positions(query, moved, image_pe, positions)
+        seen = torch.baddbmm(placed, moved.flatten(1, 2), image.transpose(1, 2)).softmax(-1) @ image
+        value = torch.matmul(seen.view_as(moved), self._by_head(self.v_proj.weight).transpose(-1, -2))
+        return self.out_proj(value.transpose(1, 2).flatten(2) + self.v_proj.bias)
 
-    def read_tokens(self, image: Tensor, image_pe: Tensor, keys: Tensor, tokens: Tensor) -> Tensor:
+    def read_tokens(
+        self,
+        image: Tensor,
+        image_pe: Tensor,
+        keys: Tensor,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        queries: Tensor | None = None,
+    ) -> Tensor:
         """Let an image (B or 1, m, dim) attend to tokens (B, n, dim), and add what it reads: (B, m, dim)."""
         if not self._is_short(tokens):
             return image + self(image + image_pe, keys, tokens)
         batch = len(tokens)
-        keys = self._heads(self.k_proj(keys)) * self._scale
-        if len(image) < batch:
-            logits = keys @ self._heads(self.q_proj(image + image_pe)).transpose(-1, -2)
+        keys = self.heads(self.k_proj(keys)) * self._scale
+        if queries is None and len(image) < batch:
+            queries = self.heads(self.q_proj(image + image_pe))
+        if queries is not None:
+            logits = keys @ queries.transpose(-1, -2)
         else:
-            offsets = keys @ self.q_proj.bias.view(self.num_heads, -1, 1)
-            keys = torch.einsum("bhnd,hdc->bhnc", keys, self._by_head(self.q_proj.weight))
-            logits = self._against_image(keys, image, image_pe).view(*keys.shape[:3], -1) + offsets
+            moved = torch.matmul(keys, self._by_head(self.q_proj.weight))
+            placed = _by_positions(keys, moved, image_pe, positions)
+            logits = torch.baddbmm(placed, moved.flatten(1, 2), image.transpose(1, 2)).view(*keys.shape[:3], -1)
+            if positions is None:  # else the bias is in the positions
+                logits = logits + keys @ self.q_proj.bias.view(self.num_heads, -1, 1)
         weights = logits.softmax(dim=2).flatten(1, 2)
-        values = self._heads(self.v_proj(tokens))
-        values = torch.einsum("bhnd,hdc->bhnc", values, self._by_head(self.out_proj.weight.t()))
+        values = torch.matmul(self.heads(self.v_proj(tokens)), self._by_head(self.out_proj.weight.t()))
         values = values.flatten(1, 2) + self.out_proj.bias / self.num_heads
         return torch.baddbmm(image.expand(batch, -1, -1), weights.transpose(1, 2), values)
-
-    def _against_image(self, x: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
-        """Products of (B, heads, n, dim) with an image (B, m, dim) at its positions: (B, heads * n, m)."""
-        x = x.flatten(1, 2)
-        with_positions = (x.flatten(0, 1) @ image_pe[0].t()).view(*x.shape[:2], -1)
-        return torch.baddbmm(with_positions, x, image.transpose(1, 2))
 
     def _is_short(self, tokens: Tensor) -> bool:
         """Whether moving a projection from the image to the tokens (B, n, dim) saves work."""
@@ -152,10 +242,17 @@ class Attention(nn.Module):
     def _scale(self) -> float:
         return (self.q_proj.out_features // self.num_heads) ** -0.5
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def heads(self, x: Tensor) -> Tensor:
         """(B, n, heads * d) to (B, heads, n, d)."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x.view(len(x), x.shape[1], self.num_heads, -1).transpose(1, 2)
 
     def _by_head(self, weight: Tensor) -> Tensor:
         """(heads * d, dim) to (heads, d, dim)."""
-        return weight.unflatten(0, (self.num_heads, -1))
+        return weight.view(self.num_heads, -1, weight.shape[1])
+
+
+def _by_positions(x: Tensor, moved: Tensor, image_pe: Tensor, positions: Tensor | None) -> Tensor:
+    """Products of (B, heads, n, d), `moved` to (B, heads, n, dim), with an image's positions: (B, heads * n, m)."""
+    if positions is not None:
+        return torch.matmul(x, positions.transpose(-1, -2)).flatten(1, 2)
+    return (moved.flatten(0, 2) @ image_pe[0].t()).view(len(x), -1, image_pe.shape[1])

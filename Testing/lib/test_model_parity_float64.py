@@ -17,6 +17,7 @@ from torch import Tensor
 
 from SAMMed2DLib.model.build import ModelConfig, build_model
 from SAMMed2DLib.model.frame import ModelFrame
+from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.predictor import Predictor
 from SAMMed2DLib.prompts import Prompts
 
@@ -49,6 +50,7 @@ def network(kind: str) -> torch.nn.Module:
     model = model.double().requires_grad_(False)
     if kind == "ours for CPUs":
         model.image_encoder.prepare_for_cpu()
+        model.mask_decoder.prepare_for_cpu()
     return model
 
 
@@ -67,7 +69,8 @@ def test_in_double_precision_nothing_differs_from_the_published_code(kind: str, 
     model = network(kind)
     features = model.image_encoder(FRAME.model_image(IMAGE)[None].double())
     assert np.abs(features[0].numpy() - GOLDEN.arrays["features"]).max() < EXACT
-    logits, scores = model.decode(features, *model_prompts(CASES[case]))
+    given = {"shared": model.share(features)} if kind == "ours for CPUs" else {}
+    logits, scores = model.decode(features, *model_prompts(CASES[case]), **given)
     skipped = 1 if kind == "reference" else 0  # it returns mask 0, too
     assert np.abs(logits[0, skipped:].numpy() - GOLDEN.arrays[f"{case}.logits"]).max() < EXACT
     assert np.abs(scores[0, skipped:].numpy() - GOLDEN.arrays[f"{case}.scores"]).max() < EXACT
@@ -95,3 +98,39 @@ def test_the_order_of_points_is_of_no_consequence() -> None:
     logits, scores = model.decode(features, (points[:, order], labels[:, order]), None, mask)
     assert np.abs(logits[0].numpy() - GOLDEN.arrays["points20_mask.logits"]).max() < EXACT
     assert np.abs(scores[0].numpy() - GOLDEN.arrays["points20_mask.scores"]).max() < EXACT
+
+
+def test_what_prompts_on_one_image_share_changes_nothing() -> None:
+    """Alone and in batches, with what was shared for another image before, and for the best mask alone."""
+    model = network("ours")
+    features = torch.from_numpy(GOLDEN.arrays["features"])[None]
+    shared = model.share(features, model.share(features.flip(2)))
+    point, label = torch.tensor([[[9.0, 31.0]], [[40.0, 20.0]], [[50.0, 60.0]]]).double(), torch.tensor([[1], [1], [0]])
+    boxes = torch.tensor([[5.0, 6.0, 40.0, 50.0], [1.0, 2.0, 60.0, 30.0], [30.0, 30.0, 50.0, 60.0]]).double()
+    mask = torch.from_numpy(MASK)[None, None].sigmoid().expand(3, -1, -1, -1)
+    for count in (1, 3):
+        points = point[:count], label[:count]
+        for prompts in ((points, None, None), (None, boxes[:count], None), (points, boxes[:count], mask[:count])):
+            expected = model.decode(features, *prompts)
+            for ours, theirs in zip(model.decode(features, *prompts, shared=shared), expected, strict=True):
+                assert (ours - theirs).abs().max() < EXACT
+            best = model.decode(features, *prompts, shared=shared, best=True)
+            for ours, theirs in zip(best, select_best(*expected), strict=True):
+                assert (ours - theirs).abs().max() < EXACT
+
+
+def test_a_predictor_shares_once_for_each_slice_and_its_answers_do_not_depend_on_what_was_asked_before() -> None:
+    model = build_model(CONFIG)
+    predictor = Predictor(model, device="cpu", precision="float32")
+    calls: list[int] = []
+    share = model.share
+    model.share = lambda *args: calls.append(1) or share(*args)
+    first, second = (predictor.embed([formula_image(size)]) for size in ((150, 100), (90, 120)))
+    prompts = [Prompts.of([(30, 40)]), Prompts.of(box=(10, 10, 60, 70)), Prompts.of([(50, 30), (20, 20)])]
+    alone = [predictor.predict(first, one).low_res_logits for one in prompts]
+    assert len(calls) == 1
+    for one, expected in zip(prompts, alone, strict=True):
+        predictor.predict(second, one)
+        assert np.array_equal(predictor.predict(first, one).low_res_logits, expected)
+        assert np.array_equal(predictor.predict(first[0], one).low_res_logits, expected)
+    assert len(calls) == 1 + 2 * len(prompts)
