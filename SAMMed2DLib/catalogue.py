@@ -64,6 +64,7 @@ class CatalogueEntry:
         sources: addresses to download from, best first; none for the embedded model.
         sha256: published checksum of the download; without one, the first that is seen is held to.
         embedded: the file comes with the program.
+        network: which of `model.build.VARIANTS` it is; empty for the embedded model, which says so itself.
     """
 
     name: str
@@ -75,6 +76,7 @@ class CatalogueEntry:
     sources: tuple[str, ...]
     sha256: str | None = None
     embedded: bool = False
+    network: str = ""
 
 
 def hugging_face(repository: str, file: str) -> str:
@@ -100,6 +102,7 @@ _ENTRIES = (
     ),
     CatalogueEntry(
         name="sam-med2d_b",
+        network="sam-med2d_b_256",
         title="SAM-Med2D ViT-B",
         what="The published SAM-Med2D at 256 px, with adapters. The download holds the training state too; "
         "about 1.1 GB stay on disk.",
@@ -113,6 +116,7 @@ _ENTRIES = (
     ),
     CatalogueEntry(
         name="ft-sam_b",
+        network="ft-sam_b_256",
         title="FT-SAM ViT-B",
         what="The published FT-SAM at 256 px: SAM's mask decoder fine-tuned on medical images, no adapters.",
         weights_licence=_CODE_LICENCE_ONLY,
@@ -122,6 +126,7 @@ _ENTRIES = (
     ),
     CatalogueEntry(
         name="sam_b_256",
+        network="sam_b_256",
         title="SAM ViT-B at 256 px",
         what="Meta's SAM, not trained on medical images, for comparison. The authors link one file for 256 "
         "and 1024 px; its position tables are resized to the model when they differ.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .catalogue import (
     CATALOGUE,
@@ -16,8 +17,11 @@ from .catalogue import (
     path_of,
     remove,
 )
-from .checkpoints import convert_to_lean, read_checkpoint
+from .checkpoints import Checkpoint, convert_to_lean, read_checkpoint
 from .files import stem_of
+
+if TYPE_CHECKING:
+    from .model.build import ModelConfig
 
 
 class ModelNameError(ValueError):
@@ -95,7 +99,7 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
         half: keep the weights in 16 bits, which takes half the space.
 
     Raises:
-        ModelNameError: the name cannot be used.
+        ModelNameError: the name cannot be used, or is that of a known model with another network.
         CheckpointError: the file cannot be used.
     """
     from .predictor import load_predictor  # late: it is needed here only, and torch with it
@@ -108,10 +112,35 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
         raise ModelNameError(f"there is a model {name!r} already; remove it first, or choose another name")
     checkpoint = read_checkpoint(file)
     load_predictor(Path(file), device="cpu", precision="float32")  # its error says what does not fit
+    if entry:
+        _check_network(entry, Path(file), checkpoint)
     licences = {"weights_licence": entry.weights_licence, "data_licence": entry.data_licence} if entry else {}
     target.parent.mkdir(parents=True, exist_ok=True)
     convert_to_lean(file, target, checkpoint.config, licences, dtype="float16" if half else None)
     return find_stored(name)
+
+
+def _check_network(entry: CatalogueEntry, file: Path, checkpoint: Checkpoint) -> None:
+    """Refuse weights of another network under the name of a known model; the image size may differ.
+
+    Raises:
+        ModelNameError: they are of another one.
+    """
+    from .model.build import VARIANTS
+    from .model.shapes import config_of
+
+    shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
+    found, wanted = config_of(checkpoint.config, shapes), VARIANTS[entry.network]
+    if _network_words(found) != _network_words(wanted):
+        raise ModelNameError(
+            f"{file}: is not {entry.name}, which has {_network_words(wanted)}; this file has {_network_words(found)}: "
+            "add it under a name of its own"
+        )
+
+
+def _network_words(config: ModelConfig) -> str:
+    adapters = "with adapters" if config.adapter else "without adapters"
+    return f"{config.depth} blocks of width {config.embed_dim} {adapters}"
 
 
 def remove_model(name: str) -> int:

@@ -6,12 +6,17 @@ import argparse
 import json
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..catalogue import find, install, is_installed, models_dir, path_of
+from ..download import DownloadError, DownloadPolicy
 from ..memory import in_gib
 from ..model_store import StoredModel, add_model, remove_model, stored_models
+
+POLICY = DownloadPolicy()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +49,8 @@ def list_models(args: argparse.Namespace) -> None:
         state = "installed" if model["installed"] else f"not installed: sammed2d models download {model['name']}"
         size = f", {in_gib(model['size_bytes'])}" if model["size_bytes"] else ""
         print(f"{model['name']}: {model['title']} ({state}{size})")
+        for address in model["sources"]:
+            print(f"    from {address}")
         licences = [f"{key.replace('_', ' ')}: {model[key]}" for key in ("weights_licence", "data_licence")]
         for text in [model["what"], *(text for text in licences if not text.endswith(": "))]:
             print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="        "))
@@ -58,11 +65,16 @@ def download_model(args: argparse.Namespace) -> None:
         return
     print(f"weights licence: {entry.weights_licence}\ndata licence: {entry.data_licence}", file=sys.stderr)
     shown = args.progress or sys.stderr.isatty()
+    print(f"connecting to {urlsplit(entry.sources[0]).hostname} …", file=sys.stderr, flush=True)
     try:
-        path = install(entry, progress=_show if shown else None)
+        path = install(entry, progress=_show if shown else None, policy=replace(POLICY, on_retry=_say_again))
     except KeyboardInterrupt:
         print("\nwhat has arrived is kept; the same command goes on from there", file=sys.stderr)
         raise
+    except DownloadError as error:
+        addresses = " or ".join(entry.sources)
+        advice = f"The file is at {addresses}; once you have it: sammed2d models add {entry.name} FILE"
+        raise DownloadError(f"{error} {advice}") from error
     finally:
         if shown:
             print(file=sys.stderr)
@@ -88,9 +100,14 @@ def _as_json(model: StoredModel) -> dict[str, Any]:
         "installed": model.is_installed,
         "path": str(model.path) if model.path else None,
         "size_bytes": model.size_bytes,
+        "sources": list(model.entry.sources) if model.entry else [],
         "weights_licence": model.weights_licence,
         "data_licence": model.data_licence,
     }
+
+
+def _say_again(number: int, count: int) -> None:
+    print(f"trying again, {number} of at most {count} times …", file=sys.stderr, flush=True)
 
 
 def _show(arrived: int, total: int | None) -> None:

@@ -64,7 +64,8 @@ class DownloadPolicy:
     """How patient a download is.
 
     Attributes:
-        connect_timeout_s: wait for a connection.
+        connect_timeout_s: wait for a connection, with each address of a server.
+        unreachable_s: give a source up that could not be reached for so long, unless something of it has arrived.
         answer_timeout_s: end an attempt where the file does not begin so long after it was asked for, on all its
             redirects together.
         stall_timeout_s: end an attempt after so long without a byte, or with fewer than `stall_bytes`.
@@ -78,7 +79,8 @@ class DownloadPolicy:
         on_retry: called in the caller's thread before another attempt, with its number and how many there are.
     """
 
-    connect_timeout_s: float = 15.0
+    connect_timeout_s: float = 4.0
+    unreachable_s: float = 8.0
     answer_timeout_s: float = 30.0
     stall_timeout_s: float = 30.0
     stall_bytes: int = 32 << 10
@@ -228,7 +230,7 @@ class _Job:
 
     def fetch(self, source: str, part: PartFile) -> None:
         """Ask until the part is complete, waiting longer after each failure in a row."""
-        failures = 0
+        failures, began = 0, time.monotonic()
         meter = Meter()
         with metered_session(meter) as session:
             client = Client(
@@ -246,6 +248,11 @@ class _Job:
                     return
                 except PassingError as error:
                     failures = 1 if part.size - before >= self.policy.progress_bytes else failures + 1
+                    pause_s = error.after_s or self.policy.backoff_s * 2 ** (failures - 1)
+                    waited_s = time.monotonic() - began + min(pause_s, self.policy.max_backoff_s)
+                    is_over = waited_s > self.policy.unreachable_s
+                    if isinstance(error, UnreachableError) and not self.received and is_over:
+                        raise
                     if failures >= self.policy.attempts:
                         if isinstance(error, UnreachableError):
                             raise
@@ -254,7 +261,7 @@ class _Job:
                         ) from error
                     if self.policy.on_retry is not None:
                         self.policy.on_retry(failures + 1, self.policy.attempts)
-                    self.wait(error.after_s or self.policy.backoff_s * 2 ** (failures - 1))
+                    self.wait(pause_s)
 
     def ask(self, client: Client, part: PartFile) -> None:
         """Send one request and take what it brings; return when the part is complete."""

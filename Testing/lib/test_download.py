@@ -318,6 +318,14 @@ def test_no_server_at_all_is_an_error_that_says_so_and_what_to_do(target):
     assert "browser" in text and len(text) < 200
 
 
+def test_an_unreachable_source_is_not_asked_for_long(target):
+    began = time.monotonic()
+    with pytest.raises(NoConnectionError):
+        policy = replace(QUICK, attempts=1000, backoff_s=0.05, unreachable_s=0.5)
+        download("http://127.0.0.1:9/w.pth", target, policy=policy)
+    assert 0.1 < time.monotonic() - began < 5
+
+
 def test_further_attempts_are_told_with_their_number(server, target):
     told = []
     policy = replace(QUICK, on_retry=lambda number, count: told.append((number, count)))

@@ -65,7 +65,7 @@ ROOMS = {
     "checkpoints": Room("files", late="torch", is_bare=True),
     "download": Room("locks checkpoints", late="requests urllib3", is_bare=True),
     "catalogue": Room("download checkpoints files", is_bare=True),
-    "model_store": Room("catalogue checkpoints files predictor", is_bare=True),
+    "model_store": Room("catalogue checkpoints files predictor model", is_bare=True),
     # from prompts to masks
     "devices": Room(outside="torch"),
     "predictor": Room("model prompts checkpoints catalogue devices", outside="torch"),

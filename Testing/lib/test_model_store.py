@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_network import save_tiny
+from tiny_network import CONFIG, save_tiny
 
 from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE, CatalogueError, NotInstalledError, weights_path
 from SAMMed2DLib.checkpoints import CheckpointError
+from SAMMed2DLib.model.build import VARIANTS
 from SAMMed2DLib.model_store import (
     ModelNameError,
     add_model,
@@ -51,7 +52,10 @@ def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: P
         find_stored("mine")
 
 
-def test_a_file_can_stand_in_for_a_download_of_a_known_model(checkpoint: Path) -> None:
+def test_a_file_can_stand_in_for_a_download_of_a_known_model(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VARIANTS, "ft-sam_b_256", CONFIG)
     with pytest.raises(NotInstalledError) as caught:
         weights_path("ft-sam_b")
     assert caught.value.name == "ft-sam_b"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE
 from SAMMed2DLib.checkpoints import read_checkpoint
 from SAMMed2DLib.cli import models as models_command
-from SAMMed2DLib.download import DownloadError
+from SAMMed2DLib.download import DownloadError, DownloadPolicy
+from SAMMed2DLib.model.build import VARIANTS
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +73,9 @@ def test_an_added_model_is_found_by_its_name(checkpoint: Path, tmp_path: Path, m
 
 
 def test_a_file_can_stand_in_for_a_download_and_be_kept_in_half(
-    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setitem(VARIANTS, "sam-med2d_b_256", CONFIG)
     assert main(["models", "add", "sam-med2d_b", str(checkpoint), "--half"]) == OK
     kept = read_checkpoint(folder / "sam-med2d_b.pt")
     assert kept.provenance["weights_licence"] == CATALOGUE["sam-med2d_b"].weights_licence
@@ -80,6 +83,33 @@ def test_a_file_can_stand_in_for_a_download_and_be_kept_in_half(
     assert listed(capsys)["sam-med2d_b"]["installed"] is True
     assert main(["models", "remove", "sam-med2d_b"]) == OK
     assert list(folder.glob("*.pt")) == []
+
+
+def test_weights_of_another_network_are_not_taken_for_a_known_model(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "add", "sam-med2d_b", str(checkpoint)]) == BAD_INPUT
+    message = capsys.readouterr().err
+    assert "is not sam-med2d_b, which has 12 blocks of width 768 with adapters" in message
+    assert "this file has 2 blocks of width 32 with adapters: add it under a name of its own" in message
+    assert not folder.exists()
+
+
+def test_the_list_and_a_failed_download_tell_the_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = replace(CATALOGUE["ft-sam_b"], sources=("http://127.0.0.1:9/ft-sam_b.pth",))
+    monkeypatch.setitem(CATALOGUE, "ft-sam_b", entry)
+    monkeypatch.setattr(models_command, "POLICY", DownloadPolicy(backoff_s=0.1, unreachable_s=0.5))
+    assert main(["models", "list"]) == OK
+    assert "    from http://127.0.0.1:9/ft-sam_b.pth\n" in capsys.readouterr().out
+    assert main(["models", "download", "ft-sam_b"]) == FAILURE
+    told = capsys.readouterr().err.splitlines()
+    assert told[2] == "connecting to 127.0.0.1 …" and told[3].startswith("trying again, 2 of at most 5")
+    assert told[-1].startswith("sammed2d: error: No connection to 127.0.0.1")
+    assert told[-1].endswith(
+        "The file is at http://127.0.0.1:9/ft-sam_b.pth; once you have it: sammed2d models add ft-sam_b FILE"
+    )
 
 
 def test_what_cannot_be_added_or_removed_says_why(
@@ -109,7 +139,7 @@ def test_what_cannot_be_added_or_removed_says_why(
 def test_a_download_says_the_licences_and_shows_progress(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def installed(entry: Any, progress: Callable[[int, int | None], None] | None = None) -> Path:
+    def installed(entry: Any, progress: Callable[[int, int | None], None] | None = None, **_: Any) -> Path:
         assert progress is not None
         progress(50 << 20, 100 << 20)
         folder.mkdir()
@@ -137,7 +167,7 @@ def test_a_download_that_ends_early_says_so(
     code: int,
     words: str,
 ) -> None:
-    def broken(entry: Any, progress: Any = None) -> Path:
+    def broken(entry: Any, progress: Any = None, **_: Any) -> Path:
         raise trouble
 
     monkeypatch.setattr(models_command, "install", broken)
