@@ -51,11 +51,8 @@ def of_shown(
         text = _("{size}: nothing would be written. Change the masking, or clear the prompts with Esc.")
         text, level = text.format(size=_size(pending, found)), WARNING
     else:
-        text = _("{size}; predicted IoU {score}, {ms} ms. Enter accepts, Esc clears.").format(
-            size=_size(pending, found),
-            score=f"{min(max(pending.answer.score, 0), 1):.2f}",
-            ms=f"{1000 * pending.seconds:.0f}",
-        )
+        size, score = _size(pending, found), f"{min(max(pending.answer.score, 0), 1):.2f}"
+        text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
     lost = sum(one.lost_points() for one in answers)
     if lost:
         text += " " + _("{count} points were moved off this slice and do not count.").format(count=lost)
@@ -76,7 +73,7 @@ def _size(pending: Pending, found: Forecast | None) -> str:
         text = words.format(
             pixels=f"{pixels:,}", count=f"{found.in_range:,}", meant=f"{found.meant:,}", limits=_and(limits)
         )
-    if found is not None and found.removed:
+    if found is not None and found.corrects:
         text += ": " + _("{added} added, {removed} removed").format(
             added=f"{found.added:,}", removed=f"{found.removed:,}"
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ class Request:
     image: np.ndarray
     zoom: bool | None
     known_hw: np.ndarray | None = None
-    began_s: float = field(default_factory=time.perf_counter)
 
     def is_same(self, other: Request) -> bool:
         """Whether the other one asks the same."""
@@ -39,11 +37,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """An answer that is shown and not accepted yet, what was asked, and how long it took."""
+    """An answer that is shown and not accepted yet, and what was asked."""
 
     answer: Answer
     request: Request
-    seconds: float
 
 
 class Requests:
@@ -119,7 +116,7 @@ class Requests:
     def _answered(self, request: Request, answer: Any) -> None:
         if self._is_wanted(request):
             self.forget(request.of)
-            self._on_answer(Pending(answer, request, time.perf_counter() - request.began_s))
+            self._on_answer(Pending(answer, request))
 
     def _failed(self, request: Request, error: BaseException) -> None:
         if request is self._asked:

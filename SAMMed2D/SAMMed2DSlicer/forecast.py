@@ -33,6 +33,7 @@ class Forecast:
         in_range: how many of these have an editable intensity, too; these would be written.
         added: how many of these the segment does not have yet.
         removed: how many voxels the segment would lose, since corrected prompts take back what they had added.
+        corrects: whether it would be written in place of something.
         blocked_hw: (H, W) bool, pixels of the mask that would not be written; None where all would.
         removed_hw: (H, W) bool, pixels where the segment loses something; None where it loses nothing.
     """
@@ -43,6 +44,7 @@ class Forecast:
     in_range: int
     added: int
     removed: int
+    corrects: bool = False
     blocked_hw: np.ndarray | None = None
     removed_hw: np.ndarray | None = None
 
@@ -108,6 +110,7 @@ def forecast(
         in_range=int(written.sum()),
         added=int((written & ~before).sum()),
         removed=0 if lost is None else int(lost.sum()),
+        corrects=replaces is not None,
         blocked_hw=mask_hw & on_slice(in_mask & ~allowed) if (in_mask & ~allowed).any() else None,
         removed_hw=on_slice(lost) if lost is not None and lost.any() else None,
     )

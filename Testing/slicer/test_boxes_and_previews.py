@@ -269,6 +269,20 @@ def test_a_correction_shows_what_it_removes_in_black_and_white_stripes(model, sh
     assert not (desk.segment()[10] & removed)[25:].any()
 
 
+def test_a_click_beside_a_painted_mask_shows_what_it_takes_away(desk):
+    painted = np.zeros(desk.structure.shape, np.uint8)
+    painted[10, 10:40, 10:40] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(painted, desk.segmentation, desk.segment_id, desk.volume)
+    desk.pump(0.05)
+    desk.click((37, 37, 10), control=True)
+    found = desk.annotator._forecast_of(desk.annotator.pending[0])
+    gone = (painted[10] > 0) & ~desk.shown[0]
+    np.testing.assert_array_equal(found.removed_hw, gone)
+    assert gone.any() and f"{desk.shown[0].sum()} px: 0 added, {gone.sum()} removed;" in desk.status.text
+    desk.accept()
+    assert desk.status.text == f"Accepted: {gone.sum()} voxels changed."
+
+
 def test_what_masking_forbids_is_not_filled(desk):
     neighbour(desk, LEFT)
     desk.segmentation.GetDisplayNode().SetVisibility2DFill(False)
