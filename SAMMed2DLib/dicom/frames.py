@@ -122,6 +122,19 @@ def other_kind(path: Path) -> str:
     return next((name for uid, name in _OTHERS.items() if uid.encode() in head), "")
 
 
+def check_bits(path: Path, stored: Any, high: Any) -> None:
+    """Refuse values that do not begin with the lowest bit, which no decoder here reads rightly.
+
+    Raises:
+        DicomError: they do not.
+    """
+    bits = numbers((stored, high), 2)
+    if bits is not None and bits[1] != bits[0] - 1:
+        raise DicomError(
+            f"{path}: its values of {bits[0]:g} bits end at bit {bits[1]:g}, which is not read; export it again"
+        )
+
+
 def numbers(values: Any, count: int) -> np.ndarray | None:
     """So many finite numbers, or None."""
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..itk_file import ItkFile
 from ..volume import VolumeError
-from .frames import INSTALL, DicomError, DicomFrame, numbers, other_kind, plane_steps
+from .frames import INSTALL, DicomError, DicomFrame, check_bits, numbers, other_kind, plane_steps
 
 _TELLS = {
     "phase": "0020|0100", "echo": "0018|0086", "echo time": "0018|0081", "inversion time": "0018|0082",
@@ -44,6 +44,7 @@ class ItkReader:
         if count > 1 and (is_placed or not about.get("0008|0016", "").startswith(_WITHOUT_PLACES)):
             raise DicomError(f"{path}: holds {count} frames, which need pydicom to be placed: {INSTALL}")
         is_colour = file.is_colour
+        check_bits(path, about.get("0028|0101"), about.get("0028|0102"))
         self._check_decoding(path, is_colour, about)
         thick = [numbers([about[key]], 1) for key in ("0018|0088", "0018|0050") if about.get(key)]
         slices = next((abs(float(one[0])) for one in thick if one is not None and one[0] != 0), 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..packed import cut_off
 from ..volume import VolumeError
-from .frames import DicomError, DicomFrame, numbers, other_kind, plane_steps
+from .frames import DicomError, DicomFrame, check_bits, numbers, other_kind, plane_steps
 
 # What may tell frames at one place apart: names for people, and DICOM's keywords.
 _TELLS = {
@@ -38,11 +38,12 @@ _FRAME_TELLS = {
 }  # fmt: skip
 _READ = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber",
-    "FrameOfReferenceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
-    "BitsStored", "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SpacingBetweenSlices", "SliceThickness", "RescaleSlope",
-    "RescaleIntercept", "DoseGridScaling", "GridFrameOffsetVector", "ModalityLUTSequence",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DetectorInformationSequence",
+    "FrameOfReferenceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
+    "BitsAllocated", "BitsStored", "HighBit", "TotalPixelMatrixColumns", "PhotometricInterpretation",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing", "SpacingBetweenSlices", "SliceThickness", "RescaleSlope", "RescaleIntercept",
+    "DoseGridScaling", "GridFrameOffsetVector", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "DetectorInformationSequence",
     *_TELLS.values(),
 )  # fmt: skip
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -139,6 +140,9 @@ def frames_of(path: Path, head: Any) -> Iterator[DicomFrame]:
         raise DicomError(f"{path}: says that it has {count} frames and tells of {len(each or ())}; export it again")
     if "MOSAIC" in [str(word) for word in head.get("ImageType") or ()] and not each:
         raise DicomError(f"{path}: is a mosaic of many slices in one picture; convert the series to NIfTI (dcm2niix)")
+    if head.get("TotalPixelMatrixColumns") is not None and count > 1:
+        raise DicomError(f"{path}: is a picture in {count} tiles (whole-slide microscopy); export the region as PNG")
+    check_bits(path, head.get("BitsStored"), head.get("HighBit"))
     about = " ".join(filter(None, (_uid(head, "Modality"), _uid(head, "SeriesDescription")))) or "unnamed"
     samples, bits = int(head.get("SamplesPerPixel") or 1), int(head.get("BitsAllocated") or 16)
     is_colour = samples == 3 or _uid(head, "PhotometricInterpretation") == "PALETTE COLOR"

@@ -437,6 +437,15 @@ def test_run_lengths_are_decoded_rightly_or_not_at_all(
         np.testing.assert_array_equal(alone, pixels[np.newaxis])
 
 
+def test_bits_are_read_rightly_or_not_at_all(tmp_path: Path, read: Read) -> None:
+    values = RNG.integers(0, 4096, (4, 5)).astype(np.uint16)
+    with_overlay = slice_file(tmp_path / "a", values | 0x8000, (0, 0, 0), BitsStored=12, HighBit=11)
+    np.testing.assert_array_equal(read(with_overlay).array[0], values)
+    shifted = slice_file(tmp_path / "b", values << 4, (0, 0, 0), BitsStored=12, HighBit=15)
+    with pytest.raises(VolumeError, match="its values of 12 bits end at bit 15, which is not read"):
+        read(shifted)
+
+
 def test_palette_colours_are_applied(tmp_path: Path) -> None:
     indices = RNG.integers(0, 256, (4, 5)).astype(np.uint8)
     palettes = RNG.integers(0, 256, (3, 256)).astype(np.uint8)
@@ -497,6 +506,14 @@ def test_what_is_no_image_is_left_out_or_said(tmp_path: Path, read: Read) -> Non
     assert "left out, as they are no images" in volume.notes[0]
     with pytest.raises(VolumeError, match="and no image; give"):
         read(tmp_path / "alone")
+
+
+def test_a_slide_in_tiles_is_refused(tmp_path: Path) -> None:
+    data = dicom_files.empty_file("1.2.840.10008.5.1.4.1.1.77.1.6")
+    dicom_files.set_pixels(data, pictures(4))
+    data.TotalPixelMatrixColumns = data.TotalPixelMatrixRows = 8
+    with pytest.raises(VolumeError, match="is a picture in 4 tiles"):
+        read_volume(dicom_files.write(tmp_path / "a", data))
 
 
 def test_a_mosaic_is_refused(tmp_path: Path) -> None:
