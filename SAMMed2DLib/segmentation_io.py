@@ -13,6 +13,7 @@ from .dicom import looks_like_dicom
 from .dicom.segments import read_segments
 from .files import StagedFiles, suffix_of
 from .grids import alignment
+from .itk_write import write_image
 from .nifti import write_nifti
 from .slicer_nrrd import (
     LARGEST_LABEL,
@@ -363,11 +364,11 @@ def _write_labelmap(path: Path, labels: np.ndarray, volume: Volume) -> None:
 
     if suffix_of(path) == PICTURE_SUFFIX:
         picture = labels[0].astype(np.uint8 if labels.max() < 256 else np.uint16)
-        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path), useCompression=True)
+        write_image(SimpleITK.GetImageFromArray(picture), path)
         return
     image = SimpleITK.GetImageFromArray(labels)
     ijk_to_lps = LPS_TO_RAS @ volume.ijk_to_ras
     image.SetSpacing(volume.spacing_mm.tolist())
     image.SetOrigin(ijk_to_lps[:3, 3].tolist())
     image.SetDirection((ijk_to_lps[:3, :3] / volume.spacing_mm).ravel().tolist())
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    write_image(image, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import StagedFiles
+from ..itk_write import write_image
 from ..prompts import Prompts
 from .captions import LINE_HEIGHT, fitting, text_mask
 from .slice_view import SliceView
@@ -119,7 +120,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
         raise ValueError(f"{path}: a picture is written as .png; change the name")
     with StagedFiles() as staged:
         image = SimpleITK.GetImageFromArray(np.ascontiguousarray(picture), isVector=True)
-        SimpleITK.WriteImage(image, str(staged.place(path)), useCompression=True)
+        write_image(image, staged.place(path))
 
 
 def _paint(picture: np.ndarray, where: np.ndarray, color: Color, opacity: float = 1.0) -> None:
