@@ -68,7 +68,9 @@ class ItkFile:
         self._orientation = jpeg_orientation(path) if is_jpeg(path) else 1
         if self._orientation != 1:
             self.notes = ("the picture is turned upright as its EXIF says, as viewers show it",)
-            self.size = self.size[::-1] if self._orientation >= 5 else self.size
+        if self._orientation >= 5:
+            self.size = self.size[::-1]
+            self.ijk_to_ras[[0, 1], [0, 1]] = self.ijk_to_ras[[1, 0], [1, 0]]
 
     def read(self, frame: int | None = None) -> np.ndarray:
         """Read the voxels.

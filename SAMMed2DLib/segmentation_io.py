@@ -11,7 +11,7 @@ import numpy as np
 
 from .dicom import looks_like_dicom
 from .dicom.segments import read_segments
-from .files import StagedFiles, suffix_of
+from .files import PICTURE_SUFFIXES, StagedFiles, suffix_of
 from .grids import alignment
 from .itk_write import write_image
 from .nifti import write_nifti
@@ -197,6 +197,11 @@ def placed(path: str | Path, drawn: Segmentation, volume: Volume, notes: list[st
         SegmentationError: it lies beside the image, or its voxels are not voxels of the image.
     """
     size = drawn.layers_lkji.shape[:0:-1]
+    if suffix_of(path) in PICTURE_SUFFIXES and size[2] == 1:  # it lies nowhere in the patient
+        if size != volume.size_ijk:
+            own, image = (" x ".join(map(str, one)) for one in (size[:2], volume.size_ijk))
+            raise SegmentationError(f"{path}: is {own} px and the image {image}; give a mask of the image's size")
+        return replace(drawn, ijk_to_ras=volume.ijk_to_ras)
     found = alignment(size, drawn.ijk_to_ras, volume.ijk_to_ras)
     if found is None:
         raise SegmentationError(f"{path}: {_why_not(drawn, volume)}; {_RESAMPLE}")

@@ -171,12 +171,15 @@ def test_columns_without_a_meaning_are_named(folder: Path, batch: Any, capsys: p
 def test_a_bad_case_never_stops_the_rest(folder: Path, batch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     write_prompts(folder / "far.json", 99)
     (folder / "broken.nii.gz").write_bytes(b"<html>")
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(folder / "a.nrrd")), str(folder / "cut.nii.gz"))
+    (folder / "cut.nii.gz").write_bytes((folder / "cut.nii.gz").read_bytes()[:-3000])
     (folder / "bad.json").write_text("{")
     (folder / "taken").mkdir()
     (folder / "taken" / "x.seg.nrrd").mkdir()
     bad = {
         "missing": ("nothing.nrrd", "out/1.seg.nrrd", "p.json", "no such file or folder"),
         "broken": ("broken.nii.gz", "out/2.seg.nrrd", "p.json", "cannot be read as an image"),
+        "cut off": ("cut.nii.gz", "out/9.seg.nrrd", "p.json", "is cut off or damaged"),
         "no prompts": ("a.nrrd", "out/3.seg.nrrd", "nothing.json", "cannot be opened"),
         "no json": ("a.nrrd", "out/4.seg.nrrd", "bad.json", "is no JSON"),
         "outside": ("a.nrrd", "out/5.seg.nrrd", "far.json", "there is no slice 99"),
@@ -193,7 +196,7 @@ def test_a_bad_case_never_stops_the_rest(folder: Path, batch: Any, capsys: pytes
         assert words[3] in rows[name]["error"]
     assert rows["good"]["status"] == "done" and os.listdir(folder / "out") == ["good.seg.nrrd"]
     shown = capsys.readouterr().out
-    assert "[1/9] missing: failed: " in shown and "9 cases: 1 done, 8 failed; see " in shown
+    assert "[1/10] missing: failed: " in shown and "10 cases: 1 done, 9 failed; see " in shown
 
 
 def test_a_case_of_which_the_model_finds_nothing_fails_and_keeps_the_earlier_output(

@@ -97,3 +97,16 @@ def test_a_mask_that_is_turned_a_little_is_refused() -> None:
     volume = Volume(np.zeros((3, 4, 5)), SHEARED, False, "v")
     with pytest.raises(SegmentationError, match="its axes are turned against those of the image; give the image that"):
         placed("m.nrrd", a_segmentation(np.ones((3, 4, 5), np.uint8), turned), volume, [])
+
+
+def test_a_picture_is_a_mask_of_an_image_of_its_size_whatever_the_spacing() -> None:
+    volume = Volume(np.zeros((1, 4, 5)), np.diag([-0.2, -0.2, 1, 1.0]), False, "v")
+    drawn = a_segmentation(np.ones((1, 4, 5), np.uint8), np.diag([-1, -1, 1, 1.0]))
+    on_image = placed("m.png", drawn, volume, [])
+    assert on_image.layers_lkji is drawn.layers_lkji
+    np.testing.assert_array_equal(on_image.ijk_to_ras, volume.ijk_to_ras)
+    smaller = a_segmentation(np.ones((1, 4, 4), np.uint8), volume.ijk_to_ras)
+    with pytest.raises(
+        SegmentationError, match=r"m.png: is 4 x 4 px and the image 5 x 4 x 1; give a mask of the image's"
+    ):
+        placed("m.png", smaller, volume, [])
