@@ -227,6 +227,11 @@ class Annotator(VTKObservationMixin):
             self._accepts_next = True
             self._say(_("Accepted as soon as the answer is there."))
             return
+        held = self._cancelled.intersection(self.unfinished)
+        if held and not self.pending:
+            self._cancelled -= held
+            self._refresh()  # asks for them; their masks are seen before they are accepted
+            return
         if not self.pending and not self.unfinished:
             self._say(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
         self._write(self.pending)
@@ -235,11 +240,11 @@ class Annotator(VTKObservationMixin):
             self._say(_("Done with this object: the next prompt begins another one."))
 
     def cancel(self) -> None:
-        """Wait for no answer; prompts stay, and are asked for again when they change."""
+        """Wait for no answer; prompts stay, and are asked for again when they change, or by `accept`."""
         unanswered = [one for one in self.sets if one.state == OPEN and one not in self._answers]
         self._cancelled.update(unanswered)
         self._drop_requests()
-        kept = _("Cancelled. The prompts are still there: add to them to ask again, or clear them with Esc.")
+        kept = _("Cancelled. The prompts are still there: Enter asks again, Esc clears them.")
         self._say(kept if unanswered else _("Cancelled."))
 
     @drawn_once

@@ -159,7 +159,7 @@ class EffectPanel:
         else:
             self.status_line.end(MODEL)
         if state.name == "failed":
-            self.status_line.say(messages.sentence(state.text), messages.ERROR)
+            self.status_line.say(state.text, messages.ERROR)
 
     def close(self) -> None:
         """The effect ends: nothing goes on any more."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer import install
+from SAMMed2DSlicer import install, messages
 from SAMMed2DSlicer.worker import AHEAD, LATEST, TASK, Job, Worker
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Engine:
             if loaded is not None and loaded[0] == self.choice:
                 self._became_ready(str(loaded[1].predictor.device))
             else:
-                self._set_state(State("failed", install.explain(error)))
+                self._set_state(State("failed", messages.sentence(install.explain(error))))
             if on_error is not None:
                 on_error(error)
 

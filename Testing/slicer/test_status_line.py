@@ -145,6 +145,8 @@ def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(de
     desk.show(2, 13)
     desk.show(2, 12)
     assert not desk.annotator.is_waiting and desk.shown == [] and len(desk.annotator.sets) == 2
+    desk.accept()  # asks again
+    np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
     desk.click((28, 24, 12))
     np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
     assert len(model.asked[-1][0].labels) == 2
