@@ -350,6 +350,10 @@ def _held(results: Path) -> Iterator[None]:
             is_sole = held.enter_context(sole_use(results))
         except FileBusyError as error:
             raise ResultsError(f"{results}: another batch is using it; wait for it, or stop it") from error
+        except PermissionError as error:
+            raise ResultsError(
+                f"{results}: its folder cannot be written to; choose another place with --results"
+            ) from error
         if is_sole:
             remove_leftovers(results)
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 _FULL = "; free some, and give the same command again"
-_FORBIDDEN = "; choose a place that you may write to, or change its permissions"
+_FORBIDDEN = "; change its permissions, or use another place"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,

@@ -56,7 +56,10 @@ def curate_case(case: Case, options: Options, folder: Path, is_stopped: Callable
 
 
 def _made(case: Case, options: Options, folder: Path, is_stopped: Callable[[], bool]) -> Record:
-    files = checksums(case)
+    try:
+        files = checksums(case)
+    except OSError as error:  # of its files; not of the folder that is written to, which ends everything
+        raise CurationError(f"{error.filename}: cannot be read ({error.strerror})") from error
     volume = read_volume(case.image)
     labels = read_labels(case, volume, options.names)
     writer = _Writer(folder, case)

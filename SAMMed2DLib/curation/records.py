@@ -126,7 +126,11 @@ def is_finished(record: Record | None, case: Case, options: Options) -> bool:
     """Whether a record is of these files, as they are now, and these options."""
     if record is None or record.error or set(record.files) != {str(path) for path in files_of(case)}:
         return False
-    return record.made_from == made_from(case, options, checksums(case, record.files))
+    try:
+        files = checksums(case, record.files)
+    except OSError:
+        return False
+    return record.made_from == made_from(case, options, files)
 
 
 def files_of(case: Case) -> list[Path]:

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK
 from curation_cases import SHAPE_KJI, a_block, a_volume, write, write_dicom, write_table
 
+from SAMMed2DLib.curation.assembly import assemble
 from SAMMed2DLib.curation.cases import Case, CurationError, check_names, file_name, read_cases, read_class_names
 from SAMMed2DLib.curation.discovery import discover
 from SAMMed2DLib.curation.label_stack import LabelStack, read_labels
@@ -647,6 +648,45 @@ def test_bad_files_are_told_and_the_others_go_on(tmp_path):
     assert {entry.case for entry in read_manifest(tmp_path / "out")} == {"2"}
     a_data_set(tmp_path / "raw", 2)
     assert curated(cases, tmp_path / "out").failed == {}
+
+
+def test_a_file_that_vanished_costs_only_its_case(tmp_path):
+    cases = a_data_set(tmp_path / "raw", 2)
+    curated(cases, tmp_path / "out")
+    (tmp_path / "raw/labels/1.nrrd").unlink()
+    result = curated(cases, tmp_path / "out")
+    assert "1.nrrd: cannot be read (No such file" in result.failed["set/1"] and result.finished_before == 1
+    assert {entry.case for entry in read_manifest(tmp_path / "out")} == {"0"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_of_few_cases_some_are_kept_for_testing_and_validation(tmp_path, count):
+    """Whatever the names: each seed stands for other ones."""
+    cases = a_data_set(tmp_path / "raw", count)
+    records = curated(cases, tmp_path / "out").records
+    for seed in range(30):
+        split_of = {one.case: one.split for one in assemble(cases, records, Shares(seed=str(seed))).entries}
+        found = Counter(split_of.values())
+        assert sum(found.values()) == count and found["train"]
+        assert bool(found["test"]) == (count > 1)
+        assert found["validation"] or count < 4
+        by_name = {name: Shares(seed=str(seed)).split_of("set", name) for name in split_of}
+        moved = {name for name in split_of if split_of[name] != by_name[name]}
+        assert all(list(split_of.values()).count(split_of[name]) == 1 for name in moved), "only into empty splits"
+
+
+def test_cases_that_a_table_puts_into_a_split_stay_there(tmp_path):
+    cases = [dataclasses.replace(case, split="train") for case in a_data_set(tmp_path / "raw", 3)]
+    records = curated(cases, tmp_path / "out").records
+    result = assemble(cases, records, Shares())
+    assert {entry.split for entry in result.entries} == {"train"}
+    assert [note for note in result.notes if "too few cases for the split" in note]
+
+
+def test_splits_without_a_share_stay_empty(tmp_path):
+    cases = a_data_set(tmp_path / "raw", 3)
+    records = curated(cases, tmp_path / "out").records
+    assert {one.split for one in assemble(cases, records, Shares.of((0, 0, 1))).entries} == {"test"}
 
 
 def test_a_case_without_labels_is_finished_with_a_note(tmp_path):
