@@ -46,7 +46,7 @@ class ItkReader:
         is_colour = file.is_colour
         check_bits(path, about.get("0028|0101"), about.get("0028|0102"))
         self._check_decoding(path, is_colour, about)
-        thick = [numbers([about[key]], 1) for key in ("0018|0088", "0018|0050") if about.get(key)]
+        thick = [numbers([about[key]], 1) for key in ("0018|0050", "0018|0088") if about.get(key)]
         slices = next((abs(float(one[0])) for one in thick if one is not None and one[0] != 0), 1.0)
         rows_columns = spacing if spacing is not None else np.ones(2)
         tells = {name: about[key] for name, key in _TELLS.items() if about.get(key)}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..itk_file import executed
 from ..packed import cut_off
 from ..volume import VolumeError
 from .frames import DicomError, DicomFrame, check_bits, numbers, other_kind, plane_steps
@@ -194,7 +195,7 @@ class _Groups:
             ),
             np.ones(2),
         )
-        thick = [self._value("PixelMeasuresSequence", key) for key in ("SpacingBetweenSlices", "SliceThickness")]
+        thick = [self._value("PixelMeasuresSequence", key) for key in ("SliceThickness", "SpacingBetweenSlices")]
         slices = next((abs(float(one)) for one in thick if one not in (None, "") and float(one) != 0), 1.0)
         self.spacing = (float(rows_columns[1]), float(rows_columns[0]), slices)
 
@@ -293,7 +294,7 @@ class Decoder:
             expected = (int(self._data.Rows), int(self._data.Columns))
         if array.shape[:2] != expected or array.shape[2:] not in ((), (3,)):
             raise DicomError(f"{self._path}: its picture is {array.shape}, not {expected} as it says; export it again")
-        return array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def _decoded(self, index: int) -> np.ndarray:
         from pydicom.pixels import pixel_array
@@ -340,7 +341,7 @@ class Decoder:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "a.dcm"
             bare.save_as(file, enforce_file_format=True)
-            array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+            array = SimpleITK.GetArrayFromImage(executed(self._path, lambda: SimpleITK.ReadImage(str(file))))
         count = int(self._data.get("NumberOfFrames") or 1)
         if array.shape[0] != count:
             raise DicomError(f"{self._path}: {array.shape[0]} of its {count} pictures can be decoded; export it again")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from dicom_files import MR, PET, enhanced_file, item, slice_file
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from SAMMed2DLib.volume_io import Volume, VolumeError, read_volume
 
@@ -117,7 +118,22 @@ def test_a_single_slice_is_as_thick_as_its_file_says(tmp_path: Path, read: Read)
         np.testing.assert_array_equal(volume.array, array)
         np.testing.assert_allclose(volume.spacing_mm, [0.5, 0.75, 5])
     slice_file(path, array[0], (0, 0, 9), SliceThickness=5, SpacingBetweenSlices=6.5)
+    np.testing.assert_allclose(read(path).spacing_mm, [0.5, 0.75, 5])
+    slice_file(path, array[0], (0, 0, 9), SpacingBetweenSlices=6.5)
     np.testing.assert_allclose(read(path).spacing_mm, [0.5, 0.75, 6.5])
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_other_ways_to_write_bytes_give_the_same_volume(tmp_path: Path, read: Read, syntax: UID) -> None:
+    array = pictures(1)[0]
+    data = dicom_files.empty_file()
+    dicom_files.set_pixels(data, array)
+    data.file_meta.TransferSyntaxUID = syntax
+    data.PixelData = array.astype(">i2" if syntax == ExplicitVRBigEndian else "<i2").tobytes()
+    dicom_files.write(tmp_path / "b.dcm", data)
+    volume = read(tmp_path / "b.dcm")
+    assert volume.array.dtype == np.int16 and volume.array.dtype.isnative
+    np.testing.assert_array_equal(volume.array[0], array)
 
 
 def test_hounsfield_units_are_whole_numbers(tmp_path: Path, read: Read) -> None:
