@@ -268,6 +268,21 @@ def test_each_acceptance_is_one_step_of_undo(desk):
         np.testing.assert_array_equal(desk.segment(), state)
 
 
+def test_one_acceptance_of_several_objects_is_one_step_of_undo(desk):
+    own_voxels(desk, np.s_[9, 30:34, 2:50])
+    before = desk.segment()
+    for k in (10, 12):
+        desk.show(2, k)
+        desk.click((25, 22, k))
+    desk.accept()
+    after = desk.segment()
+    assert after[10].any() and after[12].any()
+    desk.editor.undo()
+    np.testing.assert_array_equal(desk.segment(), before)
+    desk.editor.redo()
+    np.testing.assert_array_equal(desk.segment(), after)
+
+
 def drag_corner(desk, corner, to):
     """Drag a corner of a box, which gets its handles back first, if it was accepted."""
     for one in [one for one in desk.annotator.sets if one.is_accepted]:
