@@ -21,6 +21,6 @@ def times(size: Sequence[int]) -> str:
     return " x ".join(map(str, size))
 
 
-def counted(count: int, noun: str) -> str:
-    """A number and its noun: "1 slice", "2 slices"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun: "1 slice", "2 slices"; `plural` where it does not end in s."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"

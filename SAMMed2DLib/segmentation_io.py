@@ -12,6 +12,7 @@ import numpy as np
 from .dicom import looks_like_dicom
 from .dicom.segments import read_segments
 from .files import PICTURE_SUFFIXES, StagedFiles, suffix_of
+from .formatting import counted
 from .grids import alignment
 from .itk_write import write_image
 from .nifti import write_nifti
@@ -214,7 +215,7 @@ def placed(path: str | Path, drawn: Segmentation, volume: Volume, notes: list[st
     if lost and not layers.any():
         raise SegmentationError(f"{path}: lies beside the image, none of it is within; {_RESAMPLE}")
     if lost:
-        notes.append(f"{path}: {lost} voxel{'s' if lost > 1 else ''} beyond the edge of the image left out")
+        notes.append(f"{path}: {counted(int(lost), 'voxel')} beyond the edge of the image left out")
     return replace(drawn, layers_lkji=layers, ijk_to_ras=volume.ijk_to_ras)
 
 

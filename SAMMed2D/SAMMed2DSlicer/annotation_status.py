@@ -55,7 +55,12 @@ def of_shown(
         text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
     lost = sum(one.lost_points() for one in answers)
     if lost:
-        text += " " + _("{count} points were moved off this slice and do not count.").format(count=lost)
+        words = (
+            _("1 point was moved off this slice and does not count.")
+            if lost == 1
+            else _("{count} points were moved off this slice and do not count.")
+        )
+        text += " " + words.format(count=lost)
     return Status(text, level)
 
 

@@ -80,5 +80,6 @@ def losses_text(segmentation: Any, lost: Mapping[str, int]) -> str:
     for segment_id, count in lost.items():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         name = segment.GetName() if segment is not None else segment_id
-        parts.append(_("{name} lost {count} voxels").format(name=name, count=f"{count:,}"))
+        words = _("{name} lost {count} voxel") if count == 1 else _("{name} lost {count} voxels")
+        parts.append(words.format(name=name, count=f"{count:,}"))
     return ", ".join(parts)

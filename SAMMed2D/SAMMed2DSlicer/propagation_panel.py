@@ -256,7 +256,8 @@ class PropagationPanel:
     def _show_keyframes(self, numbers: list[int]) -> None:
         """The list: how many there are, and each of them."""
         box, reading = self.ui.keyframeComboBox, self._reading
-        names = {"": _("{count} keyframes").format(count=len(numbers))}
+        count = _("1 keyframe") if len(numbers) == 1 else _("{count} keyframes").format(count=len(numbers))
+        names = {"": count}
         names |= {str(n): text_of(reading.now, n) for n in numbers}
         shown = reading.position if numbers else -1
         choices.fill(box, names, str(shown) if shown in numbers else "")

@@ -129,7 +129,7 @@ class PropagationResult(Totals):
     def filled(self) -> str:
         """How many slices were filled, for people."""
         slices = {one.index for found in self.segments.values() for one in found.slices if not one.is_keyframe}
-        return _("{count} slices").format(count=len(slices))
+        return _("1 slice") if len(slices) == 1 else _("{count} slices").format(count=len(slices))
 
 
 @dataclass(eq=False)

@@ -106,7 +106,7 @@ class TimeResult(Totals):
     def filled(self) -> str:
         """How many frames were filled, for people."""
         frames = {one.frame for found in self.segments.values() for one in found.frames if not one.is_keyframe}
-        return _("{count} frames").format(count=len(frames))
+        return _("1 frame") if len(frames) == 1 else _("{count} frames").format(count=len(frames))
 
 
 @dataclass(eq=False)

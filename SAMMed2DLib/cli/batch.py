@@ -21,6 +21,7 @@ from ..batch import DONE, Answer, Case, Outcome, Summary, Work, attempt, in_orde
 from ..catalogue import weights_path
 from ..checkpoints import CheckpointError
 from ..files import remove_leftovers
+from ..formatting import counted
 from .case_file import CaseFileError, CaseLine, read_cases
 from .errors import words_of
 from .job import Job, load
@@ -260,9 +261,9 @@ def _tell(case: Case, outcome: Outcome, number: int, count: int) -> None:
     """One line for each case."""
     if outcome.status == DONE:
         words = [f"done in {outcome.seconds:.1f} s"]
-        words += [f"{name} {voxels} voxels" for name, voxels in outcome.answer.voxels.items()]
+        words += [f"{name} {counted(voxels, 'voxel')}" for name, voxels in outcome.answer.voxels.items()]
         notes = len(outcome.answer.notes)
-        words += [f"{notes} note{'s' if notes > 1 else ''}"] if notes else []
+        words += [counted(notes, "note")] if notes else []
         text = ", ".join(words)
     else:
         text = f"{outcome.status}: {outcome.error}"
@@ -278,7 +279,7 @@ def _summary(summary: Summary, count: int, results: Path) -> Iterator[str]:
         "failed before": summary.failed_before,
     }
     words = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-    yield f"{count} case{'s' if count > 1 else ''}: {words}; see {results}"
+    yield f"{counted(count, 'case')}: {words}; see {results}"
     if summary.failed_before:
         yield "what failed before is done again with --retry, or once its line or its files have changed"
 

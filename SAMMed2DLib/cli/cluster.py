@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ..batch import FAILED, Case, Outcome, Work
+from ..formatting import counted
 from .errors import words_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _outcome(case: Case, future: Future, left: int) -> Outcome:
         return Outcome(case.name, FAILED, "its workers died one after the other; has each enough memory?")
     except (CancelledError, asyncio.CancelledError) as error:
         raise ClusterError(
-            f"the scheduler is gone, {left} cases are not done; the same call goes on with them"
+            f"the scheduler is gone, {counted(left, 'case is', 'cases are')} not done; the same call goes on with them"
         ) from error
     except Exception as error:
         raise ClusterError(f"a worker can do no case: {words_of(error)}") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..formatting import counted
 from ..locks import FileBusyError
 from .job import load
 from .options import ROOT_HELP, add_model, at_least, number_list, output_folder
@@ -150,7 +151,7 @@ def _evaluate(
     finished = run.go(predictor, sources, peers, _progress(args, run))
     report = write_report(run, predictor, sources, [one.name for one in peers], finished)
     if run.problems:
-        print(f"sammed2d: {len(run.problems)} images or masks were left out, see {report}", file=sys.stderr)
+        print(f"sammed2d: {_left_out(run)}, see {report}", file=sys.stderr)
     print(report)
     return CANCELLED if not finished else FAILURE if run.problems or not run.results else OK
 
@@ -211,6 +212,10 @@ def _held(folder: Path) -> Iterator[Path]:
         yield folder
 
 
+def _left_out(run: Run) -> str:
+    return counted(len(run.problems), "image or mask was", "images or masks were") + " left out"
+
+
 def _progress(args: argparse.Namespace, run: Run) -> Callable[[int, int], None]:
     start, first = time.monotonic(), [-1]
 
@@ -220,7 +225,7 @@ def _progress(args: argparse.Namespace, run: Run) -> Callable[[int, int], None]:
         first[0] = done if first[0] < 0 else first[0]
         left = (time.monotonic() - start) / max(done - first[0], 1) * (total - done) / 60
         about = f", about {left:.0f} min left" if done > first[0] else ""
-        line = f"image {done} of {total}, {len(run.results)} masks, {len(run.problems)} left out{about}"
+        line = f"image {done} of {total}, {counted(len(run.results), 'mask')}, {len(run.problems)} left out{about}"
         print(f"\r{line:<78}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show

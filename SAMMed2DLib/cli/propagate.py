@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if args.along == "time":
         return CANCELLED if run_in_time(args) else 0
     job = PropagateJob.of(argparse.Namespace(**{**vars(args), "mask": _one_mask(args)}))
-    with progress_line(args, "propagating: {done} of at most {total} slices") as progress:
+    with progress_line(args, "propagating, slices: {done} of at most {total}") as progress:
         report = propagate_case(job, lambda: load(args), progress, keeps_part=True)
     tell(report, args.json, summary(report))
     return CANCELLED if report["stopped"] else 0

@@ -109,7 +109,7 @@ def run_in_time(args: argparse.Namespace) -> bool:
         KeyboardInterrupt: it was stopped before anything was finished.
     """
     job = TimeJob.of(args)
-    with progress_line(args, "propagating: {done} of at most {total} slices in time") as progress:
+    with progress_line(args, "propagating, slices in time: {done} of at most {total}") as progress:
         report = propagate_series(job, lambda: load(args), progress)
     tell(report, args.json, summary(report))
     return bool(report["stopped"])

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     """
     record = read_record(args.prompts)
     args = args if record is None else record.model_options(args)
-    with progress_line(args, "segmenting: {done} of {total} slices") as progress:
+    with progress_line(args, "segmenting, slices: {done} of {total}") as progress:
         report = segment_case(SegmentJob.of(args), lambda: load(args), progress)
     tell(report, args.json)
 

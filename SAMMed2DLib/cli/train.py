@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..formatting import counted
 from ..published_layout import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
 from . import train_options
 from .train_options import AUTO, DESCRIPTION, NONE
@@ -73,8 +74,9 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
     start = _start(args)
     config = _config(args, start, len(data.train), team.size)
     say(
-        f"{len(data.train)} images to train on, {len(data.validation)} {_kind(data)}; {config.steps} steps of "
-        f"{config.images_per_batch * config.accumulate * team.size} images; training {_words_of(config)}"
+        f"{counted(len(data.train), 'image')} to train on, {len(data.validation)} {_kind(data)}; "
+        f"{counted(config.steps, 'step')} of {config.images_per_batch * config.accumulate * team.size} images; "
+        f"training {_words_of(config)}"
     )
     outcome = train(
         config,
@@ -168,8 +170,8 @@ def _note_shared_cases(
     if shared:
         dataset, case = min(shared)
         say(
-            f"note: {len(shared)} cases are in train and in validation ({case} of {dataset} is one), so the scores "
-            "are too good; curate with a split by case"
+            f"note: {counted(len(shared), 'case is', 'cases are')} in train and in validation (one is {case} of "
+            f"{dataset}), so the scores are too good; curate with a split by case"
         )
 
 

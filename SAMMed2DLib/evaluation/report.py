@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import StagedFiles
+from ..formatting import counted
 from ..pictures.overlay import write_png
 from ..predictor import Predictor
 from . import charts
@@ -110,7 +111,10 @@ def _parts(run: Run, peers: Sequence[str], finished: bool, pictures: Sequence[st
 def _settings_table(run: Run) -> str:
     results, options = run.results, run.options
     sets = len({one.dataset for one in results})
-    counts = f"{len(results)} masks of {len({one.key[:2] for one in results})} images of {sets} data sets"
+    counts = (
+        f"{counted(len(results), 'mask')} of {counted(len({one.key[:2] for one in results}), 'image')} of "
+        f"{counted(sets, 'data set')}"
+    )
     rows = [["measured", counts], *([key, _words(value)] for key, value in run.settings.items())]
     if options.tolerance_px:
         note = f"tolerance {options.tolerance_px:g} px, where the longer side of the image has {FRAME_PX} px"
@@ -230,7 +234,7 @@ def _speed_part(run: Run) -> Iterator[str]:
             f"{1 / one.encode_s:.1f}",
             f"{1 / one.decode_s:.0f}",
             f"{1 / (one.encode_s + one.decode_s):.1f}",
-            f"{one.device}, {one.precision}, {one.threads} thread{'s' if one.threads > 1 else ''}, {one.images} images",
+            f"{one.device}, {one.precision}, {counted(one.threads, 'thread')}, {counted(one.images, 'image')}",
         ]
         for one in run.speeds
     ]
@@ -240,5 +244,5 @@ def _speed_part(run: Run) -> Iterator[str]:
 def _problem_part(run: Run) -> Iterator[str]:
     if run.problems:
         yield "## Left out"
-        yield f"{len(run.problems)} images or masks could not be used:"
+        yield f"{counted(len(run.problems), 'image or mask', 'images or masks')} could not be used:"
         yield "\n".join(f"- `{one.name}`: {one.reason}" for one in run.problems)

@@ -435,7 +435,7 @@ def test_progress_is_shown_when_asked_for(
     image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert segment(image, "--axis", "k", "--slice", 4, "--point", "10,6", "--progress") == OK
-    assert "1 of 1 slices" in capsys.readouterr().err
+    assert "slices: 1 of 1\n" in capsys.readouterr().err
 
 
 def test_a_segment_that_was_not_found_is_named(

@@ -88,7 +88,9 @@ ROOMS = {
     "volume_io": Room("volume dicom itk_file nifti files memory", is_bare=True),
     "grids": Room(is_bare=True),
     "slicer_nrrd": Room("volume", is_bare=True),
-    "segmentation_io": Room("volume_io slicer_nrrd dicom nifti grids files itk_write", late="SimpleITK", is_bare=True),
+    "segmentation_io": Room(
+        "volume_io slicer_nrrd dicom nifti grids files formatting itk_write", late="SimpleITK", is_bare=True
+    ),
     "markups": Room("geometry files", is_bare=True),
     "pictures": Room("geometry image prompts files itk_write", late="SimpleITK", is_bare=True),
     # training
@@ -111,7 +113,7 @@ ROOMS = {
     ),
     "evaluation": Room(
         "model predictor session zoom dataset published_layout metrics prompts simulation components pictures files "
-        "locks",
+        "formatting locks",
         outside="torch",
     ),
     "volume_evaluation": Room("propagation stack session predictor zoom metrics prompts simulation image"),

@@ -171,7 +171,7 @@ def test_cases_in_both_splits_are_noted(tmp_path, tiny, capsys):
     image, masks = next(iter(pairs.items()))
     (folder / "label2image_validation.json").write_text(json.dumps({masks[0]: image}))
     assert train(folder, tmp_path / "run", tiny, "--steps", "1") == OK
-    assert "1 cases are in train and in validation (case0" in capsys.readouterr().err
+    assert "note: 1 case is in train and in validation (one is case0" in capsys.readouterr().err
 
 
 def test_a_new_model_and_another_image_size(tmp_path, a_folder, tiny):
