@@ -44,7 +44,7 @@ from .report import (
 from .segment_pictures import pictures_of
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..predictor import Predictor
 
 FIRST_SEGMENT = "Segment_1"
 # Makes the mask of a segment that is there already, (K, J, I) bool.
@@ -113,8 +113,6 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         ValueError: bad input, in one of the library's own classes.
         EmptyResultError: no segment has a voxel.
     """
-    from ..session import Session
-
     record = read_record(job.prompts)
     job = job if record is None else record.job(job)
     check_outputs(job)
@@ -133,7 +131,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     this.notes += advice_on(job, volume)
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
     views = _views(volume, requests, intensity)
-    masks = _predicted(this, Session(predictor), views, requests, known, progress, zoom)
+    masks = _predicted(this, predictor, views, requests, known, progress, zoom)
     _check_found(this, requests, masks, known)
     segments = with_colors(_segments(requests, drawn))
     head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_words(intensity)}
@@ -229,7 +227,7 @@ def _views(volume: Volume, requests: Sequence[SegmentRequest], intensity: Intens
 
 def _predicted(
     this: Run,
-    session: Session,
+    predictor: Predictor,
     views: Mapping[SlicePlane, View],
     requests: Sequence[SegmentRequest],
     known: Mapping[int, KnownMask],
@@ -237,13 +235,15 @@ def _predicted(
     zoom: bool,
 ) -> Masks:
     """Answer the prompts of all segments on all slices, slice by slice, so that each is encoded once."""
+    from ..session import Session
+
     masks: Masks = {}
     corrected = {n: known[n]() for n, one in enumerate(requests) if n in known and one.prompts}
     for number, (plane, view) in enumerate(views.items()):
         progress(number, len(views))
         asked = [(n, one.prompts[plane]) for n, one in enumerate(requests) if plane in one.prompts]
         with this.step("embed and predict"):
-            image = view.image()
+            image, session = view.image(), Session(predictor)  # a slice's own: what it keeps goes with it
             masks[plane] = []
             for n, prompts in asked:
                 mask = plane.extract(corrected[n]) if n in corrected else None
