@@ -210,35 +210,40 @@ def _slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, 
     return {"axis": "kji"[axis], "slice": index, **given, "limits": list(view.limits), "seen": view.checksum}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class View:
-    """What the model sees of a slice.
+    """What the model saw of a slice.
 
     Attributes:
-        values: (H, W) or (H, W, C), the slice.
-        intensity: the rule for its intensities.
         limits: the intensities shown as 0 and as 255.
         checksum: 16 hexadecimal digits that change with what the model sees.
     """
 
-    values: np.ndarray
-    intensity: Intensity
     limits: tuple[float, float]
     checksum: str
 
-    @classmethod
-    def of(cls, values: np.ndarray, intensity: Intensity) -> View:
-        """Look at a slice."""
-        low, high = intensity.limits(values)
-        image = rgb_from_slice(values, intensity)
-        digest = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-        return cls(values, intensity, (float(low), float(high)), digest[:16])
 
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8; made anew, so that not all slices take memory at once; a session reads it once."""
-        image = rgb_from_slice(self.values, self.intensity)
-        image.flags.writeable = False
-        return image
+def image_and_view(values: np.ndarray, intensity: Intensity) -> tuple[np.ndarray, View]:
+    """What the model sees of a slice, (H, W, 3) uint8, read-only so that a session reads it once, and its record."""
+    limits = _KeptLimits(intensity)
+    image = rgb_from_slice(values, limits)
+    image.flags.writeable = False
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(image.data)
+    return image, View(limits.found, digest.hexdigest()[:16])
+
+
+class _KeptLimits:
+    """A rule for intensities that remembers the limits that it found; 8-bit colour has none but its range."""
+
+    def __init__(self, rule: Intensity) -> None:
+        self._rule = rule
+        self.found = (0.0, 255.0)
+
+    def limits(self, values: np.ndarray) -> tuple[float, float]:
+        low, high = self._rule.limits(values)
+        self.found = (float(low), float(high))
+        return low, high
 
 
 def rule_words(intensity: Intensity) -> dict[str, Any]:

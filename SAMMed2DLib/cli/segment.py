@@ -28,7 +28,7 @@ from ..volume_io import Volume, read_volume
 from .job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from .prompt_file import add_json
 from .prompts import Place, RequestBuilder, RequestError, SegmentRequest
-from .replay import View, header_record, read_record, record_of, rule_words, segment_record
+from .replay import View, header_record, image_and_view, read_record, record_of, rule_words, segment_record
 from .report import (
     Masks,
     Progress,
@@ -130,8 +130,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     intensity = intensity_of(job, volume)
     this.notes += advice_on(job, volume)
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
-    views = _views(volume, requests, intensity)
-    masks = _predicted(this, predictor, views, requests, known, progress, zoom)
+    masks, views = _predicted(this, predictor, volume, requests, known, intensity, progress, zoom)
     _check_found(this, requests, masks, known)
     segments = with_colors(_segments(requests, drawn))
     head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_words(intensity)}
@@ -219,37 +218,35 @@ def _segments(requests: Sequence[SegmentRequest], drawn: Segmentation | None) ->
     return there + [Segment(one.name, one.color) for one in requests[len(there) :]]
 
 
-def _views(volume: Volume, requests: Sequence[SegmentRequest], intensity: Intensity) -> dict[SlicePlane, View]:
-    """What the model will see of each slice that has prompts."""
-    planes = dict.fromkeys(plane for one in requests for plane in one.prompts)
-    return {plane: View.of(plane.extract(volume.array), intensity) for plane in planes}
-
-
 def _predicted(
     this: Run,
     predictor: Predictor,
-    views: Mapping[SlicePlane, View],
+    volume: Volume,
     requests: Sequence[SegmentRequest],
     known: Mapping[int, KnownMask],
+    intensity: Intensity,
     progress: Progress,
     zoom: bool,
-) -> Masks:
-    """Answer the prompts of all segments on all slices, slice by slice, so that each is encoded once."""
+) -> tuple[Masks, dict[SlicePlane, View]]:
+    """Answer the prompts of all segments on all slices, slice by slice; and what the model saw of each."""
     from ..session import Session
 
-    masks: Masks = {}
+    planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
     corrected = {n: known[n]() for n, one in enumerate(requests) if n in known and one.prompts}
-    for number, (plane, view) in enumerate(views.items()):
-        progress(number, len(views))
+    masks: Masks = {}
+    views: dict[SlicePlane, View] = {}
+    for number, plane in enumerate(planes):
+        progress(number, len(planes))
         asked = [(n, one.prompts[plane]) for n, one in enumerate(requests) if plane in one.prompts]
         with this.step("embed and predict"):
-            image, session = view.image(), Session(predictor)  # a slice's own: what it keeps goes with it
+            image, views[plane] = image_and_view(plane.extract(volume.array), intensity)
+            session = Session(predictor)  # a slice's own: what it keeps goes with it
             masks[plane] = []
             for n, prompts in asked:
                 mask = plane.extract(corrected[n]) if n in corrected else None
                 masks[plane].append((n, session.answer(image, prompts, mask=mask, zoom=zoom)))
-    progress(len(views), len(views))
-    return masks
+    progress(len(planes), len(planes))
+    return masks, views
 
 
 def _check_found(
