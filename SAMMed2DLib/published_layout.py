@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -208,12 +209,22 @@ def read_manifest(folder: Path | str) -> list[MaskEntry]:
         raise DatasetError(f"{folder} has no {MANIFEST}; make it with `sammed2d curate`")
     with path.open(encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t")
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise DatasetError(f"{path} has other columns than {', '.join(_COLUMNS)}; curate again")
-        return [_entry_of_row(row) for row in reader]
+        try:
+            if tuple(reader.fieldnames or ()) != _COLUMNS:
+                raise DatasetError(f"{path} has other columns than {', '.join(_COLUMNS)}; curate again")
+            return [_entry_of_row(row) for row in reader]
+        except (csv.Error, TypeError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{path}, line {reader.line_num}: it is damaged; curate again") from error
 
 
 def _entry_of_row(row: dict[str, Any]) -> MaskEntry:
+    """One line of the manifest.
+
+    Raises:
+        TypeError: it has too many or too few cells, or no number where one belongs.
+    """
+    if None in row or None in row.values() or not all(re.fullmatch(r"-?\d{1,18}", row[name]) for name in _NUMBERS):
+        raise TypeError
     return MaskEntry(**row | {name: int(row[name]) for name in _NUMBERS})
 
 
@@ -311,10 +322,12 @@ def _pairs(path: Path) -> Iterable[tuple[str, str]]:
     if not isinstance(content, dict):
         raise DatasetError(f"{path} holds no object of paths; restore it")
     for key, value in content.items():
-        if isinstance(value, list):
-            yield from ((key, str(mask)) for mask in value)
+        if isinstance(value, list) and all(isinstance(mask, str) for mask in value):
+            yield from ((key, mask) for mask in value)
+        elif isinstance(value, str):
+            yield value, key
         else:
-            yield str(value), key
+            raise DatasetError(f"{path}: {key} is paired with {str(value)[:40]}, which is no path; correct the line")
 
 
 def _paired(entries: Sequence[MaskEntry], split: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from .config import TrainingConfig
 from .views import Item, make_masked_item, make_published_item, make_training_item
 
 CACHE_BYTES = 256 << 20  # of decoded images, in each process that draws items
+_MOST_NOTES = 10
 _ATTEMPTS = 50  # images that may be unusable in a row
 _LARGEST_SHARE = 40  # images beyond which a data set is drawn no more often
 
@@ -219,18 +220,22 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def usable(entries: Sequence[ImageEntry], note: Callable[[str], None]) -> list[ImageEntry]:
-    """Leave out images of which a file is missing or cut off, each with a note; no picture is decoded.
+    """Leave out images of which a file is missing or cut off, the first of them with a note; no picture is decoded.
 
     Raises:
         DatasetError: none is left.
     """
-    left = []
+    left, count = [], 0
     for entry in entries:
         problem = next(_problems(entry), None)
         if problem is None:
             left.append(entry)
-        else:
+            continue
+        count += 1
+        if count <= _MOST_NOTES:
             note(f"left out {entry.image}: {problem}")
+    if count > _MOST_NOTES:
+        note(f"left out {count - _MOST_NOTES} more images for such reasons, of {len(entries)} in all")
     if not left:
         raise DatasetError("none of the images can be used: curate the folder again")
     return left

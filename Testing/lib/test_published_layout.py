@@ -169,6 +169,29 @@ def test_a_list_of_which_no_image_is_there_says_what_was_tried(folder: Path, tmp
         read_layout(folder, "test", elsewhere)
 
 
+@pytest.mark.parametrize("value", ["5", "null", '{"a": 1}', "[5]", '[["a.png"]]'])
+def test_what_is_no_path_is_named(folder: Path, value: str):
+    (folder / "image2label_train.json").write_text(f'{{"images/a.png": {value}}}')
+    with pytest.raises(DatasetError, match=r"images/a.png is paired with .*, which is no path"):
+        read_layout(folder, "train")
+
+
+@pytest.mark.parametrize("damage", ["few", "many", "word", "bytes"])
+def test_a_damaged_line_of_the_manifest_is_named(folder: Path, damage: str):
+    write_layout(folder, [an_entry("a", "train", "1")])
+    path = folder / "manifest.tsv"
+    content = path.read_bytes()
+    change = {
+        "few": content.replace(b"\t4\t", b"\t"),
+        "many": content.replace(b"\t4\t", b"\t4\t4\t"),
+        "word": content.replace(b"\t4\t", b"\tfour\t"),
+        "bytes": content.replace(b"\t4\t", b"\t\xff\t"),
+    }
+    path.write_bytes(change[damage])
+    with pytest.raises(DatasetError, match=r"manifest.tsv, line \d: it is damaged; curate again"):
+        read_manifest(folder)
+
+
 @pytest.mark.parametrize("content", ["[]", "{", "{}"])
 def test_a_broken_or_empty_list_is_named(tmp_path: Path, content: str):
     (tmp_path / "image2label_train.json").write_text(content)

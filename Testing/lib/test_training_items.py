@@ -215,6 +215,14 @@ def test_files_that_are_missing_or_cut_off_are_left_out_with_a_note(tmp_path):
     assert "images/case0_0.png cannot be read" in notes[0] and "case1_0_bar_0.png is no PNG" in notes[1]
 
 
+def test_of_many_files_that_are_missing_the_first_are_named_and_the_others_counted(tmp_path):
+    entries = read_layout(write_folder(tmp_path, train=2), TRAIN)
+    gone = [replace(entries[0], image=f"images/gone{number}.png") for number in range(13)]
+    notes: list[str] = []
+    assert usable([entries[1], *gone], notes.append) == [entries[1]]
+    assert len(notes) == 11 and notes[-1] == "left out 3 more images for such reasons, of 14 in all"
+
+
 def test_nothing_left_is_an_error(tmp_path):
     folder = write_folder(tmp_path, train=1)
     (folder / "images/case0_0.png").write_bytes(b"")
