@@ -101,7 +101,7 @@ class ItkFile:
                 raise
         for part in self._parts:
             part.check(array)
-        if self._grey_alpha:
+        if self._grey_alpha and self._grey_alpha[1]:
             array = (array >> 8).astype(np.uint8) if self._grey_alpha[1] == 8 else _first_two_bytes(array)
         return upright(array, self._orientation) if self._orientation != 1 else array
 

@@ -16,29 +16,36 @@ _ORIENTATION = 0x0112
 
 
 def png_without_alpha(path: Path) -> tuple[bytes, int] | None:
-    """A PNG file of grey values with alpha as one that image libraries read.
+    """A PNG file of grey values with alpha, or with one of them transparent, as one that image libraries read.
 
     A pixel of grey and alpha, 8 bits each, is stored as one of 16 bits; of 16 bits each as red, green, blue and alpha.
 
     Returns:
-        the file, and 8 or 16, the bits of its grey values; they are the first bits of each pixel. None for all other
-        files.
+        the file, and 8 or 16, the bits of its grey values if they are only the first bits of each pixel, else 0. None
+        for all other files.
     """
     with path.open("rb") as file:
         head = file.read(33)
-        if head[:8] != _PNG or head[12:16] != b"IHDR" or len(head) < 33 or head[25] != 4:
+        if head[:8] != _PNG or head[12:16] != b"IHDR" or len(head) < 33 or head[25] not in (0, 4):
             return None
         data = head + file.read()
-    bits = head[24]
-    changed = b"IHDR" + head[16:24] + (b"\x10\x00" if bits == 8 else b"\x08\x06") + head[26:29]
+    chunks = list(_chunks(data))
+    bits = head[24] if head[25] == 4 else 0
+    if not bits and all(kind != b"tRNS" for kind, _ in chunks):
+        return None
+    kind = {8: b"\x10\x00", 16: b"\x08\x06"}.get(bits, head[24:26])
+    changed = b"IHDR" + head[16:24] + kind + head[26:29]
     pieces = [_PNG, struct.pack(">I", 13), changed, struct.pack(">I", zlib.crc32(changed))]
+    return b"".join([*pieces, *(chunk for kind, chunk in chunks if kind in (b"IDAT", b"IEND"))]), bits
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and bytes of each chunk after the first."""
     at = 33
     while at + 8 <= len(data):
         end = at + 12 + struct.unpack_from(">I", data, at)[0]
-        if data[at + 4 : at + 8] in (b"IDAT", b"IEND"):
-            pieces.append(data[at:end])
+        yield data[at + 4 : at + 8], data[at:end]
         at = end
-    return b"".join(pieces), bits
 
 
 def check_jpeg_end(path: Path) -> None:

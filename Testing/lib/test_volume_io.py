@@ -234,14 +234,16 @@ def test_a_flat_grid_is_refused_whatever_its_size(tmp_path: Path) -> None:
 # --- pictures ------------------------------------------------------------------------------------------------
 
 
-def a_png(path: Path, colour_type: int, bits: int, rows: list[bytes], width: int) -> Path:
+def a_png(
+    path: Path, colour_type: int, bits: int, rows: list[bytes], width: int, transparent: bytes | None = None
+) -> Path:
     """Rows of filter byte and samples as a PNG file."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     head = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
-    text = chunk(b"tEXt", b"Comment\0hello")
+    text = chunk(b"tEXt", b"Comment\0hello") + (b"" if transparent is None else chunk(b"tRNS", transparent))
     body = chunk(b"IHDR", head) + text + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return path
@@ -257,6 +259,15 @@ def test_a_grey_png_with_alpha_is_grey_and_loses_its_alpha(tmp_path: Path, bits:
     before, row = (np.frombuffer(stored[n].tobytes(), np.uint8) for n in (0, 1))
     rows[1] = b"\2" + (row - before).tobytes()
     volume = read_volume(a_png(tmp_path / "a.png", 4, bits, rows, 5))
+    assert not volume.is_colour and volume.array.dtype == dtype
+    np.testing.assert_array_equal(volume.array, grey[np.newaxis])
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (16, np.uint16)])
+def test_a_grey_value_that_is_transparent_is_a_grey_value(tmp_path: Path, bits: int, dtype: type) -> None:
+    grey = RNG.integers(0, 2**bits, (6, 5)).astype(dtype)
+    rows = [b"\0" + row.tobytes() for row in grey.astype(grey.dtype.newbyteorder(">"))]
+    volume = read_volume(a_png(tmp_path / "a.png", 0, bits, rows, 5, transparent=b"\0\0"))
     assert not volume.is_colour and volume.array.dtype == dtype
     np.testing.assert_array_equal(volume.array, grey[np.newaxis])
 
