@@ -16,9 +16,10 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer import annotation_status, box_shapes, messages, neighbours, prompt_sets, scene
+from SAMMed2DSlicer import annotation_status, messages, neighbours, prompt_sets, scene
 from SAMMed2DSlicer.annotation_status import Accepted, Status
 from SAMMed2DSlicer.asking import Pending, Request, Requests
+from SAMMed2DSlicer.box_shapes import BoxShapes
 from SAMMed2DSlicer.engine import Engine
 from SAMMed2DSlicer.forecast import Forecast, forecast
 from SAMMed2DSlicer.geometry_reach import outside_text
@@ -101,8 +102,7 @@ class Annotator(VTKObservationMixin):
         self._event: Status | None = None  # what has happened last, as long as it holds
         self._said_at: Any = None
         self._said_of: PromptSet | None = None
-        self._box_shapes: dict[PromptSet, box_shapes.BoxShape] = {}  # as they were before they are dragged
-        self._dragged: Any = None  # a box that the user holds
+        self._boxes = BoxShapes()
         self._reopened: PromptSet | None = None  # accepted, and chosen to be corrected
         self._cancelled: set[PromptSet] = set()  # not to be asked for until they change
         self._views = SliceViews(effect)
@@ -411,10 +411,10 @@ class Annotator(VTKObservationMixin):
 
     def _box_drag_begins(self, caller: Any, event: Any) -> None:
         self._note_changes()  # what it is now is what it goes back to
-        self._dragged = caller
+        self._boxes.begin_drag(caller)
 
     def _box_drag_ends(self, caller: Any, event: Any) -> None:
-        self._dragged = None
+        self._boxes.end_drag()
         self._node_modified(caller, event)
 
     def _node_modified(self, caller: Any, event: Any) -> None:
@@ -439,17 +439,11 @@ class Annotator(VTKObservationMixin):
                 self.remove(one)
                 continue
             try:
-                prompts = one.prompts()
+                prompts = self._boxes.settled(one, one.prompts())
             except ValueError as error:
                 prompts = str(error)
-            else:
-                if box_shapes.is_nothing(prompts.box_xyxy) and one in self._box_shapes:
-                    if self._dragged is one.box:
-                        continue
-                    self._box_shapes[one].give_to(one.box)
-                    prompts = one.prompts()
-                elif prompts.box_xyxy is not None and self._dragged is not one.box:
-                    self._box_shapes[one] = box_shapes.BoxShape.of(one.box)
+            if prompts is None:
+                continue
             if self._known.get(one) != prompts:
                 is_new = one not in self._known
                 self._known[one] = prompts
@@ -484,8 +478,9 @@ class Annotator(VTKObservationMixin):
             self._event = None  # it is no longer so
 
     def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone, self._box_shapes):
+        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone):
             kept.pop(one, None)
+        self._boxes.forget(one)
         self._cancelled.discard(one)
         self._requests.forget(one)
         self.sets = [other for other in self.sets if other is not one]
