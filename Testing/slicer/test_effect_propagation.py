@@ -115,10 +115,16 @@ def test_a_segment_that_goes_while_it_runs_ends_it(desk):
 
 
 def shown(desk):
-    """The slice in the view, as the panel knows it."""
-    desk.pump(0.25)
-    desk.wait(lambda: desk.section._reading.now is not None)
-    return desk.section._reading.position
+    """The slice in the view, as the panel knows it, when it has read the segment as it is now."""
+    reading = desk.section._reading
+
+    def is_read():
+        is_quiet = not (desk.annotator.is_waiting or desk.section._later.active or reading._job is not None)
+        return is_quiet and reading.now is not None and reading.is_fresh
+
+    desk.pump(0.1)
+    desk.wait(is_read)
+    return reading.position
 
 
 def listed(desk):
