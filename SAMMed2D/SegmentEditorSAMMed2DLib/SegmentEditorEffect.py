@@ -102,6 +102,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def updateGUIFromMRML(self):
         """Show the parameters; what the model sees may have changed with them."""
+        if self.panel is None:  # the Segment Editor goes
+            return
         self.panel.update_from_parameters()
         options = self.panel.options()
         if self.annotator is not None and options != self._options:

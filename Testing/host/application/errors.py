@@ -11,6 +11,8 @@ import threading
 import vtk
 from PySide6 import QtCore
 
+# Slicer itself says this of every scene with a view that was turned freely, and opens it well.
+_HARMLESS = "GetSliceOrientationPreset: invalid orientation preset name: Reformat"
 _installed = {}
 
 
@@ -60,7 +62,8 @@ def _collect_vtk(errors):
 
     @vtk.calldata_type(vtk.VTK_STRING)
     def record(caller, event, text):
-        errors.append(VTKError(text.strip()))
+        if _HARMLESS not in text:
+            errors.append(VTKError(text.strip()))
 
     window.AddObserver("ErrorEvent", record)
 
