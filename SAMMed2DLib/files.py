@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 _STAGED = re.compile(r"\.+(?P<stem>.+?)(-[0-9a-f]{12}\.part)+(?P<suffix>.*)", re.DOTALL)
@@ -23,6 +25,35 @@ def stem_of(path: str | Path) -> str:
     """The file's name without its suffix, two-part suffixes included."""
     name = Path(path).name
     return name[: len(name) - len(suffix_of(path))] or name
+
+
+class JsonError(ValueError):
+    """A file is no JSON that can be used; the message says why, for a sentence that names the file."""
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file, whatever is in it.
+
+    Raises:
+        JsonError: it is no JSON, or made to do harm.
+        OSError: it cannot be opened.
+    """
+    try:
+        return parsed_json(Path(path).read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise JsonError("it is no text in UTF-8") from error
+
+
+def parsed_json(text: str) -> Any:
+    """Read JSON from a text; errors as `read_json`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise JsonError(f"{error.msg} in line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise JsonError("it is nested too deeply") from error
+    except ValueError as error:
+        raise JsonError("it holds a number of thousands of digits") from error
 
 
 class StagedFiles:

@@ -6,6 +6,7 @@ SimpleITK is imported inside the functions, so that this module can be imported 
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .image_header import check_header
 from .packed import check_zlib, cut_off, has_whole_gzip, has_whole_zlib, opened
 from .png_jpeg import check_jpeg_end, is_jpeg, jpeg_orientation, png_without_alpha, upright
 from .volume import LPS_TO_RAS, VolumeError, checked_place
@@ -49,6 +51,7 @@ class ItkFile:
 
         self.path = path
         self.notes: tuple[str, ...] = ()
+        check_header(path)
         self._parts = _parts(path)
         self._grey_alpha = png_without_alpha(path)
         if is_jpeg(path):
@@ -287,14 +290,15 @@ def _nrrd_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> li
     # "LIST" is followed by names; with a pattern, as in "volume%03d.raw.gz 1 9 1", more is to be worked out.
     names = others[1:] if name.upper().startswith("LIST") else [name]
     files = [path.parent / one for one in names if not re.search(r"%\d*d", one)]
-    return [_Part(file, 0, packing) for file in files if file.is_file() and (packing or len(files) == 1)]
+    return [_Part(file, 0, packing) for file in files if os.path.isfile(file) and (packing or len(files) == 1)]
 
 
 def _meta_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> list[_Part]:
     fields, _, end = header
     name = fields.get("elementdatafile", "")
     file = path if name.upper() == "LOCAL" else path.parent / name
-    if not name or not file.is_file() or fields.get("binarydata", "True").lower() != "true" or "headersize" in fields:
+    is_plain = fields.get("binarydata", "True").lower() == "true" and "headersize" not in fields
+    if not name or not os.path.isfile(file) or not is_plain:
         return []
     start = end if file == path else 0
     if fields.get("compresseddata", "").lower() != "true":

@@ -29,7 +29,7 @@ class ListedPaths:
 
     def find(self, path: str) -> str | None:
         """The path of a file, relative to the list's folder; None if it is nowhere."""
-        base = next((base for base in self._bases if (base / path).exists()), None)
+        base = next((base for base in self._bases if os.path.exists(base / path)), None)
         return None if base is None else path if base == self._folder else self._relative(base / path)
 
     def _relative(self, path: Path) -> str:

@@ -11,7 +11,6 @@ Positions are those of the list itself: harden a parent transform in Slicer befo
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import product
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import stem_of
+from .files import read_json, stem_of
+from .formatting import shown
 
 NEGATIVE_WORDS = ("negative", "neg")
 POSITIVE_WORDS = ("positive", "pos")
@@ -33,6 +33,7 @@ _TO_RAS = {
 CORNER_SIGNS = np.array(list(product((-0.5, 0.5), repeat=3)))
 # Corners of a flat ROI lie in its slice up to the rounding of a few matrices, and then not beside it.
 _ON_PLANE = 1e-6
+_QUOTES = "'\""
 _EDGES = np.array([(a, b) for a in range(8) for b in range(8) if (a ^ b) in (1, 2, 4) and a < b])
 
 
@@ -77,7 +78,7 @@ def read_fiducials(path: str | Path, *, negative: bool = False) -> Fiducials:
     points, labels = [], []
     for markup in _markups(path, "Fiducial", "a point list"):
         to_ras = _to_ras(path, markup)
-        for point in markup.get("controlPoints", []):
+        for point in _control_points(path, markup):
             if point.get("positionStatus", "defined") == "defined":
                 points.append(_numbers(path, point.get("position"), 3, "position") * to_ras)
                 labels.append(0 if negative else _label(point, stem_of(path)))
@@ -132,7 +133,7 @@ def _cut(corners_xy: np.ndarray, distances: np.ndarray) -> np.ndarray:
 def _markups(path: str | Path, kind: str, words: str) -> list[dict[str, Any]]:
     """The markups of a file, all of them of this kind."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise MarkupsError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
@@ -142,27 +143,36 @@ def _markups(path: str | Path, kind: str, words: str) -> list[dict[str, Any]]:
         raise MarkupsError(f"{path}: is JSON, but not of Slicer's markups; save the list as .mrk.json")
     for markup in markups:
         if markup.get("type") != kind:
-            raise MarkupsError(f"{path}: holds a {markup.get('type')}, where {words} (type {kind}) is needed")
+            found = shown(markup.get("type")).strip(_QUOTES)
+            raise MarkupsError(f"{path}: holds a {found}, where {words} (type {kind}) is needed")
     return markups
+
+
+def _control_points(path: str | Path, markup: dict[str, Any]) -> list[dict[str, Any]]:
+    points = markup.get("controlPoints", [])
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise MarkupsError(f"{path}: its controlPoints are no list of points; save it again in Slicer")
+    return points
 
 
 def _to_ras(path: str | Path, markup: dict[str, Any]) -> np.ndarray:
     system = markup.get("coordinateSystem", "LPS")
-    if system not in _TO_RAS:
-        raise MarkupsError(f"{path}: unknown coordinate system {system!r}; LPS and RAS are known")
+    if not isinstance(system, (str, int)) or system not in _TO_RAS:
+        raise MarkupsError(f"{path}: unknown coordinate system {shown(system)}; LPS and RAS are known")
     unit = markup.get("coordinateUnits", "mm")
     if unit != "mm" and not (isinstance(unit, list) and unit[:1] == ["mm"]):
-        raise MarkupsError(f"{path}: its unit is {unit!r}; save it in mm")
+        raise MarkupsError(f"{path}: its unit is {shown(unit)}; save it in mm")
     return _TO_RAS[system]
 
 
 def _numbers(path: str | Path, values: Any, count: int, what: str) -> np.ndarray:
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     if array.shape != (count,) or not np.isfinite(array).all():
-        raise MarkupsError(f"{path}: {what} must be {count} finite numbers, not {values!r}; save it again in Slicer")
+        found = shown(values)
+        raise MarkupsError(f"{path}: {what} must be {count} finite numbers, not {found}; save it again in Slicer")
     return array
 
 
@@ -188,7 +198,7 @@ def _mark(text: str) -> int | None:
 def _roi(path: str | Path, markup: dict[str, Any]) -> RoiBox:
     shape = markup.get("roiType", "Box")
     if shape not in ("Box", "BoundingBox"):
-        raise MarkupsError(f"{path}: its ROI is a {shape}; use a box")
+        raise MarkupsError(f"{path}: its ROI is a {shown(shape).strip(_QUOTES)}; use a box")
     to_ras = _to_ras(path, markup)
     center = _numbers(path, markup.get("center"), 3, "center")
     size = _numbers(path, markup.get("size"), 3, "size")

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import StagedFiles
+from .files import StagedFiles, read_json
 from .image import rgb_from_slice
 from .itk_file import ItkFile
 from .listed_paths import ListedPaths
@@ -314,7 +314,7 @@ def _list_of(folder: Path, split: str) -> Path:
 def _pairs(path: Path) -> Iterable[tuple[str, str]]:
     """(image, mask) of a JSON file, either way round."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     except ValueError as error:

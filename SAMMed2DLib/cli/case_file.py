@@ -20,6 +20,8 @@ from .propagate import PropagateJob
 from .segment import FIRST_SEGMENT, SegmentJob
 
 SEPARATORS = ("\t", ";", ",")
+_LONGEST_NAME, _LONGEST_CELL = 40, 1000
+_MOST_TOLD = 20
 NOT_SKIPPED = ("", "0", "no", "false")
 # What is written on a line, by column; empty cells are left out.
 Cells = Mapping[str, str]
@@ -139,11 +141,13 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     head = text.partition("\n")[0]
     reader = csv.reader(text.splitlines(keepends=True), delimiter=max(SEPARATORS, key=head.count))
     try:
-        names = [name.strip() for name in next(reader, [])]
+        names = [one_line(name)[:_LONGEST_NAME] for name in next(reader, [])]
         rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        long = [number for number, cells in rows if any(len(cell) > _LONGEST_CELL for cell in cells)]
     except csv.Error as error:
         raise CaseFileError([f"{path}, line {reader.line_num}: {error}"]) from error
     problems = [f"{path}: {problem}" for problem in _column_problems(names)]
+    problems += [f"{path}, line {number}: has a cell of over {_LONGEST_CELL} letters" for number in long]
     if not rows and not problems:
         problems.append(f"{path}: lists no case")
     if problems:
@@ -167,7 +171,7 @@ def _column_problems(names: Sequence[str]) -> Iterator[str]:
     if missing:
         yield (
             f"lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; its first line must name the "
-            f"columns, there are: {', '.join(name for name in names if name) or 'none'}"
+            f"columns, there are: {', '.join([name for name in names if name][:_MOST_TOLD]) or 'none'}"
         )
     for name, count in Counter(name for name in names if name in COLUMNS).items():
         if count > 1:

@@ -21,17 +21,19 @@ alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..files import read_json
+from ..formatting import json_kind, shown
 from ..geometry import GeometryError
 from ..prompts import PromptError
 from .prompts import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
 from .replay import report_in
 
+_LARGEST = 1e12  # of a coordinate
 _PROMPT_KINDS: dict[str, Any] = {
     "slice": (int, str),
     "axis": str,
@@ -57,7 +59,7 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
     top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})
     coordinates = top.get("coordinates", "xy")
     if coordinates not in COORDINATES:
-        raise RequestError(f"{path}: coordinates must be one of {', '.join(COORDINATES)}, not {coordinates!r}")
+        raise RequestError(f"{path}: coordinates must be one of {', '.join(COORDINATES)}, not {shown(coordinates)}")
     place = Place(coordinates, top.get("axis", place.axis), place.slice)
     for number, entry in enumerate(top.get("segments", [])):
         _add_json_segment(builder, entry, f"{path}: segments[{number}]", place)
@@ -65,13 +67,11 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except OSError as error:
         raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise RequestError(f"{path}: is no JSON: {error}") from error
-    except RecursionError as error:
-        raise RequestError(f"{path}: is nested too deeply to be a file of prompts") from error
 
 
 def _prompts_of(entry: Any) -> Any:
@@ -101,7 +101,7 @@ def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: Pl
         given = _object(prompt, inner, _PROMPT_KINDS)
         at = Place(place.coordinates, given.get("axis", place.axis), given.get("slice", place.slice))
         if isinstance(at.slice, str) and at.slice != "mid":
-            raise RequestError(f'{inner}: slice is a number or "mid", not {at.slice!r}')
+            raise RequestError(f'{inner}: slice is a number or "mid", not {shown(at.slice)}')
         with _named(inner):
             _add_json_prompt(builder, segment, given, at)
 
@@ -120,7 +120,8 @@ def _labelled(point: Any) -> tuple[list[float], int]:
     """The coordinates of a point of "points", and its side."""
     numbers = _number_list(point, "points")
     if not numbers or numbers[-1] not in (0, 1):
-        raise RequestError(f"the last number of each of the points is 1 on the object or 0 beside it, not {point!r}")
+        found = shown(point)
+        raise RequestError(f"the last number of each of the points is 1 on the object or 0 beside it, not {found}")
     return numbers[:-1], int(numbers[-1])
 
 
@@ -139,16 +140,18 @@ def _object(value: Any, where: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(f"{where}: must be an object with the keys {', '.join(kinds)}")
     for key, item in value.items():
         if key not in kinds:
-            raise RequestError(f"{where}: unknown key {key!r}; known are {', '.join(kinds)}")
+            raise RequestError(f"{where}: unknown key {shown(key)}; known are {', '.join(kinds)}")
         if not isinstance(item, kinds[key]) or isinstance(item, bool):
-            raise RequestError(f"{where}.{key}: has the wrong type ({type(item).__name__})")
+            raise RequestError(f"{where}.{key}: has the wrong type ({json_kind(item)})")
     return value
 
 
 def _number_list(value: Any, what: str) -> list[float]:
     is_list = isinstance(value, list)
     if not is_list or not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value):
-        raise RequestError(f"{what} must hold lists of numbers, not {value!r}")
+        raise RequestError(f"{what} must hold lists of numbers, not {shown(value)}")
+    if any(abs(n) > _LARGEST for n in value):
+        raise RequestError(f"{what} must hold numbers that mean something, not {shown(value)}")
     return [float(n) for n in value]
 
 
@@ -157,5 +160,5 @@ def _color(value: Any, where: str) -> tuple[float, float, float] | None:
         return None
     numbers = _number_list(value, f"{where}.color")
     if len(numbers) != 3 or not all(0 <= n <= 1 for n in numbers):
-        raise RequestError(f"{where}.color: is three numbers from 0 to 1, not {value!r}")
+        raise RequestError(f"{where}.color: is three numbers from 0 to 1, not {shown(value)}")
     return numbers[0], numbers[1], numbers[2]

@@ -13,7 +13,6 @@ A box in space gives a box on every slice that it crosses, or on --slice alone i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import read_json
+from ..formatting import shown
 from ..geometry import GeometryError, SlicePlane, array_axis_of, ijk_from_ras, name_of_axis, nearest_index
 from ..markups import box_on_slice, read_fiducials, read_rois
 from ..prompts import PromptError, Prompts
@@ -170,7 +171,7 @@ class RequestBuilder:
             single = [n for n, count in enumerate(self.volume.array.shape[:3]) if count == 1]
             return single[0] if len(single) == 1 else array_axis_of("axial", self.volume.ijk_to_ras)
         if axis not in AXES:
-            raise RequestError(f"there is no axis {axis!r}; choose one of {', '.join(AXES)}")
+            raise RequestError(f"there is no axis {shown(axis)}; choose one of {', '.join(AXES)}")
         return array_axis_of(_STORED_AXES.get(axis, axis), self.volume.ijk_to_ras)
 
     def _plane_at(self, axis: int, index: int) -> SlicePlane:
@@ -278,7 +279,7 @@ def _meets(plane: SlicePlane, box: np.ndarray) -> bool:
 def _holds_rois(path: Path) -> bool:
     """Whether the first markup of a file is an ROI; False for what is no markups file, which its reader refuses."""
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["markups"][0]["type"] == "ROI")
+        return bool(read_json(path)["markups"][0]["type"] == "ROI")
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .. import __version__
-from ..files import suffix_of
+from ..files import parsed_json, suffix_of
+from ..formatting import json_kind
 from ..geometry import SlicePlane
 from ..image import Intensity, Percentiles, Window, rgb_from_slice
 from ..prompts import Prompts
@@ -117,7 +118,7 @@ def read_record(path: str | None) -> Record | None:
     for key, kinds in _KINDS.items():
         if key in content:
             if not isinstance(content[key], kinds) or (bool not in kinds and isinstance(content[key], bool)):
-                raise RequestError(f"{path}: {key} has the wrong type ({type(content[key]).__name__})")
+                raise RequestError(f"{path}: {key} has the wrong type ({json_kind(content[key])})")
             values[key] = content[key]
     return Record(path, values, dict(_seen(content)))
 
@@ -131,8 +132,8 @@ def report_in(path: Path) -> dict[str, Any] | None:
     is_segmentation = suffix_of(path) == ".seg.nrrd"
     try:
         text = read_header(path).get(HEADER_KEY, "") if is_segmentation else path.read_text(encoding="utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        content = parsed_json(text)
+    except (OSError, ValueError) as error:
         if isinstance(error, VolumeError):
             raise
         content = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from ..files import stem_of
+from ..files import read_json, stem_of
 from .cases import CurationError
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})$")
@@ -48,7 +47,7 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_json(path)
     except (OSError, ValueError) as error:
         raise CurationError(f"{path} cannot be read ({error}); repair it, or remove it and use --labels") from error
     return about if isinstance(about, dict) else {}

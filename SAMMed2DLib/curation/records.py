@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import StagedFiles
+from ..files import StagedFiles, read_json
 from .cases import Case
 from .options import Options
 from .thumbnails import SIDE
@@ -105,7 +105,7 @@ def write_record(folder: Path, case: Case, record: Record) -> None:
 def read_record(folder: Path, case: Case) -> Record | None:
     """Read the record of a case; None if there is none that can be used."""
     try:
-        content = json.loads(path_of(folder, case).read_text(encoding="utf-8"))
+        content = read_json(path_of(folder, case))
         return _record(content)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -528,7 +528,7 @@ REFUSED_FILES = [
     ),
     (
         {"segments": [{"name": "a", "prompts": [{"slice": 1.5}]}]},
-        "prompts[0].slice: has the wrong type (float)",
+        "prompts[0].slice: has the wrong type (number)",
     ),
     (
         {"segments": [{"name": "a", "prompts": [{"slice": 1, "positive": [3, 4]}]}]},

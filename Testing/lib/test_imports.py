@@ -82,7 +82,8 @@ ROOMS = {
     "packed": Room("volume", is_bare=True),
     "png_jpeg": Room("packed", is_bare=True),
     "itk_write": Room(late="SimpleITK", is_bare=True),
-    "itk_file": Room("volume packed png_jpeg", late="SimpleITK", is_bare=True),
+    "image_header": Room("volume", is_bare=True),
+    "itk_file": Room("volume packed png_jpeg image_header", late="SimpleITK", is_bare=True),
     "nifti": Room("volume packed files", is_bare=True),
     "dicom": Room("volume itk_file packed slicer_nrrd memory", late="SimpleITK pydicom", is_bare=True),
     "volume_io": Room("volume dicom itk_file nifti files memory", is_bare=True),
@@ -91,7 +92,7 @@ ROOMS = {
     "segmentation_io": Room(
         "volume_io slicer_nrrd dicom nifti grids files formatting itk_write", late="SimpleITK", is_bare=True
     ),
-    "markups": Room("geometry files", is_bare=True),
+    "markups": Room("geometry files formatting", is_bare=True),
     "pictures": Room("geometry image prompts files itk_write", late="SimpleITK", is_bare=True),
     # training
     "augmentation": Room("components", is_bare=True),
