@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -186,11 +187,19 @@ _stop: Any = None  # of this worker process
 def _begin(stop: Any, threads: int) -> None:
     """Prepare a worker; where Ctrl+C was not held while it started, it reaches the worker too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import SimpleITK
 
     global _stop
     _stop = stop
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that gives out the work was killed: it would wait for ever, or write on."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(case: Case, options: Options, folder: Path) -> Record:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +163,41 @@ def test_pictures_that_were_to_be_made_anew_are_not_taken_for_the_old_ones(
         restore(folder, state)
         assert curate(folder) == OK
         assert contents(folder) == whole, number
+
+
+def members_alive(group: int) -> list[int]:
+    """Processes of a process group that have not ended."""
+    alive = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of_group = path.read_text().rpartition(")")[2].split()[:3]
+            alive += [int(path.parent.name)] if int(of_group) == group and state != "Z" else []
+    return alive
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_when_curate_is_killed_its_processes_end_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    shape = (40, 60, 60)
+    for n in range(8):
+        write(tmp_path / f"raw/images/{n}.nrrd", a_volume(shape, seed=n))
+        write(tmp_path / f"raw/labels/{n}.nrrd", a_block(1, shape, stop=36))
+    out, words = tmp_path / "out", ["--axes", "k", "--split", "1,0,0", "--jobs", "2"]
+    call = [sys.executable, "-m", "SAMMed2DLib", "curate", str(tmp_path / "raw"), "-o", str(out), *words]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(call, cwd=root, stderr=subprocess.PIPE, start_new_session=True) as process:
+        until(lambda: list(out.glob("cases/raw/[0-9].json")))
+        process.kill()
+    until(lambda: not members_alive(process.pid), seconds=20)
+    kept = len(list(out.glob("cases/raw/[0-9].json")))
+    assert kept < 8 and not (out / "manifest.tsv").exists()
+    for folder in (out, tmp_path / "whole"):
+        assert main(["curate", str(tmp_path / "raw"), "-o", str(folder), *words[:-1], "1"]) == OK
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def until(is_so: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
