@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from functools import partial
+from itertools import combinations, pairwise, takewhile
 
 import numpy as np
 
@@ -148,15 +149,19 @@ def _of_plane(frames: Frames, same_content: SameContent) -> list[Stack]:
 
 
 def _divided(frames: Frames, places: int) -> list[Stack]:
-    """Whole volumes, by what tells frames apart; nothing if there is no way."""
-    for split in (_even, _with_gaps, _in_pieces):
-        for groups in _ways(frames, places):
-            stacks = [split(_along_normal(group)) for group in groups]
-            if all(stack is not None for stack in stacks):
-                for several, group in zip(stacks, groups, strict=True):
-                    for stack in several or ():
+    """Whole volumes, all in one or by what tells frames apart; nothing if there is no way."""
+    whole = [[frames]] if len(frames) == places else []
+    told = list(_ways(frames, places))
+    for split, ways in (
+        (_even, whole), (_with_gaps, whole), (_even, told), (_with_gaps, told), (_in_pieces, whole), (_in_pieces, told)
+    ):  # fmt: skip
+        for groups in ways:
+            found = [split(_along_normal(group)) for group in groups]
+            if all(stacks is not None for stacks in found):
+                for stacks, group in zip(found, groups, strict=True):
+                    for stack in stacks or ():
                         stack.told = _told(group, frames)
-                return [stack for several in stacks for stack in several or ()]
+                return [stack for stacks in found for stack in stacks or ()]
     return []
 
 
@@ -164,7 +169,7 @@ def _each_content_once(frames: Frames, same_content: SameContent) -> Frames:
     """Without frames that show the same as another one at their place, whatever their UID."""
     single: Frames = []
     for frame in _along_normal(frames):
-        at_place = [other for other in single[-_MOST_PIECES:] if _same_place(frame, other)]
+        at_place = takewhile(partial(_same_place, frame), reversed(single))
         if not any(same_content(frame, other) for other in at_place):
             single.append(frame)
     return single
@@ -181,19 +186,17 @@ def _check_no_double(frames: Frames, places: int) -> None:
 
 
 def _ways(frames: Frames, places: int) -> Iterator[list[Frames]]:
-    """Ways to divide frames into volumes: not at all, by one thing that tells them apart, by two, by their order."""
-    if len(frames) == places:
-        yield [frames]
+    """Ways to divide frames into volumes: by one thing that tells them apart, by two, by their order."""
     names = list(dict.fromkeys(name for frame in frames for name in frame.tells))
     for count in (1, 2):
         for chosen in combinations(names, count):
-            groups: dict[tuple[str, ...], Frames] = {}
+            by_value: dict[tuple[str, ...], Frames] = {}
             for frame in frames:
-                groups.setdefault(tuple(frame.tells.get(name, "") for name in chosen), []).append(frame)
-            if len(groups) > 1 and all(_is_whole(group, places) for group in groups.values()):
-                yield list(groups.values())
-    if len(frames) % places == 0 and len(frames) > places:
-        yield _by_order(frames, places)
+                by_value.setdefault(tuple(frame.tells.get(name, "") for name in chosen), []).append(frame)
+            if len(by_value) > 1 and all(_is_whole(group, places) for group in by_value.values()):
+                yield list(by_value.values())
+    if len(frames) % places == 0 and len(frames) > places and (groups := _by_order(frames, places)):
+        yield groups
 
 
 def _is_whole(group: Frames, places: int) -> bool:
@@ -202,7 +205,7 @@ def _is_whole(group: Frames, places: int) -> bool:
 
 
 def _by_order(frames: Frames, places: int) -> list[Frames]:
-    """The first at each place, the second at each, and so on."""
+    """The first at each place, the second at each, and so on; nothing if there are not as many at each."""
     groups: list[Frames] = [[] for _ in range(len(frames) // places)]
     at_place: list[Frames] = []
     for frame in frames:
@@ -265,9 +268,9 @@ def _with_gaps(frames: Frames) -> list[Stack] | None:
         slices[number] = frame
     stack = _stack(slices, step=step)
     gaps = [str(number) for number, frame in enumerate(slices) if frame is None]
-    stack.notes.append(
-        f"{missing} slice{'s are' if missing > 1 else ' is'} missing in the series, and left empty: {', '.join(gaps)}"
-    )
+    if gaps:
+        words = "slices are" if missing > 1 else "slice is"
+        stack.notes.append(f"{missing} {words} missing in the series, and left empty: {', '.join(gaps)}")
     return [stack]
 
 

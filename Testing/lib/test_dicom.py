@@ -313,6 +313,23 @@ def test_a_missing_slice_is_left_empty_and_all_others_are_in_their_places(tmp_pa
     assert volume.notes == ("1 slice is missing in the series, and left empty: 3",)
 
 
+def test_a_missing_slice_does_not_divide_what_was_scanned_in_several_turns(tmp_path: Path, read: Read) -> None:
+    array = pictures(11)
+    for n, k in enumerate([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]):  # turns of four slices, of which one lacks its last
+        slice_file(tmp_path / f"{(5 * n) % 11}", array[n], (0, 0, 2 * k), number=k, AcquisitionTime=f"12000{k // 4}")
+    volume = read(tmp_path)
+    assert len(volume.array) == 12 and volume.notes == ("1 slice is missing in the series, and left empty: 7",)
+
+
+def test_phases_of_which_one_lacks_a_slice_are_told_apart(tmp_path: Path, read: Read) -> None:
+    array = pictures(11)
+    places = [(0, k) for k in range(6)] + [(1, k) for k in (0, 1, 2, 4, 5)]
+    for n, (phase, k) in enumerate(places):
+        slice_file(tmp_path / f"{(5 * n) % 11}", array[n], (0, 0, 2 * k), TemporalPositionIdentifier=phase + 1)
+    assert read(tmp_path, frame=0).notes == ()
+    assert read(tmp_path, frame=1).notes == ("1 slice is missing in the series, and left empty: 3",)
+
+
 def test_a_series_whose_slices_change_their_distance_is_a_choice(tmp_path: Path, read: Read) -> None:
     array = pictures(12)
     series(tmp_path, array, [5.0 * k for k in range(6)] + [25 + 10.0 * k for k in range(1, 7)])
