@@ -131,9 +131,9 @@ class StatusLine:
             self._show()
 
     def bring_into_sight(self) -> None:
-        """Scroll the panel, if the line is not to be seen at all."""
-        widget = self.widget
-        if not widget.isVisible() or not widget.visibleRegion().isEmpty():
+        """Scroll the panel, if the text is not to be seen, or not all of it."""
+        widget, label = self.widget, self.ui.statusLabel
+        if not widget.isVisible() or label.visibleRegion().boundingRect().height() >= label.height:
             return
         parent = widget.parentWidget()
         while parent is not None and not parent.inherits("QScrollArea"):
