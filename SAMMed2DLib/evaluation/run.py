@@ -195,7 +195,7 @@ class Run:
     def _check_settings(self) -> None:
         """Write down how results come about, or see that earlier ones came about in the same way."""
         path, text = self.folder / SETTINGS_FILE, json.dumps(self.settings, indent=1) + "\n"
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
             raise EvaluationError(f"{path} is of an evaluation with other settings; give another folder, or --restart")
         with StagedFiles() as staged:
             staged.place(path).write_text(text, encoding="utf-8")

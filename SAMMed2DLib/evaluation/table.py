@@ -80,15 +80,17 @@ def read_results(path: Path, columns: Sequence[str]) -> list[ObjectResult]:
     Raises:
         EvaluationError: it has other columns, or cannot be understood.
     """
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         found = list(reader.fieldnames or ())
         if found and found != list(columns):
             raise EvaluationError(f"{path} is of an evaluation with other settings; give another folder, or --restart")
         try:
             return [_result_of(row) for row in reader]
-        except (KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(f"{path}, line {reader.line_num}: {error}; remove the line, or --restart") from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise EvaluationError(
+                f"{path}, line {reader.line_num}: holds no result; remove the line, or discard all with --restart"
+            ) from error
 
 
 def _result_of(row: dict[str, str]) -> ObjectResult:

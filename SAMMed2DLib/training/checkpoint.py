@@ -152,14 +152,15 @@ def check_same(path: Path, record: Mapping[str, Any], origin: Origin) -> None:
     known = isinstance(record, Mapping) and (record.get("format", FORMAT), record.get("version", VERSION))
     if known != (FORMAT, VERSION):
         raise TrainingError(f"{path} is no checkpoint of a training run of this version; choose another folder")
-    old, new = record.get("config", {}), origin.config.to_dict()
+    old, base = ({**part} if isinstance(part := record.get(name), Mapping) else {} for name in ("config", "base"))
+    new = origin.config.to_dict()
     differing = [name for name in new if name not in _FREE and old.get(name) != new[name]]
     told = [f"{name.replace('_', ' ')} ({_short(old.get(name))} there, {_short(new[name])} here)" for name in differing]
     if record.get("images_per_step") != origin.images_per_step:
         told.append(f"images per step ({record.get('images_per_step')} there, {origin.images_per_step} here)")
     if record.get("data_sha256") != origin.data_sha256:
         told.append("the data")
-    if record.get("base", {}).get("file_sha256") != origin.base.get("file_sha256"):
+    if base.get("file_sha256") != origin.base.get("file_sha256"):
         told.append("the weights to begin with")
     if told:
         raise TrainingError(

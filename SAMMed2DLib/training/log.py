@@ -76,7 +76,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table; none if it is not there. A line that a killed process left half written is none."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         whole, _, _ = file.read().rpartition("\n")
     rows = csv.DictReader(whole.splitlines())
     return [row for row in rows if (row.get("step") or "").isdecimal() and None not in row.values()]

@@ -138,3 +138,25 @@ def test_fewer_images_of_each_data_set(evaluate, data):
 def test_impossible_requests_are_refused(evaluate, options, words, capsys):
     assert evaluate(*options) == BAD_INPUT
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "words"), [("masks.csv", "with other settings"), ("settings.json", "other settings")])
+def test_files_of_something_else_in_the_report_folder_are_left_alone(evaluate, data, capsys, name, words):
+    folder = data.parent / "report"
+    folder.mkdir()
+    (folder / name).write_bytes(b"\xff\xfe,1\n2,3\n")
+    assert evaluate() == BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line and "--restart" in line
+    assert (folder / name).read_bytes() == b"\xff\xfe,1\n2,3\n"
+
+
+def test_a_damaged_line_of_results_is_named(evaluate, data, capsys):
+    assert evaluate() == OK
+    path = data.parent / "report" / "masks.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].rpartition(b",")[0] + b",x\r\n"
+    path.write_bytes(b"".join(lines))
+    assert evaluate() == BAD_INPUT
+    told = capsys.readouterr().err
+    assert "masks.csv, line 3: holds no result; remove the line, or discard all with --restart" in told

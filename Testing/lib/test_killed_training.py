@@ -148,3 +148,18 @@ def test_a_run_whose_process_is_killed_goes_on_at_once(tmp_path: Path) -> None:
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 1
     train(folder)
     assert essence(contents(folder)) == essence(contents(tmp_path / "whole" / "run"))
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"config": [], "base": 3}'])
+def test_another_file_in_place_of_the_configuration_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(training.TrainingError, match="choose another folder"):
+        train(tmp_path)
+    assert (tmp_path / "config.json").read_text() == content
+
+
+def test_a_log_that_was_changed_does_not_stop_a_run(tmp_path: Path) -> None:
+    train(tmp_path)
+    (tmp_path / "log.csv").write_bytes(b"step,loss\r\n\xff\xfe,1\r\none,2\r\n1\r\n1,0.5\r\n2,0.25\r\n")
+    train(tmp_path)
+    assert [row["step"] for row in log.read_rows(tmp_path / "log.csv")] == ["1", "2"]
