@@ -4,7 +4,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 2
+# Installs, and says in one line if there is no network.
+install = @log=$$(mktemp); $(PIP) $(1) >$$log 2>&1 || { \
+    if grep -q -e 'connection broken by' -e 'Connection to .* timed out' $$log; \
+    then echo "No connection to the package index: check the network, a proxy or PIP_INDEX_URL, and call make again."; \
+    else cat $$log; fi; rm -f $$log; exit 1; }; rm -f $$log
 
 .PHONY: help demo test lint bench embedded-model clean
 
@@ -17,10 +22,10 @@ help:
 demo: $(VENV)/demo.done
 	$(BIN)/python Testing/demo/run_demo.py --output demo-output
 
-# The tests in Slicer's own C++ run in a process of their own.
+# The tests in Slicer's own C++ run in a process of their own. Each test is named as it runs.
 test: lint
-	$(BIN)/python -m pytest Testing/lib Testing/extension
-	$(BIN)/python -m pytest Testing/slicer
+	$(BIN)/python -m pytest -vv Testing/lib Testing/extension
+	$(BIN)/python -m pytest -vv Testing/slicer
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing
@@ -44,15 +49,15 @@ $(VENV)/torch.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(TORCH)
+	$(call install,$(TORCH))
 	@touch $@
 
 $(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
-	$(PIP) --editable '.[demo]'
+	$(call install,--editable '.[demo]')
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml $(VENV)/torch.done
-	$(PIP) --editable '.[test]'
+	$(call install,--editable '.[test]')
 	@touch $@
 
 clean:

@@ -282,28 +282,33 @@ def _size_xy(size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _check_points(points_xy: np.ndarray, labels: np.ndarray, size_xy: np.ndarray) -> None:
-    for number, (point, label) in enumerate(zip(points_xy, labels, strict=True)):
-        name = f"point {number} at (x, y) = ({point[0]:g}, {point[1]:g})"
+    for point, label in zip(points_xy, labels, strict=True):
+        name = f"the point {_written(point)}"
         if not np.isfinite(point).all():
             raise PromptError(f"{name} is not finite; give two finite numbers")
         if (point < -0.5 - _SLACK_PX).any() or (point > size_xy - 0.5 + _SLACK_PX).any():
             last_x, last_y = size_xy - 1
-            raise OutsideSliceError(f"{name} is outside the slice; x goes from 0 to {last_x}, y from 0 to {last_y}")
+            raise OutsideSliceError(f"{name} is outside the slice; X goes from 0 to {last_x}, Y from 0 to {last_y}")
         if label not in (0, 1):
             raise PromptError(f"{name} has label {label}; use 1 for positive and 0 for negative")
     pixels = np.clip(np.floor(points_xy + 0.5), 0, size_xy - 1).astype(np.int64)
     positive, negative = ({tuple(pixel) for pixel in pixels[labels == label].tolist()} for label in (1, 0))
     if contradictory := sorted(positive & negative):
         x, y = contradictory[0]
-        raise ContradictionError(f"the pixel (x, y) = ({x}, {y}) is both positive and negative; remove one point")
+        raise ContradictionError(f"the pixel {x},{y} is both positive and negative; remove one point")
+
+
+def _written(coordinates: np.ndarray) -> str:
+    """As people write them: "30,6.5"."""
+    return ",".join(f"{round(number, 2):g}" for number in coordinates.tolist())
 
 
 def _proper_box(box_xyxy: np.ndarray) -> np.ndarray:
-    name = f"the box (x0, y0, x1, y1) = {tuple(box_xyxy.tolist())}"
+    name = f"the box {_written(box_xyxy)}"
     if not np.isfinite(box_xyxy).all():
         raise PromptError(f"{name} is not finite; give four finite numbers")
     if (box_xyxy[2:] <= box_xyxy[:2]).any():
-        raise NoAreaError(f"{name} is inverted or has no area; x0 must be less than x1, and y0 less than y1")
+        raise NoAreaError(f"{name} is inverted or has no area; X0 must be less than X1, and Y0 less than Y1")
     return box_xyxy
 
 
@@ -313,7 +318,6 @@ def _clipped_box(box_xyxy: np.ndarray, size_xy: np.ndarray) -> np.ndarray:
     if (clipped[2:] <= clipped[:2]).any():
         width, height = size_xy
         raise OutsideSliceError(
-            f"the box (x0, y0, x1, y1) = {tuple(box.tolist())} is outside the slice; "
-            f"x goes from 0 to {width} and y from 0 to {height}"
+            f"the box {_written(box)} is outside the slice; X goes from 0 to {width} and Y from 0 to {height}"
         )
     return clipped

@@ -464,7 +464,7 @@ REFUSED_OPTIONS = [
     ("--axis oblique --slice 4 --point 10,6", "invalid choice: 'oblique'"),
     (
         "--axis k --slice 4 --point 30,6",
-        "segment 'Segment_1', slice 4 (k): point 0 at (x, y) = (30, 6) is outside",
+        "segment 'Segment_1', slice 4 (k): the point 30,6 is outside",
     ),
     ("--axis k --slice 4 --point -3,6", "is outside the slice"),
     ("--axis k --slice 4 --point 10,6,4", "a point in xy coordinates is X,Y, not 10,6,4"),
@@ -472,7 +472,7 @@ REFUSED_OPTIONS = [
     ("--axis k --slice 4 --point 10,y", "'10,y' is no list of numbers"),
     ("--axis k --slice 4 --point nan,3", "must be finite numbers"),
     ("--axis k --slice 4 --point 10,6,-", "has only negative points; add a positive point or a box"),
-    ("--axis k --slice 4 --point 10,6 --point 10,6,-", "(x, y) = (10, 6) is both positive and negative"),
+    ("--axis k --slice 4 --point 10,6 --point 10,6,-", "the pixel 10,6 is both positive and negative"),
     ("--axis k --slice 4 --box 10,6,5,9", "is inverted or has no area"),
     ("--axis k --slice 4 --box 10,6,10,9", "is inverted or has no area"),
     ("--axis k --slice 4 --box 40,6,50,9", "is outside the slice"),
