@@ -335,9 +335,10 @@ class Annotator(VTKObservationMixin):
         if not self._is_segment_visible():
             return self._say(_("The segment is hidden: show it first."), WARNING)
         takes_away = positive is False
-        if self._starts_object and self._options().new_segments and not takes_away:
-            self._add_segment()
-        self._starts_object = False
+        if not takes_away:
+            if self._starts_object and self._options().new_segments:
+                self._add_segment()
+            self._starts_object = False
         self._reopened = None
         owner = (self.segmentation, self.segment_id, self.volume, plane, scene.sequence_item(self.volume))
         here = [one for one in self.sets if one.belongs_to(*owner)]
@@ -346,12 +347,14 @@ class Annotator(VTKObservationMixin):
             return still_open
         known_hw = None
         if positive is not None:
-            mask_hw = mask_on_slice(self.volume, plane, self.segmentation, self.segment_id)
+            try:
+                mask_hw = mask_on_slice(self.volume, plane, self.segmentation, self.segment_id)
+            except scene.SceneError as error:
+                return self._say(messages.text_of(error), WARNING)
             is_on = is_on_mask(mask_hw, xy[0], widely=positive)
-            if takes_away and here:
-                nearest = min(here, key=lambda one: float(np.linalg.norm(one.middle_world() - points_world[0])))
-                if not is_on or self._has_written(nearest, points_world[0]):
-                    return nearest
+            accepted = self._accepted_at(here, points_world[0], is_on) if takes_away else None
+            if accepted is not None:
+                return accepted
             if takes_away and mask_hw.any() and not is_on:
                 return self._say(_("There is nothing to take away: click where the mask goes too far."), WARNING)
             known_hw = mask_hw if is_on else None
@@ -359,10 +362,19 @@ class Annotator(VTKObservationMixin):
         one.show_in([widget.mrmlSliceNode().GetID()])
         return one
 
-    def _has_written(self, one: PromptSet, point_world: np.ndarray) -> bool:
-        """Whether the mask at a point, (3,) mm, is that of a set, as it was accepted."""
-        addition = self._ledger.addition(one.key)
-        return addition is not None and addition.is_untouched() and addition.has(point_world)
+    def _accepted_at(self, sets: Sequence[PromptSet], point_world: np.ndarray, is_on: bool) -> PromptSet | None:
+        """The accepted set that a point outside, (3,) mm, is about; None if it is about a mask of another origin.
+
+        Beside all masks it is the nearest set; on a mask the one that wrote it, if that is as it was accepted.
+        """
+        import numpy as np
+
+        if not is_on:
+            distance = {one: float(np.linalg.norm(one.middle_world() - point_world)) for one in sets}
+            return min(distance, key=distance.get, default=None)
+        additions = {one: self._ledger.addition(one.key) for one in sets}
+        written = [one for one, found in additions.items() if found is not None and found.has(point_world)]
+        return next((one for one in written if additions[one].is_untouched()), None)
 
     def _obstacle(self) -> str:
         if self.volume is None or self.volume.GetImageData() is None:

@@ -158,6 +158,33 @@ def test_with_a_new_segment_for_each_object_a_click_outside_corrects_the_last_on
     assert model.asked[-1][0].labels.tolist() == [1, 0]
 
 
+def test_a_refused_click_outside_does_not_make_the_next_object_part_of_this_segment(desk):
+    desk.set(NewSegments=1)
+    desk.drag((20, 18, K), (30, 26, K))
+    desk.accept()
+    desk.effect.annotator.remove(desk.annotator.sets[0])
+    desk.click((50, 44, K), control=True)
+    assert "nothing to take away" in desk.status.text
+    desk.click()
+    assert desk.segmentation.GetSegmentation().GetNumberOfSegments() == 2
+
+
+def test_a_click_outside_on_one_of_two_accepted_objects_is_about_that_one(desk, model):
+    for box in (((5, 10, K), (24, 35, K)), ((26, 10, K), (45, 35, K))):
+        desk.drag(*box)
+        desk.accept()
+    desk.click((23, 22, K), control=True)
+    assert model.asked[-1][0].box_xyxy[0] < 10 and model.asked[-1][0].labels.tolist() == [0]
+
+
+def test_a_bent_segmentation_is_explained(desk):
+    grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bent")
+    desk.segmentation.SetAndObserveTransformNodeID(grid.GetID())
+    painted(desk)
+    desk.click()
+    assert "non-linear" in desk.status.text and prompts() == []
+
+
 def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
     from SAMMed2DSlicer import prompt_sets
 
