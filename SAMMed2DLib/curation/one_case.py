@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dicom import looks_like_dicom
 from ..volume_io import Volume, VolumeError, read_header, read_volume
 from .cases import Case, CurationError, file_name
 from .label_stack import read_labels
@@ -81,9 +82,10 @@ def _made(case: Case, options: Options, folder: Path, is_stopped: Callable[[], b
 
 
 def _dicom_modality(case: Case, volume: Volume) -> str:
-    path = next(iter(sorted(case.image.iterdir())), case.image) if case.image.is_dir() else case.image
+    files = sorted(case.image.rglob("*")) if case.image.is_dir() else [case.image]
+    path = next((file for file in files if file.is_file() and looks_like_dicom(file)), None)
     try:
-        return read_header(path).get("0008|0060", "").strip()
+        return "" if path is None else read_header(path).get("0008|0060", "").strip()
     except VolumeError:
         return ""
 

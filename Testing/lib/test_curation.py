@@ -590,8 +590,11 @@ def test_file_names_tell_case_slice_class_and_instance(tmp_path):
     assert read_manifest(tmp_path / "out")[0].mask == "masks/set/0/0-k_0008_label-1_0.png"
 
 
-def test_a_dicom_series_tells_its_modality(tmp_path):
-    write_dicom(tmp_path / "raw/images/anna", a_volume())
+def test_a_dicom_series_tells_its_modality_also_from_a_folder_in_it(tmp_path):
+    folder = write_dicom(tmp_path / "raw/images/anna", a_volume())
+    (folder / "0").mkdir()
+    for path in sorted(folder.glob("*.dcm"))[:5]:
+        path.rename(folder / "0" / path.name)
     write(tmp_path / "raw/labels/anna.nrrd", a_block())
     curated(discover(tmp_path / "raw").cases, tmp_path / "out")
     assert {entry.modality for entry in read_manifest(tmp_path / "out")} == {"CT"}
