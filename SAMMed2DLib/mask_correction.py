@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .components import label_components, squared_depth, squared_distance
+from .components import label_components, squared_depth
 from .point_constraints import in_box, pixels_of
 from .prompts import Prompts
 
@@ -31,20 +31,22 @@ def anchored(mask_hw: np.ndarray, prompts: Prompts) -> Prompts | None:
     meant = _parts_meant(mask_hw, prompts)
     if not meant.any():
         return None
-    pixels = pixels_of(prompts.points_xy, mask_hw.shape)
-    negative = np.zeros_like(mask_hw)
-    negative[tuple(pixels[prompts.labels == 0].T[::-1])] = True
-    room = np.minimum(squared_depth(meant), squared_distance(negative))
+    pixels, extent = pixels_of(prompts.points_xy, mask_hw.shape), _extent_of(meant)
+    x0, y0, x1, y1 = extent.astype(int)
+    room = squared_depth(meant[y0:y1, x0:x1])
+    rows, columns = np.ogrid[y0:y1, x0:x1]
+    for x, y in pixels[prompts.labels == 0]:
+        room = np.minimum(room, (rows - y) ** 2 + (columns - x) ** 2)
     anchor = prompts
     if room.any():
         y, x = np.unravel_index(room.argmax(), room.shape)
-        points = np.concatenate([[(x, y)], prompts.points_xy])
+        points = np.concatenate([[(x + x0, y + y0)], prompts.points_xy])
         anchor = replace(prompts, points_xy=points, labels=np.append(1, prompts.labels))
     if prompts.box_xyxy is not None:
         return anchor
-    held = meant.copy()
-    held[tuple(pixels[prompts.labels == 1].T[::-1])] = True
-    return anchor.with_box(_extent_of(held))
+    inside = pixels[prompts.labels == 1]
+    low, high = np.vstack([extent[:2], inside]).min(axis=0), np.vstack([extent[2:], inside + 1]).max(axis=0)
+    return anchor.with_box(np.concatenate([low, high]))
 
 
 def within_reach(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
@@ -53,16 +55,17 @@ def within_reach(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) 
     Args:
         before_hw: (H, W) bool, the mask before that point.
         found_hw: (H, W) bool, what was found with it.
-        prompts: the last of the points is the newest prompt; a box alone reaches everywhere.
+        prompts: the last of the points is the newest prompt; a box alone reaches everywhere, and so does a point if
+            there is no mask.
     Returns:
         (H, W) bool.
     """
-    if not len(prompts.labels):
+    if not len(prompts.labels) or not before_hw.any():
         return found_hw
     ((x, y),) = pixels_of(prompts.points_xy[-1:], before_hw.shape)
     is_wrong = before_hw[y, x] != (prompts.labels[-1] == 1)
     right = before_hw if prompts.labels[-1] else ~before_hw
-    away_px = np.sqrt(squared_distance(right)[y, x]) if is_wrong else 0.0
+    away_px = _nearest(_outline_yx(right), x, y)[1] if is_wrong and right.any() else 0.0
     rows, columns = np.ogrid[: before_hw.shape[0], : before_hw.shape[1]]
     reach_px = max(_REACH * away_px, _LEAST_REACH_PX)
     return np.where((rows - y) ** 2 + (columns - x) ** 2 <= reach_px**2, found_hw, before_hw)
@@ -76,14 +79,30 @@ def _parts_meant(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
     parts = label_components(mask_hw).index_hw
     is_meant = np.zeros(parts.max() + 1, bool)
     is_meant[parts[in_box(prompts.box_xyxy, mask_hw.shape)]] = True
-    pixels_yx = np.argwhere(mask_hw)
-    for pixel_xy in pixels_of(prompts.points_xy, mask_hw.shape) if len(pixels_yx) else ():
-        squared_px = ((pixels_yx - pixel_xy[::-1]) ** 2).sum(axis=1)
-        number = parts[tuple(pixels_yx[squared_px.argmin()])]
+    outline_yx = _outline_yx(mask_hw)
+    for x, y in pixels_of(prompts.points_xy, mask_hw.shape) if mask_hw.any() else ():
+        nearest, away_px = ((y, x), 0.0) if mask_hw[y, x] else _nearest(outline_yx, x, y)
+        number = parts[nearest]
         x0, y0, x1, y1 = _extent_of(parts == number)
-        is_meant[number] |= np.sqrt(squared_px.min()) <= max(x1 - x0, y1 - y0) / 2
+        is_meant[number] |= away_px <= max(x1 - x0, y1 - y0) / 2
     is_meant[0] = False
     return is_meant[parts]
+
+
+def _outline_yx(mask_hw: np.ndarray) -> np.ndarray:
+    """The pixels of a mask beside which others are outside, along a row or column: (N, 2) int, rows and columns."""
+    inner = mask_hw.copy()
+    for here, there in ((inner, mask_hw), (inner.T, mask_hw.T)):
+        here[1:] &= there[:-1]
+        here[:-1] &= there[1:]
+    return np.argwhere(mask_hw & ~inner)
+
+
+def _nearest(pixels_yx: np.ndarray, x: int, y: int) -> tuple[tuple[int, int], float]:
+    """The pixel, row and column, that is nearest to a place, and how far away it is, px."""
+    squared_px = ((pixels_yx - (y, x)) ** 2).sum(axis=1)
+    row, column = pixels_yx[squared_px.argmin()]
+    return (int(row), int(column)), float(np.sqrt(squared_px.min()))
 
 
 def _extent_of(mask_hw: np.ndarray) -> np.ndarray:

@@ -64,10 +64,13 @@ def corrected(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) -> 
     Returns:
         (H, W) bool. A positive point adds the new pixels that are connected with it, and takes nothing away. A negative
         one takes away the surplus pixels that are connected with it, and adds nothing. A box changes the pixels in it.
+        Where there was nothing, a positive point adds all.
     """
     if not len(prompts.labels):
         return np.where(in_box(prompts.box_xyxy, before_hw.shape), found_hw, before_hw)
     ((x, y),) = pixels_of(prompts.points_xy[-1:], before_hw.shape)
+    if prompts.labels[-1] and not before_hw.any():
+        return found_hw
     if prompts.labels[-1]:
         return before_hw | _part_at(found_hw if before_hw[y, x] else found_hw & ~before_hw, x, y)
     return before_hw & ~_part_at(before_hw & ~found_hw, x, y)

@@ -245,12 +245,10 @@ class Session:
         before = ViewPrediction.of_mask(known) if previous is None and known is not None else previous
         if before is None:
             return predict(self, image, prompts)
-        asked = prompts if known is None else anchored(before.mask, prompts)
-        if asked is None:  # the newest prompt is about something beside the mask
-            newest = replace(prompts, points_xy=prompts.points_xy[-1:], labels=prompts.labels[-1:])
-            found = predict(self, image, newest)
-        else:
-            found = predict(self, image, asked, before)
+        if known is not None and not (before.mask.any() or _says_where(prompts)):
+            return before  # all of the mask was taken away
+        asked, refined = (prompts, before) if known is None else _correction(before, prompts)
+        found = predict(self, image, asked, refined)
         seen = before.mask.copy()
         found.view.cut(seen)[...] = found.view.cut(found.mask)
         if known is not None:
@@ -283,12 +281,31 @@ def _steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
         count = 0
     elif has_mask:
         count = 1
-    elif (prompts.labels == 1).any():
+    elif _says_where(prompts):
         count = int(np.argmax(prompts.labels == 1)) + 1
     else:
         raise PromptError("there are negative points only: add a point on the object, or a box around it")
     for n in range(count, len(prompts.labels) + 1):
         yield replace(prompts, points_xy=prompts.points_xy[:n], labels=prompts.labels[:n])
+
+
+def _says_where(prompts: Prompts) -> bool:
+    return prompts.box_xyxy is not None or bool((prompts.labels == 1).any())
+
+
+def _correction(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
+    """What to ask the model about a mask that was there already, and what is to be refined by it, if anything."""
+    if not before.mask.any():
+        return prompts, None
+    asked = anchored(before.mask, prompts)
+    if asked is not None:
+        return asked, before
+    if not len(prompts.labels):
+        return prompts, None
+    # The newest point is about something beside the mask, which the positive ones before it say nothing about.
+    kept = prompts.labels == 0
+    kept[-1] = True
+    return replace(prompts, points_xy=prompts.points_xy[kept], labels=prompts.labels[kept], box_xyxy=None), None
 
 
 def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:

@@ -64,6 +64,12 @@ def test_a_click_reaches_twice_as_far_as_it_lies_from_the_outline(prompts, reach
     np.testing.assert_array_equal(after[~near], before[~near])
 
 
+def test_a_mask_that_fills_the_slice_is_one_part():
+    asked = anchored(np.ones((60, 80), bool), Prompts.of(negative=[(70, 30)]))
+    np.testing.assert_array_equal(asked.box_xyxy, [0, 0, 80, 60])
+    assert np.hypot(*(asked.points_xy[0] - (70, 30))) > 25
+
+
 def test_a_box_reaches_everywhere():
     found = disc(50, 20, 5)
     np.testing.assert_array_equal(within_reach(disc(20, 30, 10), found, Prompts.of(box=(1, 1, 5, 5))), found)

@@ -152,6 +152,22 @@ def test_a_mask_from_elsewhere_is_corrected_where_it_was_clicked_and_stays_the_s
     np.testing.assert_array_equal(both[90:, 120:], mask[90:, 120:])
 
 
+@pytest.mark.parametrize("zoom", [True, False])
+def test_a_mask_that_was_clicked_away_begins_anew_and_negative_points_still_hold(predictor, zoom):
+    image = np.full((100, 120), 60, np.uint8)
+    image[disc(50, 50, 20, image.shape)] = 180
+    image, mask = np.repeat(image[..., None], 3, 2), np.zeros((100, 120), bool)
+    mask[10, 10] = True
+    session = Session(predictor)
+    points, labels = [(10, 10), (90, 80), (66, 50), (50, 50)], [0, 0, 0, 1]
+    for n in (1, 2, 3):
+        nothing = session.answer(image, Prompts(np.array(points[:n]), np.array(labels[:n])), mask=mask, zoom=zoom).mask
+        assert not nothing.any()
+    found = session.answer(image, Prompts(np.array(points), np.array(labels)), mask=mask, zoom=zoom).mask
+    assert found[50, 50] and found.sum() > 300
+    assert not found[10, 10] and not found[80, 90] and not found[50, 66]
+
+
 def test_a_mask_of_another_slice_is_refused_and_an_empty_one_is_none(predictor):
     image, prompts = a_case(1)
     session = Session(predictor)
