@@ -114,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.run import Source, thinned
     from ..published_layout import read_layout
 
+    if args.output.resolve() == Path(args.data).resolve():
+        raise RequestError(f"{args.output}: the data lie there, whose report.md would be lost; choose another folder")
     entries = read_layout(args.data, args.split, args.root)
     sources = thinned([Source.of_entry(entry) for entry in entries], args.most)
     data = {"data": Path(args.data).resolve().name, "split": args.split, "images of each data set": args.most or "all"}

@@ -180,7 +180,7 @@ def left_out(curated: Curated) -> Counter[str]:
 
 def _left_out(curated: Curated, entries: Sequence[MaskEntry]) -> Iterator[str]:
     yield from ("## Left out", "")
-    yield from (f"- {count} {reason}" for reason, count in sorted(left_out(curated).items()))
+    yield from [f"- {count} {reason}" for reason, count in sorted(left_out(curated).items())] or ["Nothing."]
     if curated.assembly.handed_over:
         yield f"- {curated.assembly.handed_over} masks of images that another case has too went to that case's image"
     yield ""

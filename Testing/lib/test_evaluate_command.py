@@ -140,6 +140,12 @@ def test_impossible_requests_are_refused(evaluate, options, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_report_does_not_go_into_the_data(data, tiny_model, capsys):
+    before = sorted(data.rglob("*"))
+    assert main(["evaluate", str(data), "-o", str(data / "masks" / ".."), "--model", str(tiny_model)]) == BAD_INPUT
+    assert "the data lie there" in capsys.readouterr().err and sorted(data.rglob("*")) == before
+
+
 @pytest.mark.parametrize(("name", "words"), [("masks.csv", "with other settings"), ("settings.json", "other settings")])
 def test_files_of_something_else_in_the_report_folder_are_left_alone(evaluate, data, capsys, name, words):
     folder = data.parent / "report"
