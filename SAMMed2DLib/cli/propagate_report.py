@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..formatting import counted
+from ..geometry import name_of_axis
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
 from .report import Run, report_end, size_words, sizes, written
@@ -89,6 +90,7 @@ def caution(report: dict[str, Any], what: str) -> Iterable[str]:
 
 def sheet_of(stack: Stack, tracked: Sequence[Tracked]) -> np.ndarray:
     """A sheet of slices: keyframes, the least certain ones, the ends, and some between."""
+    axis = name_of_axis(stack.axis, stack.volume.ijk_to_ras)
     pictures, captions = [], []
     for index in shown_slices(tracked):
         there = [(one, mask) for one in tracked if (mask := one.on(index)) is not None]
@@ -96,7 +98,7 @@ def sheet_of(stack: Stack, tracked: Sequence[Tracked]) -> np.ndarray:
         view = SliceView.of(stack.plane(index), stack.volume.ijk_to_ras, 320)
         pictures.append(draw_slice(stack.picture(index), view, layers))
         words = [_caption(one, index) for one, _ in there]
-        captions.append("\n".join([f"slice {index} ({'kji'[stack.axis]})", *words]))
+        captions.append("\n".join([f"{axis} slice {index}", *words]))
     return contact_sheet(pictures, captions)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..formatting import counted
+from ..geometry import name_of_axis
 from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
 from ..pictures.slice_view import SliceView
 from .in_time import Cine, Filled, Moving
@@ -96,6 +97,7 @@ def sheet_of(cine: Cine, moving: Sequence[Moving], frames: Sequence[int]) -> np.
     """A sheet of frames, keyframes and the least certain ones among them, on the slice that shows most."""
     index = _largest_slice(cine, moving)
     view = SliceView.of(cine.plane(index), cine.volume.ijk_to_ras, 320)
+    axis = name_of_axis(cine.axis, cine.volume.ijk_to_ras)
     pictures, captions = [], []
     for frame in shown_frames(moving, frames):
         there = [one for one in moving if frame in one.drawn or frame in one.found]
@@ -103,7 +105,7 @@ def sheet_of(cine: Cine, moving: Sequence[Moving], frames: Sequence[int]) -> np.
         layers = [MaskLayer(mask, one.segment.color or (1.0, 0.0, 0.0)) for mask, one in zip(masks, there, strict=True)]
         pictures.append(draw_slice(cine.picture(frame, index), view, layers))
         words = [_caption(one, frame) for one in there]
-        captions.append("\n".join([f"frame {frame}, slice {index} ({'kji'[cine.axis]})", *words]))
+        captions.append("\n".join([f"frame {frame}, {axis} slice {index}", *words]))
     return contact_sheet(pictures, captions)
 
 
