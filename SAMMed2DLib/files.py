@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -72,10 +73,17 @@ class StagedFiles:
         return self
 
     def place(self, path: str | Path) -> Path:
-        """The temporary file to write instead of `path`: hidden, beside it, with the same suffix."""
+        """The temporary file to write instead of `path`: hidden, beside it, with the same suffix.
+
+        Where `path` is a link, the file that it leads to is written, and the link stays.
+        """
         final = Path(path)
+        if final.is_symlink():
+            final = Path(os.path.realpath(final))
+        if final.exists() and not (final.is_file() or final.is_dir()):
+            raise OSError(errno.EINVAL, "is a device, no file; give the name of a file", str(path))
         unique = uuid4().hex[:12]  # process numbers repeat on other computers that write to the same folder
-        staged = final.with_name(f".{stem_of(final)}-{unique}.part{suffix_of(final)}")
+        staged = final.with_name(f".{stem_of(final)}-{unique}.part{suffix_of(path)}")
         self._staged[staged] = final
         return staged
 

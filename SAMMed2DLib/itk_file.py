@@ -174,6 +174,8 @@ def executed(path: Path, read: Any) -> Any:
 
 
 def _reason(error: BaseException) -> str:
+    if "Error while reading file" in str(error):  # what ITK says of a PNG
+        return "it is cut off or damaged; copy, download or export it again"
     if "Unable to determine ImageIO" in str(error):
         return "its content is of no format that SimpleITK knows, or it is cut off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -171,6 +171,8 @@ def _check_frame(path: Path, size: tuple[int, ...], count: int, frame: int | Non
     if frame is None and count > 1:
         what = "a 4D image" if len(size) == 4 else "an image with several values per voxel"
         raise VolumeError(f"{path}: is {what} ({count} frames of {times(size[:3])}); {choice}")
+    if count == 1 and frame not in (None, 0):
+        raise VolumeError(f"{path}: has no frames, it is an image of {times(size[:3])}; leave --frame out")
     if frame is not None and not 0 <= frame < count:
         raise VolumeError(f"{path}: there is no frame {frame}, the image has {count}; {choice}")
 

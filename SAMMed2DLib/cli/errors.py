@@ -23,6 +23,8 @@ def is_bad_input(error: BaseException) -> bool:
 
 def words_of(error: BaseException) -> str:
     """The message in one line."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return "PyTorch (torch) is not installed; `sammed2d doctor` says how to install it"
     if isinstance(error, ImportError) and not _is_ours(error):
         return f"{error}; `sammed2d doctor` says what is missing and what to do"
     if isinstance(error, MemoryError):

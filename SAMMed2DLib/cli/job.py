@@ -124,6 +124,8 @@ def _check_place(path: str) -> None:
         raise RequestError(f"{path}: there is no folder {folder}; make it first")
     if Path(path).is_dir():
         raise RequestError(f"{path}: is a folder; give the name of a file")
+    if Path(path).exists() and not Path(path).is_file():  # moving a file there would put it in the device's place
+        raise RequestError(f"{path}: is a device, no file; give the name of a file (--json - writes to the terminal)")
     if not os.access(folder, os.W_OK):
         raise RequestError(f"{path}: the folder {folder} cannot be written to; choose another one")
 
@@ -159,8 +161,29 @@ def intensity_of(job: Job, volume: Volume) -> Intensity:
     return Window.of_range(0, 255) if volume.array.dtype == np.uint8 else Percentiles()
 
 
+def notes_on_window(job: Job, volume: Volume) -> list[str]:
+    """Say that a window shows nothing, where all values of a grey image lie below or above it."""
+    if not job.window or volume.is_colour:
+        return []
+    level, width = job.window
+    known = [piece[np.isfinite(piece)] for piece in volume.array]  # slice by slice: no second copy of the image
+    low = min((float(piece.min()) for piece in known if piece.size), default=level)
+    high = max((float(piece.max()) for piece in known if piece.size), default=level)
+    if low < level + width / 2 and high > level - width / 2:
+        return []
+    return [
+        f"--window {level:g},{width:g} shows nothing of this image, it is one grey all over: its values go from "
+        f"{low:g} to {high:g}; choose a centre among them"
+    ]
+
+
 def advice_on(job: Job, volume: Volume) -> list[str]:
-    """Hounsfield units span far more than one structure: say that a window helps, if none was chosen."""
+    """What the user should know about the grey values: that the window shows nothing, or that one would help.
+
+    Hounsfield units span far more than one structure, so a window is advised where no rule was chosen.
+    """
+    if job.window:
+        return notes_on_window(job, volume)
     if job.has_rule or not _has_air(volume.array):
         return []
     return [

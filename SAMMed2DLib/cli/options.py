@@ -18,6 +18,17 @@ class Unstated(str):
     """The default of an option: a text like any other, by which it is known that the user did not choose."""
 
 
+class Once(argparse.Action):
+    """Refuses a second value, where users could believe that both count."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Keep the first value."""
+        if getattr(namespace, self.dest) is not None:
+            text = "is given twice, and only one counts; `--prompts FILE` takes many slices and segments"
+            raise argparse.ArgumentError(self, text)
+        setattr(namespace, self.dest, values)
+
+
 def add_files(parser: argparse.ArgumentParser) -> None:
     """One image in, one segmentation out."""
     add_image(parser, ".seg.nrrd, or a label map .nii.gz, .nrrd, of a 2D image also .png")

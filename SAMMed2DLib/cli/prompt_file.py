@@ -54,6 +54,8 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
     report = report_in(path)
     if report is None:
         content = _read(path)
+        if isinstance(content, dict) and "markups" in content:
+            raise RequestError(f"{path}: holds markups of 3D Slicer; give points with --markups, and an ROI with --roi")
     else:
         content = {"segments": [_prompts_of(one) for one in _listed(report.get("segments"))]}
     top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})

@@ -22,7 +22,16 @@ import numpy as np
 
 from ..files import read_json
 from ..formatting import shown
-from ..geometry import GeometryError, SlicePlane, array_axis_of, ijk_from_ras, name_of_axis, nearest_index
+from ..geometry import (
+    OutsidePlaneError,
+    OutsideVolumeError,
+    SlicePlane,
+    array_axis_of,
+    ijk_from_ras,
+    name_of_axis,
+    nearest_index,
+    ras_from_ijk,
+)
 from ..markups import box_on_slice, read_fiducials, read_rois
 from ..prompts import PromptError, Prompts
 from ..volume_io import Volume
@@ -191,9 +200,27 @@ class RequestBuilder:
         plane = self._plane_at(axis, nearest) if place.slice is None else self.plane(place)
         try:
             return plane, plane.xy_from_ijk(point_ijk)[0]
-        except GeometryError as error:
-            words = f"segment {segment.name!r}, point {_text(point)} ({place.coordinates})"
-            raise RequestError(f"{words}: {error}") from error
+        except OutsideVolumeError as error:
+            where = f"is outside the image: {self._bounds(place)}"
+            raise RequestError(f"segment {segment.name!r}: the point {_text(point)} {where}") from error
+        except OutsidePlaneError as error:
+            where = f"is not on {slice_words(plane)}, it is on {slice_words(self._plane_at(axis, nearest))}"
+            raise RequestError(
+                f"segment {segment.name!r}: the point {_text(point)} {where}; choose that one, or leave --slice out, "
+                "so that each point finds its own slice"
+            ) from error
+
+    def _bounds(self, place: Place) -> str:
+        """Words for what coordinates the image has."""
+        size = np.array(self.volume.size_ijk)
+        corners = np.array(list(product(*((-0.5, n - 0.5) for n in size))))
+        if place.coordinates == "ras":
+            corners = ras_from_ijk(corners, self.volume.ijk_to_ras)
+            ends = [f"{low:.1f} to {high:.1f} mm" for low, high in zip(corners.min(0), corners.max(0), strict=True)]
+        else:
+            ends = [f"0 to {n - 1}" for n in size]
+        names = "RAS" if place.coordinates == "ras" else "IJK"
+        return ", ".join(f"{name} goes from {end}" for name, end in zip(names, ends, strict=True))
 
     def _add_box_in_space(self, segment: SegmentRequest, corners_ijk: np.ndarray, place: Place, words: str) -> None:
         axis = self.array_axis(place.axis)

@@ -75,6 +75,25 @@ class Record:
         }
         return argparse.Namespace(**{**vars(args), **recorded})
 
+    def check_model_is_here(self) -> None:
+        """Find out whether the recorded model can be had.
+
+        Raises:
+            RequestError: it cannot.
+        """
+        from ..catalogue import CatalogueError, weights_path
+
+        model = self.values["model"]
+        try:
+            there = weights_path(model).exists()
+        except CatalogueError:
+            there = False
+        if not there:
+            raise RequestError(
+                f"{self.path}: its masks were made with the model {model}, which is not here; add it with `sammed2d "
+                "models add` or `models download`, or choose another with --model"
+            )
+
     def job(self, job: J) -> J:
         """The same job with what is recorded, where the user did not choose."""
         names = ("zoom", "frame", "series", "mask")
@@ -114,6 +133,10 @@ def read_record(path: str | None) -> Record | None:
     content = None if path is None else report_in(Path(path))
     if path is None or content is None:
         return None
+    if "every" in content:
+        raise RequestError(
+            f"{path}: is a report of `sammed2d propagate`, which has no prompts; `sammed2d propagate` carries its mask"
+        )
     values = {}
     for key, kinds in _KINDS.items():
         if key in content:

@@ -126,13 +126,18 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
 
 def tell(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:
     """A few lines for people (None for those of `sammed2d segment`), or, if its place is "-", the whole report."""
-    for note in report["notes"]:
-        print(f"sammed2d: note: {note}", file=sys.stderr)
+    tell_notes(report["notes"])
     if place == "-":
         print(json.dumps(report, indent=2))
         return
     for line in _summary(report) if lines is None else lines:
         print(line)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """What one should know besides, a line for each."""
+    for note in notes:
+        print(f"sammed2d: note: {note}", file=sys.stderr)
 
 
 def _summary(report: dict[str, Any]) -> Iterable[str]:

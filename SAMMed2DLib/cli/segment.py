@@ -92,7 +92,10 @@ def run(args: argparse.Namespace) -> None:
         EmptyResultError: no segment has a voxel.
     """
     record = read_record(args.prompts)
+    chosen = args.model
     args = args if record is None else record.model_options(args)
+    if record is not None and args.model != chosen:
+        record.check_model_is_here()
     with progress_line(args, "segmenting, slices: {done} of {total}") as progress:
         report = segment_case(SegmentJob.of(args), lambda: load(args), progress)
     tell(report, args.json)
@@ -123,6 +126,8 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     check_output_fits(job.output, volume)
     this.notes += volume.notes
     requests = _requests(job, volume, drawn)
+    if drawn is not None and (new := [one.name for one in requests[len(drawn.segments) :]]):
+        this.notes.append(f"new beside the segments of {job.mask}: {', '.join(new)}")
     check_memory(job, volume, _memory_needed(volume, requests))
     known = {} if drawn is None else _masks_by_number(drawn)
     with this.step("load"):
@@ -192,6 +197,12 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None) -> li
         return builder.finished()
     names = [one.name for one in drawn.segments]
     masks = {one: drawn.mask(one) for one in builder.segments if one in names}
+    new = [one for one in builder.segments.values() if one.name not in names]
+    for one in new:
+        if not any(prompts.box_xyxy is not None or prompts.labels.any() for prompts in one.prompts.values()):
+            raise RequestError(
+                f"{job.mask}: has no segment {one.name!r} to take away from; there are: {', '.join(names) or 'none'}"
+            )
     asked = {one.name: one for one in builder.finished(masks)}
     there = [asked.pop(one, SegmentRequest(one)) for one in names]
     return [*there, *asked.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from .options import AXES, add_files, add_results, add_seeing, number_list, point, slice_number
+from .options import AXES, Once, add_files, add_results, add_seeing, number_list, point, slice_number
 
 DESCRIPTION = """\
 Segment an image from prompts. Several segments in one call: prompts belong to the --segment before them.
@@ -44,8 +44,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run, events=None)
     add_files(parser)
     where = parser.add_argument_group("prompts")
-    where.add_argument("--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)")
-    where.add_argument("--slice", type=slice_number, metavar="N|mid", help="number of the slice, from 0")
+    where.add_argument(
+        "--axis", action=Once, choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)"
+    )
+    where.add_argument("--slice", action=Once, type=slice_number, metavar="N|mid", help="number of the slice, from 0")
     systems = where.add_mutually_exclusive_group()
     systems.set_defaults(coordinates="xy")
     for system in ("ijk", "ras"):
@@ -62,8 +64,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
     _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
-    where.add_argument("--prompts", metavar="FILE", help="JSON of several slices and segments, or a report, see below")
-    where.add_argument("--mask", metavar="FILE", help="segmentation of the image whose segments the prompts correct")
+    where.add_argument(
+        "--prompts", action=Once, metavar="FILE", help="JSON of several slices and segments, or a report, see below"
+    )
+    where.add_argument(
+        "--mask", action=Once, metavar="FILE", help="segmentation of the image whose segments the prompts correct"
+    )
     add_seeing(parser)
     results = add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
     results.add_argument("--rulers", action="store_true", help="--png with rulers that count as X,Y of prompts do")

@@ -11,9 +11,10 @@ from ..pictures.overlay import draw_slice, write_png
 from ..pictures.rulers import with_rulers
 from ..pictures.slice_view import SliceView
 from ..volume_io import read_volume
-from .job import Job, check_files, intensity_of
+from .job import Job, check_files, intensity_of, notes_on_window
 from .options import AXES, add_image, add_intensities, slice_number
 from .prompts import Place, RequestBuilder, legend_of
+from .report import tell_notes
 
 RULED_PX = 800  # of the longer side, so that there is room for numbers
 
@@ -53,4 +54,5 @@ def run(args: argparse.Namespace) -> None:
     legend = legend_of(plane, volume)
     with StagedFiles() as staged:
         write_png(staged.place(args.output), with_rulers(picture, view, legend))
+    tell_notes([*volume.notes, *notes_on_window(job, volume)])
     print(f"{args.output} written: {legend}, {times(plane.size_hw[::-1])} px")

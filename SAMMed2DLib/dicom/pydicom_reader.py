@@ -123,6 +123,10 @@ def explained(path: Path) -> Iterator[None]:
             raise
         except Exception as error:  # of any kind, by what is damaged
             words = " ".join(str(error).split())[:200]
+            if "less than expected" in words:
+                raise DicomError(
+                    f"{path}: is cut off, some of its pixels are missing; copy or export it again"
+                ) from error
             raise DicomError(f"{path}: cannot be read as DICOM ({words or type(error).__name__})") from error
 
 

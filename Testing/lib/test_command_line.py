@@ -327,6 +327,29 @@ def test_a_ct_without_a_window_is_segmented_with_advice(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("window", "is_told"), [("5000,10", True), ("-400,100", True), ("-400,300", False)])
+def test_a_window_that_shows_nothing_is_told(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], window: str, is_told: bool
+) -> None:
+    assert segment(image, *GOOD.split(), "--window", window) == OK
+    assert (f"--window {window} shows nothing of this image" in capsys.readouterr().err) == is_told
+    assert (np.ptp(predictor.images[-1][0]) == 0) == is_told
+
+
+def test_a_link_stays_and_the_file_that_it_leads_to_is_written(
+    image: Path, predictor: StubPredictor, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    link, real = image.parent / "linked.seg.nrrd", tmp_path / "real" / "organs.seg.nrrd"
+    try:
+        link.symlink_to(real)
+    except OSError:  # Windows, without the right to
+        pytest.skip("links cannot be made here")
+    assert segment(image, *GOOD.split(), output=link.name) == OK
+    assert link.is_symlink() and [path.name for path in (tmp_path / "real").iterdir()] == ["organs.seg.nrrd"]
+    assert read_segmentation(real).mask("Segment_1").any()
+
+
 def test_nan_beside_an_image_does_not_make_it_a_ct(
     tmp_path: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -456,6 +479,7 @@ def test_a_segment_that_was_not_found_is_named(
 
 
 GOOD = "--axis k --slice 4 --point 10,6"
+NEEDS_DEVICES = pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full")
 REFUSED_OPTIONS = [
     ("--axis k --slice 4", "nothing to segment: give --point"),
     ("--axis k --point 10,6", "which of the 12 slices? give --slice 0 to 11, or --slice mid"),
@@ -483,16 +507,28 @@ REFUSED_OPTIONS = [
     ),
     ("--axis k --slice 4 --segment a --point 10,6 --segment b", "segment 'b' has no prompt"),
     ("--ijk --axis k --point 10,6", "a point in ijk coordinates is I,J,K, not 10,6"),
-    ("--ijk --axis k --point 10,6,12", "is outside the volume"),
-    ("--ijk --axis k --slice 4 --point 10,6,7", "is not on this slice"),
+    (
+        "--ijk --axis k --point 10,6,12",
+        "the point 10,6,12 is outside the image: I goes from 0 to 29, J goes from 0 to 23, K goes from 0 to 11",
+    ),
+    ("--ijk --axis k --slice 4 --point 10,6,7", "10,6,7 is not on slice 4 (k), it is on slice 7 (k); choose that one"),
     ("--ijk --axis k --box 50,4,4,60,8,6", "the box is in no slice of the image"),
-    ("--ras --axis k --point 1000,0,0", "point 1000,0,0 (ras): point 0 at ijk"),
+    (
+        "--ras --axis k --point 1000,0,0",
+        "R goes from -26.0 to -2.0 mm, A goes from 4.8 to 19.8 mm, S goes from -10.6 to 7.4 mm",
+    ),
     ("--ijk --ras --point 1,2,3", "not allowed with argument"),
     (f"{GOOD} --window 40", "'40' must be two numbers"),
     (f"{GOOD} --window 40,0", "a finite width of more than 0"),
     (f"{GOOD} --percentiles 90,10", "0 <= low < high <= 100"),
     (f"{GOOD} --window 1,2 --full-range", "not allowed with argument"),
-    (f"{GOOD} --frame 3", "there is no frame 3"),
+    (f"{GOOD} --frame 3", "has no frames, it is an image of 30 x 24 x 12; leave --frame out"),
+    (f"{GOOD} --slice 5 --point 11,6", "argument --slice: is given twice, and only one counts"),
+    (f"{GOOD} --axis j", "argument --axis: is given twice"),
+    ("--prompts a.json --prompts b.json", "argument --prompts: is given twice"),
+    (f"{GOOD} --mask a.seg.nrrd --mask b.seg.nrrd", "argument --mask: is given twice"),
+    pytest.param(f"{GOOD} --json /dev/null", "/dev/null: is a device, no file", marks=NEEDS_DEVICES),
+    pytest.param(f"{GOOD} --json /dev/full", "/dev/full: is a device, no file", marks=NEEDS_DEVICES),
     (f"{GOOD} --markups nothing.mrk.json", "nothing.mrk.json: cannot be opened"),
     (f"{GOOD} --prompts nothing.json", "nothing.json: cannot be opened"),
     (f"{GOOD} --png picture.jpg", "end the name with .png"),
@@ -501,7 +537,7 @@ REFUSED_OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), REFUSED_OPTIONS, ids=[words for words, _ in REFUSED_OPTIONS])
+@pytest.mark.parametrize(("words", "message"), REFUSED_OPTIONS)
 def test_bad_prompts_and_options_are_refused_in_one_line_and_touch_no_file(
     image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], words: str, message: str
 ) -> None:
@@ -517,6 +553,8 @@ def test_bad_prompts_and_options_are_refused_in_one_line_and_touch_no_file(
 
 REFUSED_FILES = [
     ([1, 2], "must be an object"),
+    ({"markups": []}, "holds markups of 3D Slicer; give points with --markups"),
+    ({"sammed2d": "1", "every": 1, "mask": "k.nrrd", "segments": []}, "is a report of `sammed2d propagate`"),
     ({"segmnets": []}, "unknown key 'segmnets'; known are coordinates, axis, segments"),
     ({"segments": [{"prompts": []}]}, "segments[0]: needs a name"),
     ({"segments": [{"name": "a", "prompts": []}]}, "nothing to segment"),
@@ -639,7 +677,8 @@ def test_an_output_of_an_unknown_kind_is_refused(
         (KeyboardInterrupt(), CANCELLED, "cancelled"),
         (MemoryError(), FAILURE, "out of memory; close other programs"),
         (RuntimeError("device lost\nsecond line"), FAILURE, "RuntimeError: device lost second line"),
-        (ImportError("No module named 'torch'"), FAILURE, "`sammed2d doctor` says what is missing"),
+        (ImportError("DLL load failed"), FAILURE, "`sammed2d doctor` says what is missing"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), FAILURE, "PyTorch (torch) is not installed"),
         (ValueError("a mistake of ours"), FAILURE, "ValueError: a mistake of ours"),
     ],
 )
@@ -689,6 +728,17 @@ def test_version_help_and_no_command() -> None:
     assert (version.returncode, version.stdout) == (OK, f"sammed2d {__version__}\n")
     nothing = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert nothing.returncode == BAD_INPUT and "required: COMMAND" in nothing.stderr
+
+
+def test_letters_that_a_console_lacks_stop_nothing() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "SAMMed2DLib", "segment", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert told.returncode == OK and b"JPEG, \\u2026, or a DICOM folder" in b" ".join(told.stdout.split())
 
 
 def test_help_says_how_to_give_prompts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -263,9 +263,11 @@ def test_a_mask_that_is_there_is_corrected_and_all_else_stays(folder, drawn, ses
     np.testing.assert_array_equal(read_segmentation(folder / "replayed.seg.nrrd").layers_lkji, after.layers_lkji)
 
 
-def test_a_new_segment_may_join_those_of_the_mask(folder, drawn):
+def test_a_new_segment_may_join_those_of_the_mask(folder, drawn, capsys):
     words = ("--segment", "new", "--axis", "k", "--slice", 2, "--box", "68,30,92,50")
+    capsys.readouterr()
     assert segment(folder, "joined.seg.nrrd", "--mask", folder / "organs.seg.nrrd", *words) == 0
+    assert f"note: new beside the segments of {folder / 'organs.seg.nrrd'}: new\n" in capsys.readouterr().err
     joined = read_segmentation(folder / "joined.seg.nrrd")
     assert [one.name for one in joined.segments] == ["organ", "other", "new"]
     np.testing.assert_array_equal(joined.mask("organ"), drawn)
@@ -275,12 +277,25 @@ def test_a_new_segment_may_join_those_of_the_mask(folder, drawn):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--slice", "2", "--point", "48,66,-"), "which segment?"),
-        (("--slice", "2", "--segment", "new", "--point", "48,66,-"), "only negative points"),
-        (("--slice", "4", "--segment", "organ", "--point", "2,2,-", "--axis", "j"), "only negative points"),
+        ("--axis k --slice 2 --point 48,66,-", "which segment?"),
+        ("--axis k --slice 2 --segment new --point 48,66,-", "no segment 'new' to take away from; there are: organ"),
+        ("--axis j --slice 4 --segment organ --point 2,2,-", "only negative points"),
     ],
 )
 def test_what_cannot_be_corrected_is_said_in_one_line(folder, drawn, capsys, words, message):
-    assert segment(folder, "no.seg.nrrd", "--mask", folder / "organs.seg.nrrd", "--axis", "k", *words) == 2
+    assert segment(folder, "no.seg.nrrd", "--mask", folder / "organs.seg.nrrd", *words.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line and not (folder / "no.seg.nrrd").exists()
+
+
+def test_a_recorded_model_that_is_not_here_is_named_with_the_report(folder, capsys):
+    words = ("--axis", "k", "--slice", 2, "--point", "48,42", "--json", folder / "w.json")
+    assert segment(folder, "w.seg.nrrd", *words) == 0
+    report = json.loads((folder / "w.json").read_text())
+    for model in ("mine", "sam-med2d_b", "gone.pt"):
+        (folder / "w.json").write_text(json.dumps({**report, "model": model}))
+        capsys.readouterr()
+        assert segment(folder, "v.seg.nrrd", "--prompts", folder / "w.json") == 2
+        error = capsys.readouterr().err
+        assert f"w.json: its masks were made with the model {model}, which is not here" in error and "--model" in error
+    assert segment(folder, "v.seg.nrrd", "--prompts", folder / "w.json", "--model", "sam-med2d-small") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import permutations, product
 
 import numpy as np
@@ -13,6 +14,7 @@ from SAMMed2DLib.geometry import SlicePlane
 from SAMMed2DLib.pictures.overlay import draw_slice
 from SAMMed2DLib.pictures.rulers import marks_along, with_rulers
 from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.volume_io import read_volume
 
 SIZE_IJK = (70, 50, 90)
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
@@ -97,3 +99,15 @@ def test_what_cannot_be_shown_is_said_in_one_line(volume, tmp_path, monkeypatch,
     message = capsys.readouterr().err
     assert told in message and message.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["ct.nii.gz"]
+
+
+def test_what_one_should_know_of_an_image_is_told_as_by_the_other_commands(volume, tmp_path, capsys):
+    picture = tmp_path / "slice.png"
+    assert main(["show", str(volume), "--window", "900,10", "-o", str(picture)]) == OK
+    assert "note: --window 900,10 shows nothing of this image, it is one grey" in capsys.readouterr().err
+    header = bytearray(gzip.decompress(volume.read_bytes()))
+    header[252:256] = bytes(4)  # neither sform nor qform
+    (tmp_path / "bare.nii").write_bytes(header)
+    assert main(["show", str(tmp_path / "bare.nii"), "-o", str(picture)]) == OK
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note == f"sammed2d: note: {read_volume(tmp_path / 'bare.nii').notes[0]}"

@@ -144,7 +144,7 @@ def test_what_has_no_frames_is_refused_as_a_series(tmp_path: Path) -> None:
 
 
 def test_a_frame_of_a_3d_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="there is no frame 3, the image has 1"):
+    with pytest.raises(VolumeError, match="has no frames, it is an image of 5 x 4 x 2; leave --frame out"):
         read_volume(a_file(tmp_path, "a.nrrd", np.arange(40, dtype=np.int16).reshape(2, 4, 5)), frame=3)
 
 
@@ -179,6 +179,13 @@ def test_a_huge_image_is_refused_before_its_voxels_are_read(tmp_path: Path) -> N
     path = tmp_path / "huge.nrrd"
     path.write_bytes(b"NRRD0004\ntype: float\ndimension: 3\nsizes: 90000 90000 9000\nendian: little\nencoding: raw\n\n")
     with pytest.raises(VolumeError, match=r"90000 x 90000 x 9000 voxels needs about .* GiB of memory.*crop"):
+        read_volume(path)
+
+
+def test_a_png_that_was_cut_off_is_called_so(tmp_path: Path) -> None:
+    path = a_file(tmp_path, "a.png", RNG.integers(0, 255, (50, 60)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(VolumeError, match=r"a\.png: .*it is cut off or damaged; copy, download or export it again"):
         read_volume(path)
 
 
