@@ -155,6 +155,8 @@ def _evaluate(
     if run.problems:
         print(f"sammed2d: {_left_out(run)}, see {report}", file=sys.stderr)
     print(report)
+    if not finished:
+        print("sammed2d: stopped; what is done is kept and in the report, the same command goes on", file=sys.stderr)
     return CANCELLED if not finished else FAILURE if run.problems or not run.results else OK
 
 

@@ -79,6 +79,10 @@ class ChartFrame:
         """(H, W, 3) uint8."""
         return np.clip(self.picture + 0.5, 0, 255).astype(np.uint8)
 
+    def leave_line(self) -> None:
+        """Leave a line free between the legend and the plot."""
+        self.top += _LINE + 4
+
     def draw_grid(self, x_axis: Axis | None, y_axis: Axis) -> None:
         """Light lines at the ticks, their numbers beside the plot, a dark base line."""
         for share, word in zip(y_axis.share(np.array(y_axis.ticks)), y_axis.texts, strict=True):

@@ -90,6 +90,8 @@ def bar_chart(
     room = 1.06 if numbers else 1.0  # for the number over the highest bar
     y_axis = axis_for([heights * room], limits=y_limits, from_zero=True, log=log_y)
     chart = ChartFrame.of(size_hw, title, x_label, y_label, [name for name in groups if name], y_axis, list(labels))
+    if numbers and y_limits is not None:  # a bar may reach up to the limit: its number needs a line of its own
+        chart.leave_line()
     chart.draw_grid(None, y_axis)
     chart.draw_bars(y_axis.share(heights), float(y_axis.share(np.zeros(1))[0]) if not log_y else 0.0)
     if numbers:

@@ -152,6 +152,14 @@ def test_grouped_bars_with_a_missing_value():
     assert len(where_it_has(BLUE, picture)[0]) and len(where_it_has(ORANGE, picture)[0])
 
 
+def test_the_number_over_a_bar_that_reaches_the_limit_does_not_lie_on_the_legend():
+    words = dict(y_limits=(0, 1), size_hw=(420, 760))
+    plain = bar_chart(["a"], {"one": [0.1], "two": [0.1]}, "title", **words)
+    legend_hw = plain[: int(where_it_has(BLUE, plain)[0].min()) + 12]  # the title, and the line of the legend's keys
+    full = bar_chart(["a"], {"one": [1], "two": [1]}, "title", numbers=True, **words)
+    np.testing.assert_array_equal(full[: len(legend_hw)], legend_hw)
+
+
 def test_many_long_labels_are_turned_and_still_fit():
     picture = bar_chart([f"vertebra number {n}" for n in range(80)], np.arange(80), log_y=True)
     assert picture.shape == (480, 760, 3) and len(where_it_has(BLUE, picture)[0])

@@ -114,6 +114,7 @@ def test_interrupting_keeps_and_reports_what_is_done(evaluate, data, monkeypatch
         patched.setattr(predictor.Predictor, "decode_pairs", stopping)
         assert evaluate() == CANCELLED
     assert len(lines(data)) == 3
+    assert "sammed2d: stopped; what is done is kept" in capsys.readouterr().err
     assert "Stopped before the end" in (data.parent / "report/report.md").read_text(encoding="utf-8")
     assert evaluate("--progress") == OK and len(lines(data)) == 6
     assert "image 3 of 3, 6 masks, 0 left out" in capsys.readouterr().err
