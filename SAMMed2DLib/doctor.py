@@ -133,6 +133,7 @@ def examine(probe: Callable[[str], Probe] | None = None, remedies: Remedies = CO
     yield python_finding(sys.version_info[:3])
     for name in ("numpy", "SimpleITK", "requests"):
         yield package_finding(name, probe(name), remedies)
+    yield dicom_finding(probe("pydicom"), remedies)
     torch = probe("torch")
     finding = torch_finding(torch, remedies)
     yield finding
@@ -180,6 +181,17 @@ def package_finding(name: str, probe: Probe, remedies: Remedies = COMMAND_LINE) 
         return Finding("FAIL", name, "not installed", remedies.install.replace("{package}", name))
     state = f"installed but broken: {probe.trouble}"
     return Finding("FAIL", name, state, remedies.reinstall.replace("{package}", name))
+
+
+def dicom_finding(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
+    """Whether pydicom is there, which only some DICOM files need."""
+    finding = package_finding("pydicom", probe, remedies)
+    if finding.level == "OK":
+        return finding
+    if finding.state == "not installed":
+        advice = f"for DICOM of many frames and DICOM segmentations: {finding.advice}"
+        return Finding("OK", "pydicom", "not installed; plain DICOM series are read without it", advice)
+    return replace(finding, level="WARN")
 
 
 def torch_finding(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from .catalogue import (
     remove,
 )
 from .checkpoints import Checkpoint, convert_to_lean, read_checkpoint
-from .files import stem_of
+from .files import StagedFiles, stem_of
 
 if TYPE_CHECKING:
     from .model.build import ModelConfig
@@ -116,8 +117,17 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
         _check_network(entry, Path(file), checkpoint)
     licences = {"weights_licence": entry.weights_licence, "data_licence": entry.data_licence} if entry else {}
     target.parent.mkdir(parents=True, exist_ok=True)
-    convert_to_lean(file, target, checkpoint.config, licences, dtype="float16" if half else None)
+    if checkpoint.config is not None and not (half or licences):
+        _copy(Path(file), target)  # as it is: reports name the checksum of the file
+    else:
+        convert_to_lean(file, target, checkpoint.config, licences, dtype="float16" if half else None)
     return find_stored(name)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy a file, which gets its name when it is whole."""
+    with StagedFiles() as staged:
+        shutil.copyfile(file, staged.place(target))
 
 
 def _check_network(entry: CatalogueEntry, file: Path, checkpoint: Checkpoint) -> None:

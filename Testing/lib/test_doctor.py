@@ -17,6 +17,7 @@ from SAMMed2DLib.doctor import (
     Remedies,
     cpu_flags,
     device_finding,
+    dicom_finding,
     examine,
     folder_finding,
     memory_finding,
@@ -202,6 +203,7 @@ def test_where_python_is_a_part_of_another_program_the_advice_is_its_own() -> No
         return Probe(None, "ModuleNotFoundError: No module named 'x'" if name == "requests" else "ImportError: x")
 
     findings = {finding.subject: finding for finding in examine(probe, remedies)}
+    assert findings["pydicom"].level == "WARN" and "installed but broken" in findings["pydicom"].state
     assert findings["requests"].advice == "pip_install('requests')"
     assert findings["numpy"].advice == "pip_install('--force-reinstall numpy')"
     assert findings["torch"].advice == "press the button, or pip_install('\"numpy<2\"')"
@@ -215,3 +217,10 @@ def test_packages_are_imported_by_the_python_that_is_named(monkeypatch: pytest.M
     monkeypatch.setattr(doctor, "probe_import", lambda name, python: asked.append(python) or Probe(FACTS))
     list(examine(remedies=Remedies(python="PythonSlicer")))
     assert set(asked) == {"PythonSlicer"}
+
+
+def test_pydicom_is_wanted_but_not_needed() -> None:
+    assert dicom_finding(Probe({"version": "3.0.1"})) == Finding("OK", "pydicom", "3.0.1")
+    missing = dicom_finding(Probe(None, "ModuleNotFoundError: No module named 'pydicom'"))
+    assert (missing.level, missing.state) == ("OK", "not installed; plain DICOM series are read without it")
+    assert missing.advice.startswith("for DICOM of many frames") and "pip install" in missing.advice

@@ -46,6 +46,7 @@ def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: P
     assert added.path == folder / "mine.pt" == weights_path("mine")
     assert (added.is_installed, added.is_removable, added.is_downloadable) == (True, True, False)
     assert added.entry is None and added.weights_licence == ""
+    assert added.path.read_bytes() == checkpoint.read_bytes()  # reports name the checksum of the file
     size = added.path.stat().st_size
     assert added.size_bytes == size == remove_model("mine")
     with pytest.raises(CatalogueError, match="Known models: sam-med2d-small"):
