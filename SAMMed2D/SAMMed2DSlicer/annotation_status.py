@@ -47,9 +47,11 @@ def of_shown(
         text = _("The mask on {slice} is not accepted yet: Enter accepts, Esc clears.").format(
             slice=group.slice_text()
         )
-    elif found is not None and not (found.in_range or found.removed):
-        text = _("{size}: nothing would be written. Change the masking, or clear the prompts with Esc.")
-        text, level = text.format(size=_size(pending, found)), WARNING
+    elif found is not None and found.is_nothing:
+        text, level = nothing_text(pending, found), WARNING
+    elif found is not None and found.corrects and not (found.added or found.removed):
+        text = _("{size}; nothing would change. Click farther out, or farther in; Esc clears.")
+        text = text.format(size=_size(pending, found))
     else:
         size, score = _size(pending, found), f"{min(max(pending.answer.score, 0), 1):.2f}"
         text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
@@ -62,6 +64,19 @@ def of_shown(
         )
         text += " " + words.format(count=lost)
     return Status(text, level)
+
+
+def nothing_text(pending: Pending, found: Forecast) -> str:
+    """Why nothing of a mask can be written, and what to do."""
+    text = (
+        _("{size}: nothing would be written. Change the masking, or clear the prompts with Esc.")
+        if found.inside
+        else _(
+            "{size}: nothing would be written. Extend it with Specify geometry, beside the source volume, or clear the "
+            "prompts with Esc."
+        )
+    )
+    return text.format(size=_size(pending, found))
 
 
 def _size(pending: Pending, found: Forecast | None) -> str:

@@ -27,7 +27,7 @@ from SAMMed2DSlicer.look_ahead import LookAhead
 from SAMMed2DSlicer.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.prompt_sets import ACCEPTED, OPEN, WRITTEN, PromptSet
-from SAMMed2DSlicer.segments import EffectTarget, Ledger, OneStep, SegmentTarget, has_voxels
+from SAMMed2DSlicer.segments import EffectTarget, Ledger, OneStep, SegmentTarget, changed_at, has_voxels
 from SAMMed2DSlicer.slice_masks import is_on_mask, mask_on_slice
 from SAMMed2DSlicer.slice_views import SliceViews, drawn_once, plane_in, slice_widgets
 from SAMMed2DSlicer.timers import single_shot
@@ -102,6 +102,8 @@ class Annotator(VTKObservationMixin):
         self._event: Status | None = None  # what has happened last, as long as it holds
         self._said_at: Any = None
         self._said_of: PromptSet | None = None
+        self._is_said_of_masking = False
+        self._said_time: int | None = None  # when the segment was changed, where what was said is about that change
         self._boxes = BoxShapes()
         self._reopened: PromptSet | None = None  # accepted, and chosen to be corrected
         self._cancelled: set[PromptSet] = set()  # not to be asked for until they change
@@ -481,6 +483,22 @@ class Annotator(VTKObservationMixin):
                 one.set_state(self._undone.pop(one))
                 self._drop_answer(one)
 
+    def _renew_corrected(self) -> None:
+        """Masks that are to be corrected, and were changed by somebody else before it came to that, are read anew."""
+        for one in self.sets:
+            if one.known_hw is None or one.state != OPEN:
+                continue
+            addition = self._ledger.addition(one.key)
+            if one.was_written if addition is None else addition.is_untouched() or addition.is_undone():
+                continue
+            try:
+                present_hw = mask_on_slice(one.volume, one.plane, one.segmentation, one.segment_id)
+            except scene.SceneError:  # accepting says it
+                continue
+            if not _is_same_mask(present_hw, one.known_hw):
+                one.correct(present_hw if present_hw.any() else None)
+                self._drop_answer(one)
+
     def _drop_answer(self, one: PromptSet) -> None:
         """Show and ask nothing for a set."""
         self._requests.forget(one)
@@ -553,6 +571,8 @@ class Annotator(VTKObservationMixin):
         self._redraw.stop()
         if self._is_stale or self._is_segment_stale:  # masking, or what it goes by, may have changed
             self._forecasts.clear()
+            if self._is_said_of_masking:
+                self._event = None
         if self._is_stale:
             self._is_stale = False
             self._find_sets()
@@ -560,6 +580,9 @@ class Annotator(VTKObservationMixin):
         if self._is_segment_stale:
             self._is_segment_stale = False
             self._note_undone()
+            self._renew_corrected()
+            if self._said_time not in (None, self.changed_at):
+                self._event = None  # what was written is not what is there
         self._show_prompts()
         self._touched.update(self._in_view)
         self._note_changes()
@@ -742,7 +765,13 @@ class Annotator(VTKObservationMixin):
         target = OneStep(EffectTarget(self._effect))  # one acceptance is one step of undo
         accepted: list[Accepted] = []
         failures: list[str] = []
+        is_blocked = False
         for one in [one for one in sets if one.segment_id == self.segment_id]:
+            found = self._forecast_of(one)
+            if found is not None and found.is_nothing and found.inside:  # the answer waits for another masking
+                failures.append(annotation_status.nothing_text(self._answers[one], found))
+                is_blocked = True
+                continue
             try:
                 accepted.append(self._write_one(one, target, closes))
             except ValueError as error:
@@ -750,6 +779,7 @@ class Annotator(VTKObservationMixin):
         if accepted or failures:
             self._draw()
             self._say_status(annotation_status.of_acceptance(self.segmentation, accepted, failures))
+            self._said_time, self._is_said_of_masking = self.changed_at, is_blocked
 
     def _write_one(self, one: PromptSet, target: SegmentTarget, closes: bool) -> Accepted:
         """Write the answer of a set.
@@ -783,6 +813,7 @@ class Annotator(VTKObservationMixin):
 
     def _say_status(self, status: Status, of: PromptSet | None = None) -> None:
         self._event = self.status = status
+        self._said_time, self._is_said_of_masking = None, False
         self._said_at, self._said_of = self.place, of if of in self._in_view else None
         self._on_changed()
 
@@ -796,6 +827,11 @@ class Annotator(VTKObservationMixin):
         if status != self.status:
             self.status = status
         self._on_changed()
+
+    @property
+    def changed_at(self) -> int:
+        """When the voxels of the selected segment were changed last, a number that grows."""
+        return changed_at(self.segmentation, self.segment_id) if self.segmentation is not None else 0
 
     @property
     def place(self) -> Any:

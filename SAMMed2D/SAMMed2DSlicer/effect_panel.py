@@ -140,6 +140,8 @@ class EffectPanel:
         elif was_waiting and not annotating.is_waiting:
             line.end(ANSWER)
         is_new = annotating.status is not self._status or was_waiting != annotating.is_waiting
+        if is_new and not annotating.status.text and self._status is not None and line.said != self._status.text:
+            self._status, is_new = annotating.status, False  # something else was said meanwhile, and still holds
         if line.be_at(annotating.place) or is_new:
             self._status = annotating.status
             line.say(annotating.status.text, annotating.status.level)

@@ -48,6 +48,11 @@ class Forecast:
     blocked_hw: np.ndarray | None = None
     removed_hw: np.ndarray | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether masking or the geometry lets nothing be written."""
+        return self.meant > 0 and not (self.in_range or self.removed)
+
 
 def forecast(
     effect: Any,

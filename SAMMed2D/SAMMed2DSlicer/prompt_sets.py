@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from SAMMed2DLib.prompts import Prompts
 
 _PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN = (
-    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask")
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
+    _PREFIX + name
+    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
 )
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
@@ -100,10 +101,23 @@ class PromptSet:
         """Whether the user is done with the object."""
         return self.state == ACCEPTED
 
+    @property
+    def was_written(self) -> bool:
+        """Whether a mask of these prompts was ever written, also if they were moved or it was undone since."""
+        return any(node.GetAttribute(WAS_WRITTEN) for node in self.nodes)
+
+    def correct(self, known_hw: np.ndarray | None) -> None:
+        """Let the prompts correct another mask, (H, W) bool, from now on; None for no mask."""
+        self.known_hw = known_hw
+        for node in self.nodes:
+            node.SetAttribute(KNOWN, None if known_hw is None else mask_to_text(known_hw))
+
     def set_state(self, state: str) -> None:
         """Keep the state with the nodes; prompts of accepted objects are dimmed."""
         for node in self.nodes:
             node.SetAttribute(STATE, state)
+            if state != OPEN:
+                node.SetAttribute(WAS_WRITTEN, "1")
             opacity = _ACCEPTED_OPACITY if state == ACCEPTED else 1.0
             if node.GetDisplayNode() is not None and node.GetDisplayNode().GetOpacity() != opacity:
                 node.GetDisplayNode().SetOpacity(opacity)

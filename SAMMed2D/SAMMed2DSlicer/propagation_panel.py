@@ -22,6 +22,7 @@ from SAMMed2DSlicer.propagation_place import Place
 from SAMMed2DSlicer.propagation_strip import Strip, text_of
 from SAMMed2DSlicer.propagation_ways import AlongSlices, AlongTime, Way
 from SAMMed2DSlicer.scene import SceneError
+from SAMMed2DSlicer.segments import changed_at
 from SAMMed2DSlicer.status_line import RUN, StatusLine, running_text
 from SAMMed2DSlicer.timers import single_shot
 
@@ -276,9 +277,15 @@ class PropagationPanel:
             self.status_line.go_on(RUN, text)
         else:
             self.status_line.end(RUN)
-            self.status_line.say(text, level)
+            now = self._changed_at()
+            self.status_line.say(text, level, lambda: self._changed_at() == now)
         self._show_running(self.is_running)
         self.show()
+
+    def _changed_at(self) -> int:
+        """When the voxels of the selected segment were changed last: what a run has done holds until then."""
+        place = self._place
+        return changed_at(place.segmentation, place.segment_id) if place.is_open and place.segmentation else 0
 
     def _show_running(self, is_running: bool) -> None:
         ui = self.ui

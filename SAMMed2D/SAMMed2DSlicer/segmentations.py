@@ -18,12 +18,13 @@ def new_segmentation(volume: Any, name: str, segment_names: Sequence[str] = ()) 
     Args:
         volume: the volume node.
         name: of the segmentation; what a saved scene cannot bear in it, such as "&", becomes "_".
-        segment_names: of its segments; each has its name as its ID, made safe likewise.
+        segment_names: of its segments, or of its only one; each has its name as its ID, made safe likewise.
 
     Raises:
         SceneError: the volume is empty.
     """
     size_ijk(volume)
+    segment_names = [segment_names] if isinstance(segment_names, str) else segment_names
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", safe_name(name))
     prepare(segmentation, volume)
     for segment_name in segment_names:

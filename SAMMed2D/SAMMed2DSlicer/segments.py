@@ -321,8 +321,9 @@ class Addition:
         return bool((self.before != self.left).any() and (self.present() == self.before).all())
 
     def is_there(self) -> bool:
-        """Whether the segment has all of the voxels, and not as before."""
-        return bool(self.present()[self.added.mask_kji].all()) and not self.is_undone()
+        """Whether the segment has all that was added and nothing that was removed, and not as before."""
+        present, removed = self.present(), self.before & ~self.left
+        return bool(present[self.added.mask_kji].all()) and not present[removed].any() and not self.is_undone()
 
 
 class Ledger:
@@ -349,7 +350,8 @@ class Ledger:
         written = write_mask(target, mask_hw, plane, volume, replaces, known_hw)
         for one in untouched:
             one.left = one.present()  # what is written here is no touch of somebody else
-        if written.addition is not None:
+        is_same = written.changed == 0 and replaces is not None  # what was added before is still what undo takes back
+        if written.addition is not None and not is_same:
             self._additions[key] = written.addition
         left_surplus = before is not None and replaces is None and not was_undone
         return replace(written, left_surplus=left_surplus)
@@ -443,9 +445,11 @@ def _write_voxels(
     adds = _without(patch, VoxelPatch(extent[::2], before)) if only_new else patch
     surplus = _without(replaces, patch)
     others = neighbours_of(target, [target.segment_id], extent, geometry)
-    target.save_state()
-    for voxels, is_added in ((surplus, False), (adds, True)):
-        if voxels is not None:
+    changes = [(voxels, is_added) for voxels, is_added in ((surplus, False), (adds, True)) if voxels is not None]
+    has_all = all((before == is_added)[in_extent(voxels, extent)].all() for voxels, is_added in changes)
+    if target.overwrites or not has_all:  # no step of undo for nothing
+        target.save_state()
+        for voxels, is_added in changes:
             target.modify(labelmap_of(voxels, geometry), is_added)
     after = segment_in(target.segmentation, target.segment_id, extent, geometry)
     added = after & ~before
@@ -585,6 +589,11 @@ def has_voxels(segmentation: Any, segment_id: str) -> bool:
     values = vtk_to_numpy(image.GetPointData().GetScalars())
     pieces = (values[start : start + _SLAB_VOXELS] for start in range(0, len(values), _SLAB_VOXELS))
     return any((piece == label).any() for piece in pieces)
+
+
+def changed_at(segmentation: Any, segment_id: str) -> int:
+    """When the voxels of a segment were changed last, a number that grows; 0 for none."""
+    return _time_of(voxels_of(segmentation, segment_id))
 
 
 def _time_of(image: Any) -> int:

@@ -168,6 +168,7 @@ def _ordered_points(points: Any, plane: SlicePlane, volume: Any) -> tuple[np.nda
     """Points of both sides: (N, 2) slice px and (N,) int, 1 inside and 0 beside the object."""
     import numpy as np
 
+    points = () if points is None else points
     if is_node(points):
         if not is_prompt_node(points):
             message = _("{name} does not say which points are beside the object: give it as positive or negative.")

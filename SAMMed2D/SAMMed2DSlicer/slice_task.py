@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import scene, segments
+from SAMMed2DSlicer.representations import make_readable
 from SAMMed2DSlicer.scene import SceneError
 from SAMMed2DSlicer.slice_masks import mask_on_slice
 from SAMMed2DSlicer.slice_prompts import is_node, plane_of, prompts_on
@@ -120,6 +121,7 @@ class SliceTask:
             SceneError: see `of_scene`; or there is nothing to correct.
         """
         found = plane_of(volume, plane)
+        make_readable(segmentation)
         known_hw = mask_on_slice(volume, found, segmentation, segment_id)
         if not known_hw.any():
             name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
@@ -160,7 +162,7 @@ def check_segment(segmentation: Any, segment_id: str) -> None:
         raise SceneError(_("A segmentation node is needed, not {node}.").format(node=repr(segmentation)))
     if segmentation.GetScene() is None:
         raise SceneError(_("The segmentation {name} is not in the scene any more.").format(name=segmentation.GetName()))
-    if not segmentation.GetSegmentation().GetSegment(segment_id or ""):
+    if not isinstance(segment_id or "", str) or not segmentation.GetSegmentation().GetSegment(segment_id or ""):
         if not segment_id:
             raise SceneError(_("Choose or add a segment of {name} first.").format(name=segmentation.GetName()))
         message = _("{name} has no segment {id}: add it first.")
@@ -173,7 +175,8 @@ def find_segment(segmentation: Any, name: str) -> str:
     Raises:
         SceneError: there is none.
     """
-    if is_node(segmentation, "vtkMRMLSegmentationNode") and not segmentation.GetSegmentation().GetSegment(name or ""):
+    is_word = isinstance(name or "", str) and is_node(segmentation, "vtkMRMLSegmentationNode")
+    if is_word and not segmentation.GetSegmentation().GetSegment(name or ""):
         name = segmentation.GetSegmentation().GetSegmentIdBySegmentName(name or "") or name
     check_segment(segmentation, name)
     return name

@@ -43,6 +43,7 @@ class StatusLine:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.hint = ""
         self._text, self._level = "", messages.INFO
+        self._holds: Callable[[], bool] | None = None
         self._place: Any = None
         self._is_settled = True  # whether what was said belongs to this place
         self._works: dict[str, _Work] = {}
@@ -58,18 +59,28 @@ class StatusLine:
         return str(self.ui.statusLabel.text).replace(messages.BREAK, "")
 
     @property
+    def said(self) -> str:
+        """What was said last and still holds; empty for nothing."""
+        return self._text
+
+    @property
     def is_busy(self) -> bool:
         """Whether a bar is shown."""
         return any(work.is_shown for work in self._works.values())
 
     # What is said
 
-    def say(self, text: str, level: str = messages.INFO) -> None:
+    def say(self, text: str, level: str = messages.INFO, holds: Callable[[], bool] | None = None) -> None:
         """Say what has happened; it holds until `be_at` tells of another place.
 
         What happens often changes the place, too, which is told a moment later: that is then the place of it.
+
+        Args:
+            text: one line for the user.
+            level: one of `messages`.
+            holds: tells whether it is still so, where that can end at the same place; asked by `be_at`.
         """
-        self._text, self._level, self._is_settled = text, level, False
+        self._text, self._level, self._is_settled, self._holds = text, level, False, holds
         self._settling.start()
         self._show()
         if level != messages.INFO:
@@ -79,9 +90,10 @@ class StatusLine:
         """Work goes on at a place, any value: what was said of another one is no longer true. Tells if it is new."""
         is_new, was_settled = place != self._place, self._is_settled
         self._place, self._is_settled = place, True
-        if not is_new or not was_settled:
+        is_over = self._holds is not None and not self._holds()
+        if not is_over and (not is_new or not was_settled):
             return False
-        self._text, self._level = "", messages.INFO
+        self._text, self._level, self._holds = "", messages.INFO, None
         self._show()
         return True
 
@@ -146,7 +158,7 @@ class StatusLine:
         self._soon.stop()
         self._settling.stop()
         self._works.clear()
-        self._text = ""
+        self._text, self._holds = "", None
         self._show()
 
     # Showing

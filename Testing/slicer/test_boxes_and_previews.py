@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, INSIDE, Desk
+from desk import GEOMETRIES, INSIDE, Desk, a_volume, affine
 
 WHOLE, HALF = ((5, 5, 10), (45, 35, 10)), ((5, 5, 10), (28, 24, 10))
 
@@ -189,6 +189,14 @@ def test_what_a_small_geometry_cuts_is_not_counted(desk):
     assert f"370 px found, {expected} inside the segmentation's geometry;" in desk.status.text
     desk.accept()
     assert desk.segment().sum() == expected
+
+
+def test_what_lies_beside_the_geometry_says_how_to_extend_it(desk):
+    small = a_volume(np.zeros((10, 10, 10), np.uint8), desk.ijk_to_ras @ affine(origin=(200, 0, 0)))
+    desk.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(small)
+    desk.click()
+    words = "370 px found, 0 inside the segmentation's geometry: nothing would be written. Extend it with"
+    assert desk.status.text.startswith(words)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
+import vtk
 from desk import CORRECTED_PX, GEOMETRIES, INSIDE, Desk, a_volume, affine, turned
 from module_kit import a_case
 
@@ -91,6 +92,68 @@ def test_a_moved_prompt_of_an_accepted_correction_gives_back_what_it_took(desk):
     expected = before.copy()
     expected[K] &= ~around((11, 11))
     np.testing.assert_array_equal(desk.segment(), expected)
+
+
+@pytest.mark.parametrize("is_active", [True, False], ids=["while the effect is active", "with another effect"])
+def test_what_was_erased_before_a_correction_is_accepted_does_not_come_back(desk, is_active):
+    before = painted(desk)
+    desk.click((38, 38, K), control=True)
+    if not is_active:
+        desk.editor.setActiveEffect(None)
+    erased = before.copy()
+    erased[K, 10:15, 10:15] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        erased.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
+    )
+    if not is_active:
+        desk.activate()
+    desk.wait(lambda: "842 px: 0 added, 33 removed" in desk.status.text)
+    desk.accept()
+    erased[K] &= ~around((38, 38))
+    np.testing.assert_array_equal(desk.segment(), erased)
+
+
+def test_a_correction_of_a_mask_that_is_gone_meanwhile_does_not_bring_it_back(desk, model):
+    before = painted(desk)
+    desk.click((38, 38, K))
+    before[K] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        before.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
+    )
+    desk.wait(lambda: model.corrected[-1] is None)
+    desk.accept()
+    before[K] = desk.structure[K]  # what the model finds without a mask
+    np.testing.assert_array_equal(desk.segment(), before)
+
+
+def test_undoing_corrections_that_were_accepted_at_once_shows_them_again(desk):
+    before = painted(desk)
+    desk.set(AcceptAtOnce=1)
+    desk.click((38, 38, K), control=True)
+    desk.click((11, 11, K), control=True)
+    desk.editor.undo()
+    desk.wait(lambda: "0 added, 33 removed" in desk.status.text)
+    desk.editor.undo()
+    desk.wait(lambda: "0 added, 66 removed" in desk.status.text)
+    np.testing.assert_array_equal(desk.segment(), before)
+    desk.editor.redo()
+    desk.editor.redo()
+    desk.wait(lambda: not desk.shown)
+    before[K] &= ~around((38, 38), (11, 11))
+    np.testing.assert_array_equal(desk.segment(), before)
+
+
+def test_a_correction_that_changes_nothing_says_so_and_is_no_step_of_undo(desk):
+    desk.click()
+    desk.accept()
+    written = desk.segment()
+    desk.click((28, 24, K), control=True)  # the model answers with the same mask
+    assert desk.status.text.startswith("370 px: 0 added, 0 removed; nothing would change")
+    desk.accept()
+    np.testing.assert_array_equal(desk.segment(), written)
+    desk.editor.undo()
+    desk.wait(lambda: desk.shown)
+    assert not desk.segment().any() and "370 px" in desk.status.text
 
 
 def test_a_click_far_from_the_mask_begins_another_object(desk, model):
@@ -251,6 +314,24 @@ def test_python_corrects_a_mask(logic):
     np.testing.assert_array_equal(case.segment()[K], expected)
     np.testing.assert_array_equal(result.mask, expected)
     assert result.changed == (before[K] & ~expected).sum() and result.voxels == expected.sum()
+
+
+def test_python_corrects_a_surface(logic):
+    case = a_case()
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Contours")
+    segmentation.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(case.volume)
+    sphere = vtk.vtkSphereSource()
+    sphere.SetCenter(*case.world(INSIDE)[0])
+    sphere.SetRadius(9)
+    sphere.Update()
+    name = segmentation.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "S", [1, 0, 0])
+    case.segmentation = segmentation
+    result = logic.segmentSlice(
+        case.volume, segmentation, name, ("k", K), negative=case.world((28, 22, K)), correct=True
+    )
+    assert result.changed == around((28, 22)).sum() == 69 and result.voxels > 69
+    np.testing.assert_array_equal(case.segment(name)[K], result.mask)
 
 
 def test_python_says_where_there_is_nothing_to_correct(logic):

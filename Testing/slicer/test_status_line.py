@@ -168,6 +168,29 @@ def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(des
     assert line.text == HINT
 
 
+def test_what_a_run_did_is_not_said_after_its_undo(desk, line, model):
+    draw(desk, 6, 14)
+    desk.effect.propagation.propagate("both")
+    desk.wait(lambda: not desk.effect.propagation.is_running)
+    desk.pump(0.5)
+    assert "voxels changed" in line.text
+    desk.editor.undo()
+    desk.pump(0.1)
+    assert line.text == HINT
+
+
+def test_what_was_accepted_is_not_said_after_its_undo(desk, line):
+    desk.click()
+    desk.accept()
+    (points,) = (one.points for one in desk.annotator.sets)
+    points.RemoveNthControlPoint(0)
+    desk.pump(0.5)
+    assert line.text == "Accepted: 370 voxels changed."
+    desk.editor.undo()
+    desk.pump(0.1)
+    assert line.text == HINT and not desk.segment().any()
+
+
 def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(desk, line, model):
     draw(desk, 6, 14)
     model.delay_s = 0.1
