@@ -1,0 +1,247 @@
+"""Compare ways to segment an object, with and without a network, on packed data sets of development.
+
+    python Testing/training/route_evaluate.py --data DATA --lite lite_medsam.pth --output RESULTS.csv \
+        --methods box ellipse ellipse+fit product lite@112 --sets us_breast_busuc ct_lung_tumor_msd
+
+A method `route:FILE` is a checkpoint of route_train.py (`routeD:FILE` with a student), `route-coarse:FILE` the same
+without its refiner, `route+fit:FILE` with the fit to grey values instead. Methods in the file are not scored again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import csv
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from route_model import CropModel, RouteUser
+
+from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.evaluation.careful import click_by_click
+from SAMMed2DLib.evaluation.objects import Target, filled, moved_box, targets_of
+from SAMMed2DLib.metrics import dice, normalised_surface_distance
+from SAMMed2DLib.outline import fitted_logits
+from SAMMed2DLib.predictor import Predictor, load_predictor
+from SAMMed2DLib.prompts import Prompts
+from SAMMed2DLib.session import Session
+from SAMMed2DLib.simulation import centre_point
+from SAMMed2DLib.zoom import Crop
+
+CLICKS = (1, 3, 5)
+TOLERANCE_PX, FRAME_PX = 2.0, 256
+COLUMNS = ("method", "dataset", "object", "prompt", "dice", "nsd")
+# A logit of 8 in the middle of the ellipse; the fit weighs it against grey values.
+ELLIPSE_LOGIT = 8.0
+DISC_SHARE = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One object with its image, exact box and moved box (slice px, half-open)."""
+
+    image: np.ndarray
+    target: Target
+    moved: np.ndarray
+
+    @property
+    def box(self) -> np.ndarray:
+        """The exact box."""
+        return self.target.extent_xyxy
+
+
+# A method gives the mask of each prompt that it knows.
+Method = Callable[[Case], Iterator[tuple[str, np.ndarray]]]
+
+
+def main() -> None:
+    """Score the methods that are missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
+    parser.add_argument("--sets", nargs="+", required=True, help="data sets")
+    parser.add_argument("--most", type=int, default=14, help="objects of each set at most (%(default)s)")
+    parser.add_argument("--methods", nargs="+", required=True)
+    parser.add_argument("--lite", type=Path, help="checkpoint of LiteMedSAM")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--kept", type=Path, help="file of what the frozen encoder saw, for later evaluations")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cases = [case for name in options.sets for case in cases_of(options.data / f"{name}.npz", options.most)]
+    done = {row["method"] for row in read_rows(options.output)}
+    for name in options.methods:
+        if name not in done:
+            score(name, method_of(name, options.lite, options.kept), cases, options.output)
+    print_table(read_rows(options.output), options.methods)
+
+
+def cases_of(path: Path, most: int) -> list[Case]:
+    """At most so many objects of a data set, spread over its images."""
+    found = [(item, target) for item in read_cache(path) for target in targets_of(item)]
+    order = sorted(found, key=lambda pair: zlib.crc32(pair[1].entry.mask.encode()))[:most]
+    return [
+        Case(item.image, target, moved_box(target.extent_xyxy, target.mask.shape, 0.1, target.rng(0, "box ±10 %")))
+        for item, target in order
+    ]
+
+
+def score(name: str, method: Method, cases: list[Case], output: Path) -> None:
+    """Append one row for each object and prompt."""
+    is_new = not output.is_file()
+    rows = []
+    for case in cases:
+        truth = case.target.mask
+        spacing = FRAME_PX / max(truth.shape)
+        for prompt, mask in method(case):
+            nsd = normalised_surface_distance(mask, truth, TOLERANCE_PX, spacing)
+            rows.append((name, case.target.entry.dataset, case.target.entry.mask, prompt, dice(mask, truth), nsd))
+    with output.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """What the file holds; nothing where there is none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def print_table(rows: list[dict[str, str]], methods: list[str]) -> None:
+    """Macro means over data sets."""
+    kinds = ("box", "box 10", "nsd box", "1 click", "3 clicks", "5 clicks", "nsd 5", "told 1", "told 3", "told 5")
+    print("| method | objects | " + " | ".join(kinds) + " |")
+    for name in methods:
+        mine = [row for row in rows if row["method"] == name]
+        count = len({row["object"] + row["dataset"] for row in mine})
+        print(f"| {name} | {count} | " + " | ".join(_cell(mine, kind) for kind in kinds) + " |", flush=True)
+
+
+def _cell(rows: list[dict[str, str]], kind: str) -> str:
+    value = "nsd" if kind.startswith("nsd ") else "dice"
+    prompt = {"nsd box": "box", "nsd 5": "5 clicks"}.get(kind, kind)
+    by_set: dict[str, list[float]] = {}
+    for row in rows:
+        if row["prompt"] == prompt:
+            by_set.setdefault(row["dataset"], []).append(float(row[value]))
+    return f"{np.mean([np.mean(v) for v in by_set.values()]):.3f}" if by_set else ""
+
+
+def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
+    """Build a method from its name."""
+    simple: dict[str, Method] = {
+        "box": _filled_box,
+        "ellipse": _ellipse,
+        "ellipse+fit": _ellipse_fit,
+        "disc+fit": _disc,
+    }
+    if name in simple:
+        return simple[name]
+    if name == "product":
+        return partial(_product, load_predictor(device="cpu"))
+    kind, _, rest = name.partition("@")
+    if kind in ("lite", "lite+fit", "lite-whole"):
+        assert lite is not None
+        model = CropModel.lite(lite, int(rest))
+        return partial(_boxes_of_model, model, kind)
+    if name.startswith("route"):
+        kind, _, path = name.partition(":")
+        model = CropModel.trained(Path(path))
+        if kind == "route-coarse":
+            model.refiner = None
+        if kept is not None and kind != "routeD":
+            model.remember(kept)
+            atexit.register(model.keep, kept)
+        return partial(_route, model, kind)
+    raise SystemExit(f"unknown method {name}")
+
+
+def _filled_box(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    shape = case.target.mask.shape
+    yield "box", filled(case.box, shape)
+    yield "box 10", filled(np.round(case.moved), shape)
+
+
+def _ellipse(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    shape = case.target.mask.shape
+    yield "box", ellipse_logits(case.box, shape) > 0
+    yield "box 10", ellipse_logits(case.moved, shape) > 0
+
+
+def _ellipse_fit(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    for name, box in (("box", case.box), ("box 10", case.moved)):
+        view = Crop.around(box, case.target.mask.shape)
+        logits = view.cut(ellipse_logits(box, case.target.mask.shape))
+        yield name, view.whole_mask(fitted_logits(logits, view.cut(case.image)) > 0)
+
+
+def _disc(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    shape = case.target.mask.shape
+    click = centre_point(case.target.mask)
+    radius = np.sqrt(DISC_SHARE * shape[0] * shape[1] / np.pi)
+    box = np.concatenate([click + 0.5 - radius, click + 0.5 + radius])
+    yield "1 click", fitted_logits(ellipse_logits(box, shape), case.image) > 0
+
+
+def ellipse_logits(box_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
+    """(H, W) float64: 0 on the ellipse inscribed in a box, positive inside, falling evenly along each radius."""
+    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]] + 0.5
+    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, np.maximum((box_xyxy[2:] - box_xyxy[:2]) / 2, 0.5)
+    return ELLIPSE_LOGIT * (1 - np.hypot((columns - centre[0]) / half[0], (rows - centre[1]) / half[1]))
+
+
+def _product(predictor: Predictor, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    def found(prompts: Prompts) -> np.ndarray:
+        return session.answer(case.image, prompts).mask
+
+    session = Session(predictor)
+    yield "box", found(Prompts.of(box=case.box))
+    yield "box 10", found(Prompts.of(box=case.moved))
+    for count, mask, _ in click_by_click(found, case.target.mask, CLICKS[-1]):
+        if count in CLICKS:
+            yield _clicks(count), mask
+
+
+def _boxes_of_model(model: CropModel, kind: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    for name, box in (("box", case.box), ("box 10", case.moved)):
+        height, width = case.image.shape[:2]
+        view = Crop(0, 0, width, height, (height, width)) if kind == "lite-whole" else Crop.around(box, (height, width))
+        user = RouteUser(model, case.image, view=view, fit=kind == "lite+fit")
+        yield name, user.predict(Prompts.of(box=box)).mask
+
+
+def _route(model: CropModel, kind: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    user = partial(RouteUser, model, case.image, fit=kind == "route+fit")
+    yield "box", user().predict(Prompts.of(box=case.box)).mask
+    yield "box 10", user().predict(Prompts.of(box=case.moved)).mask
+    if kind in ("route+fit", "route-coarse"):
+        return
+    told = Crop.around(case.box, case.target.mask.shape)
+    for one, name in ((user(), "{}"), (user(view=told), "told {}")):
+        for count, mask, _ in click_by_click(partial(_mask_of, one), case.target.mask, CLICKS[-1]):
+            if count in CLICKS:
+                yield (_clicks(count) if name == "{}" else name.format(count)), mask
+
+
+def _mask_of(user: RouteUser, prompts: Prompts) -> np.ndarray:
+    return user.predict(prompts).mask
+
+
+def _clicks(count: int) -> str:
+    return "1 click" if count == 1 else f"{count} clicks"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Cut training views once, and keep what a frozen TinyViT sees in them, so that decoder training costs no encoding.
+
+    python Testing/training/route_features.py --data DATA --weights lite_medsam.pth --output FEATURES --count 3000
+
+A run that was cut off goes on with the shard that is missing. Item i depends on the seed and on i alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from prepare_data import SPLIT
+from route_model import tiny_encoder
+
+from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.model.build import SMALL
+from SAMMed2DLib.model.frame import PIXEL_MEAN, PIXEL_STD
+from SAMMed2DLib.model.tiny_vit import TinyVit
+from SAMMed2DLib.training import LabelMaps, TrainingConfig, TrainingItems
+
+VIEW_PX = 224  # side of the views that are kept; the encoder sees them at half of it
+SEEN_PX = 112  # 56, 28 and 28 tokens: windows of 7 and 14 need no padding
+MASKS = 4
+SHARD = 200
+RECIPE = {"balance": "datasets", "synthetic_share": 0.1, "lesion_share": 0.1}
+
+
+def main() -> None:
+    """Write the shards that are missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
+    parser.add_argument("--weights", type=Path, required=True, help="checkpoint with a TinyViT")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the shards")
+    parser.add_argument("--count", type=int, default=3000, help="views (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wide", action="store_true", help="views of all scales, not mostly crops around objects")
+    parser.add_argument("--held", nargs="*", default=[], help="training sets that are left out as well")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    encoder = tiny_encoder(torch.load(options.weights, map_location="cpu", weights_only=True), SEEN_PX)
+    items = training_items(options.data, options.count, options.seed, set(options.held), options.wide)
+    for shard in range(-(-options.count // SHARD)):
+        path = options.output / f"shard_{options.seed}_{shard:04d}.npz"
+        if not path.is_file():
+            began = time.perf_counter()
+            write_shard(path, items, range(shard * SHARD, min((shard + 1) * SHARD, options.count)), encoder)
+            print(f"{path.name}  {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def training_items(data: Path, count: int, seed: int, held: set[str], wide: bool) -> TrainingItems:
+    """Views of the training sets, by the recipe of the embedded model but for the share of synthetic images."""
+    names = [name for name, part in SPLIT.items() if part == "train" and name not in held]
+    images = [image for name in names if (data / f"{name}.npz").is_file() for image in read_cache(data / f"{name}.npz")]
+
+    model = replace(SMALL, image_size=VIEW_PX)
+    config = TrainingConfig(
+        model,
+        steps=count,
+        images_per_batch=1,
+        masks_per_image=MASKS,
+        seed=seed,
+        **RECIPE,
+        focus_step=count if wide else 0,
+    )
+    return TrainingItems(LabelMaps(images), config, count)
+
+
+def seen_by_encoder(views: Tensor) -> Tensor:
+    """(B, 3, 2S, 2S) in 0..255 to (B, 3, S, S), its values stretched to 0..1 image by image."""
+    small = functional.avg_pool2d(views, 2)
+    low, high = small.amin(dim=(1, 2, 3), keepdim=True), small.amax(dim=(1, 2, 3), keepdim=True)
+    return (small - low) / (high - low).clamp(min=1e-8)
+
+
+@torch.inference_mode()
+def write_shard(path: Path, items: TrainingItems, numbers: range, encoder: TinyVit) -> None:
+    """Tokens before the neck (n, g, g, 320) float16, views (n, V, V, 3) uint8, and packed masks (n, M, V * V / 8)."""
+    mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
+    views, masks, tokens = [], [], []
+    for number in numbers:
+        _, view, mask = items[number]
+        views.append((view * std + mean).round().clamp(0, 255))
+        masks.append(np.packbits(mask.numpy().reshape(MASKS, -1), axis=1))
+        tokens.append(encoder.tokens(seen_by_encoder(views[-1][None]))[0].permute(1, 2, 0).half().numpy())
+    rgb = torch.stack(views).byte().permute(0, 2, 3, 1).numpy()
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(file, tokens=np.stack(tokens), views=rgb, masks=np.stack(masks))
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+"""The candidates of the comparison of routes: a network on crops, as it is trained and as a user meets it."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from SAMMed2DLib.components import label_components
+from SAMMed2DLib.model.layers import LayerNorm2d
+from SAMMed2DLib.model.mask_decoder import MaskDecoder
+from SAMMed2DLib.model.prompt_encoder import PromptEncoder
+from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
+from SAMMed2DLib.outline import fitted_logits
+from SAMMed2DLib.point_constraints import constrained_logits
+from SAMMed2DLib.prompts import Prompts, box_of_mask
+from SAMMed2DLib.zoom import Crop
+
+FLECK_SHARE = 0.2  # of the largest part's area
+MASK_LOGIT = 5.0  # of a mask that is handed on to another crop
+SMALLEST_SHARE = 0.3  # of the crop's side; of a smaller object a new crop is cut
+CLICK_SHARES = (1.0, 0.5, 0.25)  # sides of the crops that a first click is answered at, of the image's longer side
+
+
+class CropModel:
+    """A frozen encoder of crops and a decoder of prompts."""
+
+    refiner: Refiner | None = None
+
+    def __init__(self, encoder: nn.Module, heads: Heads, size: int, multimask: bool) -> None:
+        """Join the parts."""
+        self.encoder, self.heads, self.size, self.multimask = encoder, heads.eval(), size, multimask
+        self._seen: dict[str, Tensor] = {}
+
+    def remember(self, path: Path) -> None:
+        """Take over what was encoded in earlier evaluations of the same frozen encoder."""
+        if path.is_file():
+            self._seen = torch.load(path, map_location="cpu", weights_only=True)
+
+    def keep(self, path: Path) -> None:
+        """Leave what was encoded to later evaluations."""
+        torch.save(self._seen, path)
+
+    @classmethod
+    def lite(cls, path: Path, size: int) -> CropModel:
+        """LiteMedSAM as it is, fed at `size` px."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return cls(tiny_encoder(state, size), Heads.from_lite(state, size, spread=False), size, multimask=False)
+
+    @classmethod
+    def trained(cls, path: Path) -> CropModel:
+        """A checkpoint of route_train.py."""
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        size = kept["size"]
+        heads = Heads(size, 2 * size)
+        heads.load_state_dict(kept["ema"]["heads"])
+        if "student" in kept["ema"]:
+            student = Student()
+            student.load_state_dict(kept["ema"]["student"])
+            return cls(student.eval(), heads, size, multimask=True)
+        encoder = tiny_encoder(torch.load(kept["lite"], map_location="cpu", weights_only=True), size)
+        model = cls(encoder, heads, size, multimask=True)
+        if "refiner" in kept["ema"]:
+            model.refiner = Refiner().eval()
+            model.refiner.load_state_dict(kept["ema"]["refiner"])
+        return model
+
+    @torch.inference_mode()
+    def see(self, images: list[np.ndarray]) -> Tensor:
+        """Encode crops, (h, w, 3) uint8 of any sizes, to (B, 256, g, g); those seen before are not encoded."""
+        keys = [f"{zlib.crc32(np.ascontiguousarray(image).data)} {image.shape}" for image in images]
+        missing = [i for i, key in enumerate(keys) if key not in self._seen]
+        if missing:
+            frame = self.size * (2 if isinstance(self.encoder, Student) else 1)
+            tokens = self.encoder.tokens(torch.cat([framed(images[i], frame) for i in missing]))
+            for i, one in zip(missing, tokens, strict=True):
+                self._seen[keys[i]] = one.half()
+        tokens = torch.stack([self._seen[key] for key in keys]).float()
+        return tokens if isinstance(self.encoder, Student) else self.heads.neck(tokens)
+
+    @torch.inference_mode()
+    def decode(self, features: Tensor, prompts: Prompts, view: Crop, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Masks (M, S, S) of prompts in slice px on one crop, and their predicted IoU (M,)."""
+        points, boxes = self._placed(prompts, view)
+        mask = None if logits is None else logits[None, None].sigmoid()
+        sparse, dense = self.heads.prompt_encoder(points, boxes, mask)
+        pe = self.heads.prompt_encoder.dense_pe()
+        found, iou = self.heads.mask_decoder(features, pe, sparse, dense, self.multimask)
+        return found[0], iou[0]
+
+    @torch.inference_mode()
+    def refine(self, image: np.ndarray, logits: Tensor, prompts: Prompts, view: Crop) -> Tensor:
+        """Logits (S, S) of a crop as they are to be shown: (2S, 2S) where there is a refiner."""
+        if self.refiner is None:
+            return logits
+        points, boxes = self._placed(prompts, view)
+        frame = self.heads.prompt_encoder.image_size
+        maps = prompt_maps(points, boxes, self.size, frame, 1)
+        return self.refiner(framed(image, 2 * self.size), logits[None, None], maps)[0, 0]
+
+    def _placed(self, prompts: Prompts, view: Crop) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+        """Points and box of slice px in the frame of the prompt encoder."""
+        scale = self.heads.prompt_encoder.image_size / np.array([view.x1 - view.x0, view.y1 - view.y0])
+        offset = np.array([view.x0, view.y0])
+        points = boxes = None
+        if len(prompts.labels):
+            placed = ((prompts.points_xy - offset) * scale).astype(np.float32)
+            points = (torch.from_numpy(placed)[None], torch.from_numpy(prompts.labels.astype(np.int64))[None])
+        if prompts.box_xyxy is not None:
+            corners = (prompts.box_xyxy.reshape(2, 2) - offset) * scale
+            boxes = torch.from_numpy(corners.astype(np.float32))[None]
+        return points, boxes
+
+
+def tiny_encoder(state: dict[str, Tensor], size: int) -> TinyVit:
+    """The image encoder of a checkpoint, made for fast prediction."""
+    encoder = TinyVit(size, TinyVitSizes(), 256).eval().requires_grad_(False)
+    prefix = "image_encoder."
+    encoder.load_state_dict({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
+    encoder.prepare_for_cpu()
+    return encoder
+
+
+def framed(image: np.ndarray, size: int) -> Tensor:
+    """A crop (h, w, 3) uint8 as the encoder takes it: (1, 3, S, S), stretched to the square and to 0..1."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    small = functional.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    low, high = small.min(), small.max()
+    return (small - low) / (high - low).clamp(min=1e-8)
+
+
+class Heads(nn.Module):
+    """What is trained: neck, prompt encoder and mask decoder."""
+
+    def __init__(self, size: int, prompt_px: int | None = None) -> None:
+        """Create them for crops of `size` px; prompts count in px of a frame of `prompt_px`."""
+        super().__init__()
+        self.neck = TinyVit(size, TinyVitSizes(), 256).neck
+        self.prompt_encoder = PromptEncoder(prompt_px or size, size // 4, 256, 16)
+        self.mask_decoder = MaskDecoder(256, 2, 8, 2048, 256)
+
+    @classmethod
+    def from_lite(cls, state: dict[str, Tensor], size: int, spread: bool, prompt_px: int | None = None) -> Heads:
+        """The heads of LiteMedSAM; `spread` gives its one trained mask to the three others, with a little noise."""
+        heads = cls(size, prompt_px)
+        prefix = "image_encoder."
+        wanted = heads.state_dict()
+        heads.load_state_dict({name: v for key, v in state.items() if (name := key.removeprefix(prefix)) in wanted})
+        if spread:
+            heads._spread_first_mask()
+        return heads
+
+    @torch.no_grad()
+    def _spread_first_mask(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        decoder = self.mask_decoder
+        tokens = decoder.mask_tokens.weight
+        noise = 0.1 * float(tokens.std())
+        tokens[1:] = tokens[:1] + noise * torch.randn(3, tokens.shape[1], generator=generator)
+        for mlp in decoder.output_hypernetworks_mlps[1:]:
+            mlp.load_state_dict(decoder.output_hypernetworks_mlps[0].state_dict())
+        last = decoder.iou_prediction_head.layers[-1]
+        last.weight[1:], last.bias[1:] = last.weight[:1], last.bias[:1]
+
+
+class Refiner(nn.Module):
+    """Corrects a mask at twice the size at which it was decoded, from pixels and prompts: 14,644 weights."""
+
+    def __init__(self, dim: int = 16) -> None:
+        """Create the convolutions; the last one begins at zero, so that nothing is changed yet."""
+        super().__init__()
+        self.first = nn.Conv2d(12 + 2 + 3, dim, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=step, dilation=step) for step in (1, 2, 4, 2, 1))
+        self.last = nn.Conv2d(dim, 4, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, views: Tensor, logits: Tensor, prompts: Tensor) -> Tensor:
+        """Correct logits.
+
+        Args:
+            views: (N, 3, 2S, 2S) in 0..1.
+            logits: (N, 1, S, S), of the decoder.
+            prompts: (N, 3, S, S), `prompt_maps`.
+
+        Returns:
+            (N, 1, 2S, 2S) logits.
+        """
+        clamped = logits.clamp(-12, 12)
+        seen = [functional.pixel_unshuffle(views, 2) - 0.5, clamped / 6, clamped.sigmoid() - 0.5, prompts]
+        x = functional.gelu(self.first(torch.cat(seen, dim=1)))
+        for layer in self.middle:
+            x = x + functional.gelu(layer(x))
+        fine = functional.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
+        return fine + functional.pixel_shuffle(self.last(x), 2)
+
+
+def prompt_maps(
+    points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, size: int, frame: int, count: int
+) -> Tensor:
+    """Positive clicks, negative clicks and the inside of the box, px of `frame`, as (count, 3, size, size)."""
+    centres = (torch.arange(size) + 0.5) * (frame / size) - 0.5
+    maps = torch.zeros(count, 3, size, size)
+    if points is not None:
+        xy, labels = points
+        near_x = torch.exp(-((centres - xy[..., :1]) ** 2) / (2 * 6.0**2))  # (N, n, size)
+        near_y = torch.exp(-((centres - xy[..., 1:]) ** 2) / (2 * 6.0**2))
+        spots = near_y[..., :, None] * near_x[..., None, :]
+        for channel, label in ((0, 1), (1, 0)):
+            maps[:, channel] = (spots * (labels == label)[..., None, None]).amax(dim=1)
+    if boxes is not None:
+        x0, y0, x1, y1 = (side[:, None] for side in boxes.reshape(-1, 4).unbind(1))
+        in_x, in_y = ((centres >= x0) & (centres < x1)).float(), ((centres >= y0) & (centres < y1)).float()
+        maps[:, 2] = in_y[:, :, None] * in_x[:, None]
+    return maps
+
+
+class Student(nn.Module):
+    """Route D: a convolutional encoder of 224 px, whose maps of 56, 28 and 14 px meet at 28."""
+
+    def __init__(self, dims: tuple[int, ...] = (64, 160, 320), depths: tuple[int, ...] = (2, 4, 4)) -> None:
+        """Create stem, three stages and the paths that join them."""
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, dims[0] // 2, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(dims[0] // 2),
+            nn.GELU(),
+            nn.Conv2d(dims[0] // 2, dims[0], 3, 2, 1, bias=False),
+            nn.BatchNorm2d(dims[0]),
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(StudentBlock(dim) for _ in range(depth))) for dim, depth in zip(dims, depths, strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairwise(dims))
+        self.joins = nn.ModuleList(
+            [nn.Conv2d(dims[0], 256, 2, 2), nn.Conv2d(dims[1], 256, 1), nn.Conv2d(dims[2], 256, 1)]
+        )
+        self.out = nn.Sequential(StudentBlock(256), nn.Conv2d(256, 256, 3, padding=1, bias=False), LayerNorm2d(256))
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Map (B, 3, 224, 224) in 0..1 to (B, 256, 28, 28)."""
+        fine = self.stages[0](self.stem(images.contiguous(memory_format=torch.channels_last)))
+        middle = self.stages[1](self.down[0](fine))
+        coarse = self.stages[2](self.down[1](middle))
+        up = functional.interpolate(self.joins[2](coarse), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.out(self.joins[0](fine) + self.joins[1](middle) + up)
+
+
+class StudentBlock(nn.Module):
+    """Depthwise 5 x 5, then an MLP for each pixel, added to what came in."""
+
+    def __init__(self, dim: int) -> None:
+        """Create a block of `dim` channels."""
+        super().__init__()
+        self.spatial = nn.Conv2d(dim, dim, 5, padding=2, groups=dim, bias=False)
+        self.norm = nn.BatchNorm2d(dim)
+        self.lin1, self.lin2 = nn.Conv2d(dim, 4 * dim, 1), nn.Conv2d(4 * dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, dim, H, W) to the same shape."""
+        return x + self.lin2(functional.gelu(self.lin1(self.norm(self.spatial(x)))))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A mask (H, W) bool of the slice, in the crop where it was found; logits (S, S) of that crop."""
+
+    mask: np.ndarray
+    logits: Tensor
+    view: Crop
+    score: float
+
+
+class RouteUser:
+    """One object, predicted again with each prompt that is added; a first click is answered at several scales."""
+
+    def __init__(self, model: CropModel, image: np.ndarray, *, view: Crop | None = None, fit: bool = False) -> None:
+        """Begin without prompts.
+
+        Args:
+            model: encodes and decodes.
+            image: (H, W, 3) uint8, the slice.
+            view: the crop to stay in; None finds it.
+            fit: fit the outline to the grey values.
+        """
+        self._model, self._image, self._view, self._fit = model, image, view, fit
+        self._size_hw = (image.shape[0], image.shape[1])
+        self._last: Found | None = None
+
+    def predict(self, prompts: Prompts) -> Found:
+        """Segment from all prompts so far."""
+        last = self._last
+        if self._view is not None:
+            self._last = self._in(self._view, prompts, last)
+        elif last is not None and last.view.holds(prompts) and not touches_border(last) and not self._is_small(last):
+            self._last = self._in(last.view, prompts, last)
+        else:
+            if last is None and prompts.box_xyxy is None:
+                last = self._first_click(prompts)
+            view = Crop.around(region_of(last, prompts), self._size_hw)
+            self._last = self._in(view, prompts, None if last is None else self._moved(last, view))
+        return self._last
+
+    def _is_small(self, found: Found) -> bool:
+        """Whether a crop around the mask would show it much larger."""
+        if not found.mask.any():
+            return False
+        box, view = box_of_mask(found.mask), found.view
+        return max(box[2:] - box[:2]) < SMALLEST_SHARE * max(view.x1 - view.x0, view.y1 - view.y0)
+
+    def _moved(self, found: Found, view: Crop) -> Found | None:
+        """What was found, as it lies in another crop; None where nothing of it is there."""
+        inside = view.cut(found.mask)
+        if not inside.any():
+            return None
+        share = torch.from_numpy(inside.astype(np.float32))[None, None]
+        size = (self._model.size, self._model.size)
+        small = functional.interpolate(share, size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        return Found(found.mask, MASK_LOGIT * (2 * small - 1), view, found.score)
+
+    def _first_click(self, prompts: Prompts) -> Found:
+        """The mask of the highest predicted IoU at all scales, cut-off ones behind all others."""
+        click = prompts.points_xy[0]
+        views = [self._centred(click, share) for share in CLICK_SHARES]
+        features = self._model.see([view.cut(self._image) for view in views])
+        found = [
+            self._found(view, logits, float(score), prompts)
+            for view, one in zip(views, features, strict=True)
+            for logits, score in zip(*self._model.decode(one[None], prompts, view, None), strict=True)
+        ]
+        return max(found, key=lambda one: one.score - touches_border(one) - (not one.mask.any()))
+
+    def _centred(self, point_xy: np.ndarray, share: float) -> Crop:
+        side = max(round(share * max(self._size_hw)), 32)
+        spans = []
+        for centre, size in zip(point_xy, self._size_hw[::-1], strict=True):
+            length = min(side, size)
+            start = int(np.clip(round(centre - length / 2), 0, size - length))
+            spans.append((start, start + length))
+        return Crop(spans[0][0], spans[1][0], spans[0][1], spans[1][1], self._size_hw)
+
+    def _in(self, view: Crop, prompts: Prompts, last: Found | None) -> Found:
+        features = self._model.see([view.cut(self._image)])
+        logits, scores = self._model.decode(features, prompts, view, None if last is None else last.logits)
+        best = int(scores.argmax())
+        return self._found(view, logits[best], float(scores[best]), prompts)
+
+    def _found(self, view: Crop, logits: Tensor, score: float, prompts: Prompts) -> Found:
+        size_hw = (view.y1 - view.y0, view.x1 - view.x0)
+        shown = logits if self._fit else self._model.refine(view.cut(self._image), logits, prompts, view)
+        full = functional.interpolate(shown[None, None], size_hw, mode="bilinear", align_corners=False)[0, 0].numpy()
+        if self._fit:
+            full = fitted_logits(full, view.cut(self._image))
+        inside = view.prompts(prompts)
+        mask = full > 0
+        if mask.any():
+            mask = without_flecks(constrained_logits(full, inside) > 0, inside)
+        return Found(view.whole_mask(mask), logits, view, score)
+
+
+def without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """The parts of a mask (H, W) bool that are no flecks beside its largest part, and those with a positive click."""
+    parts = label_components(mask)
+    kept = parts.area_px >= FLECK_SHARE * parts.area_px.max()
+    for (x, y), label in zip(np.round(prompts.points_xy).astype(int), prompts.labels, strict=True):
+        if label == 1 and (0 <= y < mask.shape[0]) and (0 <= x < mask.shape[1]) and mask[y, x]:
+            kept[parts.index_hw[y, x] - 1] = True
+    return mask & np.isin(parts.index_hw, np.flatnonzero(kept) + 1)
+
+
+def region_of(found: Found | None, prompts: Prompts) -> np.ndarray:
+    """The smallest half-open box around the mask, all points, and the box."""
+    boxes = [np.concatenate([point, point + 1]) for point in prompts.points_xy]
+    if prompts.box_xyxy is not None:
+        boxes.append(prompts.box_xyxy)
+    if found is not None and found.mask.any():
+        boxes.append(box_of_mask(found.mask))
+    stacked = np.stack(boxes)
+    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
+
+
+def touches_border(found: Any) -> bool:
+    """Whether the mask reaches a border of its crop that is not the slice's."""
+    view, inside = found.view, found.view.cut(found.mask)
+    height, width = view.size_hw
+    edges = (
+        (view.y0 > 0, inside[0]),
+        (view.y1 < height, inside[-1]),
+        (view.x0 > 0, inside[:, 0]),
+        (view.x1 < width, inside[:, -1]),
+    )
+    return any(cut_off and bool(edge.any()) for cut_off, edge in edges)
