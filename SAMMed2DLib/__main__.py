@@ -53,7 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stream.reconfigure(errors="backslashreplace")
     words = _joined(sys.argv[1:] if argv is None else argv)
     try:
-        args = make_parser(words).parse_args(words)
+        parser = make_parser(words)
+        args, unknown = parser.parse_known_args(words)
+        if unknown:
+            spaced = "; numbers have commas between them, and no spaces" if _are_numbers(unknown) else ""
+            parser.prog += f" {args.command}"
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{spaced}")
         return args.run(args) or OK
     except SystemExit as end:  # argparse: help, version, usage
         return end.code if isinstance(end.code, int) else OK
@@ -75,7 +80,7 @@ def make_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog="`sammed2d COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped",
     )
     parser.add_argument("--version", action="version", version=f"sammed2d {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=_Parser)
     meant = next((word for word in argv if not word.startswith("-")), "")
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,6 +98,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where to read more."""
         self.exit(BAD_INPUT, f"sammed2d: error: {message}; see {self.prog} --help\n")
+
+
+def _are_numbers(words: Sequence[str]) -> bool:
+    """Whether all are numbers, also with commas or a sign of a point beside them."""
+    return all(re.fullmatch(r"[-+\d.,]+", word) for word in words)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -42,6 +42,11 @@ def read_volume(path: str | Path, *, frame: int | None = None, series: str | Non
     path = Path(path)
     if not path.exists():
         raise VolumeError(f"{path}: no such file or folder")
+    if suffix_of(path) == ".seg.nrrd":
+        raise VolumeError(
+            f"{path}: is a segmentation of 3D Slicer, no image; give the image that it was drawn on, and the "
+            "segmentation with --mask"
+        )
     if path.is_dir() or looks_like_dicom(path):
         name = path.resolve().name if path.is_dir() else stem_of(path)
         volume = read_dicom(path, series=series, frame=frame, name=name, check_memory=_check_memory)

@@ -15,7 +15,7 @@ import numpy as np
 from ..image import Intensity, Percentiles, Window
 from ..segmentation_io import Segmentation, placed, read_segmentation
 from ..volume_io import Volume, read_volume
-from .job import load
+from .job import check_place, load
 from .options import AXES, add_model
 from .prompts import RequestBuilder, RequestError
 
@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> None:
     from ..volume_evaluation import evaluate_volumes, without
 
     listed = entries(args)
+    if args.csv:
+        check_place(args.csv)
     predictor = load(args)
     found = evaluate_volumes(
         predictor,

@@ -106,19 +106,24 @@ def check_files(job: Job) -> None:
         RequestError: an output cannot be written, or would replace what is read.
     """
     if job.png and suffix_of(job.png) != ".png":
-        raise RequestError(f"{job.png}: --png writes PNG; end the name with .png")
+        raise RequestError(f"{job.png}: the picture is a PNG; end the name with .png")
     named = job.outputs
     if len({os.path.abspath(path) for path in named}) < len(named):
         raise RequestError("two outputs have the same name; give each its own")
     for path in named:
-        _check_place(path)
+        check_place(path)
         if _is_same(path, job.image):
             raise RequestError(f"{path}: is the image itself; give the output another name")
         if any(_is_same(path, one) for one in job.also_read):
             raise RequestError(f"{path}: is also read; give the output another name")
 
 
-def _check_place(path: str) -> None:
+def check_place(path: str) -> None:
+    """Find out before any work whether a file can be written.
+
+    Raises:
+        RequestError: it cannot; the message says why.
+    """
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise RequestError(f"{path}: there is no folder {folder}; make it first")

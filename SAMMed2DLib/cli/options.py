@@ -156,7 +156,8 @@ def number_list(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers with commas between them") from None
+        words = f"{text!r} is no list of numbers with commas, and no spaces, between them"
+        raise argparse.ArgumentTypeError(words) from None
 
 
 def point(text: str) -> tuple[list[float], int]:

@@ -147,7 +147,7 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
             continue
         scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
         yield (
-            f"{entry['name']}: {size_words(entry)}, {counted(count, 'slice')}, "
+            f"{' '.join(entry['name'].split())}: {size_words(entry)}, {counted(count, 'slice')}, "
             f"predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
         )
     yield written(report)

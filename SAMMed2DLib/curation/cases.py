@@ -115,11 +115,17 @@ def named(image: Path, case: str) -> tuple[str, str]:
     return (stem if stem.startswith(case) else f"{case}-{stem}"), case
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _text_of_table(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CurationError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CurationError(f"{path}: cannot be opened: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CurationError(f"{path}: is not UTF-8; save it as CSV in UTF-8") from error
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    text = _text_of_table(path)
     head = text.partition("\n")[0]
     separator = max(_SEPARATORS, key=head.count)
     reader = csv.DictReader(text.splitlines(), delimiter=separator)
@@ -179,10 +185,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     Raises:
         CurationError: it is no such table.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CurationError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+    text = _text_of_table(path)
     separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
     rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if row and row[0].strip()]
     if rows and [cell.strip().lower() for cell in rows[0][:2]] == ["label", "name"]:

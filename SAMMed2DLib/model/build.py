@@ -69,8 +69,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuse what are no sizes, and sizes that do not fit together."""
         self._check_each()
+        frame, patch = self.image_size, self.patch_size
         rules = {
-            "image_size must be a multiple of patch_size": self.image_size % self.patch_size == 0,
+            f"image_size, {frame}, must be a multiple of patch_size, {patch}": frame % patch == 0,
             "adapters need an even token grid (image_size / patch_size)": not self.adapter or self.grid % 2 == 0,
             "num_heads must divide embed_dim": self.embed_dim % self.num_heads == 0,
             "decoder_heads must divide out_dim / 2": self.out_dim % (2 * self.decoder_heads) == 0,

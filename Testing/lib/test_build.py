@@ -41,7 +41,7 @@ def test_sizes_of_a_newer_version_are_refused():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"image_size": 250}, "multiple of patch_size"),
+        ({"image_size": 250}, "image_size, 250, must be a multiple of patch_size, 16"),
         ({"image_size": 240}, "even token grid"),
         ({"num_heads": 7}, "num_heads"),
         ({"decoder_heads": 7}, "decoder_heads"),

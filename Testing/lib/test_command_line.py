@@ -493,6 +493,7 @@ REFUSED_OPTIONS = [
     ("--axis k --slice 4 --point -3,6", "is outside the slice"),
     ("--axis k --slice 4 --point 10,6,4", "a point in xy coordinates is X,Y, not 10,6,4"),
     ("--axis k --slice 4 --point 10", "a point in xy coordinates is X,Y, not 10"),
+    ("--axis k --slice 4 --point 10, 6", "'10,' is no list of numbers with commas, and no spaces, between them"),
     ("--axis k --slice 4 --point 10,y", "'10,y' is no list of numbers"),
     ("--axis k --slice 4 --point nan,3", "must be finite numbers"),
     ("--axis k --slice 4 --point 10,6,-", "has only negative points; add a positive point or a box"),
@@ -533,7 +534,8 @@ REFUSED_OPTIONS = [
     (f"{GOOD} --prompts nothing.json", "nothing.json: cannot be opened"),
     (f"{GOOD} --png picture.jpg", "end the name with .png"),
     (f"{GOOD} --png nowhere/picture.png", "there is no folder"),
-    ("--unknown", "unrecognized arguments: --unknown"),
+    (f"{GOOD} --unknown", "unrecognized arguments: --unknown; see sammed2d segment --help"),
+    ("--axis k --slice 4 --point 10 6", "unrecognized arguments: 6; numbers have commas between them, and no spaces"),
 ]
 
 
@@ -659,6 +661,15 @@ def test_the_image_itself_is_never_the_output(
     error = capsys.readouterr().err
     assert "is the image itself" in error and "two outputs have the same name" in error
     assert image.read_bytes() == before
+
+
+def test_a_segmentation_is_no_image(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(image, *GOOD.split()) == OK
+    for words in (("segment", *GOOD.split(), "-o", "x.seg.nrrd"), ("show", "-o", "x.png")):
+        assert main([words[0], str(image.parent / "out.seg.nrrd"), *words[1:]]) == BAD_INPUT
+        assert "out.seg.nrrd: is a segmentation of 3D Slicer, no image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["out.stl", "out", "out.seg.nii"])

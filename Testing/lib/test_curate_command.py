@@ -108,10 +108,10 @@ def test_a_bad_file_is_told_and_ends_with_1(raw: Path, tmp_path: Path, capsys: p
     [
         ([], "nothing to curate: give a folder, or a table with --cases"),
         (["no/such/folder"], "no/such/folder is no folder"),
-        (["--cases", "gone.csv"], "gone.csv cannot be read as a table"),
+        (["--cases", "gone.csv"], "gone.csv: cannot be opened: No such file"),
         (["RAW", "--split", "80,20"], "--split takes three shares"),
         (["RAW", "--axes", "axial"], "must be some of i, j and k"),
-        (["RAW", "--labels", "gone.csv"], "gone.csv cannot be read as a table"),
+        (["RAW", "--labels", "gone.csv"], "gone.csv: cannot be opened: No such file"),
         (["RAW", "--window", "1"], "must be two numbers"),
         (["RAW", "--max-slices", "-1"], "--max-slices: must be a whole number of 0 or more"),
     ],

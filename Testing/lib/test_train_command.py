@@ -93,7 +93,7 @@ def test_the_same_command_finds_the_run_finished_and_another_one_is_refused(a_ru
         (["--ema", "1"], "--ema: must be 0 or more and less than 1"),
         (["--synthetic", "2"], "--synthetic: must be a share from 0 to 1"),
         (["--as-published", "--accumulate", "2"], "nothing can be accumulated"),
-        (["--image-size", "100"], "multiple of patch_size"),
+        (["--image-size", "100"], "image_size, 100, must be a multiple of patch_size, 16"),
         (["--device", "cuda:77"], "no device"),
     ],
 )

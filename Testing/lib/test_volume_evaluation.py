@@ -139,6 +139,7 @@ def test_the_command_measures_a_table_of_volumes(
     [
         ([], "which volumes?"),
         (["--volumes", "nothing.tsv"], "nothing.tsv: no such file"),
+        (["--volume", "a", "a.nrrd", "b.nrrd", "--csv", "nowhere/a.csv"], "nowhere/a.csv: there is no folder"),
         (["--without", "luck"], "invalid choice"),
     ],
 )
