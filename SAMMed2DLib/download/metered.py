@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import requests
 
 _LEAST_WAIT_S = 0.001  # 0 would make the socket non-blocking
+# What may come beside a file and as much as it: sizes of chunks, trailers, and what was received and not yet taken.
+_BESIDE_FILE_BYTES = 4 << 20
 
 
 class Meter:
@@ -46,14 +48,18 @@ class Meter:
         self._bytes_left = most_bytes
 
     def expect_file(self, stall_s: float, stall_bytes: int) -> None:
-        """From now on, end the connection where `stall_s` pass with fewer than `stall_bytes` of the file."""
-        self._bytes_left = float("inf")
+        """From now on, end the connection where `stall_s` pass with fewer than `stall_bytes` of the file.
+
+        It also ends where far more comes beside the file, as trailers without end do.
+        """
+        self._bytes_left = _BESIDE_FILE_BYTES
         self._stall_s, self._stall_bytes, self._moved_bytes = stall_s, stall_bytes, 0
         self._deadline = time.monotonic() + stall_s
 
     def moved(self, count: int) -> None:
         """Note that so many bytes of the file arrived."""
         self._moved_bytes += count
+        self._bytes_left += 2 * count
         if self._stall_s is not None and self._moved_bytes >= self._stall_bytes:
             self._deadline, self._moved_bytes = time.monotonic() + self._stall_s, 0
 
