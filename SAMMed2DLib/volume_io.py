@@ -112,7 +112,7 @@ def read_image(path: str | Path) -> ImageFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise VolumeError(f"{path}: no such file")
+        raise VolumeError(f"{path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
     file = _opened(path)
     _check_memory(path, file.size, file.components, file.bytes_per_value)
     return ImageFile(file.read(), len(file.size), file.components, file.ijk_to_ras, file.metadata)

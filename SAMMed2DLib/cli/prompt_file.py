@@ -26,10 +26,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json
+from ..files import read_json, suffix_of
 from ..formatting import json_kind, shown
 from ..geometry import GeometryError
 from ..prompts import PromptError
+from ..segmentation_io import LABELMAP_SUFFIXES
 from .prompts import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
 from .replay import report_in
 
@@ -73,7 +74,8 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise RequestError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
-        raise RequestError(f"{path}: is no JSON: {error}") from error
+        mask = "; a mask goes with --mask" if suffix_of(path) in LABELMAP_SUFFIXES else ""
+        raise RequestError(f"{path}: is no JSON: {error}{mask}") from error
 
 
 def _prompts_of(entry: Any) -> Any:

@@ -272,6 +272,11 @@ def _fill(
 
 
 def _note_gaps(this: Run, objects: Sequence[Tracked]) -> None:
+    if not any(one.found for one in objects):
+        this.notes.append(
+            "nothing was filled: no slice between keyframes is without a mask, and beyond them the segments end; check "
+            "--axis, along which slices are filled"
+        )
     for one in objects:
         lost = sorted(index for index, found in one.found.items() if not found.mask.any())
         if lost:

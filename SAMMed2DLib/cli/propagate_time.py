@@ -12,7 +12,14 @@ from ..files import StagedFiles
 from ..formatting import listed
 from ..image import for_all_slices
 from ..pictures.overlay import write_png
-from ..segmentation_io import Segmentation, placed, read_segmentation, with_colors, write_segmentation
+from ..segmentation_io import (
+    Segmentation,
+    check_output_fits,
+    placed,
+    read_segmentation,
+    with_colors,
+    write_segmentation,
+)
 from ..volume_io import Frames, read_frames
 from .in_time import Cine, Filled, Moving
 from .job import Job, Load, advice_on, check_outputs, intensity_of, load
@@ -134,6 +141,7 @@ def propagate_series(job: TimeJob, load: Load, progress: Progress = no_progress)
     this = Run()
     with this.step("read"):
         frames = read_frames(job.image)
+        check_output_fits(job.output, frames.volume(0))
         _check_masks(job, len(frames))
         first, last = _range(job, len(frames))
         job = replace(job, frames=range(first, last + 1))

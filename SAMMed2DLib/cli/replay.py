@@ -100,6 +100,11 @@ class Record:
         taken = {name: self.values[name] for name in names if name in self.values and getattr(job, name, "") is None}
         if taken.get("mask"):  # a header has its name alone: it lies beside
             taken["mask"] = str(Path(self.path).absolute().parent / taken["mask"])
+            if not Path(taken["mask"]).exists():
+                raise RequestError(
+                    f"{self.path}: its prompts correct the mask {taken['mask']}, which is not there; say where it is "
+                    "with --mask"
+                )
         if not job.has_rule:
             taken |= _rule_of(self.path, self.values.get("intensities", {}))
         return replace(job, **taken)

@@ -292,6 +292,17 @@ def the_beat(frame: int) -> np.ndarray:
     return ((j - 18) ** 2 + (i - 20) ** 2 < (12 - frame) ** 2) & (k >= 1) & (k <= 2)
 
 
+def test_a_run_that_fills_nothing_says_so(
+    image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(image, tube=the_cylinder())
+    before = read_segmentation(image.parent / "key.seg.nrrd").mask("tube")
+    assert propagate("--axis", "k") == OK
+    after = read_segmentation(image.parent / "out.seg.nrrd").mask("tube")
+    assert np.array_equal(after, before)
+    assert "note: nothing was filled: no slice between keyframes is without" in capsys.readouterr().err
+
+
 @pytest.fixture
 def cine(tmp_path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 40, (FRAMES, 4, 40, 48))
@@ -430,6 +441,7 @@ def test_frames_without_the_object_are_named(
     [
         ("", "0=key0.seg.nrrd", "out.seg.nrrd", "put {frame} into the name, as in out_{frame}.seg.nrrd"),
         ("", "0=key0.seg.nrrd", "key{frame}.seg.nrrd", "is also read"),
+        ("", "0=key0.seg.nrrd", "out{frame}.png", "error: out{frame}.png: a picture holds one slice"),
         ("", "6=key0.seg.nrrd", "out{frame}.seg.nrrd", "there is no frame 6, cine.nii.gz has the frames 0 to 5"),
         ("", "-1=key0.seg.nrrd", "out{frame}.seg.nrrd", "there is no frame -1"),
         ("", "0=key0.seg.nrrd 0=key4.seg.nrrd", "out{frame}.seg.nrrd", "two masks for frame 0"),

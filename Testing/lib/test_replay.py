@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -272,6 +273,27 @@ def test_a_new_segment_may_join_those_of_the_mask(folder, drawn, capsys):
     assert [one.name for one in joined.segments] == ["organ", "other", "new"]
     np.testing.assert_array_equal(joined.mask("organ"), drawn)
     assert joined.mask("new")[2].any() and not joined.mask("new")[[0, 1, 3, 4]].any()
+
+
+def test_a_recorded_mask_that_is_not_there_is_asked_for(folder, drawn, tmp_path, capsys):
+    words = ("--segment", "organ", "--axis", "k", "--slice", 2, "--point", "48,66,-")
+    files = ("--mask", folder / "organs.seg.nrrd", "--json", folder / "m2.json")
+    assert segment(folder, "first.seg.nrrd", *words, *files) == 0
+    moved = shutil.copy(folder / "first.seg.nrrd", tmp_path / "moved.seg.nrrd")  # its header knows the name alone
+    capsys.readouterr()
+    assert segment(folder, "second.seg.nrrd", "--prompts", moved) == 2
+    assert f"moved.seg.nrrd: its prompts correct the mask {tmp_path / 'organs.seg.nrrd'}" in capsys.readouterr().err
+    assert segment(folder, "second.seg.nrrd", "--prompts", moved, *files[:2]) == 0
+    first, second = (read_segmentation(folder / f"{name}.seg.nrrd") for name in ("first", "second"))
+    np.testing.assert_array_equal(second.layers_lkji, first.layers_lkji)
+
+
+def test_files_in_the_place_of_others_are_named_as_what_they_are(folder, drawn, capsys):
+    assert segment(folder, "no.seg.nrrd", "--prompts", folder / "ct.nrrd") == 2
+    assert "is no JSON: it is no text in UTF-8; a mask goes with --mask" in capsys.readouterr().err
+    words = ("--axis", "k", "--slice", 2, "--point", "48,66")
+    assert segment(folder, "no.seg.nrrd", *words, "--mask", folder) == 2
+    assert f"{folder}: is a folder; give a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
