@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import read_json
-from ..formatting import shown
+from ..formatting import shown, times
 from ..geometry import (
     OutsidePlaneError,
     OutsideVolumeError,
@@ -76,7 +76,13 @@ class Place:
 
 
 class RequestBuilder:
-    """Collects prompts into segments."""
+    """Collects prompts into segments.
+
+    Attributes:
+        volume: the image that will be segmented.
+        segments: by their names.
+        notes: what a user should know about the prompts.
+    """
 
     def __init__(self, volume: Volume) -> None:
         """Start without segments.
@@ -86,6 +92,7 @@ class RequestBuilder:
         """
         self.volume = volume
         self.segments: dict[str, SegmentRequest] = {}
+        self.notes: list[str] = []
 
     def segment(self, name: str, color: tuple[float, float, float] | None = None) -> SegmentRequest:
         """The segment of this name, made if it is new."""
@@ -137,7 +144,12 @@ class RequestBuilder:
         """
         numbers = _coordinates(box, place, 2)
         if place.coordinates == "xy":
-            self._set_box(segment, self.plane(place), numbers)
+            plane = self.plane(place)
+            self._set_box(segment, plane, numbers)
+            size_xy = plane.size_hw[::-1]
+            if (numbers < 0).any() or (numbers.reshape(2, 2) > size_xy).any():
+                where = f"the slice of {times(size_xy)} px, and is cut at its edge"
+                self.notes.append(f"segment {segment.name!r}: the box {_text(numbers)} reaches beyond {where}")
             return
         low, high = numbers.reshape(2, 3)
         if place.coordinates == "ijk":

@@ -125,7 +125,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes) if job.mask else None
     check_output_fits(job.output, volume)
     this.notes += volume.notes
-    requests = _requests(job, volume, drawn)
+    requests = _requests(job, volume, drawn, this.notes)
     if drawn is not None and (new := [one.name for one in requests[len(drawn.segments) :]]):
         this.notes.append(f"new beside the segments of {job.mask}: {', '.join(new)}")
     check_memory(job, volume, _memory_needed(volume, requests))
@@ -170,7 +170,9 @@ def _memory_needed(volume: Volume, requests: Sequence[SegmentRequest]) -> int:
     return sum(pixels for pixels, _ in asked) + int(at_once) + whole * int(np.prod(volume.size_ijk)) + network
 
 
-def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None) -> list[SegmentRequest]:
+def _requests(
+    job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes: list[str]
+) -> list[SegmentRequest]:
     """All prompts, from files and options, in their order; segments that are there already come first, all of them."""
     builder = RequestBuilder(volume)
     place = Place(job.coordinates, job.axis, job.slice)
@@ -193,6 +195,7 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None) -> li
             builder.add_markups(segment, Path(value), place)
         else:
             builder.add_fiducials(segment, Path(value), place, negative=kind == "negative")
+    notes += builder.notes
     if drawn is None:
         return builder.finished()
     names = [one.name for one in drawn.segments]

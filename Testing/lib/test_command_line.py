@@ -168,6 +168,18 @@ def test_prompts_belong_to_the_segment_before_them_and_a_slice_is_encoded_once(
     assert [s.name for s in read_segmentation(image.parent / "out.seg.nrrd").segments] == ["liver", "spot"]
 
 
+@pytest.mark.parametrize(("box", "is_cut"), [("20,10,40,24", True), ("-1,0,9,9", True), ("0,0,30,24", False)])
+def test_a_box_that_reaches_beyond_the_slice_is_cut_and_told(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], box: str, is_cut: bool
+) -> None:
+    assert segment(image, "--axis", "k", "--slice", 2, "--box", box) == OK
+    told = f"note: segment 'Segment_1': the box {box} reaches beyond the slice of 30 x 24 px, and is cut at its edge"
+    assert (told in capsys.readouterr().err) == is_cut
+    x0, y0, x1, y1 = map(int, box.split(","))
+    inside = block(range(max(x0, 0), min(x1, 30)), range(max(y0, 0), min(y1, 24)), range(2, 3))
+    assert sorted(voxels(image, "Segment_1")) == sorted(inside)
+
+
 @pytest.mark.parametrize(("choice", "seen"), [("--no-zoom", (90, 120, 3)), ("--zoom", (32, 32, 3))])
 def test_zoom_shows_the_model_a_crop_around_the_prompts(
     tmp_path: Path, predictor: StubPredictor, choice: str, seen: tuple[int, ...]
