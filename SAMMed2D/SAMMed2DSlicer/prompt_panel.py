@@ -44,7 +44,7 @@ class PromptPanel(VTKObservationMixin):
         self.parameters: Parameters | None = None
         self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
         self._is_showing = False
-        self.segmenting = Segmenting(engine, status_line, self._show_action)
+        self.segmenting = Segmenting(engine, status_line, self._request_changed)
         self._refreshing = single_shot(_REFRESH_MS, self.refresh)
         self._selectors = {
             "volume": self.ui.volumeSelector,
@@ -188,6 +188,10 @@ class PromptPanel(VTKObservationMixin):
         button.enabled = not problem
         button.toolTip = problem or _("Add the structure that the prompts show, on this slice, to the segment.")
         self.status_line.suggest(problem if install.torch_state().is_ready else "")
+
+    def _request_changed(self) -> None:
+        self._show_action()
+        self._changed()  # soon, also where no voxel was changed: what is said then is of this slice and segment
 
     # Following
 

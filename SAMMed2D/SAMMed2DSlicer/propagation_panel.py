@@ -278,7 +278,8 @@ class PropagationPanel:
         else:
             self.status_line.end(RUN)
             now = self._changed_at()
-            self.status_line.say(text, level, lambda: self._changed_at() == now)
+            # 0: the segment has gone, and what was said of it stays until work goes on elsewhere.
+            self.status_line.say(text, level, lambda: self._changed_at() in (0, now))
         self._show_running(self.is_running)
         self.show()
 

@@ -88,7 +88,8 @@ class StatusLine:
 
     def be_at(self, place: Any) -> bool:
         """Work goes on at a place, any value: what was said of another one is no longer true. Tells if it is new."""
-        is_new, was_settled = place != self._place, self._is_settled
+        # What was said before anybody told of a place is of the first one.
+        is_new, was_settled = self._place is not None and place != self._place, self._is_settled
         self._place, self._is_settled = place, True
         is_over = self._holds is not None and not self._holds()
         if not is_over and (not is_new or not was_settled):
@@ -158,7 +159,7 @@ class StatusLine:
         self._soon.stop()
         self._settling.stop()
         self._works.clear()
-        self._text, self._holds = "", None
+        self._text, self._holds, self._place = "", None, None
         self._show()
 
     # Showing

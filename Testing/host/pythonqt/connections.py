@@ -8,7 +8,8 @@ import shiboken6
 from PySide6 import QtCore
 
 CO_VARARGS = 0x04
-_connections = {}  # address of the sender -> [(signature, callable, adaptor)]
+# (address, class) of the sender -> [(signature, callable, adaptor)]; addresses are used again.
+_connections = {}
 
 
 def positional_parameters(callback):
@@ -44,12 +45,16 @@ def _carrier(sender):
     return (lambda match: "PyObject") if type(sender).__module__.startswith("host.") else (lambda match: match[0])
 
 
+def _key(sender):
+    return shiboken6.getCppPointer(sender)[0], type(sender)
+
+
 def _of(sender):
-    address = shiboken6.getCppPointer(sender)[0]
-    if address not in _connections:
-        _connections[address] = []
-        QtCore.QObject.destroyed.__get__(sender).connect(lambda *_: _connections.pop(address, None))
-    return _connections[address]
+    key = _key(sender)
+    if key not in _connections:
+        _connections[key] = []
+        QtCore.QObject.destroyed.__get__(sender).connect(lambda *_: _connections.pop(key, None))
+    return _connections[key]
 
 
 def connect(sender, signature, receiver, slot=None):
@@ -91,7 +96,7 @@ def forget(widget):
     for, those of its class too.
     """
     for sender in (widget, *widget.findChildren(QtCore.QObject)):
-        for normalized, _callback, adaptor in _connections.pop(shiboken6.getCppPointer(sender)[0], ()):
+        for normalized, _callback, adaptor in _connections.pop(_key(sender), ()):
             signal_of(sender, normalized)[1].disconnect(adaptor)
 
 
