@@ -1,0 +1,6 @@
+import slicer
+
+class AbstractScriptedSegmentEditorEffect:
+    scriptedEffect: slicer.qSlicerSegmentEditorScriptedEffect
+    def __init__(self, scriptedEffect: slicer.qSlicerSegmentEditorScriptedEffect) -> None: ...
+    def register(self) -> None: ...

@@ -1,0 +1,1 @@
+from slicer import qSlicerSegmentEditorScriptedEffect as qSlicerSegmentEditorScriptedEffect

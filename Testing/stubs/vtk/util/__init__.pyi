@@ -1,0 +1,1 @@
+from vtk.util import numpy_support as numpy_support
