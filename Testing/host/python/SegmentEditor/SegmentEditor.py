@@ -1,91 +1,94 @@
-"""Stands for Slicer's Segment Editor module where its own file is not at hand: the editor in a module's panel.
+"""Stands for Slicer's Segment Editor module: a panel that holds one qMRMLSegmentEditorWidget, which has a node.
 
-Left out: subject hierarchy plug-ins.
+Callers reach the widget as ``slicer.modules.SegmentEditorWidget.editor``. Left out: all else that Slicer's panel has
+(import, export, the subject hierarchy's plug-in, saving which effect was active).
 """
 
 import slicer
+from host.mrml.base import Observers
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
-
-TAG = "SegmentEditor"
 
 
 class SegmentEditor(ScriptedLoadableModule):
+    """The module's entry in the list of modules."""
+
     def __init__(self, parent):
         super().__init__(parent)
-        parent.title, parent.categories = "Segment Editor", ["", "Segmentation"]
-        parent.dependencies = ["Segmentations", "SubjectHierarchy"]
+        parent.title = "Segment Editor"
+        parent.categories = ["Segmentation"]
 
 
-class SegmentEditorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    def __init__(self, parent):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.parameterSetNode = self.editor = None
+class SegmentEditorWidget(ScriptedLoadableModuleWidget):
+    """The panel. While it is shown, its editor has keys and something to edit."""
 
     def setup(self):
-        super().setup()
-        self.layout.setContentsMargins(4, 0, 4, 0)
         self.editor = slicer.qMRMLSegmentEditorWidget()
-        self.editor.setMaximumNumberOfUndoStates(10)
-        self.selectParameterNode()
-        self.editor.setMRMLScene(slicer.mrmlScene)
         self.layout.addWidget(self.editor)
-        self.effectFactorySingleton = slicer.qSlicerSegmentEditorEffectFactory.instance()
-        self.effectFactorySingleton.connect("effectRegistered(QString)", self.editorEffectRegistered)
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
-
-    def editorEffectRegistered(self):
-        self.editor.updateEffectList()
-
-    def selectParameterNode(self):
-        scene = slicer.mrmlScene
-        node = scene.GetSingletonNode(TAG, "vtkMRMLSegmentEditorNode")
-        if node is None:
-            node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-            node.UnRegister(None)
-            node.SetSingletonTag(TAG)
-            node = scene.AddNode(node)
-        if node is not self.parameterSetNode:
-            self.parameterSetNode = node
-            self.editor.setMRMLSegmentEditorNode(node)
-
-    def getDefaultSourceVolumeNodeID(self):
-        manager = slicer.app.layoutManager()
-        nodes = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
-        shown = [node.GetBackgroundVolumeID() for node in nodes] + [node.GetForegroundVolumeID() for node in nodes]
-        return next(filter(None, shown), None)
+        self.editor.maximumNumberOfUndoStates = 10
+        _attach_node(self.editor)
+        self.editor.setMRMLScene(slicer.mrmlScene)
+        factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+        factory.effectRegistered.connect(lambda _name: self.editor.updateEffectList())
+        self._scene_events = Observers()
+        for event, follow in {
+            slicer.vtkMRMLScene.StartCloseEvent: self._let_go,
+            slicer.vtkMRMLScene.EndCloseEvent: self._take_up,
+            slicer.vtkMRMLScene.EndImportEvent: self._take_up,
+        }.items():
+            self._scene_events.add(slicer.mrmlScene, event, follow)
 
     def enter(self):
+        self._take_up()
+        if self.editor.segmentationNode() is None:
+            self.editor.setSegmentationNode(_first_segmentation() or _new_segmentation())
+            if self.editor.sourceVolumeNode() is None:
+                self.editor.setSourceVolumeNode(_shown_volume())
         self.editor.installKeyboardShortcuts()
-        self.selectParameterNode()
-        self.editor.updateWidgetFromMRML()
-        if self.editor.segmentationNodeID():
-            return
-        scene = slicer.mrmlScene
-        node = scene.GetFirstNode(None, "vtkMRMLSegmentationNode")
-        self.editor.setSegmentationNode(node or scene.AddNewNodeByClass("vtkMRMLSegmentationNode"))
-        if not self.editor.sourceVolumeNodeID():
-            self.editor.setSourceVolumeNodeID(self.getDefaultSourceVolumeNodeID())
 
     def exit(self):
-        self.editor.setActiveEffect(None)
         self.editor.uninstallKeyboardShortcuts()
-        self.editor.removeViewObservations()
-
-    def onSceneStartClose(self, caller, event):
-        self.parameterSetNode = None
-        self.editor.setSegmentationNode(None)
-        self.editor.removeViewObservations()
-
-    def onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self.selectParameterNode()
-            self.editor.updateWidgetFromMRML()
+        self._stop_editing()
 
     def cleanup(self):
-        self.removeObservers()
-        self.effectFactorySingleton.disconnect("effectRegistered(QString)", self.editorEffectRegistered)
+        self._scene_events.clear()
+
+    def _take_up(self):
+        """Show what the scene has now; a hidden panel does so when it is entered."""
+        if self.parent.isEntered:
+            _attach_node(self.editor)
+            self.editor.updateWidgetFromMRML()
+
+    def _let_go(self):
+        """Before the nodes go: no effect may act on them any more."""
+        self._stop_editing()
+        self.editor.setSegmentationNode(None)
+
+    def _stop_editing(self):
+        self.editor.setActiveEffect(None)
+        self.editor.removeViewObservations()
+
+
+def _attach_node(editor):
+    """Give the editor the scene's one node of this module; closing a scene keeps it, or it is made again."""
+    tag, kind = "SegmentEditor", "vtkMRMLSegmentEditorNode"
+    node = slicer.mrmlScene.GetSingletonNode(tag, kind)
+    if node is None:
+        unique = slicer.vtkMRMLSegmentEditorNode()
+        unique.SetSingletonTag(tag)
+        node = slicer.mrmlScene.AddNode(unique)
+    editor.setMRMLSegmentEditorNode(node)
+
+
+def _first_segmentation():
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+
+
+def _new_segmentation():
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+
+
+def _shown_volume():
+    """The volume in the background of a slice view, else one in a foreground, else None."""
+    layers = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    ids = [layer.GetBackgroundVolumeID() for layer in layers] + [layer.GetForegroundVolumeID() for layer in layers]
+    return next((slicer.mrmlScene.GetNodeByID(node_id) for node_id in ids if node_id), None)

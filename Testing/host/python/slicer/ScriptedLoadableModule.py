@@ -1,152 +1,108 @@
-"""Stands for slicer.ScriptedLoadableModule where Slicer's own file is not at hand.
+"""Stands for slicer.ScriptedLoadableModule: the four classes that a module written in Python derives from.
 
-Left out: the Reload & Test section, screenshots.
+They do what the modules loaded in tests ask of them. Left out: reloading and the developer's section, screenshots,
+panels without a parent, modules with several parameter nodes.
 """
 
-import importlib
-import os
+import sys
 import unittest
+from pathlib import Path
 
 import qt
 import slicer
 
-__all__ = [
-    "ScriptedLoadableModule",
-    "ScriptedLoadableModuleLogic",
-    "ScriptedLoadableModuleTest",
-    "ScriptedLoadableModuleWidget",
-]
+slicer.selfTests = getattr(slicer, "selfTests", {})
+# The attribute of a parameter node that names its module.
+_OWNER = "ModuleName"
 
 
-def _resource(folder_of, filename):
-    return os.path.join(os.path.dirname(folder_of), "Resources", filename)
+def _resources(module_file):
+    return Path(module_file).with_name("Resources")
 
 
 class ScriptedLoadableModule:
-    """A module's metadata, written to its C++ half (``parent``)."""
+    """What the application knows of a module before its panel is made; ``parent`` is the half that is C++."""
 
     def __init__(self, parent):
-        super().__init__()
-        self.parent, self.moduleName = parent, type(self).__name__
-        parent.title, parent.helpText, parent.acknowledgementText = "", "", ""
-        parent.categories, parent.dependencies, parent.contributors = [], [], []
-        for extension in (".svg", ".png"):
-            icon = _resource(parent.path, f"Icons/{self.moduleName}{extension}")
-            if os.path.isfile(icon):
-                parent.icon = qt.QIcon(icon)
-                break
-        if not hasattr(slicer, "selfTests"):
-            slicer.selfTests = {}
-        slicer.selfTests[self.moduleName] = self.runTest
+        self.parent = parent
+        self.moduleName = parent.name
+        slicer.selfTests[parent.name] = self.runTest
+        icon = _resources(parent.path) / "Icons" / f"{parent.name}.png"
+        if icon.exists():
+            parent.icon = qt.QIcon(str(icon))
 
-    def resourcePath(self, filename):
-        return _resource(self.parent.path, filename)
+    def getDefaultModuleDocumentationLink(self):
+        return self.parent.defaultDocumentationLink
 
-    def getDefaultModuleDocumentationLink(self, docPage=None):
-        app = slicer.app
-        url = app.documentationBaseUrl + docPage if docPage else app.moduleDocumentationUrl(self.moduleName)
-        return f'<p>See the <a href="{url}">documentation</a>.</p>'
-
-    def runTest(self, msec=100, **kwargs):
-        test = getattr(importlib.import_module(type(self).__module__), self.moduleName + "Test")()
-        test.messageDelay = msec
-        test.runTest(**kwargs)
+    def runTest(self, msec=100):
+        """Run the class MODULETest in the module's file; each of its messages stays for ``msec`` milliseconds."""
+        file = sys.modules[self.moduleName]
+        case = getattr(file, f"{self.moduleName}Test")()
+        case.messageDelay = msec
+        case.runTest()
 
 
 class ScriptedLoadableModuleWidget:
-    """A module's panel: setup(), enter(), exit(), cleanup()."""
+    """A module's panel: the application calls setup() once, then enter() and exit(), and cleanup() when it quits."""
 
-    def __init__(self, parent=None):
-        super().__init__()
-        self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = slicer.util.settingsValue(
-            "Developer/DeveloperMode", False, converter=slicer.util.toBool
-        )
-        self.parent = parent if parent else self._make_parent()
-        self.layout = self.parent.layout()
-        if not parent:
-            self.setup()
-            self.parent.show()
-        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
-
-    @staticmethod
-    def _make_parent():
-        widget = slicer.qMRMLWidget()
-        widget.setLayout(qt.QVBoxLayout())
-        widget.setMRMLScene(slicer.mrmlScene)
-        return widget
-
-    def resourcePath(self, filename):
-        return _resource(slicer.util.modulePath(self.moduleName), filename)
+    def __init__(self, parent):
+        self.parent, self.layout = parent, parent.layout()
+        self.moduleName = parent.moduleName
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._quit)
 
     def setup(self):
-        pass
+        """Build the panel in ``layout``."""
 
     def cleanup(self):
-        pass
+        """End what the panel began."""
 
-    def _onModuleAboutToBeUnloaded(self, moduleName):
-        if moduleName == self.moduleName:
+    def resourcePath(self, filename):
+        """A file in the module's folder Resources."""
+        module = getattr(slicer.modules, self.moduleName.lower())
+        return str(_resources(module.path) / filename)
+
+    def _quit(self, module_name):
+        if self.moduleName == module_name:
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._quit)
             self.cleanup()
-            manager = slicer.app.moduleManager()
-            manager.disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
-
-    def onReload(self):
-        slicer.util.reloadScriptedModule(self.moduleName)
 
 
 class ScriptedLoadableModuleLogic:
-    """A module's computations, and its parameter node in the scene."""
+    """What a module computes, and the node in the scene that keeps its parameters."""
 
     def __init__(self, parent=None):
-        super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Logic")
-        self.isSingletonParameterNode = True
 
     def getParameterNode(self):
-        """The first parameter node of this module, made where there is none."""
-        nodes = self.getAllParameterNodes()
-        if self.isSingletonParameterNode:
-            node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
-            if node:
-                node.SetAttribute("ModuleName", self.moduleName)  # closing the scene takes it away
-            nodes = [node] if node else []
-        return nodes[0] if nodes else slicer.mrmlScene.AddNode(self.createParameterNode())
+        """The module's node: one in a scene, made where there is none."""
+        scene, kind = slicer.mrmlScene, "vtkMRMLScriptedModuleNode"
+        found = scene.GetSingletonNode(self.moduleName, kind)
+        if found is None:
+            made = slicer.vtkMRMLScriptedModuleNode()
+            made.SetSingletonTag(self.moduleName)
+            made.SetName(self.moduleName)
+            found = scene.AddNode(made)
+        found.SetAttribute(_OWNER, self.moduleName)  # closing a scene keeps the node, and empties it
+        return found
 
     def getAllParameterNodes(self):
+        """The module's nodes in the scene: none or one."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
-        return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
-
-    def createParameterNode(self):
-        if slicer.mrmlScene is None:
-            return None
-        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-        node.UnRegister(None)
-        if self.isSingletonParameterNode:
-            node.SetSingletonTag(self.moduleName)
-        node.SetAttribute("ModuleName", self.moduleName)
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
-        return node
+        return [node for node in nodes if node.GetAttribute(_OWNER) == self.moduleName]
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    """A module's self test: runTest() runs every method whose name has "test" in it."""
+    """A module's self test: its methods test…(), each between setUp() and tearDown()."""
 
-    def __init__(self, *args, **kwargs):
-        self.moduleTestNames = []
-        super().__init__(*args, **kwargs)
-        if not self.moduleTestNames:
-            self.moduleTestNames = [n for n in dir(self) if "test" in n and callable(getattr(self, n))]
+    messageDelay = 100
 
-    def delayDisplay(self, message, requestedDelay=None, msec=None):
-        msec = getattr(self, "messageDelay", msec)
-        msec = requestedDelay if msec is None else msec
-        slicer.util.delayDisplay(message, 100 if msec is None else msec)
+    def delayDisplay(self, message):
+        """Show a message for a while."""
+        slicer.util.delayDisplay(message, self.messageDelay)
 
     def runTest(self):
-        self.setUpClass()
-        for name in self.moduleTestNames:
-            self.setUp()
-            getattr(self, name)()
-            self.tearDown()
-        self.tearDownClass()
+        """Run them all; the first error ends it."""
+        for name in unittest.defaultTestLoader.getTestCaseNames(type(self)):
+            one = type(self)(name)
+            one.messageDelay = self.messageDelay
+            one.debug()
