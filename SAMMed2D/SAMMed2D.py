@@ -23,11 +23,11 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.model_store import StoredModel
-    from SAMMed2DSlicer.batch import Outcome
-    from SAMMed2DSlicer.propagation_task import PropagationResult
-    from SAMMed2DSlicer.slice_task import SlicePrediction, SliceResult
-    from SAMMed2DSlicer.time_task import TimeResult
+    from SAMMed2DLib.registry.store import StoredModel
+    from SAMMed2DSlicer.inference.blocking import Outcome
+    from SAMMed2DSlicer.inference.slice_task import SlicePrediction, SliceResult
+    from SAMMed2DSlicer.propagation.task import PropagationResult
+    from SAMMed2DSlicer.propagation.time_task import TimeResult
 
 
 _HOMEPAGE = "https://github.com/SAMMed2D/SlicerSAMMed2D"
@@ -57,7 +57,7 @@ def _make_library_importable() -> None:
 
 
 def _register() -> None:
-    from SAMMed2DSlicer import registration
+    from SAMMed2DSlicer.module import registration
 
     registration.register_effect()
     registration.register_sample_data()
@@ -98,28 +98,28 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Make the sections; also register the effect, if the module was loaded after Slicer's start."""
         ScriptedLoadableModuleWidget.setup(self)
         _register()
-        from SAMMed2DSlicer import engine
-        from SAMMed2DSlicer.environment_panel import EnvironmentPanel
-        from SAMMed2DSlicer.manage_panel import ManagePanel
-        from SAMMed2DSlicer.model_panel import ModelPanel
-        from SAMMed2DSlicer.prompt_panel import PromptPanel
-        from SAMMed2DSlicer.propagation_panel import ModulePropagation
-        from SAMMed2DSlicer.propagation_place import ModulePlace
-        from SAMMed2DSlicer.status_line import StatusLine
+        from SAMMed2DSlicer.inference import service
+        from SAMMed2DSlicer.module.environment_panel import EnvironmentPanel
+        from SAMMed2DSlicer.module.model_panel import ModelPanel
+        from SAMMed2DSlicer.module.model_store_panel import ManagePanel
+        from SAMMed2DSlicer.module.prompt_panel import PromptPanel
+        from SAMMed2DSlicer.propagation.propagation_panel import ModulePropagation
+        from SAMMed2DSlicer.propagation.segmentation_context import ModulePlace
+        from SAMMed2DSlicer.widgets.status_line import StatusLine
 
         self.logic = SAMMed2DLogic()
         prompts = self._load("SAMMed2D")
         prompts.setMRMLScene(slicer.mrmlScene)
         status_line = StatusLine()
-        model = ModelPanel(self._load("Model"), engine.shared(), status_line)
-        slices = PromptPanel(prompts, engine.shared(), status_line, self.installTorch)
-        propagation = ModulePropagation(engine.shared(), ModulePlace(lambda: slices.parameters), status_line)
+        model = ModelPanel(self._load("Model"), service.shared(), status_line)
+        slices = PromptPanel(prompts, service.shared(), status_line, self.installTorch)
+        propagation = ModulePropagation(service.shared(), ModulePlace(lambda: slices.parameters), status_line)
         slices.on_refreshed = propagation.show
         self.panels = (
             slices,
             propagation,
             model,
-            ManagePanel(self._load("ManageModels"), engine.shared(), model.refresh),
+            ManagePanel(self._load("ManageModels"), service.shared(), model.refresh),
             EnvironmentPanel(self._load("Environment"), self.installTorch),
         )
         self.layout.addWidget(status_line.widget)
@@ -145,9 +145,9 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def installTorch(self) -> None:
         """Install PyTorch, after asking, and show what came of it."""
-        from SAMMed2DSlicer import install
+        from SAMMed2DSlicer.setup import pytorch
 
-        install.ensure_torch()
+        pytorch.ensure_torch()
         for panel in self.panels:
             panel.refresh()
 
@@ -181,7 +181,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
 
     - `plane`: ("axial", 12), likewise "coronal" and "sagittal", as the scene shows the volume; ("k", 12), likewise "i"
       and "j", along the array; the name of a slice view ("Red") or its vtkMRMLSliceNode, for the slice that it shows,
-      oblique ones too; or a `SAMMed2DLib.geometry.SlicePlane`. Numbers count from 0.
+      oblique ones too; or a `SAMMed2DLib.imaging.geometry.SlicePlane`. Numbers count from 0.
     - `positive` and `negative`, points on the object and beside it: (N, 3) numbers in the scene's RAS, mm, each on the
       slice; markups point lists, of which the points on the slice count; or a list of both. The positive ones come
       first, and each point refines what was found before it.
@@ -192,10 +192,11 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
     - `intensity`, what the model sees: "window" for the volume's window/level, "percentiles" or "full".
     - `zoom`: whether the model looks at crops around the prompts; None does what its weights were trained for.
 
-    Errors say what to do: `SAMMed2DSlicer.scene.SceneError` (something in the scene does not allow it),
-    `SAMMed2DLib.geometry.GeometryError` (no such slice), `SAMMed2DLib.prompts.PromptError` (prompts contradict each
-    other), `SAMMed2DSlicer.install.InstallError` (PyTorch is missing or broken), and
-    `SAMMed2DLib.catalogue.CatalogueError` (no such model). All but InstallError, a RuntimeError, are ValueErrors.
+    Errors say what to do: `SAMMed2DSlicer.scene.volumes.SceneError` (something in the scene does not allow it),
+    `SAMMed2DLib.imaging.geometry.GeometryError` (no such slice), `SAMMed2DLib.inference.prompts.PromptError` (prompts
+    contradict each other), `SAMMed2DSlicer.setup.pytorch.InstallError` (PyTorch is missing or broken), and
+    `SAMMed2DLib.registry.known_models.CatalogueError` (no such model). All but InstallError, a RuntimeError, are
+    ValueErrors.
     """
 
     def __init__(self, parent: Any = None) -> None:
@@ -248,11 +249,11 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             see the class.
         """
-        from SAMMed2DSlicer import batch
+        from SAMMed2DSlicer.inference import blocking
 
         prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
         question = {**prompts, "intensity": intensity, "zoom": zoom}
-        return batch.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **question)
+        return blocking.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **question)
 
     def segmentMany(
         self,
@@ -270,9 +271,9 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Returns:
             For each request its `request`, and its `result` or its `error`; neither where it was left undone.
         """
-        from SAMMed2DSlicer import batch
+        from SAMMed2DSlicer.inference import blocking
 
-        return batch.segment_many(requests, self.segmentSlice, progress, shouldCancel)
+        return blocking.segment_many(requests, self.segmentSlice, progress, shouldCancel)
 
     def predict(
         self,
@@ -320,10 +321,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             see the class.
         """
-        from SAMMed2DSlicer import batch
-        from SAMMed2DSlicer.slice_task import SliceTask
+        from SAMMed2DSlicer.inference import blocking
+        from SAMMed2DSlicer.inference.slice_task import SliceTask
 
-        return batch.ask(SliceTask.of_scene(volumeNode, plane, list(prompts), intensity, zoom).answer)
+        return blocking.ask(SliceTask.of_scene(volumeNode, plane, list(prompts), intensity, zoom).answer)
 
     def embed(
         self,
@@ -354,9 +355,9 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             see the class.
         """
-        from SAMMed2DSlicer import batch
+        from SAMMed2DSlicer.inference import blocking
 
-        return batch.encode_slices(volumeNode, axis, indices, intensity, progress, shouldCancel)
+        return blocking.encode_slices(volumeNode, axis, indices, intensity, progress, shouldCancel)
 
     def propagate(
         self,
@@ -402,13 +403,14 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             many voxels `changed`; `is_complete`; and `outside_px` and `lost` as in `segmentSlice`.
 
         Raises:
-            see the class; and `SAMMed2DLib.propagation.PropagationError`, a ValueError, where the memory is not enough.
+            see the class; and `SAMMed2DLib.propagation.estimate.PropagationError`, a ValueError, where the memory is
+                not enough.
         """
-        from SAMMed2DSlicer import propagation_call, propagation_task
+        from SAMMed2DSlicer.propagation import api, task
 
         options = {"direction": direction, "first": first, "last": last, "every": every}
-        settings = propagation_task.settings_of({**options, "intensity": intensity, "zoom": zoom})
-        return propagation_call.propagate(
+        settings = task.settings_of({**options, "intensity": intensity, "zoom": zoom})
+        return api.propagate(
             volumeNode, segmentationNode, segmentIds, plane, settings, keyframes, overwrite, progress, shouldCancel
         )
 
@@ -458,12 +460,14 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             `is_complete`; and `undo`: call it to take the whole run back, but for frames that were changed since.
 
         Raises:
-            see the class; and `SAMMed2DLib.propagation.PropagationError`, a ValueError, where the memory is not enough.
+            see the class; and `SAMMed2DLib.propagation.estimate.PropagationError`, a ValueError, where the memory is
+                not enough.
         """
-        from SAMMed2DSlicer import propagation_call, slice_task, time_task
+        from SAMMed2DSlicer.inference import slice_task
+        from SAMMed2DSlicer.propagation import api, time_task
 
         settings = time_task.TimeSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom), loop=loop)
-        return propagation_call.propagate_in_time(
+        return api.propagate_in_time(
             volumeNode, segmentationNode, segmentIds, plane, settings, makeSequence, progress, shouldCancel
         )
 
@@ -478,13 +482,13 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Returns:
             The vtkMRMLSegmentationNode.
         """
-        from SAMMed2DSlicer import segmentations
+        from SAMMed2DSlicer.scene import segmentations
 
         return segmentations.new_segmentation(volumeNode, name, segmentNames)
 
     def models(self) -> list[StoredModel]:
         """All known and added models: name, title, is_installed, path, size_bytes, weights_licence, data_licence."""
-        from SAMMed2DLib.model_store import stored_models
+        from SAMMed2DLib.registry.store import stored_models
 
         return stored_models()
 
@@ -498,7 +502,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             CatalogueError: there is no such model, or it is not on this computer yet.
         """
-        from SAMMed2DSlicer import models
+        from SAMMed2DSlicer.setup import models
 
         models.choose(os.fspath(model), device)
 
@@ -555,7 +559,7 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
 
     def test_a_click_with_the_effect(self) -> None:
         """The effect can be activated, and a click in a slice view makes a prompt."""
-        from SAMMed2DSlicer.registration import EFFECT_NAME, register_effect
+        from SAMMed2DSlicer.module.registration import EFFECT_NAME, register_effect
 
         manager = slicer.app.layoutManager()
         if manager is None or slicer.util.mainWindow() is None:
@@ -584,7 +588,7 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
         self.assertEqual([node.GetNumberOfControlPoints() for node in points], [1])
 
     def _skip_without_torch(self) -> None:
-        from SAMMed2DSlicer.install import torch_state
+        from SAMMed2DSlicer.setup.pytorch import torch_state
 
         if not torch_state().is_ready:
             self.skipTest(torch_state().text)
@@ -605,6 +609,6 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
 
     @staticmethod
     def _world(volume: Any, ijk: Sequence[float]) -> list[float]:
-        from SAMMed2DSlicer.scene import world_from_ijk
+        from SAMMed2DSlicer.scene.volumes import world_from_ijk
 
         return [float(value) for value in (world_from_ijk(volume) @ [*ijk, 1])[:3]]

@@ -1,6 +1,6 @@
 """Promptable segmentation of 2D medical image slices, without 3D Slicer.
 
-Import what you need from its own file: ``from SAMMed2DLib.prompts import Prompts``. This one imports
+Import what you need from its own file: ``from SAMMed2DLib.inference.prompts import Prompts``. This one imports
 nothing, so that the package opens before torch is installed.
 """
 

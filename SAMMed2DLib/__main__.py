@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import __version__
-from .cli.errors import is_bad_input, words_of
+from SAMMed2DLib import __version__
+from SAMMed2DLib.cli.common.errors import is_bad_input, words_of
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 # What follows these may begin with a minus, which argparse would take for another option.
@@ -25,7 +25,7 @@ _NUMBER_OPTIONS = ("--point", "--box", "--window", "--range")
 # Commands by name: the module that has their options, and what they do. A module has `add_options`, and may have a
 # DESCRIPTION and an EPILOG; it is imported only if its command is meant, so that help comes at once and needs no torch.
 COMMANDS = {
-    "segment": ("cli.segment_options", "segment an image from prompts"),
+    "segment": ("cli.common.segment_options", "segment an image from prompts"),
     "show": ("cli.show", "draw a slice with rulers, to read the coordinates of prompts off"),
     "propagate": ("cli.propagate", "carry segments from a few slices to all others"),
     "batch": ("cli.batch", "segment many cases that a table lists, also on a cluster"),

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .catalogue import CATALOGUE, models_dir, path_of
-from .checkpoints import CheckpointError, read_checkpoint, verify_weights
-from .memory import GIB, available_memory, in_gib
+from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, verify_weights
+from SAMMed2DLib.registry.known_models import CATALOGUE, models_dir, path_of
+from SAMMed2DLib.system.memory import GIB, available_memory, in_gib
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_TORCH = (2, 1, 2)

@@ -73,10 +73,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def setupOptionsFrame(self):
         """Make the options."""
-        from SAMMed2DSlicer import engine
-        from SAMMed2DSlicer.effect_panel import EffectPanel
-        from SAMMed2DSlicer.propagation_panel import PropagationPanel
-        from SAMMed2DSlicer.propagation_place import EffectPlace
+        from SAMMed2DSlicer.effect.effect_panel import EffectPanel
+        from SAMMed2DSlicer.inference import service
+        from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
+        from SAMMed2DSlicer.propagation.segmentation_context import EffectPlace
 
         calls = {
             "accept": self.accept,
@@ -88,14 +88,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "remove": lambda one: self.annotator.remove(one),
             "model": self.model_chosen,
         }
-        self.panel = EffectPanel(self.scriptedEffect, engine.shared(), calls)
+        self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
         place = EffectPlace(self.scriptedEffect, lambda: self.annotator, self.panel.options)
-        self.propagation = PropagationPanel(engine.shared(), place, self.panel.status_line)
+        self.propagation = PropagationPanel(service.shared(), place, self.panel.status_line)
         self.panel.add_section(self.propagation.widget)
 
     def setMRMLDefaults(self):
         """Give the parameters their first values."""
-        from SAMMed2DSlicer.effect_panel import DEFAULTS
+        from SAMMed2DSlicer.effect.effect_panel import DEFAULTS
 
         for name, value in DEFAULTS.items():
             self.scriptedEffect.setParameterDefault(name, value)
@@ -119,11 +119,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def activate(self):
         """Show the prompts, and load the model."""
-        from SAMMed2DSlicer import engine
-        from SAMMed2DSlicer.annotator import Annotator
-        from SAMMed2DSlicer.segments import shared_ledger
+        from SAMMed2DSlicer.effect.controller import Annotator
+        from SAMMed2DSlicer.inference import service
+        from SAMMed2DSlicer.scene.segments import shared_ledger
 
-        self._engine = engine.shared()
+        self._engine = service.shared()
         self._choice = self._engine.choice
         self._options = self.panel.options()
         self.annotator = Annotator(
@@ -272,17 +272,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def install_torch(self):
         """Install PyTorch, after asking."""
-        from SAMMed2DSlicer import install
+        from SAMMed2DSlicer.setup import pytorch
 
-        install.ensure_torch()
+        pytorch.ensure_torch()
         self._check_torch()
         if self.annotator is not None:
             self.annotator.ask_again()
 
     def _check_torch(self):
-        from SAMMed2DSlicer import install
+        from SAMMed2DSlicer.setup import pytorch
 
-        torch = install.torch_state()
+        torch = pytorch.torch_state()
         self.panel.show_missing(torch.text)
         if torch.is_ready:
             self._engine.prepare()
@@ -376,7 +376,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
 def _hide_prompts(scene, event):
     """Show no prompts; an effect that is active shows those of its own views afterwards."""
-    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     for node in prompt_nodes():
         if node.GetDisplayNode() is not None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import StagedFiles
-from .fit import CheckpointError, FittedState, fit_state_dict
-from .safe_pickle import Inert
-from .torch_contents import TensorRef
-from .torch_file import TorchFile, TorchFileError, damaged_part, open_torch_file
-from .torch_write import write_torch_file
+from SAMMed2DLib.checkpoints.fit import CheckpointError, FittedState, fit_state_dict
+from SAMMed2DLib.checkpoints.safe_pickle import Inert
+from SAMMed2DLib.checkpoints.torch_contents import TensorRef
+from SAMMed2DLib.checkpoints.torch_file import TorchFile, TorchFileError, damaged_part, open_torch_file
+from SAMMed2DLib.checkpoints.torch_write import write_torch_file
+from SAMMed2DLib.system.files import StagedFiles
 
 if TYPE_CHECKING:
     import torch

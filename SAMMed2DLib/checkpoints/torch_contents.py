@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .safe_pickle import Constructor, ContentsError, Name, checked_key
+from SAMMed2DLib.checkpoints.safe_pickle import Constructor, ContentsError, Name, checked_key
 
 _MAX_DIMENSIONS = 16
 _TOO_LARGE = 1 << 48

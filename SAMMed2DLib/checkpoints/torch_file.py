@@ -18,8 +18,8 @@ from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from .safe_pickle import MAX_STEPS, PickleData, PickleDataError, read_pickle
-from .torch_contents import CONSTRUCTORS, StorageRef, Storages, TensorRef
+from SAMMed2DLib.checkpoints.safe_pickle import MAX_STEPS, PickleData, PickleDataError, read_pickle
+from SAMMed2DLib.checkpoints.torch_contents import CONSTRUCTORS, StorageRef, Storages, TensorRef
 
 if TYPE_CHECKING:
     import torch

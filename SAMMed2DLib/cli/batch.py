@@ -17,20 +17,20 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..batch import DONE, Answer, Case, Outcome, Summary, Work, attempt, in_order, run_cases
-from ..catalogue import weights_path
-from ..checkpoints import CheckpointError
-from ..files import remove_leftovers
-from ..formatting import counted
-from .case_file import CaseFileError, CaseLine, read_cases
-from .errors import words_of
-from .job import Job, load
-from .options import add_seeing
-from .propagate import PropagateJob, propagate_case
-from .segment import SegmentJob, segment_case
+from SAMMed2DLib.batch_run import DONE, Answer, Case, Outcome, Summary, Work, attempt, in_order, run_cases
+from SAMMed2DLib.checkpoints import CheckpointError
+from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
+from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.cli.common.image_job import Job, load
+from SAMMed2DLib.cli.common.options import add_seeing
+from SAMMed2DLib.cli.propagate import PropagateJob, propagate_case
+from SAMMed2DLib.cli.segment import SegmentJob, segment_case
+from SAMMed2DLib.registry.known_models import weights_path
+from SAMMed2DLib.system.files import remove_leftovers
+from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
-    from ..predictor import Predictor
+    from SAMMed2DLib.inference.predictor import Predictor
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 _MARKED_BYTES = 1 << 16
@@ -195,7 +195,7 @@ def mark_of(path: Path) -> str:
 def _work(args: argparse.Namespace, settings: ModelSettings) -> Work:
     do = partial(do_case, settings=settings)
     if args.scheduler:
-        from .cluster import on_cluster
+        from SAMMed2DLib.cli.cluster import on_cluster
 
         return on_cluster(args.scheduler, partial(do_remotely, settings=settings))
 

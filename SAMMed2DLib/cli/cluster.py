@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ..batch import FAILED, Case, Outcome, Work
-from ..formatting import counted
-from .errors import words_of
+from SAMMed2DLib.batch_run import FAILED, Case, Outcome, Work
+from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
     from distributed import Client, Future

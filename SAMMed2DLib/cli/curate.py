@@ -10,13 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..curation.cases import Case, CurationError, check_names, read_cases, read_class_names
-from ..curation.discovery import Found, described, discover
-from ..curation.options import MOST_ANISOTROPIC, PUBLISHED_MASK_SHARE, PUBLISHED_SIDES, Options, Shares
-from ..curation.records import CASES, IMAGES, MASKS, REPORT, Record
-from ..curation.report import left_out, notes, totals, write_report
-from ..curation.run import Curated, Told, curate
-from .options import at_least, number_list, output_folder, pair
+from SAMMed2DLib.cli.common.options import at_least, number_list, output_folder, pair
+from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names, read_cases, read_class_names
+from SAMMed2DLib.data.curation.curation_options import (
+    MOST_ANISOTROPIC,
+    PUBLISHED_MASK_SHARE,
+    PUBLISHED_SIDES,
+    Options,
+    Shares,
+)
+from SAMMed2DLib.data.curation.curation_report import left_out, notes, totals, write_report
+from SAMMed2DLib.data.curation.curation_run import Curated, Told, curate
+from SAMMed2DLib.data.curation.discovery import Found, described, discover
+from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS, REPORT, Record
 
 OK, FAILURE, CANCELLED = 0, 1, 130
 _SHOWN = 10

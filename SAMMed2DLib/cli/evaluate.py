@@ -12,17 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..formatting import counted
-from ..locks import FileBusyError
-from .job import load
-from .options import ROOT_HELP, add_model, at_least, number_list, output_folder
-from .prompts import RequestError
+from SAMMed2DLib import __version__
+from SAMMed2DLib.cli.common.image_job import load
+from SAMMed2DLib.cli.common.options import ROOT_HELP, add_model, at_least, number_list, output_folder
+from SAMMed2DLib.cli.common.prompt_options import RequestError
+from SAMMed2DLib.system.formatting import counted
+from SAMMed2DLib.system.locks import FileBusyError
 
 if TYPE_CHECKING:
-    from ..evaluation.options import Options
-    from ..evaluation.run import Run
-    from ..predictor import Predictor
+    from SAMMed2DLib.evaluation.evaluation_options import Options
+    from SAMMed2DLib.evaluation.evaluation_run import Run
+    from SAMMed2DLib.inference.predictor import Predictor
 
 OK, FAILURE, CANCELLED = 0, 1, 130
 _PROTOCOLS = ("careful", "published")
@@ -111,8 +111,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: bad input, in one of the library's own classes.
     """
-    from ..evaluation.run import Source, thinned
-    from ..published_layout import read_layout
+    from SAMMed2DLib.data.sa_med2d import read_layout
+    from SAMMed2DLib.evaluation.evaluation_run import Source, thinned
 
     if args.output.resolve() == Path(args.data).resolve():
         raise RequestError(f"{args.output}: the data lie there, whose report.md would be lost; choose another folder")
@@ -143,8 +143,8 @@ def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any
 def _evaluate(
     args: argparse.Namespace, options: Options, folder: Path, sources: Any, data: dict[str, Any], peers: Any
 ) -> int:
-    from ..evaluation.report import write_report
-    from ..evaluation.run import Run, discard
+    from SAMMed2DLib.evaluation.evaluation_report import write_report
+    from SAMMed2DLib.evaluation.evaluation_run import Run, discard
 
     predictor = load(args)
     if args.restart:
@@ -166,7 +166,7 @@ def options_of(args: argparse.Namespace) -> Options:
     Raises:
         EvaluationError: they contradict each other.
     """
-    from ..evaluation.options import CAREFUL, Options
+    from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, Options
 
     return Options(
         protocol=args.protocol,
@@ -184,7 +184,7 @@ def _settings(
     args: argparse.Namespace, options: Options, data: dict[str, Any], predictor: Predictor, peers: list[str]
 ) -> dict[str, Any]:
     """All that decides about the results."""
-    from ..catalogue import weights_path
+    from SAMMed2DLib.registry.known_models import weights_path
 
     weights = hashlib.sha256(weights_path(args.model).read_bytes()).hexdigest()
     zoom = predictor.prefers_zoom if options.zoom is None else options.zoom
@@ -202,7 +202,7 @@ def _held(folder: Path) -> Iterator[Path]:
     Raises:
         RequestError: it cannot be made, or another evaluation is using it.
     """
-    from ..evaluation.run import hold
+    from SAMMed2DLib.evaluation.evaluation_run import hold
 
     with ExitStack() as held:
         try:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..image import Intensity, Percentiles, Window
-from ..segmentation_io import Segmentation, placed, read_segmentation
-from ..volume_io import Volume, read_volume
-from .job import check_place, load
-from .options import AXES, add_model
-from .prompts import RequestBuilder, RequestError
+from SAMMed2DLib.cli.common.image_job import check_place, load
+from SAMMed2DLib.cli.common.options import AXES, add_model
+from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError
+from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
+from SAMMed2DLib.io.segmentation_io import Segmentation, placed, read_segmentation
+from SAMMed2DLib.io.volume_io import Volume, read_volume
 
 if TYPE_CHECKING:
-    from ..volume_evaluation import LabelledVolume, ObjectResult
+    from SAMMed2DLib.evaluation.volumes import LabelledVolume, ObjectResult
 
 # Slices are thick along an axis if they are so much thicker than along the others.
 _THICKER = 1.01
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: bad input, in one of the library's own classes.
     """
-    from ..volume_evaluation import evaluate_volumes, without
+    from SAMMed2DLib.evaluation.volumes import evaluate_volumes, without
 
     listed = entries(args)
     if args.csv:
@@ -144,7 +144,7 @@ def labelled_volume(entry: Entry) -> LabelledVolume:
     Raises:
         ValueError: a file cannot be used, in one of the library's own classes.
     """
-    from ..volume_evaluation import LabelledVolume
+    from SAMMed2DLib.evaluation.volumes import LabelledVolume
 
     volume = read_volume(entry.image)
     notes = list(volume.notes)
@@ -196,7 +196,7 @@ def _shown(args: argparse.Namespace, results: Iterable[ObjectResult]) -> Iterato
 
 
 def _report(listed: list[Entry], results: list[ObjectResult]) -> str:
-    from ..volume_evaluation import losers, table_of_losers, table_of_volumes, table_of_ways
+    from SAMMed2DLib.evaluation.volumes import losers, table_of_losers, table_of_volumes, table_of_ways
 
     parts = ["Volume Dice:", table_of_volumes(results), "All measures, means over objects:", table_of_ways(results)]
     for source in _SOURCES:
@@ -207,8 +207,8 @@ def _report(listed: list[Entry], results: list[ObjectResult]) -> str:
 
 
 def _write_csv(path: Path, results: list[ObjectResult]) -> None:
-    from ..files import StagedFiles
-    from ..volume_evaluation import csv_rows
+    from SAMMed2DLib.evaluation.volumes import csv_rows
+    from SAMMed2DLib.system.files import StagedFiles
 
     with StagedFiles() as staged, staged.place(path).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(csv_rows(results))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..catalogue import find, install, is_installed, models_dir, path_of
-from ..download import DownloadError, DownloadPolicy
-from ..memory import in_gib
-from ..model_store import StoredModel, add_model, remove_model, stored_models
+from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
+from SAMMed2DLib.registry.known_models import find, install, is_installed, models_dir, path_of
+from SAMMed2DLib.registry.store import StoredModel, add_model, remove_model, stored_models
+from SAMMed2DLib.system.memory import in_gib
 
 POLICY = DownloadPolicy()
 

@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import StagedFiles, suffix_of
-from ..formatting import listed
-from ..image import for_all_slices
-from ..pictures.overlay import write_png
-from ..propagation import spans_of
-from ..segmentation_io import (
+from SAMMed2DLib.cli.common.console_report import (
+    Progress,
+    Run,
+    no_progress,
+    note_overlap,
+    progress_line,
+    tell,
+    write_report,
+)
+from SAMMed2DLib.cli.common.image_job import Job, Load, advice_on, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_seeing, slice_range
+from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, along
+from SAMMed2DLib.cli.common.replay import record_of
+from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, slices_shown
+from SAMMed2DLib.cli.propagation.slice_report import report_of, sheet_of, summary
+from SAMMed2DLib.cli.propagation.slices import Stack, Tracked
+from SAMMed2DLib.cli.propagation.time import is_of_frame, run_in_time
+from SAMMed2DLib.imaging.intensity import for_all_slices
+from SAMMed2DLib.io.segmentation_io import (
     Segment,
     Segmentation,
     check_output_fits,
@@ -25,19 +38,14 @@ from ..segmentation_io import (
     with_colors,
     write_segmentation,
 )
-from ..volume_io import Volume, read_volume
-from .job import Job, Load, advice_on, check_outputs, intensity_of, load
-from .keyframes import chosen_masks, fewest_slices, slices_shown
-from .options import AXES, add_files, add_results, add_seeing, slice_range
-from .prompts import RequestBuilder, RequestError, along
-from .propagate_report import report_of, sheet_of, summary
-from .propagate_time import is_of_frame, run_in_time
-from .replay import record_of
-from .report import Progress, Run, no_progress, note_overlap, progress_line, tell, write_report
-from .tracked import Stack, Tracked
+from SAMMed2DLib.io.volume_io import Volume, read_volume
+from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.propagation.estimate import spans_of
+from SAMMed2DLib.system.files import StagedFiles, suffix_of
+from SAMMed2DLib.system.formatting import listed
 
 if TYPE_CHECKING:
-    from ..predictor import Predictor
+    from SAMMed2DLib.inference.predictor import Predictor
 
 CANCELLED = 130
 
@@ -241,8 +249,8 @@ def _fill(
     job: PropagateJob, this: Run, stack: Stack, objects: Sequence[Tracked], load: Load, progress: Progress
 ) -> tuple[bool, Predictor, bool]:
     """Fill slices until all are done or the user stops; whether with zoom, the model, and whether stopped."""
-    from ..session import Session
-    from ..stack import check_memory, propagate_stack
+    from SAMMed2DLib.inference.session import Session
+    from SAMMed2DLib.propagation.stack import check_memory, propagate_stack
 
     slices = stack.last - stack.first + 1
     with this.step("load"):

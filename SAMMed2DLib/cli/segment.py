@@ -11,25 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import StagedFiles
-from ..geometry import SlicePlane
-from ..image import Intensity
-from ..pictures.overlay import write_png
-from ..segmentation_io import (
-    Segment,
-    Segmentation,
-    check_output_fits,
-    placed,
-    read_segmentation,
-    with_colors,
-    write_segmentation,
-)
-from ..volume_io import Volume, read_volume
-from .job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
-from .prompt_file import add_json
-from .prompts import Place, RequestBuilder, RequestError, SegmentRequest
-from .replay import View, header_record, image_and_view, read_record, record_of, rule_words, segment_record
-from .report import (
+from SAMMed2DLib.cli.common.console_report import (
     Masks,
     Progress,
     Run,
@@ -41,10 +23,36 @@ from .report import (
     tell,
     write_report,
 )
-from .segment_pictures import pictures_of
+from SAMMed2DLib.cli.common.image_job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.prompt_file import add_json
+from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder, RequestError, SegmentRequest
+from SAMMed2DLib.cli.common.replay import (
+    View,
+    header_record,
+    image_and_view,
+    read_record,
+    record_of,
+    rule_words,
+    segment_record,
+)
+from SAMMed2DLib.cli.common.segment_pictures import pictures_of
+from SAMMed2DLib.imaging.geometry import SlicePlane
+from SAMMed2DLib.imaging.intensity import Intensity
+from SAMMed2DLib.io.segmentation_io import (
+    Segment,
+    Segmentation,
+    check_output_fits,
+    placed,
+    read_segmentation,
+    with_colors,
+    write_segmentation,
+)
+from SAMMed2DLib.io.volume_io import Volume, read_volume
+from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.system.files import StagedFiles
 
 if TYPE_CHECKING:
-    from ..predictor import Predictor
+    from SAMMed2DLib.inference.predictor import Predictor
 
 FIRST_SEGMENT = "Segment_1"
 # Makes the mask of a segment that is there already, (K, J, I) bool.
@@ -243,7 +251,7 @@ def _predicted(
     zoom: bool,
 ) -> tuple[Masks, dict[SlicePlane, View]]:
     """Answer the prompts of all segments on all slices, slice by slice; and what the model saw of each."""
-    from ..session import Session
+    from SAMMed2DLib.inference.session import Session
 
     planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
     corrected = {n: known[n]() for n, one in enumerate(requests) if n in known and one.prompts}

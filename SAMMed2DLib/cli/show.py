@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from ..files import StagedFiles
-from ..formatting import times
-from ..image import rgb_from_slice
-from ..pictures.overlay import draw_slice, write_png
-from ..pictures.rulers import with_rulers
-from ..pictures.slice_view import SliceView
-from ..volume_io import read_volume
-from .job import Job, check_files, intensity_of, notes_on_window
-from .options import AXES, add_image, add_intensities, slice_number
-from .prompts import Place, RequestBuilder, legend_of
-from .report import tell_notes
+from SAMMed2DLib.cli.common.console_report import tell_notes
+from SAMMed2DLib.cli.common.image_job import Job, check_files, intensity_of, notes_on_window
+from SAMMed2DLib.cli.common.options import AXES, add_image, add_intensities, slice_number
+from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder, legend_of
+from SAMMed2DLib.imaging.intensity import rgb_from_slice
+from SAMMed2DLib.io.volume_io import read_volume
+from SAMMed2DLib.pictures.overlay import draw_slice, write_png
+from SAMMed2DLib.pictures.rulers import with_rulers
+from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.system.files import StagedFiles
+from SAMMed2DLib.system.formatting import times
 
 RULED_PX = 800  # of the longer side, so that there is room for numbers
 

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..formatting import counted
-from ..published_layout import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
-from . import train_options
-from .train_options import AUTO, DESCRIPTION, NONE
+from SAMMed2DLib.cli import train_options
+from SAMMed2DLib.cli.train_options import AUTO, DESCRIPTION, NONE
+from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
+from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
-    from ..training import Outcome, Progress, StartingPoint, Team, TrainingConfig
+    from SAMMed2DLib.training import Outcome, Progress, StartingPoint, Team, TrainingConfig
 
 __all__ = ["DESCRIPTION", "add_options", "run"]
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: bad input, in one of the library's own classes.
     """
-    from ..training import team
+    from SAMMed2DLib.training import team
 
     with _plain_warnings(), team(args.device) as this:
         return _run(args, this, _say if this.is_first else _say_nothing)
@@ -67,8 +67,8 @@ def _say_nothing(text: str) -> None:
 
 
 def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> int:
-    from ..training import Intervals, LayoutImages, train
-    from ..training.validation import Validation
+    from SAMMed2DLib.training import Intervals, LayoutImages, train
+    from SAMMed2DLib.training.validation import Validation
 
     data = _read_data(args, say)
     start = _start(args)
@@ -132,8 +132,8 @@ class _Data:
 
 
 def _read_data(args: argparse.Namespace, say: Callable[[str], None]) -> _Data:
-    from ..training import usable
-    from ..training.validation import spread
+    from SAMMed2DLib.training import usable
+    from SAMMed2DLib.training.validation import spread
 
     train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN, args.root)], say)
     if not args.most_validation:
@@ -179,7 +179,7 @@ def _note_shared_cases(
 
 
 def _start(args: argparse.Namespace) -> StartingPoint:
-    from ..training import TrainingError, fresh_start, known_start
+    from SAMMed2DLib.training import TrainingError, fresh_start, known_start
 
     if args.start == NONE:
         return fresh_start(args.sizes or "small", args.image_size)
@@ -191,7 +191,7 @@ def _start(args: argparse.Namespace) -> StartingPoint:
 
 
 def _config(args: argparse.Namespace, start: StartingPoint, images: int, processes: int) -> TrainingConfig:
-    from ..training import PUBLISHED_WIDTH, TrainingConfig
+    from SAMMed2DLib.training import PUBLISHED_WIDTH, TrainingConfig
 
     is_large, is_new = start.model.embed_dim >= PUBLISHED_WIDTH, not start.state
     trained: dict[str, Any] = {"trained": args.trained}

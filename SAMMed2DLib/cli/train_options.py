@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from .options import ROOT_HELP, at_least, number_in, output_folder
+from SAMMed2DLib.cli.common.options import ROOT_HELP, at_least, number_in, output_folder
 
 NONE = "none"
 AUTO = "auto"

@@ -20,15 +20,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ..dataset import LabelledImage
-from ..predictor import Predictor
-from ..published_layout import MaskedImage
-from ..session import Session
-from . import careful, published
-from .averages import macro_mean, markdown_table, mean_by_dataset
-from .objects import Target, jittered_box, single_objects, targets_of
-from .options import CLICKS, PUBLISHED, EvaluationError, Options
-from .scores import ObjectResult, Peer, ScoreSheet
+from SAMMed2DLib.data.dataset import LabelledImage
+from SAMMed2DLib.data.sa_med2d import MaskedImage
+from SAMMed2DLib.evaluation import careful, published
+from SAMMed2DLib.evaluation.averages import macro_mean, markdown_table, mean_by_dataset
+from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, Options
+from SAMMed2DLib.evaluation.objects import Target, jittered_box, single_objects, targets_of
+from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.session import Session
 
 __all__ = [
     "CLICKS",

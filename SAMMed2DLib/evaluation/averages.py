@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scores import ObjectResult
+from SAMMed2DLib.evaluation.scores import ObjectResult
 
 METRICS = ("dice", "iou", "nsd")
 UNKNOWN = "unknown"

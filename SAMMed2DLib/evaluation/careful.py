@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..prompts import Prompts
-from ..session import Session
-from ..simulation import centre_error_point, centre_point, first_point
-from .objects import Target, filled, jittered_click, moved_box
-from .options import (
+from SAMMed2DLib.data.simulated_user import centre_error_point, centre_point, first_point
+from SAMMed2DLib.evaluation.evaluation_options import (
     BOX,
     CLICK_ANYWHERE,
     FILLED_BOX,
@@ -21,7 +18,10 @@ from .options import (
     clicks_name,
     jittered_name,
 )
-from .scores import ScoreSheet
+from SAMMed2DLib.evaluation.objects import Target, filled, jittered_click, moved_box
+from SAMMed2DLib.evaluation.scores import ScoreSheet
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.session import Session
 
 # From prompts to a mask, (H, W) bool.
 Segment = Callable[[Prompts], np.ndarray]

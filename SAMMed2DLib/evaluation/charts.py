@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..pictures.charts import bar_chart, line_chart
-from .averages import GROUPINGS, averages, grouped, mean_curve, means
-from .options import BOX, FILLED_BOX, Options, clicks_name, jittered_name
-from .scores import ObjectResult
+from SAMMed2DLib.evaluation.averages import GROUPINGS, averages, grouped, mean_curve, means
+from SAMMed2DLib.evaluation.evaluation_options import BOX, FILLED_BOX, Options, clicks_name, jittered_name
+from SAMMed2DLib.evaluation.scores import ObjectResult
+from SAMMed2DLib.pictures.charts import bar_chart, line_chart
 
 _SIZE_HW = (420, 760)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..components import label_components
-from ..dataset import MIN_OBJECT_FRACTION, LabelledImage
-from ..prompts import box_of_mask
-from ..published_layout import MaskedImage, MaskEntry
-from ..simulation import centre_point
+from SAMMed2DLib.data.dataset import MIN_OBJECT_FRACTION, LabelledImage
+from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
+from SAMMed2DLib.data.simulated_user import centre_point
+from SAMMed2DLib.imaging.components import label_components
+from SAMMed2DLib.inference.prompts import box_of_mask
 
 
 @dataclass(frozen=True, eq=False)

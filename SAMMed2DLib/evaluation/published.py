@@ -14,13 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..model.mask_decoder import select_best
-from ..predictor import Embedding, Predictor
-from ..prompts import box_of_mask
-from ..simulation import error_points, first_point
-from .objects import Target, filled, moved_box
-from .options import BOX, FILLED_BOX, EvaluationError, Options, clicks_name, jittered_name
-from .scores import ScoreSheet
+from SAMMed2DLib.data.simulated_user import error_points, first_point
+from SAMMed2DLib.evaluation.evaluation_options import (
+    BOX,
+    FILLED_BOX,
+    EvaluationError,
+    Options,
+    clicks_name,
+    jittered_name,
+)
+from SAMMed2DLib.evaluation.objects import Target, filled, moved_box
+from SAMMed2DLib.evaluation.scores import ScoreSheet
+from SAMMed2DLib.inference.predictor import Embedding, Predictor
+from SAMMed2DLib.inference.prompts import box_of_mask
+from SAMMed2DLib.model.mask_decoder import select_best
 
 FIT = "pad"
 _POINT, _ERRORS = "first click", "corrections"

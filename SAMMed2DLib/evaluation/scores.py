@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..metrics import dice, iou, normalised_surface_distance
-from ..published_layout import MaskEntry
-from .objects import Target
-from .options import FRAME_PX, Options
+from SAMMed2DLib.data.sa_med2d import MaskEntry
+from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, Options
+from SAMMed2DLib.evaluation.objects import Target
+from SAMMed2DLib.imaging.metrics import dice, iou, normalised_surface_distance
 
 
 class Peer(Protocol):

@@ -8,20 +8,20 @@ from itertools import islice
 
 import numpy as np
 
-from ..dataset import LabelledImage
-from ..metrics import dice
-from ..pictures.overlay import MaskLayer, contact_sheet, draw_slice
-from ..pictures.slice_view import SliceView
-from ..predictor import Predictor
-from ..prompts import Prompts
-from ..published_layout import MaskedImage
-from ..session import Session
-from ..zoom import Crop
-from . import careful, published
-from .objects import Target, extent_of, targets_of
-from .options import BOX, PUBLISHED, Options, clicks_name
-from .run import Source
-from .scores import ObjectResult
+from SAMMed2DLib.data.dataset import LabelledImage
+from SAMMed2DLib.data.sa_med2d import MaskedImage
+from SAMMed2DLib.evaluation import careful, published
+from SAMMed2DLib.evaluation.evaluation_options import BOX, PUBLISHED, Options, clicks_name
+from SAMMed2DLib.evaluation.evaluation_run import Source
+from SAMMed2DLib.evaluation.objects import Target, extent_of, targets_of
+from SAMMed2DLib.evaluation.scores import ObjectResult
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.inference.zoom import Crop
+from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
+from SAMMed2DLib.pictures.slice_view import SliceView
 
 ACROSS = 4
 FOUND_COLOR, LABEL_COLOR = (0.15, 0.60, 1.00), (1.00, 1.00, 1.00)

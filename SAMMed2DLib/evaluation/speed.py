@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..predictor import Predictor
-from ..prompts import Prompts
-from .scores import Peer
+from SAMMed2DLib.evaluation.scores import Peer
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.prompts import Prompts
 
 _ROUNDS = 3
 # Slow models are measured on fewer images: no more once this has passed, but at least so many.

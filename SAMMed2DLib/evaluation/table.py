@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..published_layout import MaskEntry
-from .averages import METRICS
-from .options import EvaluationError, Options
-from .scores import ObjectResult
+from SAMMed2DLib.data.sa_med2d import MaskEntry
+from SAMMed2DLib.evaluation.averages import METRICS
+from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, Options
+from SAMMed2DLib.evaluation.scores import ObjectResult
 
 _TEXTS = ("dataset", "modality", "anatomy", "case", "image", "mask", "axis")
 _NUMBERS = ("slice", "instance")

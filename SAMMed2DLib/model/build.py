@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .image_encoder import ImageEncoderViT
-from .mask_decoder import MaskDecoder
-from .prompt_encoder import PromptEncoder
-from .sam import Sam
-from .tiny_vit import TinyVit, TinyVitSizes
+from SAMMed2DLib.model.image_encoder import ImageEncoderViT
+from SAMMed2DLib.model.mask_decoder import MaskDecoder
+from SAMMed2DLib.model.prompt_encoder import PromptEncoder
+from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
 
 _LARGEST = {"image_size": 4096, "depth": 128, "decoder_depth": 32}
 _LARGEST_SIZE = 16_384

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .adapter import Adapter, MatrixAdapter
-from .layers import LayerNorm2d, MlpBlock
+from SAMMed2DLib.model.adapter import Adapter, MatrixAdapter
+from SAMMed2DLib.model.layers import LayerNorm2d, MlpBlock
 
 
 class ImageEncoderViT(nn.Module):

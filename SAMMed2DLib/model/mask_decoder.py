@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import LayerNorm2d, Mlp
-from .transformer import SharedImage, TwoWayTransformer
+from SAMMed2DLib.model.layers import LayerNorm2d, Mlp
+from SAMMed2DLib.model.transformer import SharedImage, TwoWayTransformer
 
 NUM_MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
 

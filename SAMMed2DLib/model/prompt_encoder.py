@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import LayerNorm2d
+from SAMMed2DLib.model.layers import LayerNorm2d
 
 NOT_A_POINT = -1
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .image_encoder import ImageEncoderViT
-from .mask_decoder import MaskDecoder
-from .prompt_encoder import PromptEncoder
-from .tiny_vit import TinyVit
-from .transformer import SharedImage
+from SAMMed2DLib.model.image_encoder import ImageEncoderViT
+from SAMMed2DLib.model.mask_decoder import MaskDecoder
+from SAMMed2DLib.model.prompt_encoder import PromptEncoder
+from SAMMed2DLib.model.tiny_vit import TinyVit
+from SAMMed2DLib.model.transformer import SharedImage
 
 
 class Sam(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import LayerNorm2d
+from SAMMed2DLib.model.layers import LayerNorm2d
 
 _HEAD_DIM = 32  # channels of an attention head, as published
 _EXPANSION = 4  # hidden width of every block over its width, as published

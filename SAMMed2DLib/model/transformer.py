@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import MlpBlock
+from SAMMed2DLib.model.layers import MlpBlock
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import ink
-from .axes import Axis, number_text, round_step
-from .captions import GLYPH_HW, fitting
+from SAMMed2DLib.pictures import ink
+from SAMMed2DLib.pictures.axes import Axis, number_text, round_step
+from SAMMed2DLib.pictures.captions import GLYPH_HW, fitting
 
 # Told apart also by most colour-blind readers, and on white.
 SERIES_COLORS: tuple[ink.Color, ...] = (

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .axes import axis_for
-from .chart_frame import ChartFrame, series_colors
+from SAMMed2DLib.pictures.axes import axis_for
+from SAMMed2DLib.pictures.chart_frame import ChartFrame, series_colors
 
 Numbers = Sequence[float] | np.ndarray
 

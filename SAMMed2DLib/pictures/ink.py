@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .captions import ADVANCE, GLYPH_HW, text_mask
+from SAMMed2DLib.pictures.captions import ADVANCE, GLYPH_HW, text_mask
 
 Color = tuple[float, float, float]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import StagedFiles
-from ..itk_write import write_image
-from ..prompts import Prompts
-from .captions import LINE_HEIGHT, fitting, text_mask
-from .slice_view import SliceView
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.io.itk_write import write_image
+from SAMMed2DLib.pictures.captions import LINE_HEIGHT, fitting, text_mask
+from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.system.files import StagedFiles
 
 Color = tuple[float, float, float]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import ink
-from .axes import round_step
-from .captions import GLYPH_HW, fitting
-from .overlay import BACKGROUND
-from .slice_view import SliceView
+from SAMMed2DLib.pictures import ink
+from SAMMed2DLib.pictures.axes import round_step
+from SAMMed2DLib.pictures.captions import GLYPH_HW, fitting
+from SAMMed2DLib.pictures.overlay import BACKGROUND
+from SAMMed2DLib.pictures.slice_view import SliceView
 
 RULER_COLOR: ink.Color = (0.85, 0.85, 0.85)
 _GRID_SHARE = 0.22  # how opaque the lines over the slice are

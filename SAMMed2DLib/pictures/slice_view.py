@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import SlicePlane
+from SAMMed2DLib.imaging.geometry import SlicePlane
 
 # By the RAS component that slices are stacked along: the picture's right and down, as RAS directions.
 _VIEWS = {

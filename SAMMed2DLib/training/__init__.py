@@ -4,13 +4,28 @@
 objects are asked for, `steps` what is done with one batch.
 """
 
-from .checkpoint import Origin, RunState, resume_run, save_run
-from .config import TrainingConfig, TrainingError
-from .items import LabelMaps, LayoutImages, Pictures, SkippedImageWarning, TrainingItems, usable
-from .loop import Outcome, train
-from .optimisers import PUBLISHED_ORPHANS, choose_trained, make_optimiser, published_optimiser, start_from_identity
-from .parallel import ShardedBatches, Team, team
-from .prompts import (
+from SAMMed2DLib.training.config import TrainingConfig, TrainingError
+from SAMMed2DLib.training.items import LabelMaps, LayoutImages, Pictures, SkippedImageWarning, TrainingItems, usable
+from SAMMed2DLib.training.loop import Outcome, train
+from SAMMed2DLib.training.optimisers import (
+    PUBLISHED_ORPHANS,
+    choose_trained,
+    make_optimiser,
+    published_optimiser,
+    start_from_identity,
+)
+from SAMMed2DLib.training.parallel import ShardedBatches, Team, team
+from SAMMed2DLib.training.run_folder import Intervals, Progress
+from SAMMed2DLib.training.start import PUBLISHED_WIDTH, SIZES, StartingPoint, fresh_start, known_start
+from SAMMed2DLib.training.steps import (
+    Batch,
+    Interaction,
+    NotFiniteError,
+    PublishedPass,
+    train_batch,
+    train_batch_published,
+)
+from SAMMed2DLib.training.training_prompts import (
     AccumulatedClicks,
     PromptSource,
     PublishedPrompts,
@@ -20,10 +35,8 @@ from .prompts import (
     neighbours_of,
     user_clicks,
 )
-from .run_folder import Intervals, Progress
-from .start import PUBLISHED_WIDTH, SIZES, StartingPoint, fresh_start, known_start
-from .steps import Batch, Interaction, NotFiniteError, PublishedPass, train_batch, train_batch_published
-from .views import make_masked_item, make_published_item, make_training_item
+from SAMMed2DLib.training.training_state import Origin, RunState, resume_run, save_run
+from SAMMed2DLib.training.views import make_masked_item, make_published_item, make_training_item
 
 __all__ = [
     "PUBLISHED_ORPHANS",

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..dataset import DatasetError, LabelledImage, objects_of
-from ..image import is_grey
-from ..published_layout import ImageEntry, MaskedImage
-from ..synthetic import lesions_on, synthetic_item
-from .config import TrainingConfig
-from .views import Item, make_masked_item, make_published_item, make_training_item
+from SAMMed2DLib.data.dataset import DatasetError, LabelledImage, objects_of
+from SAMMed2DLib.data.sa_med2d import ImageEntry, MaskedImage
+from SAMMed2DLib.data.synthetic import lesions_on, synthetic_item
+from SAMMed2DLib.imaging.intensity import is_grey
+from SAMMed2DLib.training.config import TrainingConfig
+from SAMMed2DLib.training.views import Item, make_masked_item, make_published_item, make_training_item
 
 CACHE_BYTES = 256 << 20  # of decoded images, in each process that draws items
 _MOST_NOTES = 10

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..files import StagedFiles
-from ..pictures.charts import line_chart
-from ..pictures.overlay import write_png
-from .config import TrainingError
+from SAMMed2DLib.pictures.charts import line_chart
+from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.system.files import StagedFiles
+from SAMMed2DLib.training.config import TrainingError
 
 TABLES_AND_CURVES = LOG, VALIDATION, CURVES = "log.csv", "validation.csv", "curves.png"
 

@@ -20,15 +20,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import Origin, RunState
-from .config import TrainingConfig
-from .items import Pictures, TrainingItems
-from .optimisers import optimiser_of
-from .parallel import ShardedBatches, Team
-from .prompts import AccumulatedClicks, PromptSource, PublishedPrompts
-from .run_folder import Intervals, RunFolder, Scoring
-from .start import build_start
-from .steps import Batch, Interaction, PublishedPass, make_scaler, train_batch, train_batch_published
+from SAMMed2DLib.training.config import TrainingConfig
+from SAMMed2DLib.training.items import Pictures, TrainingItems
+from SAMMed2DLib.training.optimisers import optimiser_of
+from SAMMed2DLib.training.parallel import ShardedBatches, Team
+from SAMMed2DLib.training.run_folder import Intervals, RunFolder, Scoring
+from SAMMed2DLib.training.start import build_start
+from SAMMed2DLib.training.steps import (
+    Batch,
+    Interaction,
+    PublishedPass,
+    make_scaler,
+    train_batch,
+    train_batch_published,
+)
+from SAMMed2DLib.training.training_prompts import AccumulatedClicks, PromptSource, PublishedPrompts
+from SAMMed2DLib.training.training_state import Origin, RunState
 
 
 @dataclass(frozen=True, eq=False)

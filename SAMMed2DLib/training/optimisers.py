@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..model.sam import Sam
-from .config import TrainingConfig
+from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.training.config import TrainingConfig
 
 # The published forward replaces these by new tensors at every use: their optimiser only moves orphans.
 PUBLISHED_ORPHANS = tuple(

@@ -15,8 +15,8 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-from ..devices import choose_device
-from .config import TrainingConfig
+from SAMMed2DLib.inference.devices import choose_device
+from SAMMed2DLib.training.config import TrainingConfig
 
 _PATIENCE = timedelta(hours=6)  # others wait for as long while the first process validates
 

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from .. import __version__
-from ..checkpoints import save_lean
-from ..files import StagedFiles, remove_leftovers
-from ..locks import FileBusyError, sole_use
-from .checkpoint import Origin, RunState, check_same, resume_run, save_run
-from .config import TrainingConfig, TrainingError
-from .log import TABLES_AND_CURVES, RunLog
-from .parallel import Team
+from SAMMed2DLib import __version__
+from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
+from SAMMed2DLib.system.locks import FileBusyError, sole_use
+from SAMMed2DLib.training.config import TrainingConfig, TrainingError
+from SAMMed2DLib.training.log import TABLES_AND_CURVES, RunLog
+from SAMMed2DLib.training.parallel import Team
+from SAMMed2DLib.training.training_state import Origin, RunState, check_same, resume_run, save_run
 
 CONFIG, CHECKPOINT, BEST, LAST = "config.json", "checkpoint.pt", "best.pt", "last.pt"
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..catalogue import CATALOGUE, weights_path
-from ..checkpoints import CheckpointError, fit_state_dict, read_checkpoint, sha256_of
-from ..checkpoints.fit import HEAD_PARTS
-from ..model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
-from ..model.sam import Sam
-from ..model.shapes import config_of
-from .config import TrainingConfig, TrainingError
-from .optimisers import start_from_identity
+from SAMMed2DLib.checkpoints import CheckpointError, fit_state_dict, read_checkpoint, sha256_of
+from SAMMed2DLib.checkpoints.fit import HEAD_PARTS
+from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
+from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.shapes import config_of
+from SAMMed2DLib.registry.known_models import CATALOGUE, weights_path
+from SAMMed2DLib.training.config import TrainingConfig, TrainingError
+from SAMMed2DLib.training.optimisers import start_from_identity
 
 _BODIES = {"small": SMALL, "vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H}
 SIZES = {name: replace(body, adapter=True, image_size=256) for name, body in _BODIES.items()}

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..losses import object_loss, published_loss
-from ..model.mask_decoder import select_best
-from ..model.sam import Sam
-from .config import TrainingError
-from .prompts import PUBLISHED_ITERATIONS, PromptSource, RoundPrompts
+from SAMMed2DLib.model.mask_decoder import select_best
+from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.training.config import TrainingError
+from SAMMed2DLib.training.losses import object_loss, published_loss
+from SAMMed2DLib.training.training_prompts import PUBLISHED_ITERATIONS, PromptSource, RoundPrompts
 
 _AUTOCAST = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 GRADIENT_NORM = 1.0  # gradients are scaled down to it

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..dataset import DatasetError, LabelledImage
-from ..evaluation import evaluate, macro_mean, mean_by_dataset
-from ..model.build import build_empty
-from ..predictor import Predictor
-from ..published_layout import ImageEntry, MaskedImage
-from .config import TrainingConfig, TrainingError
+from SAMMed2DLib.data.dataset import DatasetError, LabelledImage
+from SAMMed2DLib.data.sa_med2d import ImageEntry, MaskedImage
+from SAMMed2DLib.evaluation import evaluate, macro_mean, mean_by_dataset
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.model.build import build_empty
+from SAMMed2DLib.training.config import TrainingConfig, TrainingError
 
 CLICKS = (1, 3, 5)
 SCORED = ("box", "1 click", "3 clicks", "5 clicks")

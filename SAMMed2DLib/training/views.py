@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..augmentation import (
+from SAMMed2DLib.data.augmentation import (
     box_around,
     box_of_any_part,
     random_grid,
@@ -14,10 +14,10 @@ from ..augmentation import (
     sample_linear,
     sample_nearest,
 )
-from ..components import Components, label_components
-from ..dataset import MIN_OBJECT_FRACTION, DatasetError
-from ..image import is_grey
-from ..model.frame import PIXEL_MEAN, PIXEL_STD, ModelFrame
+from SAMMed2DLib.data.dataset import MIN_OBJECT_FRACTION, DatasetError
+from SAMMed2DLib.imaging.components import Components, label_components
+from SAMMed2DLib.imaging.intensity import is_grey
+from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, ModelFrame
 
 LARGE_OBJECT_FRACTION = 0.02
 CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask

@@ -74,12 +74,12 @@ def make_desk():
 
 def stopwatch() -> Stopwatch:
     """A stopwatch on the parts of a click."""
-    from SAMMed2DLib.predictor import Predictor
-    from SAMMed2DSlicer import scene, segments
-    from SAMMed2DSlicer.preview import ViewPreview
+    from SAMMed2DLib.inference.predictor import Predictor
+    from SAMMed2DSlicer.effect.preview import ViewPreview
+    from SAMMed2DSlicer.scene import segments, volumes
 
     watch = Stopwatch()
-    watch.wrap(scene, "model_image", "picture")
+    watch.wrap(volumes, "model_image", "picture")
     watch.wrap(Predictor, "embed", "encode")
     watch.wrap(Predictor, "predict", "decode")
     watch.wrap(segments, "write_mask", "write")

@@ -14,7 +14,7 @@ import torch
 from side_by_side import Comparison, arguments, compare, parsed, show
 from torch import Tensor
 
-from SAMMed2DLib.metrics import dice
+from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.model.build import ModelConfig
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.sam import Sam

@@ -19,12 +19,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SAMMed2DLib.cli.evaluate_propagation import Entry, labelled_volume
-from SAMMed2DLib.image import rgb_from_slice
-from SAMMed2DLib.predictor import DEFAULT_MODEL, Predictor, load_predictor
-from SAMMed2DLib.propagation import Found, Question, Weights, propagate
-from SAMMed2DLib.session import Session
-from SAMMed2DLib.stack import StackModel
-from SAMMed2DLib.volume_evaluation import is_measured, keyframes_of
+from SAMMed2DLib.evaluation.volumes import is_measured, keyframes_of
+from SAMMed2DLib.imaging.intensity import rgb_from_slice
+from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.propagation.estimate import Found, Question, Weights, propagate
+from SAMMed2DLib.propagation.stack import StackModel
 
 SLICES, SIDE = 96, 256
 ROUNDS = 5

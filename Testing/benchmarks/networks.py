@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "lib")]
 from golden_cases import formula_image, golden_state  # noqa: E402  (needs the path above)
 
 from SAMMed2DLib.model.build import ModelConfig, build_model  # noqa: E402
-from SAMMed2DLib.model.frame import ModelFrame  # noqa: E402
+from SAMMed2DLib.model.preprocessing import ModelFrame  # noqa: E402
 from SAMMed2DLib.model.sam import Sam  # noqa: E402
 
 

@@ -23,18 +23,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SAMMed2DLib.components import largest_component
-from SAMMed2DLib.geometry import SlicePlane, array_axis_of
-from SAMMed2DLib.image import Window, rgb_from_slice
-from SAMMed2DLib.metrics import dice
+from SAMMed2DLib.data.simulated_user import centre_error_point, centre_point
+from SAMMed2DLib.imaging.components import largest_component
+from SAMMed2DLib.imaging.geometry import SlicePlane, array_axis_of
+from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.io.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
+from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
 from SAMMed2DLib.pictures.slice_view import SliceView
-from SAMMed2DLib.predictor import Predictor, load_predictor
-from SAMMed2DLib.prompts import Prompts, box_of_mask
-from SAMMed2DLib.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
-from SAMMed2DLib.session import Session
-from SAMMed2DLib.simulation import centre_error_point, centre_point
-from SAMMed2DLib.volume_io import Volume, read_volume
 
 STRUCTURES = ("right lung", "left lung", "thoracic vertebral column", "lumbar vertebral column")
 AXES = ("axial", "coronal", "sagittal")

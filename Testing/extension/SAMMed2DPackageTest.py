@@ -29,7 +29,7 @@ class SAMMed2DPackageTest(unittest.TestCase):
         self.assertEqual(Path(library.__file__).resolve().parents[1], module_folder())
 
     def test_the_numpy_part_of_the_library_opens(self) -> None:
-        for name in ("geometry", "prompts", "image", "catalogue", "checkpoints.torch_file", "pictures.overlay"):
+        for name in ("imaging.geometry", "inference.prompts", "registry.known_models", "checkpoints.torch_file"):
             importlib.import_module(f"SAMMed2DLib.{name}")
 
     def test_icons_lie_where_the_module_and_the_effect_look(self) -> None:
@@ -41,8 +41,8 @@ class SAMMed2DPackageTest(unittest.TestCase):
             self.skipTest("PyTorch is not installed")
         import numpy as np
 
-        from SAMMed2DLib.predictor import load_predictor
-        from SAMMed2DLib.prompts import Prompts
+        from SAMMed2DLib.inference.predictor import load_predictor
+        from SAMMed2DLib.inference.prompts import Prompts
 
         predictor = load_predictor(device="cpu")
         embedding = predictor.embed([np.zeros((64, 64, 3), dtype=np.uint8)])

@@ -123,9 +123,9 @@ def test_all_installed_files_compile(modules_folder: Path, tmp_path: Path) -> No
 
 
 def test_the_installed_library_opens_without_the_repository(modules_folder: Path) -> None:
-    done = python_on(modules_folder, "-c", "import SAMMed2DLib.geometry as g; print(g.__file__)")
+    done = python_on(modules_folder, "-c", "import SAMMed2DLib.imaging.geometry as g; print(g.__file__)")
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == modules_folder / "SAMMed2DLib" / "geometry.py"
+    assert Path(done.stdout.strip()) == modules_folder / "SAMMed2DLib" / "imaging" / "geometry.py"
 
 
 def test_every_file_of_the_installed_library_opens(modules_folder: Path) -> None:

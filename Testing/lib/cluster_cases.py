@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.batch import Case, Outcome
+from SAMMed2DLib.batch_run import Case, Outcome
 from SAMMed2DLib.cli import segment
 from SAMMed2DLib.cli.batch import ModelSettings, do_remotely
 

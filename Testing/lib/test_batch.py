@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from SAMMed2DLib.batch import (
+from SAMMed2DLib.batch_run import (
     COLUMNS,
     DONE,
     FAILED,
@@ -245,7 +245,7 @@ def test_a_process_that_is_killed_keeps_its_finished_cases(results: Path, writer
     script = """
 import os, signal, sys
 from pathlib import Path
-from SAMMed2DLib.batch import Answer, Case, in_order, run_cases
+from SAMMed2DLib.batch_run import Answer, Case, in_order, run_cases
 folder = Path(sys.argv[1])
 def do(path):
     if path.name == "c":

@@ -21,9 +21,9 @@ from cylinder import SHAPE_KJI, the_cylinder
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.cli import batch as batch_command
 from SAMMed2DLib.cli import segment as segment_command
-from SAMMed2DLib.files import StagedFiles, remove_leftovers
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.volume_io import read_volume
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import read_volume
+from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 BOX = [11, 9, 30, 28]
@@ -321,8 +321,8 @@ def test_a_stop_keeps_what_is_finished(
 def test_a_stop_in_the_middle_of_a_mask_writes_no_part_of_it(
     folder: Path, batch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from SAMMed2DLib import stack
-    from SAMMed2DLib.propagation import Propagated
+    from SAMMed2DLib.propagation import stack
+    from SAMMed2DLib.propagation.estimate import Propagated
 
     def stopped(*args: object, **options: object) -> Any:
         yield Propagated(0, 4, the_cylinder()[4], 0.9, 0.8)

@@ -21,10 +21,10 @@ import SimpleITK
 from cluster_cases import HALF, SLOW, do_and_stop
 
 from SAMMed2DLib.__main__ import FAILURE, OK, main
-from SAMMed2DLib.batch import Answer, Case, Outcome, run_cases
+from SAMMed2DLib.batch_run import Answer, Case, Outcome, run_cases
 from SAMMed2DLib.cli import batch as batch_command
 from SAMMed2DLib.cli import cluster
-from SAMMed2DLib.segmentation_io import read_segmentation
+from SAMMed2DLib.io.segmentation_io import read_segmentation
 
 pytest.importorskip("distributed")
 LIB = Path(__file__).parent

@@ -16,8 +16,10 @@ import pytest
 import torch
 from flaky_server import File, Server, page, running_server
 
-from SAMMed2DLib import catalogue
-from SAMMed2DLib.catalogue import (
+from SAMMed2DLib.checkpoints import read_checkpoint, sha256_of, verify_weights
+from SAMMed2DLib.registry import known_models
+from SAMMed2DLib.registry.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
+from SAMMed2DLib.registry.known_models import (
     CATALOGUE,
     CatalogueEntry,
     CatalogueError,
@@ -26,8 +28,6 @@ from SAMMed2DLib.catalogue import (
     install,
     remove,
 )
-from SAMMed2DLib.checkpoints import read_checkpoint, sha256_of, verify_weights
-from SAMMed2DLib.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
 
 QUICK = DownloadPolicy(backoff_s=0.01, attempts=2, reserve_bytes=0)
 CONFIG = {"image_size": 256, "adapter": True}
@@ -102,7 +102,7 @@ def test_models_lie_in_the_users_data_folder_or_where_the_variable_says(
     for name, value in {"HOME": "/home/me", **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert catalogue.models_dir().as_posix() == expected
+    assert known_models.models_dir().as_posix() == expected
 
 
 def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
@@ -117,10 +117,10 @@ def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
 
 def test_the_embedded_model_lies_in_the_package_and_is_never_downloaded(tmp_path, monkeypatch):
     small = find("sam-med2d-small")
-    assert catalogue.path_of(small, tmp_path) == (
-        Path(catalogue.__file__).parent / "weights" / "sam-med2d-small.pt"
+    assert known_models.path_of(small, tmp_path) == (
+        Path(known_models.__file__).parent / "weights" / "sam-med2d-small.pt"
     )
-    monkeypatch.setattr(catalogue, "_WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr(known_models, "_WEIGHTS_DIR", tmp_path)
     with pytest.raises(CatalogueError, match="Install the program again"):
         install(small)
     (tmp_path / "sam-med2d-small.pt").write_bytes(b"here")
@@ -130,10 +130,10 @@ def test_the_embedded_model_lies_in_the_package_and_is_never_downloaded(tmp_path
 def test_installing_leaves_a_lean_file_its_checksum_and_nothing_else(server, checkpoint, tmp_path):
     url = server.serve("/published.pth", File(checkpoint.read_bytes()))
     entry, models = entry_at(url), tmp_path / "models"
-    assert not catalogue.is_installed(entry, models)
+    assert not known_models.is_installed(entry, models)
     lean = install(entry, models, config=CONFIG, policy=QUICK)
     assert lean == models / "test_b.pt"
-    assert catalogue.is_installed(entry, models)
+    assert known_models.is_installed(entry, models)
     assert sorted(path.name for path in models.iterdir()) == ["checksums.json", "test_b.pt"]
     read = read_checkpoint(lean)
     verify_weights(read)

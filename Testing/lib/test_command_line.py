@@ -19,8 +19,8 @@ import SimpleITK
 from SAMMed2DLib import __version__
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.cli import segment as segment_command
-from SAMMed2DLib.prompts import Prompts
-from SAMMed2DLib.segmentation_io import read_segmentation
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.io.segmentation_io import read_segmentation
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE_IJK = (30, 24, 12)
@@ -657,7 +657,7 @@ def test_an_image_full_of_nan_is_refused_and_one_of_a_single_slice_is_not(
 def test_too_little_memory_is_said_before_the_work(
     image: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("SAMMed2DLib.cli.job.available_memory", lambda: 10**8)
+    monkeypatch.setattr("SAMMed2DLib.cli.common.image_job.available_memory", lambda: 10**8)
     assert segment(image, "--slice", 4, "--point", "5,3") == BAD_INPUT
     message = capsys.readouterr().err
     assert re.search(r"takes about 3\d\d MiB of memory, and 95 MiB are free; crop or downsample it", message)

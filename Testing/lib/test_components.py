@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from SAMMed2DLib.components import (
+from SAMMed2DLib.imaging.components import (
     innermost_point,
     label_components,
     largest_component,

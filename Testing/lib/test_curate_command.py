@@ -15,7 +15,7 @@ from curation_cases import a_block, a_volume, write, write_table
 
 from SAMMed2DLib.__main__ import BAD_INPUT, FAILURE, OK, main
 from SAMMed2DLib.cli.curate import bar
-from SAMMed2DLib.published_layout import read_layout, read_manifest, read_picture
+from SAMMed2DLib.data.sa_med2d import read_layout, read_manifest, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK
 from dicom_files import enhanced_file, slice_file
 
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.volume_io import VolumeError, read_frames, read_volume
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import VolumeError, read_frames, read_volume
 
 ARRAY = np.random.default_rng(0).integers(0, 250, (4, 6, 8)).astype(np.int16)
 KINDS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.png", "a.seg.nrrd", "slice.dcm", "lengths.dcm", "many.dcm"]

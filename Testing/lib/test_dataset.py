@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.augmentation import gaussian_blur, sample_linear, sample_nearest
-from SAMMed2DLib.dataset import (
-    DatasetError,
-    LabelledImage,
-    objects_of,
-    read_cache,
-    read_manifest,
-    write_cache,
-)
+from SAMMed2DLib.data.augmentation import gaussian_blur, sample_linear, sample_nearest
+from SAMMed2DLib.data.dataset import DatasetError, LabelledImage, objects_of, read_cache, read_manifest, write_cache
 
 
 def an_image(side: int = 60) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import SimpleITK
 from dicom_files import MR, PET, enhanced_file, item, slice_file
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from SAMMed2DLib.volume_io import Volume, VolumeError, read_volume
+from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_volume
 
 RNG = np.random.default_rng(5)
 NAMES = [71, 3, 55, 18, 90, 42, 7, 66, 29, 84, 12, 37]  # as UIDs are: in no order

@@ -11,8 +11,8 @@ import pytest
 from dicom_files import item, slice_file
 from pydicom.dataset import Dataset
 
-from SAMMed2DLib.segmentation_io import SegmentationError, placed, read_segmentation, write_segmentation
-from SAMMed2DLib.volume_io import VolumeError, read_volume
+from SAMMed2DLib.io.segmentation_io import SegmentationError, placed, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import VolumeError, read_volume
 
 RNG = np.random.default_rng(9)
 # Of sRGB's green, L 87.73, a -86.18, b 83.18, as DICOM stores it.

@@ -10,7 +10,6 @@ import pytest
 
 from SAMMed2DLib import doctor
 from SAMMed2DLib.__main__ import FAILURE, OK, main
-from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE
 from SAMMed2DLib.doctor import (
     Finding,
     Probe,
@@ -28,7 +27,8 @@ from SAMMed2DLib.doctor import (
     torch_finding,
     weights_finding,
 )
-from SAMMed2DLib.memory import GIB
+from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE
+from SAMMed2DLib.system.memory import GIB
 
 FACTS: dict[str, Any] = {
     "version": "2.13.0+cpu",

@@ -11,8 +11,8 @@ import pytest
 from curation_cases import write
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, _joined, main, make_parser
-from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE
-from SAMMed2DLib.published_layout import JSON_OF_SPLIT, read_layout
+from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, read_layout
+from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE
 
 DOCS = sorted((Path(__file__).resolve().parents[2] / "docs").glob("*.md"))
 QUICK = {

@@ -16,7 +16,7 @@ import pytest
 import torch
 from flaky_server import Behaviour, File, Request, Server, page, redirect, running_server, status
 
-from SAMMed2DLib.download import (
+from SAMMed2DLib.registry.download import (
     ChecksumError,
     DownloadCancelled,
     DownloadError,
@@ -24,8 +24,8 @@ from SAMMed2DLib.download import (
     NoConnectionError,
     download,
 )
-from SAMMed2DLib.download.pages import confirmation_address
-from SAMMed2DLib.download.web_answers import RefusedError, refuse_downgrade
+from SAMMed2DLib.registry.download.pages import confirmation_address
+from SAMMed2DLib.registry.download.web_answers import RefusedError, refuse_downgrade
 
 QUICK = DownloadPolicy(
     connect_timeout_s=10, stall_timeout_s=10, backoff_s=0.01, max_backoff_s=0.02, attempts=3, reserve_bytes=0

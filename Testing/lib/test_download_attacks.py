@@ -14,7 +14,7 @@ import torch
 from flaky_server import Behaviour, File, Request, Server, redirect, running_server, status
 
 from SAMMed2DLib.checkpoints import read_checkpoint
-from SAMMed2DLib.download import DownloadError, DownloadPolicy, download
+from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy, download
 
 POLICY = DownloadPolicy(
     connect_timeout_s=5,

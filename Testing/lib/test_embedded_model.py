@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SAMMed2DLib.catalogue import CATALOGUE, path_of
 from SAMMed2DLib.checkpoints import read_checkpoint, verify_weights
-from SAMMed2DLib.predictor import DEFAULT_MODEL, load_predictor
+from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, load_predictor
+from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "demo"))
 

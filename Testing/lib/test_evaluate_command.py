@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib import predictor
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
-from SAMMed2DLib.published_layout import MaskEntry, write_layout
+from SAMMed2DLib.data.sa_med2d import MaskEntry, write_layout
+from SAMMed2DLib.inference import predictor
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_published_protocol_pads_and_does_not_zoom(evaluate, data):
 def test_the_same_command_goes_on_and_another_one_does_not(evaluate, data, capsys, monkeypatch):
     assert evaluate() == OK
     before = lines(data)
-    monkeypatch.setattr("SAMMed2DLib.evaluation.run.Run._evaluate", None)  # nothing is left to do
+    monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.Run._evaluate", None)  # nothing is left to do
     assert evaluate() == OK and lines(data) == before
     assert evaluate("--seed", "1") == BAD_INPUT
     assert "other settings" in capsys.readouterr().err and lines(data) == before

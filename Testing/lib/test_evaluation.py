@@ -9,10 +9,10 @@ import pytest
 from other_model import LeftHalf
 
 from SAMMed2DLib import evaluation
-from SAMMed2DLib.dataset import LabelledImage
+from SAMMed2DLib.data.dataset import LabelledImage
+from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
+from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.evaluation import objects
-from SAMMed2DLib.published_layout import MaskedImage, MaskEntry
-from SAMMed2DLib.simulation import centre_point
 
 
 class _Answer:

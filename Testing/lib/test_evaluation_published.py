@@ -8,12 +8,12 @@ import torch
 from other_model import LeftHalf
 from tiny_network import CONFIG
 
+from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
 from SAMMed2DLib.evaluation import EvaluationError, Options, evaluate, evaluate_image, published
 from SAMMed2DLib.evaluation.objects import targets_of
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import build_model
-from SAMMed2DLib.predictor import Predictor
-from SAMMed2DLib.prompts import Prompts
-from SAMMed2DLib.published_layout import MaskedImage, MaskEntry
 
 AS_PUBLISHED = Options("published", clicks=(1, 3), box_jitters=(0.1,), most_clicks=4)
 SIDE = CONFIG.image_size

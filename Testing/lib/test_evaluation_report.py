@@ -10,9 +10,9 @@ import pytest
 from other_model import LeftHalf
 from test_evaluation import _RowsOfClicks, two_masks
 
-from SAMMed2DLib.evaluation import EvaluationError, ObjectResult, Options, averages, report, sheet, table
-from SAMMed2DLib.evaluation.run import MASKS_FILE, Problem, Run, Source, thinned
-from SAMMed2DLib.published_layout import MaskedImage, MaskEntry
+from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
+from SAMMed2DLib.evaluation import EvaluationError, ObjectResult, Options, averages, evaluation_report, sheet, table
+from SAMMed2DLib.evaluation.evaluation_run import MASKS_FILE, Problem, Run, Source, thinned
 
 OPTIONS = Options(clicks=(1, 3), box_jitters=(0.1,), most_clicks=4, tolerance_px=2.0)
 
@@ -143,7 +143,7 @@ SOURCES = [Source.of_image(numbered(n)) for n in range(4)]
 
 @pytest.fixture(autouse=True)
 def no_timing(monkeypatch):
-    monkeypatch.setattr("SAMMed2DLib.evaluation.run.measure_speeds", lambda *args: [])
+    monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.measure_speeds", lambda *args: [])
 
 
 def a_run(folder, **settings) -> Run:
@@ -200,7 +200,7 @@ def test_the_report_has_tables_and_pictures_of_everything(tmp_path):
     run = a_run(tmp_path)
     run.go(_Counting(), sources, [peer])
     run.problems.append(Problem("images/x.png", "is torn"))
-    text = report.write_report(run, _Counting(), sources, ["other"]).read_text(encoding="utf-8")
+    text = evaluation_report.write_report(run, _Counting(), sources, ["other"]).read_text(encoding="utf-8")
     for words in ("| box ±10 % |", "| other box |", "| filled box |", "| set 1 | 4 |", "**mean of the rows**"):
         assert words in text
     assert "SAM-Med2D, 256 px | 79.30 | 70.01 | 76.35 | 78.68" in text and "`images/x.png`: is torn" in text
@@ -214,12 +214,12 @@ def test_the_report_has_tables_and_pictures_of_everything(tmp_path):
 def test_a_report_of_a_stopped_run_says_so(tmp_path):
     run = a_run(tmp_path)
     run.go(_Counting(), SOURCES[:1])
-    text = report.write_report(run, _Counting(), SOURCES, finished=False).read_text(encoding="utf-8")
+    text = evaluation_report.write_report(run, _Counting(), SOURCES, finished=False).read_text(encoding="utf-8")
     assert "Stopped before the end" in text and not (tmp_path / "sheet.png").exists()
 
 
 def test_a_report_of_nothing_says_so(tmp_path):
-    written = report.write_report(a_run(tmp_path), _Counting(), [])
+    written = evaluation_report.write_report(a_run(tmp_path), _Counting(), [])
     assert "Nothing could be evaluated" in written.read_text(encoding="utf-8")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from SAMMed2DLib.formatting import counted, listed, times
+from SAMMed2DLib.system.formatting import counted, listed, times
 
 
 def test_one_thing_is_no_things():

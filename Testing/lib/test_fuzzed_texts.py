@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.cli.case_file import CaseFileError, read_cases
-from SAMMed2DLib.cli.errors import is_bad_input
-from SAMMed2DLib.cli.prompt_file import add_json
-from SAMMed2DLib.cli.prompts import Place, RequestBuilder
-from SAMMed2DLib.markups import read_fiducials, read_rois
-from SAMMed2DLib.published_layout import TRAIN, read_layout
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.volume_io import Volume, VolumeError, read_frames, read_header, read_volume
+from SAMMed2DLib.cli.case_table import CaseFileError, read_cases
+from SAMMed2DLib.cli.common.errors import is_bad_input
+from SAMMed2DLib.cli.common.prompt_file import add_json
+from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder
+from SAMMed2DLib.data.sa_med2d import TRAIN, read_layout
+from SAMMed2DLib.io.markups import read_fiducials, read_rois
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_frames, read_header, read_volume
 
 FEW = settings(
     max_examples=60,

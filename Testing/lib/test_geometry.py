@@ -13,7 +13,7 @@ import SimpleITK
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.geometry import (
+from SAMMed2DLib.imaging.geometry import (
     GeometryError,
     OutsidePlaneError,
     OutsideVolumeError,

@@ -15,9 +15,9 @@ from greedy_files import GREEDY
 from tiny_network import CONFIG
 
 from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, save_lean
+from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_model
 from SAMMed2DLib.model.shapes import config_of
-from SAMMed2DLib.predictor import load_predictor
 
 SECONDS, MIB = 1.5, 400  # the first is CPU time; a busy computer takes longer for the same
 WORDS_OF_PYTHON = (
@@ -29,7 +29,7 @@ _OPEN = """
 import json, resource, sys, time
 from pathlib import Path
 from SAMMed2DLib.checkpoints import CheckpointError
-from SAMMed2DLib.predictor import load_predictor
+from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.training.start import known_start
 
 def own_bytes():

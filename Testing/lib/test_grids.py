@@ -7,9 +7,9 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from SAMMed2DLib.grids import alignment
-from SAMMed2DLib.segmentation_io import Segment, Segmentation, SegmentationError, placed
-from SAMMed2DLib.volume_io import Volume
+from SAMMed2DLib.imaging.grids import alignment
+from SAMMed2DLib.io.segmentation_io import Segment, Segmentation, SegmentationError, placed
+from SAMMed2DLib.io.volume_io import Volume
 
 SIZE_IJK = (5, 4, 3)
 SHEARED = np.array([[0.5, 0, 0.6, -10], [0, -0.75, 0.2, 5], [0.1, 0, 2, 7], [0, 0, 0, 1]])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from SAMMed2DLib.image import FullRange, ImageError, Percentiles, Window, rgb_from_slice
+from SAMMed2DLib.imaging.intensity import FullRange, ImageError, Percentiles, Window, rgb_from_slice
 
 pytestmark = pytest.mark.filterwarnings("error")
 

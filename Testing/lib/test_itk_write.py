@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.cli.errors import words_of
-from SAMMed2DLib.itk_write import write_image
+from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.io.itk_write import write_image
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,9 @@ from disk_states import Contents, contents, differing, full_disk, recorded, rest
 from training_cases import write_folder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, FAILURE, OK, main
-from SAMMed2DLib.curation import report as curation_report
-from SAMMed2DLib.evaluation import report as evaluation_report
-from SAMMed2DLib.evaluation import run as evaluation_run
-from SAMMed2DLib.locks import sole_use
+from SAMMed2DLib.data.curation import curation_report
+from SAMMed2DLib.evaluation import evaluation_report, evaluation_run
+from SAMMed2DLib.system.locks import sole_use
 
 OF_THE_USER = {"notes.txt": b"mine", ".notes-0123456789ab.part.txt": b"mine too"}
 Command = Callable[[Path], int]

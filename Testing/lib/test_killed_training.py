@@ -16,8 +16,8 @@ from disk_states import Contents, contents, differing, full_disk, recorded, rest
 from training_cases import TINY, tiny_config
 
 from SAMMed2DLib import training
-from SAMMed2DLib.dataset import LabelledImage
-from SAMMed2DLib.locks import sole_use
+from SAMMed2DLib.data.dataset import LabelledImage
+from SAMMed2DLib.system.locks import sole_use
 from SAMMed2DLib.training import log
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from SAMMed2DLib import losses
+from SAMMed2DLib.training import losses
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "golden" / "pieces.npz")
 

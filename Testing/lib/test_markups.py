@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.markups import MarkupsError, box_on_slice, read_fiducials, read_rois
+from SAMMed2DLib.io.markups import MarkupsError, box_on_slice, read_fiducials, read_rois
 
 LPS_IDENTITY = [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SAMMed2DLib.mask_correction import anchored, within_reach
-from SAMMed2DLib.prompts import Prompts
+from SAMMed2DLib.inference.mask_correction import anchored, within_reach
+from SAMMed2DLib.inference.prompts import Prompts
 
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from SAMMed2DLib.metrics import MetricError, dice, iou, normalised_surface_distance
+from SAMMed2DLib.imaging.metrics import MetricError, dice, iou, normalised_surface_distance
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden" / "pieces.npz"
 

@@ -12,11 +12,11 @@ import torch
 from golden_cases import CASES, TESTING, CasePrompts, GoldenFile, formula_image, golden_state
 from torch import Tensor
 
+from SAMMed2DLib.inference.predictor import Embedding, Predictor
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
-from SAMMed2DLib.model.frame import ModelFrame, nearest_index
+from SAMMed2DLib.model.preprocessing import ModelFrame, nearest_index
 from SAMMed2DLib.model.sam import Sam
-from SAMMed2DLib.predictor import Embedding, Predictor
-from SAMMed2DLib.prompts import Prompts
 
 TOLERANCE = 1e-4
 NEAR_ZERO = 1e-3  # a logit this close to the threshold may fall on either side

@@ -15,11 +15,11 @@ import torch
 from golden_cases import TESTING, CasePrompts, GoldenFile, formula_image, golden_state
 from torch import Tensor
 
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
-from SAMMed2DLib.model.frame import ModelFrame
 from SAMMed2DLib.model.mask_decoder import select_best
-from SAMMed2DLib.predictor import Predictor
-from SAMMed2DLib.prompts import Prompts
+from SAMMed2DLib.model.preprocessing import ModelFrame
 
 sys.path.append(str(TESTING / "benchmarks"))
 

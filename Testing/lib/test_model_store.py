@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 from tiny_network import CONFIG, save_tiny
 
-from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE, CatalogueError, NotInstalledError, weights_path
 from SAMMed2DLib.checkpoints import CheckpointError
 from SAMMed2DLib.model.build import VARIANTS
-from SAMMed2DLib.model_store import (
+from SAMMed2DLib.registry.known_models import (
+    CATALOGUE,
+    MODELS_DIR_VARIABLE,
+    CatalogueError,
+    NotInstalledError,
+    weights_path,
+)
+from SAMMed2DLib.registry.store import (
     ModelNameError,
     add_model,
     find_stored,

@@ -13,11 +13,11 @@ import torch
 from tiny_network import CONFIG, save_tiny
 
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
-from SAMMed2DLib.catalogue import CATALOGUE, MODELS_DIR_VARIABLE
 from SAMMed2DLib.checkpoints import read_checkpoint
 from SAMMed2DLib.cli import models as models_command
-from SAMMed2DLib.download import DownloadError, DownloadPolicy
 from SAMMed2DLib.model.build import VARIANTS
+from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
+from SAMMed2DLib.registry.known_models import CATALOGUE, MODELS_DIR_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.nifti import write_nifti
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.volume_io import Volume, VolumeError, read_frames, read_volume
+from SAMMed2DLib.io.nifti import write_nifti
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_frames, read_volume
 
 RNG = np.random.default_rng(11)
 ARRAY = RNG.integers(-1000, 1000, (3, 4, 5)).astype(np.int16)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SAMMed2DLib import outline
-from SAMMed2DLib.metrics import dice
-from SAMMed2DLib.outline import fitted_logits
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference import refinement
+from SAMMed2DLib.inference.refinement import fitted_logits
 
 ROW, COLUMN = np.mgrid[:90, :120]
 
@@ -63,7 +63,7 @@ def test_flecks_beside_the_object_are_left_out():
 
 def test_where_grey_values_leave_nothing_of_the_object_the_model_decides(monkeypatch: pytest.MonkeyPatch):
     logits = np.minimum(coarse_logits(), 2)
-    monkeypatch.setattr(outline, "_odds", lambda picture, *_: np.full(picture.shape[:2], -5.0))
+    monkeypatch.setattr(refinement, "_odds", lambda picture, *_: np.full(picture.shape[:2], -5.0))
     np.testing.assert_array_equal(fitted_logits(logits, picture_of(a_square(), (160,), (80,))) > 0, logits > 0)
 
 

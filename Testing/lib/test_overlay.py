@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.geometry import SlicePlane, ijk_from_ras
+from SAMMed2DLib.imaging.geometry import SlicePlane, ijk_from_ras
+from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.pictures.captions import fitting, text_mask
 from SAMMed2DLib.pictures.overlay import (
     BACKGROUND,
@@ -22,7 +23,6 @@ from SAMMed2DLib.pictures.overlay import (
     write_png,
 )
 from SAMMed2DLib.pictures.slice_view import SliceView
-from SAMMed2DLib.prompts import Prompts, box_of_mask
 
 SIZE_IJK = (6, 8, 10)
 EVERY_ORIENTATION = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.geometry import GeometryError, OutsideVolumeError, SlicePlane
-from SAMMed2DLib.planes import are_same_plane, is_on_grid, picture_of, plane_of_view, voxels_of_mask
+from SAMMed2DLib.imaging.geometry import GeometryError, OutsideVolumeError, SlicePlane
+from SAMMed2DLib.imaging.planes import are_same_plane, is_on_grid, picture_of, plane_of_view, voxels_of_mask
 
 SIZE = (30, 24, 18)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.point_constraints import constrained_logits, corrected, pixels_of
-from SAMMed2DLib.predictor import load_predictor
-from SAMMed2DLib.prompts import PromptError, Prompts
-from SAMMed2DLib.session import Session
+from SAMMed2DLib.inference.point_constraints import constrained_logits, corrected, pixels_of
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.session import Session
 
 SIZE_HW = (40, 50)
 

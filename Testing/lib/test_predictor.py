@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from SAMMed2DLib import predictor as predictor_module
-from SAMMed2DLib.catalogue import CatalogueError
 from SAMMed2DLib.checkpoints import CheckpointError, save_lean
-from SAMMed2DLib.cli.report import Run
-from SAMMed2DLib.devices import FallbackWarning, available_devices, choose_device
+from SAMMed2DLib.cli.common.console_report import Run
+from SAMMed2DLib.inference import predictor as predictor_module
+from SAMMed2DLib.inference.devices import FallbackWarning, available_devices, choose_device
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
-from SAMMed2DLib.predictor import Predictor, load_predictor
-from SAMMed2DLib.prompts import PromptError, Prompts
+from SAMMed2DLib.registry.known_models import CatalogueError
 
 ROOT = Path(__file__).parents[2]
 TINY = ModelConfig(
@@ -205,7 +205,10 @@ def test_weights_beyond_the_range_of_float16_are_computed_in_float32_and_said_so
 
 
 def test_a_fallback_is_shown_by_default():
-    command = "import warnings; from SAMMed2DLib.devices import FallbackWarning as F; warnings.warn('on the CPU', F)"
+    command = (
+        "import warnings; from SAMMed2DLib.inference.devices import FallbackWarning as F; "
+        "warnings.warn('on the CPU', F)"
+    )
     ran = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "on the CPU" in ran.stderr
 

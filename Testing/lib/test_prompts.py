@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from SAMMed2DLib.prompts import EmptyMaskError, PromptError, Prompts, box_of_mask, shift_box
+from SAMMed2DLib.inference.prompts import EmptyMaskError, PromptError, Prompts, box_of_mask, shift_box
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden" / "pieces.npz"
 # No limit of time for one example: a machine under load pauses where it likes.

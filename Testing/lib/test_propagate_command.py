@@ -14,12 +14,12 @@ import pytest
 import SimpleITK
 from cylinder import SHAPE_KJI, the_cylinder
 
-from SAMMed2DLib import propagation, stack, time_series
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
-from SAMMed2DLib.propagation import Propagated
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.time_series import InTime
-from SAMMed2DLib.volume_io import Volume, read_volume
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import Volume, read_volume
+from SAMMed2DLib.propagation import estimate, stack, time_series
+from SAMMed2DLib.propagation.estimate import Propagated
+from SAMMed2DLib.propagation.time_series import InTime
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -166,7 +166,7 @@ def test_an_empty_segment_is_noted_and_the_others_go_on(
 def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(propagation._Run, "_is_open", lambda *_: True)  # the ball is too clear to ask
+    monkeypatch.setattr(estimate._Run, "_is_open", lambda *_: True)  # the ball is too clear to ask
     draw(image, ball=on(the_cylinder(), 2, 9))
     assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--json", image.parent / "r.json") == OK
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from SAMMed2DLib.metrics import dice
-from SAMMed2DLib.propagation import (
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.propagation.estimate import (
     Found,
     PropagationError,
     Span,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.published_layout import (
+from SAMMed2DLib.data.sa_med2d import (
     DatasetError,
     MaskEntry,
     as_mask,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from golden_cases import TESTING, GoldenFile, golden_state
 
-from SAMMed2DLib.model.frame import ModelFrame
+from SAMMed2DLib.model.preprocessing import ModelFrame
 
 sys.path.append(str(TESTING / "benchmarks"))
 

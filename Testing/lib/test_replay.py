@@ -15,16 +15,16 @@ import SimpleITK
 
 from SAMMed2DLib import evaluation
 from SAMMed2DLib.__main__ import main
-from SAMMed2DLib.dataset import LabelledImage
+from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.evaluation import careful
-from SAMMed2DLib.geometry import SlicePlane
-from SAMMed2DLib.image import Window, rgb_from_slice
-from SAMMed2DLib.metrics import dice
-from SAMMed2DLib.predictor import load_predictor
-from SAMMed2DLib.prompts import Prompts
-from SAMMed2DLib.segmentation_io import Segment, read_segmentation, write_segmentation
-from SAMMed2DLib.session import Session
-from SAMMed2DLib.volume_io import read_volume
+from SAMMed2DLib.imaging.geometry import SlicePlane
+from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
+from SAMMed2DLib.io.volume_io import read_volume
 
 SIZE_KJI = (5, 90, 110)
 WINDOW = Window(level=100, width=200)

@@ -11,15 +11,15 @@ import pytest
 import SimpleITK
 import slicerio
 
-from SAMMed2DLib.files import StagedFiles, stem_of, suffix_of
-from SAMMed2DLib.segmentation_io import (
+from SAMMed2DLib.io.segmentation_io import (
     SEGMENT_COLORS,
     Segment,
     SegmentationError,
     read_segmentation,
     write_segmentation,
 )
-from SAMMed2DLib.volume_io import Volume, VolumeError
+from SAMMed2DLib.io.volume_io import Volume, VolumeError
+from SAMMed2DLib.system.files import StagedFiles, stem_of, suffix_of
 
 SLICERIO_DATA = Path(slicerio.__file__).parent / "data"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -7,10 +7,10 @@ import gc
 import numpy as np
 import pytest
 
-from SAMMed2DLib import session as session_module
-from SAMMed2DLib.predictor import load_predictor
-from SAMMed2DLib.prompts import PromptError, Prompts
-from SAMMed2DLib.session import Session, Stopped
+from SAMMed2DLib.inference import session as session_module
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.session import Session, Stopped
 
 BOX = (60, 50, 110, 120)
 POINTS = [(80, 80), (95, 100), (70, 60)]

@@ -10,11 +10,11 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
-from SAMMed2DLib.geometry import SlicePlane
+from SAMMed2DLib.imaging.geometry import SlicePlane
+from SAMMed2DLib.io.volume_io import read_volume
 from SAMMed2DLib.pictures.overlay import draw_slice
 from SAMMed2DLib.pictures.rulers import marks_along, with_rulers
 from SAMMed2DLib.pictures.slice_view import SliceView
-from SAMMed2DLib.volume_io import read_volume
 
 SIZE_IJK = (70, 50, 90)
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]

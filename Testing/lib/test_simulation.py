@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SAMMed2DLib.simulation import (
+from SAMMed2DLib.data.simulated_user import (
     NOT_A_POINT,
     SimulationError,
     centre_error_point,

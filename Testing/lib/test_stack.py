@@ -14,15 +14,15 @@ import pytest
 import torch
 from tiny_network import CONFIG
 
-from SAMMed2DLib import stack
-from SAMMed2DLib.geometry import SlicePlane
+from SAMMed2DLib.imaging.geometry import SlicePlane
+from SAMMed2DLib.imaging.parallel_planes import mask_on, planes_along
+from SAMMed2DLib.imaging.planes import plane_of_view, voxels_of_mask
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
-from SAMMed2DLib.parallel_planes import mask_on, planes_along
-from SAMMed2DLib.planes import plane_of_view, voxels_of_mask
-from SAMMed2DLib.predictor import Predictor
-from SAMMed2DLib.propagation import PropagationError, Weights
-from SAMMed2DLib.session import Session, Stopped
-from SAMMed2DLib.stack import check_memory, memory_of_run, propagate_stack
+from SAMMed2DLib.propagation import stack
+from SAMMed2DLib.propagation.estimate import PropagationError, Weights
+from SAMMed2DLib.propagation.stack import check_memory, memory_of_run, propagate_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -182,9 +182,9 @@ MEASURE = """
 import json
 from pathlib import Path
 import numpy as np
-from SAMMed2DLib.predictor import load_predictor
-from SAMMed2DLib.session import Session
-from SAMMed2DLib.stack import memory_of_run, propagate_stack
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.propagation.stack import memory_of_run, propagate_stack
 
 def mib(name):
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SAMMed2DLib.synthetic import lesions_on, synthetic_item
+from SAMMed2DLib.data.synthetic import lesions_on, synthetic_item
 
 
 @pytest.mark.parametrize("size", [64, 128])

@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_network import CONFIG
 
-from SAMMed2DLib import time_series
-from SAMMed2DLib.metrics import dice
+from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
-from SAMMed2DLib.predictor import Predictor, load_predictor
-from SAMMed2DLib.propagation import PropagationError
-from SAMMed2DLib.session import Session, Stopped
-from SAMMed2DLib.time_series import InTime, confidence_of_frame, propagate_in_time, shown_slices
+from SAMMed2DLib.propagation import time_series
+from SAMMed2DLib.propagation.estimate import PropagationError
+from SAMMed2DLib.propagation.time_series import InTime, confidence_of_frame, propagate_in_time, shown_slices
 
 SIZE = 48
 # The model of these tests fails on the keyframes, so by itself it would not be asked.

@@ -8,11 +8,11 @@ import torch
 from golden_cases import TESTING, formula_image, golden_state
 
 from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import TINY, ConfigError, ModelConfig, build_model
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.model.tiny_vit import TinyVitSizes
-from SAMMed2DLib.predictor import load_predictor
-from SAMMed2DLib.prompts import Prompts
 
 # Two stages of attention, the second after a merging that keeps the size, as in the published network.
 MINIATURE = ModelConfig(

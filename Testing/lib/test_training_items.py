@@ -10,9 +10,9 @@ import pytest
 from test_dataset import an_image
 from training_cases import TINY, tiny_config, write_folder
 
-from SAMMed2DLib.dataset import DatasetError, LabelledImage
-from SAMMed2DLib.model.frame import PIXEL_MEAN, PIXEL_STD
-from SAMMed2DLib.published_layout import TRAIN, read_layout
+from SAMMed2DLib.data.dataset import DatasetError, LabelledImage
+from SAMMed2DLib.data.sa_med2d import TRAIN, read_layout
+from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD
 from SAMMed2DLib.training import (
     LabelMaps,
     LayoutImages,

@@ -10,8 +10,7 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
-from SAMMed2DLib.propagation import Weights
-from SAMMed2DLib.volume_evaluation import (
+from SAMMed2DLib.evaluation.volumes import (
     ObjectResult,
     Scores,
     VolumeEvaluationError,
@@ -26,6 +25,7 @@ from SAMMed2DLib.volume_evaluation import (
     table_of_ways,
     without,
 )
+from SAMMed2DLib.propagation.estimate import Weights
 
 
 def a_block(first: int, last: int, side: int = 8, count: int = 20) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib import volume_io
-from SAMMed2DLib.volume_io import VolumeError, read_frames, read_volume
+from SAMMed2DLib.io import volume_io
+from SAMMed2DLib.io.volume_io import VolumeError, read_frames, read_volume
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 RNG = np.random.default_rng(7)

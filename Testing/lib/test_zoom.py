@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.prompts import PromptError, Prompts
-from SAMMed2DLib.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoomed
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoomed
 
 SIZE = (100, 160)
 

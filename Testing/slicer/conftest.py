@@ -65,14 +65,14 @@ def model(sammed2d, monkeypatch):
     """A model that finds what is bright, in place of the network; desks are put away at the end."""
     from desk import BrightSession, Desk
 
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     bright = BrightSession()
-    monkeypatch.setattr(engine.Engine, "_session", lambda self, choice: bright)
-    engine.shared().state = engine.State("unloaded", "")
+    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: bright)
+    service.shared().state = service.State("unloaded", "")
     yield bright
     Desk.close_all()
-    engine.shared().worker.cancel_all()
+    service.shared().worker.cancel_all()
 
 
 @pytest.fixture(scope="session")
@@ -98,12 +98,12 @@ def logic(sammed2d, monkeypatch):
 
     from module_kit import BrightMany
 
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     api = sys.modules["SAMMed2D"].SAMMed2DLogic()
     api.session = BrightMany()
-    monkeypatch.setattr(engine.Engine, "_session", lambda self, choice: api.session)
-    engine.shared().state = engine.State("unloaded", "")
+    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: api.session)
+    service.shared().state = service.State("unloaded", "")
     yield api
-    engine.shared().worker.cancel_all()
-    engine.shared().state = engine.State("unloaded", "")
+    service.shared().worker.cancel_all()
+    service.shared().state = service.State("unloaded", "")

@@ -64,7 +64,7 @@ class BrightSession:
 
     def answer(self, image, prompts, *, mask=None, zoom=None, should_stop=None):
         """What is bright, in the box; a known mask is changed around the points only."""
-        from SAMMed2DLib.session import Answer
+        from SAMMed2DLib.inference.session import Answer
 
         self._think(should_stop)
         self.asked.append((prompts, image, zoom))
@@ -97,7 +97,7 @@ class BrightSession:
 
     def _think(self, should_stop):
         """Take the time, or fail, as the test wants it."""
-        from SAMMed2DLib.session import Stopped
+        from SAMMed2DLib.inference.session import Stopped
 
         ends = time.perf_counter() + self.delay_s
         while time.perf_counter() < ends:

@@ -59,10 +59,10 @@ class Cine:
         return np.stack([self.segment(frame, segment_id) for frame in range(len(self.discs))])
 
     def _voxels(self, node, segment_id) -> np.ndarray:
-        from SAMMed2DSlicer import scene, segments
+        from SAMMed2DSlicer.scene import segments, volumes
 
         k, j, i = self.discs[0].shape
-        geometry = slicer.util.vtkMatrixFromArray(scene.local_from_ijk(self.volume))
+        geometry = slicer.util.vtkMatrixFromArray(volumes.local_from_ijk(self.volume))
         return segments.segment_in(node, segment_id, (0, i - 1, 0, j - 1, 0, k - 1), geometry)
 
 
@@ -91,7 +91,7 @@ def a_cine(ijk_to_ras=None, *, frames=FRAMES, size_kji=(3, 40, 48), is_played=Tr
 
 def a_drawn_cine(*drawn: int, **how) -> Cine:
     """The same, with a segmentation for each frame, and the segment A drawn in some of them."""
-    from SAMMed2DSlicer import sequences
+    from SAMMed2DSlicer.scene import sequences
 
     cine = a_cine(**how)
     sequences.make_sequence(cine.volume, cine.segmentation)

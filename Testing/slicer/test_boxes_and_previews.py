@@ -80,8 +80,8 @@ def test_a_box_that_is_dragged_to_nothing_goes_back_to_what_it_was(desk, model, 
 
 
 def test_messages_about_prompts_speak_of_clicks_and_begin_with_a_capital(desk):
-    from SAMMed2DLib.prompts import Prompts
-    from SAMMed2DSlicer import messages
+    from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DSlicer.widgets import messages
 
     for prompts in (
         Prompts.of([(90, 61)]),
@@ -172,7 +172,7 @@ def test_the_count_is_of_what_the_intensity_range_lets_through(desk):
 
 
 def test_what_a_small_geometry_cuts_is_not_counted(desk):
-    from SAMMed2DSlicer.segments import image_matrix
+    from SAMMed2DSlicer.scene.segments import image_matrix
 
     desk.editor.setActiveEffect(None)
     small = slicer.vtkOrientedImageData()
@@ -202,8 +202,8 @@ def test_what_lies_beside_the_geometry_says_how_to_extend_it(desk):
 @pytest.mark.parametrize("seed", range(6))
 def test_the_forecast_is_what_slicer_writes(desk, seed):
     """Random segments, masking and masks, on grids of any kind: the counts are those of the written voxels."""
-    from SAMMed2DSlicer import scene, segments
-    from SAMMed2DSlicer.forecast import forecast
+    from SAMMed2DSlicer.effect.forecast import forecast
+    from SAMMed2DSlicer.scene import segments, volumes
 
     rng = np.random.default_rng(seed)
     shape = desk.structure.shape
@@ -218,7 +218,7 @@ def test_the_forecast_is_what_slicer_writes(desk, seed):
     node.SetMaskMode(seed % slicer.vtkMRMLSegmentationNode.EditAllowed_Last)
     node.SetSourceVolumeIntensityMask(seed % 3 == 0)
     node.SetSourceVolumeIntensityMaskRange(100, 200)
-    plane = scene.plane_shown(desk.slice_node, desk.volume)
+    plane = volumes.plane_shown(desk.slice_node, desk.volume)
     mask = np.zeros(plane.size_hw, bool)
     y, x = rng.integers(0, 15, 2)
     mask[y : y + 30, x : x + 35] = True
@@ -235,8 +235,8 @@ def test_the_forecast_is_what_slicer_writes(desk, seed):
 def test_a_forecast_of_a_large_volume_takes_no_longer_than_a_click_may(model):
     import time
 
-    from SAMMed2DSlicer import scene
-    from SAMMed2DSlicer.forecast import forecast
+    from SAMMed2DSlicer.effect.forecast import forecast
+    from SAMMed2DSlicer.scene import volumes
 
     size = (256, 256, 120)
     desk = Desk(model, size_ijk=size)
@@ -244,7 +244,7 @@ def test_a_forecast_of_a_large_volume_takes_no_longer_than_a_click_may(model):
     mask_with(desk, "OutsideAllSegments")
     desk.editor_node.SetSourceVolumeIntensityMask(True)
     desk.editor_node.SetSourceVolumeIntensityMaskRange(0, 50)
-    plane = scene.plane_shown(desk.slice_node, desk.volume)
+    plane = volumes.plane_shown(desk.slice_node, desk.volume)
     mask = np.ones(plane.size_hw, bool)
     effect, times = desk.editor.effectByName("SAM-Med2D"), []
     for _ in range(5):

@@ -30,7 +30,7 @@ def around(*points_xy) -> np.ndarray:
 
 
 def prompts():
-    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     return list(prompt_nodes())
 
@@ -249,11 +249,11 @@ def test_a_bent_segmentation_is_explained(desk):
 
 
 def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
-    from SAMMed2DSlicer import prompt_sets
+    from SAMMed2DSlicer.prompts import prompt_groups
 
     before = painted(desk)
     desk.click((38, 38, K), control=True)
-    (found,) = prompt_sets.find_sets(desk.segmentation)
+    (found,) = prompt_groups.find_sets(desk.segmentation)
     np.testing.assert_array_equal(found.known_hw, before[K])
     desk.editor.setActiveEffect(None)
     desk.activate()
@@ -263,7 +263,7 @@ def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "x", "eJw=", "AAAA" * 9, "Größe"])
 def test_a_damaged_mask_in_a_scene_is_none(sammed2d, text):
-    from SAMMed2DSlicer.slice_masks import mask_of_text, mask_to_text
+    from SAMMed2DSlicer.scene.slice_masks import mask_of_text, mask_to_text
 
     assert mask_of_text(text, (50, 60)) is None
     assert mask_of_text(mask_to_text(np.ones((500, 600), bool)), (50, 60)) is None
@@ -277,8 +277,8 @@ def test_a_damaged_mask_in_a_scene_is_none(sammed2d, text):
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("axis", "ijk")
 def test_the_mask_on_a_slice_is_what_was_written_there(logic, geometry, axis):
-    from SAMMed2DSlicer.slice_masks import mask_on_slice
-    from SAMMed2DSlicer.slice_prompts import plane_of
+    from SAMMed2DSlicer.prompts.slice_prompts import plane_of
+    from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
 
     case = a_case(GEOMETRIES[geometry], turned(10, 20, 30), turned(10, 20, 30))
     number = INSIDE["ijk".index(axis)]
@@ -292,7 +292,7 @@ def test_the_mask_on_a_slice_is_what_was_written_there(logic, geometry, axis):
 
 
 def test_the_mask_on_a_slice_of_a_finer_segmentation(logic):
-    from SAMMed2DSlicer.slice_masks import mask_on_slice
+    from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
 
     case = a_case()
     fine = a_volume(np.zeros((48, 100, 120), np.uint8), affine((0.5, 0.5, 0.5), (-0.25, -0.25, -0.25)))

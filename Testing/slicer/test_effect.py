@@ -14,7 +14,7 @@ def desk(model) -> Desk:
 
 
 def prompt_nodes():
-    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     return list(prompt_nodes())
 
@@ -732,15 +732,17 @@ def test_the_table_is_filled_while_it_is_open_only(desk):
 
 
 def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(desk, monkeypatch):
-    from SAMMed2DLib import planes
-    from SAMMed2DSlicer import effect_panel, prompt_sets, scene
+    from SAMMed2DLib.imaging import planes
+    from SAMMed2DSlicer.effect import effect_panel
+    from SAMMed2DSlicer.prompts import prompt_groups
+    from SAMMed2DSlicer.scene import volumes
 
     def many(count: int):
-        plane = scene.plane_shown(desk.slice_node, desk.volume)
+        plane = volumes.plane_shown(desk.slice_node, desk.volume)
         for number in range(2, count + 2):
-            one = prompt_sets.PromptSet(desk.segmentation, desk.segment_id, desk.volume, plane, number=number)
+            one = prompt_groups.PromptSet(desk.segmentation, desk.segment_id, desk.volume, plane, number=number)
             one.add_point(desk.world(INSIDE), True)
-            one.set_state(prompt_sets.ACCEPTED)
+            one.set_state(prompt_groups.ACCEPTED)
 
     def counted(module, name):
         calls, real = [], getattr(module, name)
@@ -751,7 +753,7 @@ def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(desk
     desk.wait(lambda: len(desk.annotator.sets) == 30)
     desk.panel.ui.promptsButton.collapsed = False
     desk.pump(0.05)
-    calls = [counted(*what) for what in ((effect_panel, "_"), (planes, "are_same_plane"), (prompt_sets, "find_sets"))]
+    calls = [counted(*what) for what in ((effect_panel, "_"), (planes, "are_same_plane"), (prompt_groups, "find_sets"))]
     desk.show(2, 12)
     desk.pump(0.05)
     assert [len(made) < 15 for made in calls] == [True] * 3 and calls[0]
@@ -830,13 +832,14 @@ def test_with_a_segmentation_go_its_prompts(desk):
 
 
 def test_with_a_volume_go_its_prompts_of_any_segmentation(desk):
-    from SAMMed2DSlicer import prompt_sets, scene
+    from SAMMed2DSlicer.prompts import prompt_groups
+    from SAMMed2DSlicer.scene import volumes
 
     desk.click()
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
     name = other.GetSegmentation().AddEmptySegment("C", "C")
-    plane = scene.plane_shown(desk.slice_node, desk.volume)
-    prompt_sets.PromptSet(other, name, desk.volume, plane).add_point(desk.world(INSIDE), True)
+    plane = volumes.plane_shown(desk.slice_node, desk.volume)
+    prompt_groups.PromptSet(other, name, desk.volume, plane).add_point(desk.world(INSIDE), True)
     assert len(prompt_nodes()) == 2
     slicer.mrmlScene.RemoveNode(desk.volume)
     desk.pump(0.05)

@@ -20,7 +20,7 @@ def desk(model) -> Desk:
 
 
 def prompt_nodes():
-    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     return list(prompt_nodes())
 
@@ -59,9 +59,9 @@ def test_the_application_runs_on_while_the_model_computes(desk, model):
 
 
 def test_the_main_thread_gives_way_only_while_something_is_pending(desk, model):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    worker = engine.shared().worker
+    worker = service.shared().worker
     desk.wait(lambda: not worker.is_pending)
     desk.pump(0.05)
     assert not worker.is_yielding
@@ -83,9 +83,9 @@ def test_two_slices_asked_for_at_once_are_both_answered(desk, model):
 
 
 def test_an_answer_that_comes_just_when_another_slice_is_asked_for_is_not_asked_for_again(desk, model, monkeypatch):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    worker, may_answer = engine.shared().worker, threading.Event()
+    worker, may_answer = service.shared().worker, threading.Event()
     monkeypatch.setattr(model, "_think", lambda should_stop: may_answer.wait(10))
     begin(desk, model)
     worker._timer.stop()  # nothing is taken over meanwhile
@@ -334,29 +334,29 @@ def test_a_failing_model_is_explained_and_the_next_click_works(desk, model, erro
 
 def test_a_model_that_cannot_be_loaded_is_explained(desk, model, monkeypatch):
     from SAMMed2DLib.checkpoints import CheckpointError
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     def broken(self, choice):
         raise CheckpointError("the file is damaged. Download it again.")
 
-    monkeypatch.setattr(engine.Engine, "_session", broken)
-    engine.shared().state = engine.State("unloaded", "")
+    monkeypatch.setattr(service.Engine, "_session", broken)
+    service.shared().state = service.State("unloaded", "")
     desk.click()
     assert "Download it again" in desk.status.text
-    assert engine.shared().state.name == "failed"
+    assert service.shared().state.name == "failed"
 
 
 def test_without_torch_the_effect_opens_and_offers_to_install_it(desk, monkeypatch):
-    from SAMMed2DSlicer import install
+    from SAMMed2DSlicer.setup import pytorch
 
-    missing = install.TorchState("missing", "PyTorch is not installed yet.")
-    monkeypatch.setattr(install, "torch_state", lambda: missing)
+    missing = pytorch.TorchState("missing", "PyTorch is not installed yet.")
+    monkeypatch.setattr(pytorch, "torch_state", lambda: missing)
     desk.editor.setActiveEffect(None)
     desk.activate()
     assert desk.panel.ui.installRow.isVisibleTo(desk.panel.widget)
     assert "not installed" in desk.panel.ui.installLabel.text
     monkeypatch.undo()
-    monkeypatch.setattr(install, "ensure_torch", lambda: True)
+    monkeypatch.setattr(pytorch, "ensure_torch", lambda: True)
     desk.panel.ui.installButton.click()
     assert not desk.panel.ui.installRow.isVisibleTo(desk.panel.widget)
 

@@ -50,7 +50,7 @@ def test_escape_clears_prompts_first_and_ends_the_effect_then(desk):
 
 
 def test_escape_after_accepting_ends_the_effect_and_keeps_the_prompts(desk):
-    from SAMMed2DSlicer.prompt_sets import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     desk.click()
     desk.accept()

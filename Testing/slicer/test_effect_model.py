@@ -14,11 +14,11 @@ SIZE = (120, 100, 24)
 @pytest.fixture
 def network(sammed2d):
     """The shared engine with the built-in model, on the CPU."""
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    shared = engine.shared()
-    shared.choice = engine.Choice(device="cpu")
-    shared.state = engine.State("unloaded", "")
+    shared = service.shared()
+    shared.choice = service.Choice(device="cpu")
+    shared.state = service.State("unloaded", "")
     yield shared
     Desk.close_all()
     shared.worker.cancel_all()
@@ -37,7 +37,7 @@ def desk(network) -> Desk:
 
 
 def dice_with_disc(mask) -> float:
-    from SAMMed2DLib.metrics import dice
+    from SAMMed2DLib.imaging.metrics import dice
 
     return dice(mask, disc_kji()[10])
 
@@ -75,9 +75,9 @@ def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(desk,
 
     from SAMMed2D import SAMMed2DLogic
     from SAMMed2DLib.__main__ import main
-    from SAMMed2DLib.predictor import load_predictor
-    from SAMMed2DLib.segmentation_io import read_segmentation
-    from SAMMed2DLib.session import Session
+    from SAMMed2DLib.inference.predictor import load_predictor
+    from SAMMed2DLib.inference.session import Session
+    from SAMMed2DLib.io.segmentation_io import read_segmentation
 
     desk.set(Tool="positive")
     for ijk, is_outside in [((56, 48, 10), False), ((80, 45, 10), True), ((38, 55, 10), False), ((45, 70, 10), True)]:
@@ -95,9 +95,9 @@ def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(desk,
     np.testing.assert_array_equal(by_node.mask, shown)
     np.testing.assert_array_equal(by_rows.mask, shown)
 
-    from SAMMed2DSlicer import scene
+    from SAMMed2DSlicer.scene import volumes
 
-    image = scene.model_image(desk.volume, by_node.plane)
+    image = volumes.model_image(desk.volume, by_node.plane)
     alone = Session(load_predictor(device="cpu")).answer(image, prompts)
     np.testing.assert_array_equal(alone.mask, shown)
     assert alone.score == by_node.score
@@ -114,14 +114,14 @@ def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(desk,
 
 
 def test_choosing_another_model_answers_anew(desk, network, monkeypatch):
-    from SAMMed2DLib.catalogue import CATALOGUE, path_of
+    from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
 
     desk.click((50, 45, 10))
     desk.wait(lambda: desk.annotator.pending, 60)
     asked = []
     original = type(network).submit
     monkeypatch.setattr(type(network), "submit", lambda self, *a, **k: asked.append(1) or original(self, *a, **k))
-    from SAMMed2DSlicer.engine import Choice
+    from SAMMed2DSlicer.inference.service import Choice
 
     network.choose(Choice(model=str(path_of(CATALOGUE["sam-med2d-small"])), device="cpu"))
     desk.wait(lambda: asked and desk.annotator.pending and not desk.annotator.is_waiting, 60)

@@ -158,7 +158,7 @@ def test_a_click_on_the_strip_shows_the_slice_and_its_tool_tip_names_it(desk):
 def test_keyframes_are_seen_in_the_strip_however_many_slices_there_are(desk):
     from types import SimpleNamespace
 
-    from SAMMed2DSlicer.propagation_strip import picture
+    from SAMMed2DSlicer.propagation.strip import picture
 
     now = SimpleNamespace(ours={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
     white = (picture(now, 3000, 20) == 255).all(axis=2)[0]

@@ -91,11 +91,11 @@ def test_a_slice_that_is_corrected_while_it_runs_stays_as_it_was_corrected(runni
 
 
 def test_another_model_while_it_runs_ends_it_with_what_was_found(running):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    shared = engine.shared()
+    shared = service.shared()
     chosen = shared.choice
-    shared.choose(engine.Choice("other", chosen.device, chosen.cache_mib))
+    shared.choose(service.Choice("other", chosen.device, chosen.cache_mib))
     finish(running)
     shared.choose(chosen)
     assert "Cancelled" in text(running)

@@ -13,10 +13,10 @@ import pytest
 
 
 @pytest.fixture
-def install(sammed2d):
-    from SAMMed2DSlicer import install
+def pytorch(sammed2d):
+    from SAMMed2DSlicer.setup import pytorch
 
-    return install
+    return pytorch
 
 
 @pytest.fixture
@@ -71,41 +71,41 @@ WHOLE = ("__init__.py", "_C.cpython-312-x86_64-linux-gnu.so")
         ({"version": "2.5.0", "files": ("leftover.txt",)}, "broken", "incomplete"),
     ],
 )
-def test_what_is_there_is_seen_without_importing_it(install, torch, facts, name, words):
+def test_what_is_there_is_seen_without_importing_it(pytorch, torch, facts, name, words):
     torch(**facts)
-    state = install.torch_state()
+    state = pytorch.torch_state()
     assert state.name == name and words in state.text
     assert state.is_ready == (name == "ready")
     assert "torch" not in sys.modules
 
 
-def test_a_loaded_torch_is_taken_at_its_word(install, torch):
+def test_a_loaded_torch_is_taken_at_its_word(pytorch, torch):
     loaded = types.ModuleType("torch")
     loaded.__version__ = "2.4.0"
     torch(loaded=loaded, has_spec=False)
-    assert install.torch_state() == install.TorchState("ready", "", "2.4.0")
+    assert pytorch.torch_state() == pytorch.TorchState("ready", "", "2.4.0")
 
 
-def test_what_a_failed_import_left_counts_as_broken(install, torch, monkeypatch):
+def test_what_a_failed_import_left_counts_as_broken(pytorch, torch, monkeypatch):
     torch(loaded=types.ModuleType("torch"))
 
     def refuse(name, *rest):
         raise ValueError(f"{name}.__spec__ is None")
 
     monkeypatch.setattr(importlib.util, "find_spec", refuse)
-    assert install.torch_state().name == "broken"
+    assert pytorch.torch_state().name == "broken"
 
 
-def test_this_computers_torch_is_ready(install):
-    assert install.torch_state().is_ready
+def test_this_computers_torch_is_ready(pytorch):
+    assert pytorch.torch_state().is_ready
 
 
-def test_looking_costs_next_to_nothing(install):
+def test_looking_costs_next_to_nothing(pytorch):
     import time
 
     began = time.perf_counter()
     for _ in range(20):
-        install.torch_state()
+        pytorch.torch_state()
     assert (time.perf_counter() - began) / 20 < 0.02
 
 
@@ -131,24 +131,24 @@ def test_looking_costs_next_to_nothing(install):
         (KeyError(), "KeyError"),
     ],
 )
-def test_errors_are_turned_into_advice(install, error, words):
-    assert words in install.explain(error)
+def test_errors_are_turned_into_advice(pytorch, error, words):
+    assert words in pytorch.explain(error)
 
 
-def test_the_cause_of_an_error_counts(install):
+def test_the_cause_of_an_error_counts(pytorch):
     try:
         try:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
         except ModuleNotFoundError as cause:
             raise RuntimeError("the model could not be loaded") from cause
     except RuntimeError as error:
-        assert "PyTorch is not installed yet" in install.explain(error)
+        assert "PyTorch is not installed yet" in pytorch.explain(error)
 
 
-def test_a_model_that_is_missing_is_found_in_the_module(install):
-    from SAMMed2DLib.catalogue import NotInstalledError
+def test_a_model_that_is_missing_is_found_in_the_module(pytorch):
+    from SAMMed2DLib.registry.known_models import NotInstalledError
 
-    assert "Get it in the module SAMMed2D, under Models" in install.explain(NotInstalledError("sam-med2d_b"))
+    assert "Get it in the module SAMMed2D, under Models" in pytorch.explain(NotInstalledError("sam-med2d_b"))
 
 
 # Installing
@@ -190,61 +190,61 @@ def becomes_ready_when_installed(torch, utils, monkeypatch):
     monkeypatch.setattr(utils, "installTorch", install)
 
 
-def test_a_torch_that_is_ready_is_left_alone(install, utils):
-    assert install.ensure_torch() is True
+def test_a_torch_that_is_ready_is_left_alone(pytorch, utils):
+    assert pytorch.ensure_torch() is True
     assert utils.calls == []
 
 
-def test_a_missing_torch_is_installed_after_asking(install, torch, utils, monkeypatch):
+def test_a_missing_torch_is_installed_after_asking(pytorch, torch, utils, monkeypatch):
     torch(has_spec=False)
     becomes_ready_when_installed(torch, utils, monkeypatch)
-    assert install.ensure_torch() is True
+    assert pytorch.ensure_torch() is True
     assert utils.calls == [("install", True, ">=2.1.2")]
 
 
-def test_a_user_may_decline(install, torch, utils, monkeypatch):
+def test_a_user_may_decline(pytorch, torch, utils, monkeypatch):
     torch(has_spec=False)
     monkeypatch.setattr(utils, "outcome", "declined")
-    assert install.ensure_torch() is False
+    assert pytorch.ensure_torch() is False
 
 
-def test_a_broken_torch_is_removed_first_after_asking(install, torch, utils, monkeypatch, app):
+def test_a_broken_torch_is_removed_first_after_asking(pytorch, torch, utils, monkeypatch, app):
     torch(version="2.5.0", files=("__init__.py",))
     becomes_ready_when_installed(torch, utils, monkeypatch)
     app.answers.give("Remove what is there", "Cancel")
-    assert install.ensure_torch() is False
+    assert pytorch.ensure_torch() is False
     assert utils.calls == []
     app.answers.give("Remove what is there", "OK")
-    assert install.ensure_torch() is True
+    assert pytorch.ensure_torch() is True
     assert utils.calls == [("uninstall",), ("install", False, ">=2.1.2")]
 
 
-def test_a_torch_in_use_is_not_replaced(install, torch, utils, app):
+def test_a_torch_in_use_is_not_replaced(pytorch, torch, utils, app):
     old = types.ModuleType("torch")
     old.__version__ = "1.13.1"
     torch(loaded=old)
-    with pytest.raises(install.InstallError, match="restart Slicer"):
-        install.install_torch()
+    with pytest.raises(pytorch.InstallError, match="restart Slicer"):
+        pytorch.install_torch()
     assert utils.calls == []
 
 
-def test_without_the_extension_it_says_where_to_get_it(install, torch, app, monkeypatch):
+def test_without_the_extension_it_says_where_to_get_it(pytorch, torch, app, monkeypatch):
     torch(has_spec=False)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     app.answers.give("Extensions Manager", "OK")
-    assert install.ensure_torch() is False
+    assert pytorch.ensure_torch() is False
     (shown,) = app.answers.shown
     assert "restart Slicer" in shown[1] and "--no-index" in shown[1]
 
 
-def test_pip_is_not_disturbed(install, torch, utils):
+def test_pip_is_not_disturbed(pytorch, torch, utils):
     from slicer import packaging
 
     torch(has_spec=False)
     packaging.answers["isPipInstallInProgress"] = True
     try:
-        with pytest.raises(install.InstallError, match="wait until that is done"):
-            install.install_torch()
+        with pytest.raises(pytorch.InstallError, match="wait until that is done"):
+            pytorch.install_torch()
     finally:
         packaging.answers.clear()
     assert utils.calls == []
@@ -257,15 +257,15 @@ def test_pip_is_not_disturbed(install, torch, utils):
         (ImportError("DLL load failed while importing _C"), "Visual C++"),
     ],
 )
-def test_an_installation_that_fails_says_why(install, torch, utils, monkeypatch, trouble, words):
+def test_an_installation_that_fails_says_why(pytorch, torch, utils, monkeypatch, trouble, words):
     torch(has_spec=False)
     monkeypatch.setattr(utils, "outcome", trouble)
-    with pytest.raises(install.InstallError, match="could not be installed") as caught:
-        install.install_torch()
+    with pytest.raises(pytorch.InstallError, match="could not be installed") as caught:
+        pytorch.install_torch()
     assert words in str(caught.value)
 
 
-def test_an_installation_that_is_not_seen_asks_for_a_restart(install, torch, utils):
+def test_an_installation_that_is_not_seen_asks_for_a_restart(pytorch, torch, utils):
     torch(has_spec=False)
-    with pytest.raises(install.InstallError, match="Restart Slicer"):
-        install.install_torch()
+    with pytest.raises(pytorch.InstallError, match="Restart Slicer"):
+        pytorch.install_torch()

@@ -93,7 +93,7 @@ def test_an_oblique_view_is_segmented_across_slices(logic):
 
 
 def test_a_plane_of_the_library_can_be_given(logic):
-    from SAMMed2DLib.geometry import SlicePlane
+    from SAMMed2DLib.imaging.geometry import SlicePlane
 
     case = a_case()
     plane = SlicePlane.of_axis((60, 50, 24), "axial", 10, np.eye(4))
@@ -147,8 +147,8 @@ def test_a_node_under_a_transform_is_where_it_is_seen(logic):
 
 
 def test_prompts_of_the_effect_are_told_apart_by_their_signs(logic):
-    from SAMMed2DSlicer.prompt_sets import PromptSet
-    from SAMMed2DSlicer.slice_prompts import plane_of
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.prompts.slice_prompts import plane_of
 
     case = a_case()
     one = PromptSet(case.segmentation, "A", case.volume, plane_of(case.volume, ("k", 10)))
@@ -271,7 +271,7 @@ def test_points_of_both_sides_keep_their_order(logic):
     [([(1, 2, 3)], "(N, 4)"), ([(1, 2, 3, 2)], "(N, 4)"), ("a", "(N, 4)"), ([(5, 5, 10, 0)], "do not say where")],
 )
 def test_points_without_a_side_or_an_object_are_refused(logic, points, message):
-    from SAMMed2DSlicer.scene import SceneError
+    from SAMMed2DSlicer.scene.volumes import SceneError
 
     case = a_case()
     if len(points[0]) == 4 and points[0][3] == 0:
@@ -375,7 +375,7 @@ def test_what_cannot_be_asked_says_why(logic, plane, question, words):
 
 
 def test_nodes_that_cannot_be_used_say_why(logic):
-    from SAMMed2DSlicer.scene import SceneError
+    from SAMMed2DSlicer.scene.volumes import SceneError
 
     case = a_case()
     off, unplaced = case.fiducials((1, 1, 1)), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
@@ -428,7 +428,7 @@ def test_an_error_of_the_model_comes_out(logic):
 
 
 def test_a_torch_that_cannot_be_imported_is_explained(logic):
-    from SAMMed2DSlicer.install import InstallError
+    from SAMMed2DSlicer.setup.pytorch import InstallError
 
     case = a_case()
     logic.session.error = ModuleNotFoundError("No module named 'torch'", name="torch")
@@ -442,11 +442,11 @@ def test_a_torch_that_cannot_be_imported_is_explained(logic):
 @pytest.fixture
 def chosen(app):
     """The engine; its choice is put back."""
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    before = engine.shared().choice
-    yield engine.shared()
-    engine.shared().choose(before)
+    before = service.shared().choice
+    yield service.shared()
+    service.shared().choose(before)
 
 
 def test_a_model_is_chosen_for_all(logic, chosen, tmp_path):
@@ -459,7 +459,7 @@ def test_a_model_is_chosen_for_all(logic, chosen, tmp_path):
 
 
 def test_a_model_that_is_not_here_is_refused(logic, chosen, tmp_path, monkeypatch):
-    from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE, CatalogueError
+    from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE, CatalogueError
 
     monkeypatch.setenv(MODELS_DIR_VARIABLE, str(tmp_path))
     before = chosen.choice

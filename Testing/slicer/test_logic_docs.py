@@ -18,10 +18,10 @@ CENTRES = {"liver": (60, 10, -95), "spleen": (-95, -20, -95)}
 @pytest.fixture
 def chest(sammed2d):
     """A volume that stands for CTChest: two bright organs where the examples say they are."""
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    before = engine.shared().choice
-    engine.shared().choose(engine.Choice())
+    before = service.shared().choice
+    service.shared().choose(service.Choice())
     spacing, origin = np.array([2.0, 2.0, 2.5]), np.array([-150.0, -150.0, -245.0])
     k, j, i = np.mgrid[0:100, 0:150, 0:150]
     r, a, s = (origin[n] + spacing[n] * index for n, index in enumerate((i, j, k)))
@@ -35,7 +35,7 @@ def chest(sammed2d):
     volume.GetDisplayNode().SetWindowLevel(200, 60)
     a_cine().volume.SetName("Cine")
     yield volume
-    engine.shared().choose(before)
+    service.shared().choose(before)
 
 
 def test_the_examples_run_one_after_the_other(chest, capsys):

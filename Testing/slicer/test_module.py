@@ -44,7 +44,7 @@ def test_nothing_stands_beside_the_modules_file():
 
 
 def test_the_effect_is_registered_once(sammed2d, app):
-    from SAMMed2DSlicer.registration import EFFECT_NAME, register_effect
+    from SAMMed2DSlicer.module.registration import EFFECT_NAME, register_effect
 
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
 
@@ -59,7 +59,7 @@ def test_the_effect_is_registered_once(sammed2d, app):
 
 
 def test_the_effect_is_registered_by_the_panel_of_a_module_that_came_late(sammed2d, monkeypatch):
-    from SAMMed2DSlicer import registration
+    from SAMMed2DSlicer.module import registration
 
     calls = []
     monkeypatch.setattr(registration, "register_effect", lambda: calls.append("effect"))
@@ -69,7 +69,7 @@ def test_the_effect_is_registered_by_the_panel_of_a_module_that_came_late(sammed
 
 
 def test_an_effect_that_cannot_be_loaded_is_reported(sammed2d, monkeypatch, caplog, app):
-    from SAMMed2DSlicer import registration
+    from SAMMed2DSlicer.module import registration
 
     class Broken:
         def __init__(self, parent):
@@ -98,7 +98,7 @@ def test_sample_data_are_offered_with_checksums(sammed2d):
 
 
 def test_without_sample_data_the_module_works(sammed2d, monkeypatch):
-    from SAMMed2DSlicer import registration
+    from SAMMed2DSlicer.module import registration
 
     monkeypatch.setitem(sys.modules, "SampleData", None)
     registration.register_sample_data()

@@ -14,7 +14,7 @@ import slicer
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder of models."""
-    from SAMMed2DLib.catalogue import MODELS_DIR_VARIABLE
+    from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE
 
     monkeypatch.setenv(MODELS_DIR_VARIABLE, str(tmp_path / "models"))
     (tmp_path / "models").mkdir()
@@ -24,13 +24,13 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def widget(logic, folder):
     """The module's panel, shown; the engine's choice is put back."""
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    before = engine.shared().choice
-    engine.shared().choose(engine.Choice())
+    before = service.shared().choice
+    service.shared().choose(service.Choice())
     slicer.util.selectModule("SAMMed2D")
     yield slicer.util.getModuleWidget("SAMMed2D")
-    engine.shared().choose(before)
+    service.shared().choose(before)
 
 
 @pytest.fixture
@@ -87,24 +87,24 @@ def choose(box, value):
 
 
 def test_installed_models_can_be_chosen(choice, folder, logic):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     (folder / "mine.pt").write_bytes(b"x")
     choice.refresh()
     assert items(choice.ui.modelSelector) == ["sam-med2d-small", "mine"]
     choose(choice.ui.modelSelector, "mine")
     choose(choice.ui.deviceSelector, "cpu")
-    assert (engine.shared().choice.model, engine.shared().choice.device) == ("mine", "cpu")
+    assert (service.shared().choice.model, service.shared().choice.device) == ("mine", "cpu")
     assert slicer.app.settings().value("SAMMed2D/Model") == "mine"
 
 
 def test_a_choice_made_elsewhere_is_shown(choice):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
-    engine.shared().choose(replace(engine.shared().choice, model="/x/other.pt", device="cuda:7"))
+    service.shared().choose(replace(service.shared().choice, model="/x/other.pt", device="cuda:7"))
     assert choice.ui.modelSelector.currentText == "other.pt"
     assert choice.ui.deviceSelector.currentData == "cuda:7"
-    engine.shared().choose(replace(engine.shared().choice, model="sam-med2d_b"))
+    service.shared().choose(replace(service.shared().choice, model="sam-med2d_b"))
     assert choice.ui.modelSelector.currentText == "SAM-Med2D ViT-B (not installed)"
 
 
@@ -118,7 +118,7 @@ def test_the_state_tells_how_long_loading_took(choice, logic):
 
 
 def test_devices_are_listed_once_torch_is_there(choice, logic, monkeypatch):
-    from SAMMed2DLib import devices
+    from SAMMed2DLib.inference import devices
 
     monkeypatch.setattr(devices, "available_devices", lambda: {"cpu": "CPU", "cuda:0": "RTX", "cuda:1": "RTX"})
     assert items(choice.ui.deviceSelector) == ["auto", "cpu"]
@@ -128,13 +128,13 @@ def test_devices_are_listed_once_torch_is_there(choice, logic, monkeypatch):
 
 
 def test_a_model_that_cannot_be_loaded_says_why(choice, monkeypatch):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     def broken(self, choice):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(engine.Engine, "_session", broken)
-    monkeypatch.setattr(engine.shared(), "_loaded", None)
+    monkeypatch.setattr(service.Engine, "_session", broken)
+    monkeypatch.setattr(service.shared(), "_loaded", None)
     choice.ui.loadButton.click()
     assert host.pump(10, lambda: "not installed yet" in choice.ui.stateLabel.text)
     assert choice.ui.loadButton.isVisible()
@@ -169,8 +169,8 @@ def test_buttons_say_why_they_do_nothing(panel, name, download, remove):
 @pytest.fixture
 def transfer(monkeypatch, folder):
     """A download that goes on as far as the test lets it: `transfer.done` MiB of 10."""
-    from SAMMed2DLib import catalogue
-    from SAMMed2DLib.download import DownloadCancelled, DownloadError
+    from SAMMed2DLib.registry import known_models
+    from SAMMed2DLib.registry.download import DownloadCancelled, DownloadError
 
     class Transfer:
         def __init__(self):
@@ -194,7 +194,7 @@ def transfer(monkeypatch, folder):
             return folder / f"{entry.name}.pt"
 
     made = Transfer()
-    monkeypatch.setattr(catalogue, "install", made.install)
+    monkeypatch.setattr(known_models, "install", made.install)
     return made
 
 
@@ -283,7 +283,7 @@ def test_a_download_goes_on_while_the_module_is_left(panel, transfer, app):
 
 
 def test_a_model_is_removed_after_asking(panel, choice, folder, app):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     (folder / "mine.pt").write_bytes(b"x" * 1000)
     panel.refresh()
@@ -296,19 +296,19 @@ def test_a_model_is_removed_after_asking(panel, choice, folder, app):
     app.answers.give("Remove mine", "OK")
     panel.ui.removeButton.click()
     assert not (folder / "mine.pt").exists()
-    assert engine.shared().choice.model == "sam-med2d-small"
+    assert service.shared().choice.model == "sam-med2d-small"
     assert items(choice.ui.modelSelector) == ["sam-med2d-small"]
     assert len(rows(panel.ui.modelsTable)) == 4 and "mine was removed" in panel.ui.transferLabel.text
 
 
 def test_a_file_in_use_is_explained(panel, folder, app, monkeypatch):
-    from SAMMed2DLib import model_store
+    from SAMMed2DLib.registry import store
 
     def refuse(name):
         raise PermissionError(13, "in use")
 
     (folder / "mine.pt").write_bytes(b"x")
-    monkeypatch.setattr(model_store, "remove_model", refuse)
+    monkeypatch.setattr(store, "remove_model", refuse)
     panel.refresh()
     select(panel, "mine")
     app.answers.give("Remove mine", "OK")
@@ -396,11 +396,11 @@ def test_the_real_check_finds_this_computer_in_order(environment):
     [("missing", "PyTorch is not installed yet.", "Install PyTorch..."), ("broken", "incomplete", "Repair PyTorch...")],
 )
 def test_torch_can_be_installed_and_repaired(widget, environment, monkeypatch, name, text, button):
-    from SAMMed2DSlicer import install
+    from SAMMed2DSlicer.setup import pytorch
 
     asked = []
-    monkeypatch.setattr(install, "torch_state", lambda: install.TorchState(name, text))
-    monkeypatch.setattr(install, "ensure_torch", lambda: asked.append(1))
+    monkeypatch.setattr(pytorch, "torch_state", lambda: pytorch.TorchState(name, text))
+    monkeypatch.setattr(pytorch, "ensure_torch", lambda: asked.append(1))
     environment.refresh()
     assert environment.ui.torchLabel.text == text and environment.ui.torchButton.text == button
     environment.ui.torchButton.click()

@@ -195,16 +195,16 @@ def test_moving_a_point_or_the_slice_is_noticed(panel, case):
 
 
 def test_a_missing_torch_is_said_and_can_be_installed(widget, panel, case, monkeypatch):
-    from SAMMed2DSlicer import install
+    from SAMMed2DSlicer.setup import pytorch
 
     asked = []
-    state = install.TorchState("missing", "PyTorch is not installed yet.")
-    monkeypatch.setattr(install, "torch_state", lambda: state)
-    monkeypatch.setattr(install, "ensure_torch", lambda: asked.append("install"))
+    state = pytorch.TorchState("missing", "PyTorch is not installed yet.")
+    monkeypatch.setattr(pytorch, "torch_state", lambda: state)
+    monkeypatch.setattr(pytorch, "ensure_torch", lambda: asked.append("install"))
     panel.refresh()
     assert panel.ui.installRow.isVisible() and panel.ui.installLabel.text == state.text
     assert not panel.ui.segmentButton.enabled
-    state = install.TorchState("ready", "", "2.5.0")
+    state = pytorch.TorchState("ready", "", "2.5.0")
     panel.ui.installButton.click()
     assert asked == ["install"]
     assert not panel.ui.installRow.isVisible() and panel.ui.segmentButton.enabled
@@ -325,16 +325,16 @@ def test_a_scene_that_closes_drops_the_request(panel, case, logic):
 def test_a_change_of_the_model_drops_the_request_visibly(panel, case, logic):
     from dataclasses import replace
 
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     logic.session.delay_s = 3
     panel.segment()
     host.pump(0.1)
-    before = engine.shared().choice
-    engine.shared().choose(replace(before, cache_mib=before.cache_mib + 1))
+    before = service.shared().choice
+    service.shared().choose(replace(before, cache_mib=before.cache_mib + 1))
     finish(panel, 2)
     assert "dropped" in panel.status_line.text
-    engine.shared().choose(before)
+    service.shared().choose(before)
 
 
 def test_the_bar_moves_a_few_times_a_second_only(panel, case, logic):
@@ -361,11 +361,11 @@ def test_what_was_done_is_not_said_of_another_slice_or_segment(panel, case):
 
 
 def test_the_line_is_on_top_shows_loading_and_cancels_it(widget, panel, case, logic, monkeypatch):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     assert widget.layout.itemAt(0).widget() is panel.status_line.widget
     loading = threading.Event()
-    monkeypatch.setattr(engine.Engine, "_session", lambda self, choice: loading.wait(10) and logic.session)
+    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: loading.wait(10) and logic.session)
     panel.segment()
     assert panel.status_line.text == "Loading the model..."
     panel.status_line.ui.cancelButton.click()
@@ -440,7 +440,7 @@ def test_the_choices_are_saved_with_the_scene(widget, panel, case, tmp_path):
 
 
 def test_words_that_a_scene_brings_and_nobody_knows_are_ignored(sammed2d):
-    from SAMMed2DSlicer.parameters import Parameters
+    from SAMMed2DSlicer.module.parameters import Parameters
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     node.SetParameter("Intensity", "loud")
@@ -451,7 +451,7 @@ def test_words_that_a_scene_brings_and_nobody_knows_are_ignored(sammed2d):
 
 
 def test_only_real_changes_count_as_changes(sammed2d):
-    from SAMMed2DSlicer.parameters import Parameters
+    from SAMMed2DSlicer.module.parameters import Parameters
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
@@ -466,7 +466,7 @@ def test_only_real_changes_count_as_changes(sammed2d):
 
 
 def test_coming_and_going_leaves_nothing_behind(widget, panel, case):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     def left():
         gc.collect()
@@ -474,7 +474,7 @@ def test_coming_and_going_leaves_nothing_behind(widget, panel, case):
             threading.active_count(),
             len(panel.Observations),
             len(widget.Observations),
-            len(engine.shared()._listeners),
+            len(service.shared()._listeners),
             slicer.mrmlScene.GetNumberOfNodes(),
         )
 

@@ -136,7 +136,7 @@ def test_a_finer_segmentation_is_filled(logic):
 
 
 def test_an_oblique_view_is_filled_and_its_keyframes_stay(logic):
-    from SAMMed2DSlicer.slice_prompts import plane_of
+    from SAMMed2DSlicer.prompts.slice_prompts import plane_of
 
     case = a_case()
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
@@ -145,8 +145,8 @@ def test_an_oblique_view_is_filled_and_its_keyframes_stay(logic):
     red.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(view))
     red.UpdateMatrices()
     plane = plane_of(case.volume, "Red")
-    from SAMMed2DLib.parallel_planes import mask_on, planes_along
-    from SAMMed2DLib.planes import voxels_of_mask
+    from SAMMed2DLib.imaging.parallel_planes import mask_on, planes_along
+    from SAMMed2DLib.imaging.planes import voxels_of_mask
 
     planes, position = planes_along(plane, np.eye(4))
     extent = (0, 59, 0, 49, 0, 23)
@@ -190,7 +190,7 @@ def test_a_volume_of_one_slice_is_refused(logic):
 
 
 def test_without_enough_memory_nothing_changes(logic, monkeypatch):
-    monkeypatch.setattr("SAMMed2DLib.stack.available_memory", lambda: 1000)
+    monkeypatch.setattr("SAMMed2DLib.propagation.stack.available_memory", lambda: 1000)
     case = a_case()
     draw(case, *KEYFRAMES)
     before = case.segment()
@@ -201,7 +201,7 @@ def test_without_enough_memory_nothing_changes(logic, monkeypatch):
 
 @pytest.mark.parametrize("pieces", [0, 1, 3])
 def test_what_was_found_before_a_cancellation_is_written_and_the_rest_follows_later(logic, pieces, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.in_pieces.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.background.PIECE_S", 0.0)
     case = a_case()
     draw(case, *KEYFRAMES)
     before = case.segment()

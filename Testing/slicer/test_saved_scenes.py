@@ -21,7 +21,7 @@ def saved_and_opened_again(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_prompts_of_a_segment_with_any_name(model, tmp_path, name):
-    from SAMMed2DSlicer import prompt_sets
+    from SAMMed2DSlicer.prompts import prompt_groups
 
     desk = Desk(model)
     desk.segment_id = desk.segmentation.GetSegmentation().AddEmptySegment("S", name)
@@ -34,13 +34,13 @@ def test_prompts_of_a_segment_with_any_name(model, tmp_path, name):
     saved_and_opened_again(tmp_path)
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     assert segmentation.GetSegmentation().GetSegment("S").GetName() == name
-    (one,) = prompt_sets.find_sets(segmentation)
+    (one,) = prompt_groups.find_sets(segmentation)
     assert one.counts() == (1, 0, 1)
 
 
 @pytest.mark.parametrize("text", NAMES)
 def test_a_name_that_is_safe_keeps_what_can_be_kept(sammed2d, text):
-    from SAMMed2DSlicer.node_names import safe_name
+    from SAMMed2DSlicer.scene.node_names import safe_name
 
     found = safe_name(text)
     assert not set(found) & set("&<>\"'/\\:*?|%\x01")
@@ -68,7 +68,7 @@ def ids_of(segmentation):
 
 
 def test_the_frames_of_a_segmentation_with_such_a_name(sammed2d):
-    from SAMMed2DSlicer import sequences
+    from SAMMed2DSlicer.scene import sequences
 
     cine = a_cine()
     cine.segmentation.SetName("Heart & lungs")

@@ -93,7 +93,7 @@ def test_one_enter_for_two_objects_counts_both(desk, line):
 
 
 def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, monkeypatch):
-    from SAMMed2DSlicer import scene, segments
+    from SAMMed2DSlicer.scene import segments, volumes
 
     desk.click()
     desk.show(2, 12)
@@ -103,7 +103,7 @@ def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, mon
     def write(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
-            raise scene.SceneError("The segmentation has no geometry")
+            raise volumes.SceneError("The segmentation has no geometry")
         return real(*arguments)
 
     monkeypatch.setattr(segments, "write_mask", write)
@@ -201,13 +201,13 @@ def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(desk, line, 
 
 
 def test_loading_the_model_is_shown_and_can_be_cancelled(model, monkeypatch):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     def slow(self, choice):
         time.sleep(0.3)
         return model
 
-    monkeypatch.setattr(engine.Engine, "_session", slow)
+    monkeypatch.setattr(service.Engine, "_session", slow)
     desk = Desk(model)
     line = desk.panel.status_line
     assert line.text == "Loading the model..."
@@ -223,12 +223,12 @@ def test_loading_the_model_is_shown_and_can_be_cancelled(model, monkeypatch):
 
 
 def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
-    from SAMMed2DSlicer import engine
+    from SAMMed2DSlicer.inference import service
 
     def broken(self, choice):
         raise ValueError("the weights are damaged")
 
-    monkeypatch.setattr(engine.Engine, "_session", broken)
+    monkeypatch.setattr(service.Engine, "_session", broken)
     desk = Desk(model)
     desk.wait(lambda: not desk.panel.status_line.is_busy)
     assert desk.panel.status_line.text == "The weights are damaged"
@@ -238,7 +238,7 @@ def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
 
 
 def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
-    from SAMMed2DSlicer.status_line import RUN, StatusLine
+    from SAMMed2DSlicer.widgets.status_line import RUN, StatusLine
 
     area, page, line = qt.QScrollArea(), qt.QWidget(), StatusLine()
     _kept.append(area)
@@ -300,8 +300,8 @@ def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(desk, line, 
     frame = desk.editor.effectByName("SAM-Med2D").optionsFrame()
     most = width(paint_like())
     long = "/data/" + "a_very_long_folder_name/" * 6 + "weights.pth cannot be opened: " + "no such file " * 5
-    engine = desk.effect._engine
-    monkeypatch.setattr(engine, "choice", type(engine.choice)(model=long, device="cpu"))
+    service = desk.effect._engine
+    monkeypatch.setattr(service, "choice", type(service.choice)(model=long, device="cpu"))
     for collapsed in (True, False):
         for section in (desk.panel.ui.inputButton, desk.panel.ui.promptsButton, desk.panel.ui.modelButton):
             section.collapsed = collapsed

@@ -11,7 +11,7 @@ import slicer
 
 @pytest.fixture
 def worker(sammed2d):
-    from SAMMed2DSlicer.worker import Worker
+    from SAMMed2DSlicer.inference.worker import Worker
 
     worker = Worker()
     yield worker
@@ -19,7 +19,7 @@ def worker(sammed2d):
 
 
 def job(work=lambda stop: None, done=None, kind="latest", **more):
-    from SAMMed2DSlicer.worker import Job
+    from SAMMed2DSlicer.inference.worker import Job
 
     return Job(work, done.append if done is not None else lambda result: None, kind=kind, **more)
 
@@ -52,7 +52,7 @@ def test_work_runs_in_one_other_thread_and_results_come_on_the_main_thread(worke
     for _ in range(3):
         worker.submit(job(lambda stop: threads.append(threading.current_thread()), kind="task"))
     worker.submit(job(kind="task", on_error=main.append, done=None))
-    from SAMMed2DSlicer.worker import Job
+    from SAMMed2DSlicer.inference.worker import Job
 
     worker.submit(Job(lambda stop: 5, lambda result: main.append((result, threading.current_thread())), kind="task"))
     wait(worker)
@@ -125,7 +125,7 @@ def test_errors_are_handed_over(worker):
 
 
 def test_an_error_while_taking_over_does_not_end_the_work(worker):
-    from SAMMed2DSlicer.worker import Job
+    from SAMMed2DSlicer.inference.worker import Job
 
     done = []
     worker.submit(Job(lambda stop: 1, lambda result: 1 / 0, kind="task"))
@@ -178,7 +178,7 @@ def test_the_thread_holds_nothing_of_what_it_has_done(worker):
     asker = Asker()
     gone = weakref.ref(asker)
     worker.submit(job(kind="task"))
-    from SAMMed2DSlicer.worker import Job
+    from SAMMed2DSlicer.inference.worker import Job
 
     worker.submit(Job(lambda stop: None, asker.take))
     wait(worker)

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from prepare_data import SPLIT
 
-from SAMMed2DLib.dataset import LabelledImage, read_cache
+from SAMMed2DLib.data.dataset import LabelledImage, read_cache
 from SAMMed2DLib.evaluation import evaluate, macro_mean, mean_by_dataset, single_objects
-from SAMMed2DLib.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.training import (
     Intervals,
     LabelMaps,

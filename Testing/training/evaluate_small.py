@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from prepare_data import SPLIT
 
 from SAMMed2DLib.cli.evaluate import add_measures, evaluate_sources
-from SAMMed2DLib.dataset import LabelledImage, read_cache
+from SAMMed2DLib.data.dataset import LabelledImage, read_cache
+from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
+from SAMMed2DLib.evaluation.evaluation_run import Source, thinned
 from SAMMed2DLib.evaluation.objects import targets_of
-from SAMMed2DLib.evaluation.run import Source, thinned
-from SAMMed2DLib.predictor import DEFAULT_MODEL
-from SAMMed2DLib.published_layout import MaskedImage, MaskEntry
+from SAMMed2DLib.inference.predictor import DEFAULT_MODEL
 
 PARTS = ("train", "validation", "left_out", "test")
 # Names of these sets' images end in the number of the slice; the rest is the patient or volume.

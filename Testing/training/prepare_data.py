@@ -27,7 +27,7 @@ import SimpleITK
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SAMMed2DLib.dataset import LabelledImage, read_manifest, write_cache
+from SAMMed2DLib.data.dataset import LabelledImage, read_manifest, write_cache
 
 MAX_SIDE_PX = 384
 SLICES_PER_AXIS = 20

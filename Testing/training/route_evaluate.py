@@ -27,16 +27,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from route_model import CropModel, RouteUser
 
-from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.data.dataset import read_cache
+from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.evaluation.careful import click_by_click
 from SAMMed2DLib.evaluation.objects import Target, filled, moved_box, targets_of
-from SAMMed2DLib.metrics import dice, normalised_surface_distance
-from SAMMed2DLib.outline import fitted_logits
-from SAMMed2DLib.predictor import Predictor, load_predictor
-from SAMMed2DLib.prompts import Prompts
-from SAMMed2DLib.session import Session
-from SAMMed2DLib.simulation import centre_point
-from SAMMed2DLib.zoom import Crop
+from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.inference.zoom import Crop
 
 CLICKS = (1, 3, 5)
 TOLERANCE_PX, FRAME_PX = 2.0, 256

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from prepare_data import SPLIT
 from route_model import tiny_encoder
 
-from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.model.build import SMALL
-from SAMMed2DLib.model.frame import PIXEL_MEAN, PIXEL_STD
+from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD
 from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.training import LabelMaps, TrainingConfig, TrainingItems
 

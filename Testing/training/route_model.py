@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from SAMMed2DLib.components import label_components
+from SAMMed2DLib.imaging.components import label_components
+from SAMMed2DLib.inference.point_constraints import constrained_logits
+from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
+from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.model.layers import LayerNorm2d
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
 from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
-from SAMMed2DLib.outline import fitted_logits
-from SAMMed2DLib.point_constraints import constrained_logits
-from SAMMed2DLib.prompts import Prompts, box_of_mask
-from SAMMed2DLib.zoom import Crop
 
 FLECK_SHARE = 0.2  # of the largest part's area
 MASK_LOGIT = 5.0  # of a mask that is handed on to another crop

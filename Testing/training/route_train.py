@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from route_features import SEEN_PX, VIEW_PX
 from route_model import Heads, Refiner, Student, prompt_maps
 
-from SAMMed2DLib.losses import hard_iou, object_loss
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.training import AccumulatedClicks
+from SAMMed2DLib.training.losses import hard_iou, object_loss
 
 ROUNDS = (1, 2, 3, 4)
 ROUND_SHARES = (0.3, 0.3, 0.2, 0.2)

@@ -24,7 +24,7 @@ import torch
 from prepare_data import SPLIT
 
 from SAMMed2DLib.checkpoints import read_checkpoint, save_lean, sha256_of
-from SAMMed2DLib.dataset import read_cache
+from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.model.build import SMALL
 from SAMMed2DLib.training import Intervals, LabelMaps, Progress, TrainingConfig, train
 

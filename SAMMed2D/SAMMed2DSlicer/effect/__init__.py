@@ -1,0 +1,1 @@
+"""What the Segment Editor effect does: controller, status, preview, panel."""

@@ -1,0 +1,297 @@
+"""The options of the effect: widgets to parameters and back, the table of prompts, and what the model sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer import resources
+from SAMMed2DSlicer.effect import controller
+from SAMMed2DSlicer.effect.tools import BOX, NEGATIVE, POSITIVE, TOOL
+from SAMMed2DSlicer.inference.service import Choice, Engine
+from SAMMed2DSlicer.inference.slice_task import ZOOMS
+from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.scene import protection, slice_views, volumes
+from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DSlicer.effect.controller import Annotator, Options
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+
+INTENSITY, ZOOM = "Intensity", "Zoom"
+AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
+DEFAULTS = {TOOL: POSITIVE, INTENSITY: volumes.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
+DEFAULTS |= protection.DEFAULTS
+_LONGEST_NAME, _THUMBNAIL_PX = 24, 72
+
+
+class EffectPanel:
+    """The widgets below the effects' buttons; it changes parameters and calls what it is given."""
+
+    def __init__(self, effect: Any, engine: Engine, calls: dict[str, Callable[..., None]]) -> None:
+        """Make the widgets.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
+            engine: whose model and device are chosen here.
+            calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen) and "stop" (loading
+                it) without arguments; "jump" and "remove" with a prompt set.
+        """
+        self._effect, self._engine, self._calls = effect, engine, calls
+        self._annotating: Annotator | None = None
+        self._sets: list[PromptSet] = []
+        self._rows: list[tuple[str, ...]] = []
+        self._thumbnail: Any = None
+        # Translating takes so long that a table of many rows would be felt.
+        self._words = {
+            prompt_groups.OPEN: _("open"),
+            prompt_groups.WRITTEN: _("written"),
+            prompt_groups.ACCEPTED: _("accepted"),
+            "shown": _("shown"),
+            "box": _("box"),
+            "removed": _("(removed)"),
+        }
+        self.status_line = StatusLine()
+        self._status: Any = None
+        self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
+        self._checks = {
+            AT_ONCE: self.ui.acceptsAtOnceCheckBox,
+            NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
+            LOOK_AHEAD: self.ui.looksAheadCheckBox,
+            protection.PROTECT: self.ui.protectsOthersCheckBox,
+        }
+        self._lists = {
+            INTENSITY: (self.ui.intensityComboBox, combo_boxes.intensity_names()),
+            ZOOM: (self.ui.zoomComboBox, combo_boxes.zoom_names()),
+        }
+        self._no_thumbnail = self.ui.thumbnailLabel.text
+        self._fill()
+        self._connect()
+        self.status_line.suggest(_("Click on the structure, or drag a box around it."))
+        effect.addOptionsWidget(self.status_line.widget)
+        effect.addOptionsWidget(self.widget)
+        self.ui.installRow.setVisible(False)
+
+    def add_section(self, widget: Any) -> None:
+        """Put a section before the others, which are needed less often."""
+        layout = self.widget.layout()
+        layout.insertWidget(layout.indexOf(self.ui.inputButton), widget)
+
+    # Parameters
+
+    def options(self) -> Options:
+        """What the user has chosen."""
+        get = self._effect.parameter
+        return controller.Options(
+            intensity=get(INTENSITY),
+            zoom=ZOOMS.get(get(ZOOM)),
+            accepts_at_once=bool(self._effect.integerParameter(AT_ONCE)),
+            new_segments=bool(self._effect.integerParameter(NEW_SEGMENTS)),
+            looks_ahead=bool(self._effect.integerParameter(LOOK_AHEAD)),
+        )
+
+    def update_from_parameters(self) -> None:
+        """Show the parameters."""
+        self._tools.get(self._effect.parameter(TOOL), self.ui.positiveButton).setChecked(True)
+        for name, (box, names) in self._lists.items():
+            combo_boxes.fill(box, names, self._effect.parameter(name))
+        for name, check in self._checks.items():
+            blocked = check.blockSignals(True)
+            check.setChecked(bool(self._effect.integerParameter(name)))
+            check.blockSignals(blocked)
+
+    # What is going on
+
+    def show(self, annotating: Annotator) -> None:
+        """Show the state of the work."""
+        self._show_status(annotating)
+        has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
+        can_accept = has_answer or annotating.is_waiting or bool(annotating.unfinished)
+        self.ui.acceptButton.setEnabled(can_accept)
+        self.ui.acceptButton.setToolTip(
+            _("Write what is shown to the segment (Enter).")
+            if can_accept
+            else _("Nothing is shown yet: click on the structure, or drag a box around it.")
+        )
+        self.ui.clearButton.setEnabled(has_sets)
+        self.ui.clearButton.setToolTip(
+            _("Take the prompts of this slice away (Esc); the segment stays as it is.")
+            if has_sets
+            else _("There are no prompts.")
+        )
+        self._annotating = annotating
+        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(annotating.sets)))
+        self._show_sets()
+        self._show_thumbnail(annotating)
+
+    def _show_status(self, annotating: Annotator) -> None:
+        """Say what is new, and show that an answer is on its way."""
+        line, was_waiting = self.status_line, self.status_line.is_going_on(ANSWER)
+        if annotating.is_waiting and not was_waiting:
+            tip = _("Wait for no answer; the prompts stay.")
+            line.begin(ANSWER, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
+        elif was_waiting and not annotating.is_waiting:
+            line.end(ANSWER)
+        is_new = annotating.status is not self._status or was_waiting != annotating.is_waiting
+        if is_new and not annotating.status.text and self._status is not None and line.said != self._status.text:
+            self._status, is_new = annotating.status, False  # something else was said meanwhile, and still holds
+        if line.be_at(annotating.place) or is_new:
+            self._status = annotating.status
+            line.say(annotating.status.text, annotating.status.level)
+            line.be_at(annotating.place)
+
+    def show_engine(self) -> None:
+        """Show which model is used, and whether it is ready."""
+        self._fill_models()
+        state = self._engine.state
+        self.ui.modelStateLabel.setText(messages.breakable(state.text))
+        name = os.path.basename(self._engine.choice.model)
+        self.ui.modelButton.setText(_("Model: {name}").format(name=messages.shortened(name, _LONGEST_NAME)))
+        self.ui.modelButton.setToolTip(self._engine.choice.model)
+        if state.name == "loading":
+            tip = _("Wait for the model no longer; the next prompt loads it.")
+            self.status_line.begin(MODEL, _("Loading the model..."), self._calls["stop"], tip)
+        else:
+            self.status_line.end(MODEL)
+        if state.name == "failed":
+            self.status_line.say(state.text, messages.ERROR)
+
+    def close(self) -> None:
+        """The effect ends: nothing goes on any more."""
+        self.status_line.close()
+        self._status = None
+
+    def show_missing(self, text: str) -> None:
+        """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""
+        self.ui.installRow.setVisible(bool(text))
+        self.ui.installLabel.setText(text)
+
+    def _show_sets(self) -> None:
+        """Bring the table up to date while it is seen."""
+        if self._annotating is None or self.ui.promptsButton.collapsed:
+            return
+        rows = [self._row_of(one) for one in self._annotating.sets]
+        if rows != self._rows:
+            table = self.ui.promptsTable
+            table.setRowCount(len(rows))
+            for row, texts in enumerate(rows):
+                for column, text in enumerate(texts):
+                    table.setItem(row, column, qt.QTableWidgetItem(text))
+        self._rows, self._sets = rows, list(self._annotating.sets)
+        self._enable_table_buttons()
+
+    def _row_of(self, one: PromptSet) -> tuple[str, ...]:
+        words = self._words
+        segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
+        positive, negative, boxes = one.counts()
+        parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
+        parts += [words["box"]] * bool(boxes)
+        state = words["shown" if self._annotating.pending_of(one) else one.state]
+        name = segment.GetName() if segment is not None else words["removed"]
+        return name, one.slice_text(), " ".join(parts), state
+
+    def _enable_table_buttons(self) -> None:
+        chosen = bool(self._chosen())
+        for button, text in (
+            (self.ui.jumpButton, _("Show the slice of the chosen row.")),
+            (self.ui.deleteButton, _("Take the prompts of the chosen rows away; the segment stays as it is.")),
+        ):
+            button.setEnabled(chosen)
+            button.setToolTip(text if chosen else _("Choose a row first."))
+
+    def _show_thumbnail(self, annotating: Annotator) -> None:
+        group = annotating.pending[-1] if annotating.pending else None
+        shown = annotating.pending_of(group) if group is not None else None
+        view = annotating.view_of(group) if group is not None else None
+        if shown is self._thumbnail or (shown is not None and view is None):
+            return
+        self._thumbnail = shown
+        if shown is None:
+            self.ui.thumbnailLabel.setText(self._no_thumbnail)
+            return
+        x0, y0, x1, y1 = shown.answer.view_xyxy
+        image = slice_views.as_seen(shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode())
+        self.ui.thumbnailLabel.setPixmap(pixmap_of(image, _THUMBNAIL_PX))
+
+    # Widgets
+
+    def _fill(self) -> None:
+        for name, button in (("PositivePoint", POSITIVE), ("NegativePoint", NEGATIVE), ("Box", BOX)):
+            self._tools[button].setIcon(qt.QIcon(resources.icon_path(name)))
+        for name, button in (("Accept", self.ui.acceptButton), ("Clear", self.ui.clearButton)):
+            button.setIcon(qt.QIcon(resources.icon_path(name)))
+        for name, (box, names) in self._lists.items():
+            combo_boxes.fill(box, names, DEFAULTS[name])
+        table = self.ui.promptsTable
+        table.setColumnCount(4)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Slice"), _("Prompts"), _("State")])
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.horizontalHeader().setStretchLastSection(True)
+        table.verticalHeader().setVisible(False)
+        self._fill_models()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for tool, button in self._tools.items():
+            button.connect("clicked()", lambda tool=tool: self._effect.setParameter(TOOL, tool))
+        for name, check in self._checks.items():
+            check.connect("toggled(bool)", lambda on, name=name: self._effect.setParameter(name, int(on)))
+        for name, (box, _names) in self._lists.items():
+            box.connect(
+                "currentIndexChanged(int)",
+                lambda index, name=name, box=box: self._effect.setParameter(name, combo_boxes.chosen(box)),
+            )
+        ui.acceptButton.connect("clicked()", self._calls["accept"])
+        ui.clearButton.connect("clicked()", self._calls["clear"])
+        ui.installButton.connect("clicked()", self._calls["install"])
+        ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
+        ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_sets())
+        ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
+        ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())
+        ui.jumpButton.connect("clicked()", self._jump)
+        ui.deleteButton.connect("clicked()", self._remove)
+        ui.modelComboBox.connect("activated(int)", lambda index: self._choose_model())
+        ui.deviceComboBox.connect("activated(int)", lambda index: self._choose_model())
+
+    def _fill_models(self) -> None:
+        ui, engine = self.ui, self._engine
+        combo_boxes.fill(ui.modelComboBox, combo_boxes.model_names(engine), engine.choice.model)
+        combo_boxes.fill(ui.deviceComboBox, combo_boxes.device_names(engine), engine.choice.device)
+
+    def _choose_model(self) -> None:
+        model, device = combo_boxes.chosen(self.ui.modelComboBox), combo_boxes.chosen(self.ui.deviceComboBox)
+        self._engine.choose(Choice(model, device, self._engine.choice.cache_mib))
+        self._calls["model"]()
+
+    def _chosen(self) -> list[PromptSet]:
+        rows = sorted({index.row() for index in self.ui.promptsTable.selectionModel().selectedRows()})
+        return [self._sets[row] for row in rows if row < len(self._sets)]
+
+    def _jump(self) -> None:
+        for one in self._chosen()[:1]:
+            self._calls["jump"](one)
+
+    def _remove(self) -> None:
+        for one in self._chosen():
+            self._calls["remove"](one)
+
+
+def pixmap_of(image: np.ndarray, side_px: int) -> Any:
+    """A picture (H, W, 3) uint8 for a label, not larger than a square of this side."""
+    import numpy as np
+
+    height, width = image.shape[:2]
+    pixels = np.ascontiguousarray(image)
+    pixmap = qt.QPixmap()
+    pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()))
+    return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)

@@ -1,0 +1,204 @@
+"""What accepting a mask would do to its segment, by Slicer's own masking; looked at on the slice only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene import segments
+from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.imaging.planes import VoxelPatch
+
+# Beyond any volume: voxels that a mask means, wherever the segmentation's geometry ends.
+_EVERYWHERE = (-(10**6), 10**6) * 3
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What would be written.
+
+    Attributes:
+        meant: how many voxels of the segmentation's grid the mask means.
+        inside: how many of these are in its geometry.
+        editable: how many of these are in the editable area, too.
+        in_range: how many of these have an editable intensity, too; these would be written.
+        added: how many of these the segment does not have yet.
+        removed: how many voxels the segment would lose, since corrected prompts take back what they had added.
+        corrects: whether it would be written in place of something.
+        blocked_hw: (H, W) bool, pixels of the mask that would not be written; None where all would.
+        removed_hw: (H, W) bool, pixels where the segment loses something; None where it loses nothing.
+    """
+
+    meant: int
+    inside: int
+    editable: int
+    in_range: int
+    added: int
+    removed: int
+    corrects: bool = False
+    blocked_hw: np.ndarray | None = None
+    removed_hw: np.ndarray | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether masking or the geometry lets nothing be written."""
+        return self.meant > 0 and not (self.in_range or self.removed)
+
+
+def forecast(
+    effect: Any,
+    mask_hw: np.ndarray,
+    plane: SlicePlane,
+    volume: Any,
+    replaces: VoxelPatch | None = None,
+    known_hw: np.ndarray | None = None,
+) -> Forecast:
+    """Find out what writing a mask to the selected segment of a Segment Editor would do.
+
+    Args:
+        effect: the qSlicerSegmentEditorScriptedEffect.
+        mask_hw: (H, W) bool, on the slice.
+        plane: the slice, of this volume.
+        volume: the volume node.
+        replaces: voxels that are taken away, where the mask has them no more.
+        known_hw: (H, W) bool, the mask that this one corrects; likewise.
+
+    Raises:
+        SceneError: the segmentation has no geometry, or is under a non-linear transform.
+    """
+    import numpy as np
+
+    from SAMMed2DLib.imaging.planes import VoxelPatch, voxels_of_mask
+
+    target = segments.EffectTarget(effect)
+    labelmap = target.default_labelmap()
+    if labelmap is None:
+        raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
+    geometry = segments.image_matrix(labelmap)
+    grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
+    meant = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, _EVERYWHERE)
+    limit = labelmap.GetExtent()
+    if known_hw is not None:
+        known = voxels_of_mask(known_hw, plane, world_from_ijk(volume), grid, limit)
+        replaces = segments.union([replaces, known])
+    if meant is None and replaces is None:
+        return Forecast(0, 0, 0, 0, 0, 0)
+    extent = segments.union_extent([meant, replaces])
+    in_mask = segments.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
+    in_geometry = _within(extent, limit)
+    around = VoxelPatch(extent[::2], in_mask)
+    in_area = _in_area(target, effect.parameterSetNode(), around, geometry)
+    in_range = _in_range(target, effect.parameterSetNode(), around, geometry, volume)
+    allowed = in_geometry & in_area & in_range
+    before = segments.segment_in(target.segmentation, target.segment_id, extent, geometry)
+    lost = None
+    if replaces is not None:
+        lost = segments.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
+    written = in_mask & allowed
+
+    def on_slice(voxels: np.ndarray) -> np.ndarray:
+        return _pixels_of(voxels, extent, plane, world_from_ijk(volume), grid)
+
+    return Forecast(
+        meant=int(in_mask.sum()),
+        inside=int((in_mask & in_geometry).sum()),
+        editable=int((in_mask & in_geometry & in_area).sum()),
+        in_range=int(written.sum()),
+        added=int((written & ~before).sum()),
+        removed=0 if lost is None else int(lost.sum()),
+        corrects=replaces is not None,
+        blocked_hw=mask_hw & on_slice(in_mask & ~allowed) if (in_mask & ~allowed).any() else None,
+        removed_hw=on_slice(lost) if lost is not None and lost.any() else None,
+    )
+
+
+def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
+    """Which voxels of an extent are within another one, (K, J, I) bool."""
+    import numpy as np
+
+    k, j, i = (np.arange(extent[a], extent[a + 1] + 1) for a in (4, 2, 0))
+    inside = [(at >= limit[a]) & (at <= limit[a + 1]) for at, a in ((k, 4), (j, 2), (i, 0))]
+    return inside[0][:, None, None] & inside[1][:, None] & inside[2]
+
+
+def _in_area(target: segments.EffectTarget, node: Any, around: VoxelPatch, geometry: Any) -> np.ndarray:
+    """Where Slicer's editable area allows to write, (K, J, I) bool.
+
+    As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
+    """
+    import numpy as np
+
+    modes, mode = slicer.vtkMRMLSegmentationNode, node.GetMaskMode()
+    if mode == modes.EditAllowedEverywhere:
+        return np.ones_like(around.mask_kji)
+    ids = list(target.segmentation.GetSegmentation().GetSegmentIDs())
+    display = target.segmentation.GetDisplayNode()
+    if mode in (modes.EditAllowedInsideVisibleSegments, modes.EditAllowedOutsideVisibleSegments):
+        ids = [one for one in ids if display is None or display.GetSegmentVisibility(one)]
+    if mode == modes.EditAllowedInsideSingleSegment:
+        ids = [node.GetMaskSegmentID()]
+    is_outside = mode in (modes.EditAllowedOutsideAllSegments, modes.EditAllowedOutsideVisibleSegments)
+    if is_outside:  # the segment itself is always editable
+        ids = [one for one in ids if one != target.segment_id]
+    union = np.zeros_like(around.mask_kji)
+    for segment_id in ids:
+        union |= segments.segment_in(target.segmentation, segment_id, around.extent, geometry)
+    return ~union if is_outside else union
+
+
+def _in_range(
+    target: segments.EffectTarget, node: Any, around: VoxelPatch, geometry: Any, volume: Any
+) -> np.ndarray:
+    """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
+    import numpy as np
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    if not node.GetSourceVolumeIntensityMask():
+        return np.ones_like(around.mask_kji)
+    source, found = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    source.ShallowCopy(volume.GetImageData())
+    ras_from_ijk = np.linalg.inv(world_from_local(target.segmentation)) @ world_from_ijk(volume)
+    source.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ras_from_ijk))
+    reference = segments.labelmap_of(around, geometry)
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(source, reference, found, True)
+    scalars = found.GetPointData().GetScalars()
+    values = vtk_to_numpy(scalars).reshape(*around.mask_kji.shape, scalars.GetNumberOfComponents())[..., 0]
+    low, high = node.GetSourceVolumeIntensityMaskRange()
+    return (values >= low) & (values <= high)
+
+
+def _pixels_of(
+    voxels: np.ndarray, extent: Sequence[int], plane: SlicePlane, plane_world: np.ndarray, grid: np.ndarray
+) -> np.ndarray:
+    """The pixels of a slice whose middle is in some voxels of a grid, (H, W) bool.
+
+    Args:
+        voxels: (K, J, I) bool, within the extent.
+        extent: first and last voxel of the grid along i, j and k.
+        plane: the slice.
+        plane_world: (4, 4), the slice's voxels to the scene.
+        grid: (4, 4), the grid's voxels to the scene.
+    """
+    import numpy as np
+
+    to_grid = np.linalg.inv(grid) @ plane_world
+    steps = [to_grid[:3, :3] @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk)]
+    origin = to_grid[:3, :3] @ np.array(plane.origin_ijk) + to_grid[:3, 3]
+    height, width = plane.size_hw
+    y, x = np.ogrid[0:height, 0:width]
+    inside, at = np.ones((height, width), bool), []
+    for axis in (2, 1, 0):
+        low, high = extent[2 * axis], extent[2 * axis + 1]
+        index = np.floor(origin[axis] + steps[0][axis] * x + steps[1][axis] * y + 0.5).astype(np.int32)
+        inside &= (index >= low) & (index <= high)
+        at.append(np.clip(index, low, high) - low)
+    return inside & voxels[tuple(at)]

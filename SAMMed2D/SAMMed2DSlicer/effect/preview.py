@@ -1,0 +1,263 @@
+"""What the effect draws into slice views: predicted masks, and the box while it is dragged.
+
+Masks are brought to the view's pixels, nearest neighbour, so that what is seen is what would be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import vtk
+
+from SAMMed2DSlicer.scene import volumes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+
+# A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
+# Around it a dark line, for bright structures.
+_FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1, 200
+# What a correction takes away: black and white stripes, seen on bright and dark images and over the segment, which
+# Slicer still draws there. What masking keeps from being written: an outline of black and white dots.
+_STRIPE_PX, _GAP_PX, _DOT_PX = 2, 6, 3
+_BLACK, _WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
+_WRITTEN, _BLOCKED, _REMOVED = 1, 2, 3
+
+
+@dataclass(frozen=True, eq=False)
+class ShownMask:
+    """A mask to show.
+
+    Attributes:
+        mask_hw: (H, W) bool, on the slice.
+        plane: the slice, of this volume.
+        volume: the volume node.
+        color: red, green and blue in 0..1.
+        blocked_hw: (H, W) bool, the part of the mask that would not be written; None for nothing.
+        removed_hw: (H, W) bool, what the segment would lose; None for nothing.
+    """
+
+    mask_hw: np.ndarray
+    plane: SlicePlane
+    volume: Any
+    color: tuple[float, float, float]
+    blocked_hw: np.ndarray | None = None
+    removed_hw: np.ndarray | None = None
+
+    def labels_hw(self) -> np.ndarray:
+        """All of it in one image, (H, W) uint8."""
+        import numpy as np
+
+        labels = np.where(self.mask_hw, np.uint8(_WRITTEN), np.uint8(0))
+        if self.blocked_hw is not None:
+            labels[self.blocked_hw] = _BLOCKED
+        if self.removed_hw is not None:
+            labels[self.removed_hw] = _REMOVED
+        return labels
+
+
+class ViewPreview:
+    """The actors of one slice view; `add` and `remove` come from the effect."""
+
+    def __init__(self, effect: Any, widget: Any) -> None:
+        """Prepare for a view: `effect` is the qSlicerSegmentEditorScriptedEffect."""
+        self._effect, self._widget = effect, widget
+        self._masks: list[Any] = []
+        self._band = _band_actor()
+        self._band_points = self._band.GetMapper().GetInput().GetPoints()
+        self._effect.addActor2D(widget, self._band)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no mask is drawn."""
+        return not self._masks
+
+    def show(self, masks: Sequence[ShownMask]) -> None:
+        """Draw these masks instead of those before."""
+        actors = [actor for actor in (_mask_actor(one, self._widget) for one in masks) if actor is not None]
+        if not actors and not self._masks:
+            return
+        for actor in self._masks:
+            self._effect.removeActor2D(self._widget, actor)
+        for actor in actors:
+            self._effect.addActor2D(self._widget, actor)
+        self._masks = actors
+        self._effect.scheduleRender(self._widget)
+
+    def show_band(self, start_xy: Sequence[int], end_xy: Sequence[int]) -> None:
+        """Draw a rectangle between two corners, view px."""
+        (x0, y0), (x1, y1) = start_xy, end_xy
+        for number, (x, y) in enumerate(((x0, y0), (x1, y0), (x1, y1), (x0, y1))):
+            self._band_points.SetPoint(number, x, y, 0)
+        self._band_points.Modified()
+        self._band.SetVisibility(True)
+        self._effect.scheduleRender(self._widget)
+
+    def hide_band(self) -> None:
+        """Draw no rectangle any more."""
+        if self._band.GetVisibility():
+            self._band.SetVisibility(False)
+            self._effect.scheduleRender(self._widget)
+
+    def close(self) -> None:
+        """Leave the view as it was."""
+        self.show(())
+        self._effect.removeActor2D(self._widget, self._band)
+        self._effect.scheduleRender(self._widget)
+
+
+def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """A mask in the pixels of a slice view.
+
+    Returns:
+        (H, W) uint8, see `ShownMask.labels_hw`, row 0 at the bottom, of the part of the view that has any of it, and
+        the (x, y) of its first pixel in the view; None if the view shows none of it.
+    """
+    import numpy as np
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    size_xy = slice_node.GetDimensions()[:2]
+    labels_hw, to_mask = shown.labels_hw(), _mask_from_view(shown, slice_node)
+    window = _window(labels_hw, to_mask, size_xy)
+    if window is None:
+        return None
+    (x0, x1), (y0, y1) = window
+    reslice = vtk.vtkImageReslice()
+    reslice.SetInputData(_as_image(labels_hw))
+    reslice.SetResliceAxes(slicer.util.vtkMatrixFromArray(to_mask))
+    reslice.SetOutputOrigin(x0, y0, 0)
+    reslice.SetOutputSpacing(1, 1, 1)
+    reslice.SetOutputExtent(0, x1 - x0, 0, y1 - y0, 0, 0)
+    reslice.SetInterpolationModeToNearestNeighbor()
+    reslice.Update()
+    values = vtk_to_numpy(reslice.GetOutput().GetPointData().GetScalars())
+    drawn = values.reshape(y1 - y0 + 1, x1 - x0 + 1)
+    return (np.ascontiguousarray(drawn), (x0, y0)) if drawn.any() else None
+
+
+def _mask_from_view(shown: ShownMask, slice_node: Any) -> np.ndarray:
+    """(4, 4): view px to the mask's (x, y) px, and the distance from its slice in thicknesses."""
+    import numpy as np
+
+    world = volumes.world_from_ijk(shown.volume)
+    frame = np.eye(4)
+    frame[:3, 0] = world[:3, :3] @ np.array(shown.plane.column_step_ijk)
+    frame[:3, 1] = world[:3, :3] @ np.array(shown.plane.row_step_ijk)
+    normal = np.cross(frame[:3, 0], frame[:3, 1])
+    normal /= np.linalg.norm(normal)
+    frame[:3, 2] = normal * np.abs(normal @ world[:3, :3]).sum()
+    frame[:3, 3] = world[:3, :3] @ np.array(shown.plane.origin_ijk) + world[:3, 3]
+    return np.linalg.inv(frame) @ slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS())
+
+
+def _window(
+    labels_hw: np.ndarray, to_mask: np.ndarray, size_xy: Sequence[int]
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """First and last pixel along x and y of the part of the view to look at; None if it cannot have any."""
+    import numpy as np
+
+    rows, columns = np.flatnonzero(labels_hw.any(axis=1)), np.flatnonzero(labels_hw.any(axis=0))
+    if not len(rows):
+        return None
+    in_plane = to_mask[:2, :2]
+    if abs(np.linalg.det(in_plane)) < 1e-9 * np.abs(in_plane).max() ** 2 or np.abs(to_mask[2, :2]).max() > 1e-3:
+        return (0, size_xy[0] - 1), (0, size_xy[1] - 1)  # the view cuts through the mask's slice
+    corners = np.array([[x, y] for x in (columns[0] - 1, columns[-1] + 1) for y in (rows[0] - 1, rows[-1] + 1)])
+    corners_xy = np.linalg.solve(in_plane, (corners - to_mask[:2, 3]).T).T
+    first = np.maximum(np.floor(corners_xy.min(axis=0)), 0).astype(int)
+    last = np.minimum(np.ceil(corners_xy.max(axis=0)), np.array(size_xy) - 1).astype(int)
+    return None if (first > last).any() else ((first[0], last[0]), (first[1], last[1]))
+
+
+def _as_image(labels_hw: np.ndarray) -> Any:
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(labels_hw.shape[1], labels_hw.shape[0], 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(labels_hw.ravel(), deep=True))
+    return image
+
+
+def _mask_actor(shown: ShownMask, widget: Any) -> Any:
+    """A picture of the mask over the view; None where the view shows none of it."""
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    found = mask_in_view(shown, widget.mrmlSliceNode())
+    if found is None:
+        return None
+    labels, first_xy = found
+    image = vtk.vtkImageData()
+    image.SetDimensions(labels.shape[1], labels.shape[0], 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(_rgba(labels, shown.color, first_xy).reshape(-1, 4), deep=True))
+    mapper = vtk.vtkImageMapper()
+    mapper.SetInputData(image)
+    mapper.SetColorWindow(255)
+    mapper.SetColorLevel(127.5)
+    actor = vtk.vtkActor2D()
+    actor.SetMapper(mapper)
+    actor.SetPosition(*first_xy)
+    return actor
+
+
+def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = (0, 0)) -> np.ndarray:
+    """The picture of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
+    import numpy as np
+
+    rgba = np.zeros((*labels.shape, 4), np.uint8)
+    _fill(rgba, labels == _WRITTEN, color)
+    y, x = np.ogrid[first_xy[1] : first_xy[1] + labels.shape[0], first_xy[0] : first_xy[0] + labels.shape[1]]
+    blocked, removed = labels == _BLOCKED, labels == _REMOVED
+    if blocked.any():
+        edge = blocked & ~_eroded(blocked, 1)
+        is_white = ((x + y) // _DOT_PX) % 2 == 0
+        rgba[edge & is_white], rgba[edge & ~is_white] = _WHITE, _BLACK
+    if removed.any():
+        step = (x + y) % (2 * _STRIPE_PX + _GAP_PX)
+        edge = removed & ~_eroded(removed, 1)
+        rgba[removed & ((step < _STRIPE_PX) | edge)] = _WHITE
+        rgba[removed & (step >= _STRIPE_PX) & (step < 2 * _STRIPE_PX)] = _BLACK
+    return rgba
+
+
+def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
+    """Draw a mask into a picture: a light fill with an outline."""
+    import numpy as np
+
+    bright = _eroded(filled, _DARK_PX)
+    core = _eroded(bright, _OUTLINE_PX)
+    plain = np.array(color)
+    rgba[filled] = [0, 0, 0, _DARK_ALPHA]
+    rgba[bright] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), 255]
+    rgba[core] = [*np.round(255 * plain), _FILL_ALPHA]
+
+
+def _eroded(mask: np.ndarray, count: int) -> np.ndarray:
+    """A mask without its outermost pixels, some deep; what lies beyond the picture is outside."""
+    import numpy as np
+
+    for _px in range(count):
+        padded = np.pad(mask, 1)
+        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask
+
+
+def _band_actor() -> Any:
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    points.SetNumberOfPoints(4)
+    lines.InsertNextCell(5, (0, 1, 2, 3, 0))
+    outline = vtk.vtkPolyData()
+    outline.SetPoints(points)
+    outline.SetLines(lines)
+    mapper = vtk.vtkPolyDataMapper2D()
+    mapper.SetInputData(outline)
+    actor = vtk.vtkActor2D()
+    actor.SetMapper(mapper)
+    actor.GetProperty().SetColor(0.25, 0.75, 1.0)
+    actor.GetProperty().SetLineWidth(2)
+    actor.SetVisibility(False)
+    return actor

@@ -1,0 +1,171 @@
+"""What the effect says in its status line: of masks that are shown, and of what was accepted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.effect.forecast import Forecast
+from SAMMed2DSlicer.inference.request_queue import Pending
+from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.scene.geometry_reach import outside_text
+from SAMMed2DSlicer.scene.segments import Written
+from SAMMed2DSlicer.widgets.messages import INFO, WARNING
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line for the user, of one of the levels of `messages`."""
+
+    text: str = ""
+    level: str = INFO
+
+
+def of_shown(
+    answers: Mapping[PromptSet, tuple[Pending, Forecast | None]], in_view: Collection[PromptSet]
+) -> Status:
+    """Say what Enter would accept.
+
+    Args:
+        answers: the masks that wait for it, of the selected segment, each with what accepting it would do.
+        in_view: prompt groups on the slices that are shown.
+    """
+    if not answers:
+        return Status()
+    ((group, (pending, found)),) = list(answers.items())[-1:]
+    level = INFO
+    if len(answers) > 1:
+        text = _("{count} masks on {slices}. Enter accepts all of them, Esc clears.").format(
+            count=len(answers), slices=_listed(answers)
+        )
+    elif group not in in_view:
+        text = _("The mask on {slice} is not accepted yet: Enter accepts, Esc clears.").format(
+            slice=group.slice_text()
+        )
+    elif found is not None and found.is_nothing:
+        text, level = nothing_text(pending, found), WARNING
+    elif found is not None and found.corrects and not (found.added or found.removed):
+        text = _("{size}; nothing would change. Click farther out, or farther in; Esc clears.")
+        text = text.format(size=_size(pending, found))
+    else:
+        size, score = _size(pending, found), f"{min(max(pending.answer.score, 0), 1):.2f}"
+        text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
+    lost = sum(one.lost_points() for one in answers)
+    if lost:
+        words = (
+            _("1 point was moved off this slice and does not count.")
+            if lost == 1
+            else _("{count} points were moved off this slice and do not count.")
+        )
+        text += " " + words.format(count=lost)
+    return Status(text, level)
+
+
+def nothing_text(pending: Pending, found: Forecast) -> str:
+    """Why nothing of a mask can be written, and what to do."""
+    text = (
+        _("{size}: nothing would be written. Change the masking, or clear the prompts with Esc.")
+        if found.inside
+        else _(
+            "{size}: nothing would be written. Extend it with Specify geometry, beside the source volume, or clear the "
+            "prompts with Esc."
+        )
+    )
+    return text.format(size=_size(pending, found))
+
+
+def _size(pending: Pending, found: Forecast | None) -> str:
+    """How large a mask is, how much of it would be written and why not all, and what a correction changes."""
+    pixels = int(pending.answer.mask.sum())
+    text = _("{pixels} px").format(pixels=f"{pixels:,}")
+    limits = [] if found is None else _limits(found)
+    if found is not None and limits:
+        words = (
+            _("{pixels} px found, {count} inside {limits}")
+            if found.meant == pixels
+            else _("{pixels} px found, {count} of {meant} voxels inside {limits}")
+        )
+        text = words.format(
+            pixels=f"{pixels:,}", count=f"{found.in_range:,}", meant=f"{found.meant:,}", limits=_and(limits)
+        )
+    if found is not None and found.corrects:
+        text += ": " + _("{added} added, {removed} removed").format(
+            added=f"{found.added:,}", removed=f"{found.removed:,}"
+        )
+    return text
+
+
+def _limits(found: Forecast) -> list[str]:
+    """What keeps a part of a mask from being written."""
+    limits = []
+    if found.inside < found.meant:
+        limits.append(_("the segmentation's geometry"))
+    if found.editable < found.inside:
+        limits.append(_("the editable area"))
+    if found.in_range < found.editable:
+        limits.append(_("the intensity range"))
+    return limits
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What came of writing one mask, and how many pixels it has."""
+
+    written: Written
+    shown_px: int
+
+
+def of_acceptance(segmentation: Any, accepted: Sequence[Accepted], failures: Sequence[str]) -> Status:
+    """Say what came of one acceptance of one or several objects.
+
+    Args:
+        segmentation: the segmentation node.
+        accepted: what was written, for each of them.
+        failures: why others were not.
+    """
+    written = [one.written for one in accepted]
+    parts = [_of_written(written)] if written else []
+    warnings = list(dict.fromkeys(failures))  # the same reason once
+    lost: Counter[str] = Counter()
+    for result in written:
+        lost.update(result.lost)
+    if lost:
+        losses = protection.losses_text(segmentation, lost)
+        warnings.append(_("{losses}; Undo takes it back.").format(losses=losses))
+    outside_px = sum(result.outside_px for result in written)
+    if outside_px:
+        warnings.append(outside_text(outside_px, sum(one.shown_px for one in accepted)))
+    return Status(" ".join(parts + warnings), WARNING if warnings else INFO)
+
+
+def _of_written(written: Sequence[Written]) -> str:
+    changed = sum(result.changed for result in written)
+    if not changed:
+        return _(
+            "Accepted, but no voxel changed: the segment had them already, or masking (editable area, intensity range) "
+            "excludes them."
+        )
+    text = (
+        _("Accepted: {changed} voxels changed.")
+        if len(written) == 1
+        else _("Accepted {count} objects: {changed} voxels changed.")
+    ).format(count=len(written), changed=f"{changed:,}")
+    if any(result.left_surplus for result in written):
+        text += " " + _("The segment was changed in between, so nothing was taken back.")
+    return text
+
+
+def _listed(groups: Collection[PromptSet]) -> str:
+    """The slices of some prompt groups, each once."""
+    return _and(list(dict.fromkeys(group.slice_text() for group in groups)))
+
+
+def _and(parts: Sequence[str]) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    return _("{first} and {last}").format(first=", ".join(parts[:-1]), last=parts[-1])

@@ -1,0 +1,1 @@
+"""The model in use, its one worker thread, the request queue, prefetch."""

@@ -1,0 +1,143 @@
+"""Questions to the model that a script waits for, one or many; on the main thread, without widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from SAMMed2DSlicer.inference import service
+from SAMMed2DSlicer.inference.slice_task import SliceTask, find_segment, write
+from SAMMed2DSlicer.prompts.slice_prompts import plane_of
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.setup import pytorch
+
+if TYPE_CHECKING:
+    from SAMMed2DSlicer.inference.slice_task import SliceResult
+
+Progress = Callable[[int, int], object]
+ShouldCancel = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one of many requests.
+
+    Attributes:
+        request: as it was given.
+        result: None where there is none.
+        error: why; None where there is a result, and where the request was not reached before the cancellation.
+    """
+
+    request: Mapping[str, Any]
+    result: SliceResult | None = None
+    error: Exception | None = None
+
+
+def ask(work: service.Work) -> Any:
+    """Compute with the model in its thread, and wait.
+
+    Raises:
+        InstallError: PyTorch is missing or broken.
+        CatalogueError: the chosen model is not here.
+        whatever else `work` raises.
+    """
+    from SAMMed2DLib.registry.known_models import CatalogueError
+
+    try:
+        return service.shared().call(work)
+    except (ImportError, OSError) as error:
+        raise pytorch.InstallError(pytorch.explain(error)) from error
+    except CatalogueError as error:
+        raise CatalogueError(pytorch.explain(error)) from error
+
+
+def segment(
+    volume: Any,
+    segmentation: Any,
+    segment_id: str,
+    plane: Any,
+    overwrite: str = "none",
+    correct: bool = False,
+    **question: Any,
+) -> SliceResult:
+    """Segment one object on one slice and write it; see `SAMMed2DLogic.segmentSlice`."""
+    zoom, intensity = question.pop("zoom", None), question.pop("intensity", volumes.WINDOW)
+    segment_id = find_segment(segmentation, segment_id)  # before the model is asked
+    if correct:
+        task = SliceTask.of_correction(volume, plane, segmentation, segment_id, question, intensity, zoom)
+    else:
+        task = SliceTask.of_scene(volume, plane, [question], intensity, zoom)
+    (prediction,) = ask(task.answer)
+    return write(prediction, volume, segmentation, segment_id, overwrite, task.known_hw)
+
+
+def segment_many(
+    requests: Iterable[Mapping[str, Any]],
+    segment_one: Callable[..., SliceResult],
+    progress: Progress | None = None,
+    should_cancel: ShouldCancel | None = None,
+) -> list[Outcome]:
+    """Answer requests one after the other; one that fails is reported, and the others go on.
+
+    Args:
+        requests: keyword arguments of `segment_one`.
+        segment_one: answers one request.
+        progress: called with how many are done, and how many there are.
+        should_cancel: asked before each request.
+    """
+    requests = list(requests)
+    outcomes: list[Outcome] = []
+    for request in requests:
+        if should_cancel is not None and should_cancel():
+            break
+        try:
+            outcomes.append(Outcome(request, segment_one(**request)))
+        except Exception as error:  # it is the caller's to judge
+            outcomes.append(Outcome(request, None, error))
+        if progress is not None:
+            progress(len(outcomes), len(requests))
+    return outcomes + [Outcome(request) for request in requests[len(outcomes) :]]
+
+
+def encode_slices(
+    volume: Any,
+    axis: str,
+    indices: Sequence[int] | None,
+    intensity: str,
+    progress: Progress | None = None,
+    should_cancel: ShouldCancel | None = None,
+) -> int:
+    """Encode slices ahead; see `SAMMed2DLogic.embed`."""
+    numbers = list(range(count_of_slices(volume, axis)) if indices is None else indices)
+    encoded = 0
+    for done, number in enumerate(numbers, start=1):
+        if should_cancel is not None and should_cancel():
+            break
+        image = volumes.model_image(volume, plane_of(volume, (axis, number)), intensity)
+        encoded += ask(lambda session, stop, image=image: _encode(session, image))
+        if progress is not None:
+            progress(done, len(numbers))
+    return encoded
+
+
+def count_of_slices(volume: Any, axis: str) -> int:
+    """How many slices a volume has along an axis.
+
+    Raises:
+        SceneError: the volume is empty.
+        GeometryError: there is no such axis.
+    """
+    import numpy as np
+
+    first = plane_of(volume, (axis, 0))
+    normal = int(np.abs(np.cross(first.column_step_ijk, first.row_step_ijk)).argmax())
+    return first.size_ijk[normal]
+
+
+def _encode(session: Any, image: Any) -> int:
+    """Encode an image; 0 where that was done before."""
+    if session.is_encoded(image):
+        return 0
+    session.encode(image)
+    return 1

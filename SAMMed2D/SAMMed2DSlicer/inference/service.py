@@ -1,0 +1,224 @@
+"""The model that is in use, and its one worker thread; shared by the effect, the module and scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.inference.worker import AHEAD, LATEST, TASK, Job, Worker
+from SAMMed2DSlicer.setup import pytorch
+from SAMMed2DSlicer.widgets import messages
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.session import Session
+
+DEFAULT_MODEL = "sam-med2d-small"
+_SETTINGS = "SAMMed2D/"
+_cores = 0  # as torch counts them; 0 before torch was asked
+
+ShouldStop = Callable[[], bool]
+Work = Callable[["Session", ShouldStop], Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which model to use, and where.
+
+    Attributes:
+        model: a name of the catalogue or of an added model, or the path of a weights file.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        cache_mib: the most that kept embeddings may take.
+    """
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    cache_mib: int = 512
+
+    @classmethod
+    def of_settings(cls) -> Choice:
+        """The choice that the user made last, from the application's settings."""
+        settings = slicer.app.settings()
+        return cls(
+            str(settings.value(_SETTINGS + "Model", cls.model)),
+            str(settings.value(_SETTINGS + "Device", cls.device)),
+            int(settings.value(_SETTINGS + "CacheMiB", cls.cache_mib)),
+        )
+
+    def remember(self) -> None:
+        """Keep the choice in the application's settings."""
+        settings = slicer.app.settings()
+        for name, value in (("Model", self.model), ("Device", self.device), ("CacheMiB", self.cache_mib)):
+            settings.setValue(_SETTINGS + name, value)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the engine is doing.
+
+    Attributes:
+        name: "unloaded", "loading", "ready" or "failed".
+        text: for the user, one line.
+        device: where the model runs; empty until it does.
+    """
+
+    name: str
+    text: str
+    device: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request is answered without loading first."""
+        return self.name == "ready"
+
+
+class Engine:
+    """Answers requests with the chosen model, which it loads with the first one."""
+
+    def __init__(self) -> None:
+        """Choose what the user chose last; nothing is loaded yet."""
+        self.worker = Worker()
+        self.choice = Choice.of_settings()
+        self.state = State("unloaded", "")
+        self._loaded: tuple[Choice, Session] | None = None  # of the worker thread
+        self._load_seconds = 0.0
+        self._listeners: list[Callable[[State], None]] = []
+
+    def choose(self, choice: Choice) -> None:
+        """Use another model from the next request on; what runs is dropped."""
+        if choice == self.choice:
+            return
+        choice.remember()
+        self.choice = choice
+        self.worker.cancel_all()
+        self._set_state(State("unloaded", ""))
+
+    def listen(self, listener: Callable[[State], None]) -> None:
+        """Call this with every new state, on the main thread."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[State], None]) -> None:
+        """Undo `listen`; unknown listeners are no error."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def prepare(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Load the model in the background, so that the first click does not wait for it."""
+        if self.state.is_ready:
+            if on_ready is not None:
+                on_ready()
+            return
+        self.submit(lambda session, stop: None, lambda result: on_ready() if on_ready else None, kind=TASK)
+
+    def cancel_loading(self) -> None:
+        """Wait for the model no longer, nor for what was asked meanwhile; the next request loads it."""
+        if self.state.name == "loading":
+            self.worker.cancel_all()
+            self._set_state(State("unloaded", ""))
+
+    def submit(
+        self,
+        work: Work,
+        on_done: Callable[[Any], None],
+        on_error: Callable[[BaseException], None] | None = None,
+        kind: str = LATEST,
+        owner: object = None,
+    ) -> Job:
+        """Compute with the session in the background.
+
+        Args:
+            work: gets the session and a function that says whether to stop; runs in the worker thread, where MRML
+                and Qt must not be touched.
+            on_done: gets the result, on the main thread.
+            on_error: gets the exception, on the main thread; without one only the state tells.
+            kind: see `Job`.
+            owner: see `Job`.
+        """
+
+        def done(result: tuple[Any, str]) -> None:
+            self._became_ready(result[1])
+            on_done(result[0])
+
+        def failed(error: BaseException) -> None:
+            loaded = self._loaded
+            if loaded is not None and loaded[0] == self.choice:
+                self._became_ready(str(loaded[1].predictor.device))
+            else:
+                self._set_state(State("failed", messages.sentence(pytorch.explain(error))))
+            if on_error is not None:
+                on_error(error)
+
+        if not self.state.is_ready and self.state.name != "loading":
+            self._set_state(State("loading", _("Loading the model...")))
+        return self.worker.submit(Job(self._with_session(self.choice, work), done, failed, kind, owner))
+
+    def ahead(self, work: Work, on_done: Callable[[Any], None], owner: object = None) -> Job:
+        """Compute something that may be needed; given up as soon as something else is asked."""
+        return self.submit(work, on_done, kind=AHEAD, owner=owner)
+
+    def call(self, work: Work) -> Any:
+        """Compute with the session and wait for the result; for scripts.
+
+        Raises:
+            whatever loading the model or `work` raises.
+        """
+        result, device = self.worker.call(self._with_session(self.choice, work))
+        self._became_ready(device)
+        return result
+
+    def _with_session(self, choice: Choice, work: Work) -> Callable[[ShouldStop], tuple[Any, str]]:
+        def run(should_stop: ShouldStop) -> tuple[Any, str]:
+            session = self._session(choice)
+            return work(session, should_stop), str(session.predictor.device)
+
+        return run
+
+    def _session(self, choice: Choice) -> Session:
+        """The session of this choice; runs in the worker thread."""
+        if self._loaded is None or self._loaded[0] != choice:
+            from SAMMed2DLib.inference.predictor import load_predictor
+            from SAMMed2DLib.inference.session import Session
+
+            self._loaded = None  # the old model goes before the new one comes
+            began = time.perf_counter()
+            _leave_a_core_to_slicer()
+            predictor = load_predictor(choice.model, device=choice.device)
+            self._loaded = choice, Session(predictor, choice.cache_mib * 1024**2)
+            self._load_seconds = time.perf_counter() - began
+        return self._loaded[1]
+
+    def _became_ready(self, device: str) -> None:
+        if not self.state.is_ready or self.state.device != device:
+            text = _("Ready on {device}, loaded in {seconds} s.")
+            self._set_state(State("ready", text.format(device=device, seconds=f"{self._load_seconds:.1f}"), device))
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        for listener in list(self._listeners):
+            listener(state)
+
+
+def _leave_a_core_to_slicer() -> None:
+    """Let torch use one core less in this thread: see docs/decisions/one-core-for-slicer.md."""
+    import torch
+
+    global _cores
+    _cores = _cores or torch.get_num_threads()
+    torch.set_num_threads(max(1, _cores - 1))
+
+
+def shared() -> Engine:
+    """The engine of this application; made at the first call, ended with the application."""
+    name = "sammed2dEngine"  # kept on slicer.modules, so that it outlives a reload of the module's files
+    engine = getattr(slicer.modules, name, None)
+    if engine is None:
+        engine = Engine()
+        setattr(slicer.modules, name, engine)
+        slicer.app.connect("aboutToQuit()", engine.worker.stop)
+    return engine
+
+

@@ -1,0 +1,210 @@
+"""One object on one slice: taken from the scene, answered by the model, written to a segment.
+
+The three steps are apart because only the middle one runs in the worker thread, where MRML must not be touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of, prompts_on
+from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DSlicer.scene.representations import make_readable
+from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
+from SAMMed2DSlicer.scene.volumes import SceneError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DLib.inference.session import Session
+
+# What a script may leave out, and what it may ask for.
+ZOOMS = {"auto": None, "on": True, "off": False}
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePrediction:
+    """What the model says about one object on one slice.
+
+    Attributes:
+        mask: (H, W) bool, on the slice.
+        score: IoU that the model predicts for it.
+        plane: the slice; it leads from the mask's pixels to voxels.
+    """
+
+    mask: np.ndarray
+    score: float
+    plane: SlicePlane
+
+
+@dataclass(frozen=True, eq=False)
+class SliceResult(SlicePrediction):
+    """A prediction that was written to a segment.
+
+    Attributes:
+        voxels: how many voxels of the segmentation the mask means.
+        changed: how many voxels of the segment changed by it.
+        outside_px: how many pixels of the mask lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment that gave way has lost, by its ID.
+    """
+
+    voxels: int
+    changed: int
+    outside_px: int
+    lost: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceTask:
+    """A question to the model, with everything that it needs.
+
+    Attributes:
+        image: (H, W, 3) uint8, the slice.
+        plane: the slice.
+        prompts: one for each object, in slice px.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        known_hw: (H, W) bool, the mask that is there and that the prompts of a single object correct.
+    """
+
+    image: np.ndarray
+    plane: SlicePlane
+    prompts: tuple[Prompts, ...]
+    zoom: bool | None = None
+    known_hw: np.ndarray | None = None
+
+    @classmethod
+    def of_scene(
+        cls,
+        volume: Any,
+        plane: Any,
+        objects: Sequence[dict[str, Any]],
+        intensity: str = volumes.WINDOW,
+        zoom: bool | str | None = None,
+    ) -> SliceTask:
+        """Take a slice and prompts from the scene; on the main thread.
+
+        Args:
+            volume: the volume node.
+            plane: see `slice_prompts.plane_of`.
+            objects: positive, negative and box of each object, see `slice_prompts.prompts_on`.
+            intensity: what the model sees, one of `scene.INTENSITIES`.
+            zoom: one of `ZOOMS`, by its name or its value.
+
+        Raises:
+            SceneError: something in the scene does not allow it.
+            GeometryError, PromptError: no such slice, or prompts that contradict each other.
+        """
+        found = plane_of(volume, plane)
+        prompts = tuple(prompts_on(found, volume, **one) for one in objects)
+        return cls(volumes.model_image(volume, found, intensity), found, prompts, zoom_of(zoom))
+
+    @classmethod
+    def of_correction(
+        cls,
+        volume: Any,
+        plane: Any,
+        segmentation: Any,
+        segment_id: str,
+        question: dict[str, Any],
+        intensity: str = volumes.WINDOW,
+        zoom: bool | str | None = None,
+    ) -> SliceTask:
+        """The same for prompts that correct the mask that a segment has on the slice; points beside it are enough.
+
+        Raises:
+            SceneError: see `of_scene`; or there is nothing to correct.
+        """
+        found = plane_of(volume, plane)
+        make_readable(segmentation)
+        known_hw = mask_on_slice(volume, found, segmentation, segment_id)
+        if not known_hw.any():
+            name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+            raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
+        prompts = (prompts_on(found, volume, **question, is_correction=True),)
+        return cls(volumes.model_image(volume, found, intensity), found, prompts, zoom_of(zoom), known_hw)
+
+    def answer(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
+        """Ask the model; in the worker thread."""
+        if self.known_hw is not None:
+            (prompts,) = self.prompts
+            one = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
+            return [SlicePrediction(one.mask, one.score, self.plane)]
+        answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
+        return [SlicePrediction(one.mask, one.score, self.plane) for one in answers]
+
+
+def zoom_of(zoom: bool | str | None) -> bool | None:
+    """Turn "auto", "on" or "off" into what a session takes; other values pass.
+
+    Raises:
+        SceneError: another word.
+    """
+    if not isinstance(zoom, str):
+        return zoom
+    if zoom not in ZOOMS:
+        raise SceneError(_("Unknown zoom {zoom}: choose auto, on or off.").format(zoom=repr(zoom)))
+    return ZOOMS[zoom]
+
+
+def check_segment(segmentation: Any, segment_id: str) -> None:
+    """See that there is a segment to write to.
+
+    Raises:
+        SceneError: there is none.
+    """
+    if not is_node(segmentation, "vtkMRMLSegmentationNode"):
+        raise SceneError(_("A segmentation node is needed, not {node}.").format(node=repr(segmentation)))
+    if segmentation.GetScene() is None:
+        raise SceneError(_("The segmentation {name} is not in the scene any more.").format(name=segmentation.GetName()))
+    if not isinstance(segment_id or "", str) or not segmentation.GetSegmentation().GetSegment(segment_id or ""):
+        if not segment_id:
+            raise SceneError(_("Choose or add a segment of {name} first.").format(name=segmentation.GetName()))
+        message = _("{name} has no segment {id}: add it first.")
+        raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
+
+
+def find_segment(segmentation: Any, name: str) -> str:
+    """The ID of the segment that a script means: by its ID, or by its name where that is no segment's ID.
+
+    Raises:
+        SceneError: there is none.
+    """
+    is_word = isinstance(name or "", str) and is_node(segmentation, "vtkMRMLSegmentationNode")
+    if is_word and not segmentation.GetSegmentation().GetSegment(name or ""):
+        name = segmentation.GetSegmentation().GetSegmentIdBySegmentName(name or "") or name
+    check_segment(segmentation, name)
+    return name
+
+
+def write(
+    prediction: SlicePrediction,
+    volume: Any,
+    segmentation: Any,
+    segment_id: str,
+    overwrite: str = "none",
+    known_hw: np.ndarray | None = None,
+) -> SliceResult:
+    """Add a prediction to a segment; on the main thread. An empty mask changes nothing.
+
+    Args:
+        prediction: of a slice of the volume.
+        volume: the volume node.
+        segmentation: the segmentation node.
+        segment_id: of an existing segment.
+        overwrite: see `segments.LogicTarget`.
+        known_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
+
+    Raises:
+        SceneError: there is no such segment, or no place to write it.
+    """
+    check_segment(segmentation, segment_id)
+    with segments.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
+        written = segments.write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
+    counts = (written.voxels, written.changed, written.outside_px, written.lost)
+    return SliceResult(prediction.mask, prediction.score, prediction.plane, *counts)

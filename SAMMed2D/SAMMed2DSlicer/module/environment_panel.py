@@ -1,0 +1,128 @@
+"""The panel's section about what the extension runs on: PyTorch, packages, devices, memory, weights."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.setup import pytorch
+from SAMMed2DSlicer.setup.background_job import Background, Report
+from SAMMed2DSlicer.widgets import messages, tables
+from SAMMed2DSlicer.widgets.busy_bar import BusyBar
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.doctor import Finding
+
+_COLORS = {"OK": "#2e8b57", "WARN": "#b35c00", "FAIL": "#c02020"}
+
+
+class EnvironmentPanel:
+    """What is installed, what is broken, and what to do about it."""
+
+    def __init__(self, widget: Any, on_install: Callable[[], None]) -> None:
+        """Connect the widgets.
+
+        Args:
+            widget: of Environment.ui.
+            on_install: installs PyTorch.
+        """
+        self.widget = widget
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self.background = Background()
+        tables.set_columns(self.ui.findingsTable, ["", _("What"), _("State")], stretched=2)
+        self._busy = BusyBar(self.ui.checkProgress)
+        self.ui.findingsTable.visible = False
+        self.ui.checkButton.connect("clicked()", self.check)
+        self.ui.torchButton.connect("clicked()", on_install)
+
+    def enter(self, node: Any) -> None:
+        """Show the state of PyTorch."""
+        self.refresh()
+
+    def exit(self) -> None:
+        """Nothing is followed."""
+
+    def forget(self) -> None:
+        """Nothing here belongs to a scene."""
+
+    def cleanup(self) -> None:
+        """End everything."""
+        self._busy.stop()
+        self.background.stop()
+
+    def refresh(self) -> None:
+        """Show whether PyTorch is there."""
+        state = pytorch.torch_state()
+        version = _("PyTorch {version} is installed.").format(version=state.version)
+        messages.show(self.ui.torchLabel, state.text or version, messages.INFO if state.is_ready else messages.WARNING)
+        self.ui.torchButton.enabled = not state.is_ready
+        self.ui.torchButton.text = _("Repair PyTorch...") if state.name == "broken" else _("Install PyTorch...")
+        self.ui.torchButton.toolTip = (
+            _("PyTorch is there. To replace it, uninstall it in the module PyTorch Utils first.")
+            if state.is_ready
+            else _("Slicer's extension PyTorch installs what fits this computer, after asking.")
+        )
+
+    def check(self) -> None:
+        """Examine everything, in the background."""
+        if self.background.is_running:
+            return
+        self.ui.checkButton.enabled = False
+        self._busy.start()
+        self.background.start(_examine, self.show, self._failed)
+
+    def show(self, findings: Sequence[Finding]) -> None:
+        """Show what was found."""
+        self._end()
+        table = self.ui.findingsTable
+        rows = [(one.level, one.subject, _state_of(one)) for one in findings]
+        table.visible = True
+        tables.fill(table, rows)
+        for number, one in enumerate(findings):
+            table.item(number, 0).setForeground(qt.QBrush(qt.QColor(_COLORS[one.level])))
+        self.refresh()
+
+    def _failed(self, error: BaseException) -> None:
+        self._end()
+        messages.show_error(self.ui.torchLabel, error)
+
+    def _end(self) -> None:
+        self.ui.checkButton.enabled = True
+        self._busy.stop()
+
+
+def _state_of(finding: Finding) -> str:
+    return finding.state if not finding.advice else f"{finding.state}\n\N{RIGHTWARDS ARROW} {finding.advice}"
+
+
+def _examine(report: Report, should_stop: Callable[[], bool]) -> list[Finding]:
+    """All findings, as far as nobody says stop; in a thread."""
+    from SAMMed2DLib.doctor import examine
+
+    found = []
+    for finding in examine(remedies=_remedies()):
+        found.append(finding)
+        if should_stop():
+            break
+    return found
+
+
+def _remedies() -> Any:
+    """What to do where Python is a part of Slicer."""
+    from SAMMed2DLib.doctor import Remedies
+
+    in_console = _("in Slicer's Python console: {command}")
+    return Remedies(
+        python=shutil.which("PythonSlicer") or sys.executable,  # in the desktop, sys.executable is Slicer itself
+        install=in_console.format(command="slicer.util.pip_install('{package}')"),
+        reinstall=in_console.format(command="slicer.util.pip_install('--force-reinstall {package}')"),
+        torch=_("install PyTorch with the button above; restart Slicer first if it is in use"),
+        download=_("select {model} under Manage models, and press Download"),
+        program=_("install the extension SAMMed2D again"),
+    )

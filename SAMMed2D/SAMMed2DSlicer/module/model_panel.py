@@ -1,0 +1,97 @@
+"""The panel's section about the model in use: which one answers, and where it runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.inference.service import Engine, State
+from SAMMed2DSlicer.inference.worker import TASK
+from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.status_line import MODEL, StatusLine
+
+
+class ModelPanel:
+    """Widgets to the engine's choice and back."""
+
+    def __init__(self, widget: Any, engine: Engine, status_line: StatusLine) -> None:
+        """Connect the widgets.
+
+        Args:
+            widget: of Model.ui.
+            engine: whose model is chosen here.
+            status_line: of the whole panel; shows that the model is being loaded.
+        """
+        self.widget, self._engine, self._line = widget, engine, status_line
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self._loading_since: float | None = None
+        self.ui.modelSelector.connect("activated(int)", self._choose)
+        self.ui.deviceSelector.connect("activated(int)", self._choose)
+        self.ui.loadButton.connect("clicked()", self._load)
+
+    def enter(self, node: Any) -> None:
+        """Show what is there now, and follow the engine."""
+        self._engine.unlisten(self._engine_changed)
+        self._engine.listen(self._engine_changed)
+        self.refresh()
+
+    def exit(self) -> None:
+        """Stop following the engine."""
+        self._engine.unlisten(self._engine_changed)
+
+    def forget(self) -> None:
+        """Nothing here belongs to a scene."""
+
+    def cleanup(self) -> None:
+        """End everything."""
+        self.exit()
+
+    def refresh(self) -> None:
+        """Show the models that can be chosen, and the state of the chosen one."""
+        combo_boxes.fill(self.ui.modelSelector, combo_boxes.model_names(self._engine), self._engine.choice.model)
+        combo_boxes.fill(self.ui.deviceSelector, combo_boxes.device_names(self._engine), self._engine.choice.device)
+        self._show_state(self._engine.state)
+
+    def _engine_changed(self, state: State) -> None:
+        self.refresh()
+
+    def _show_state(self, state: State) -> None:
+        label, is_loading = self.ui.stateLabel, state.name == "loading"
+        if is_loading and self._loading_since is None:
+            self._loading_since = time.perf_counter()
+            tip = _("Wait for the model no longer; the next request loads it.")
+            self._line.begin(MODEL, _("Loading the model..."), self._engine.cancel_loading, tip)
+        if state.name == "failed":
+            messages.show(label, state.text, messages.ERROR)
+        elif state.is_ready:
+            messages.show(label, self._ready_text(state))
+        else:
+            messages.show(label, _("Loading...") if is_loading else _("Loaded when needed."))
+        if not is_loading:
+            self._loading_since = None
+            self._line.end(MODEL)
+        self.ui.loadButton.visible = state.name in ("unloaded", "failed")
+
+    def _ready_text(self, state: State) -> str:
+        if self._loading_since is None:
+            return _("Ready on {device}.").format(device=state.device)
+        seconds = time.perf_counter() - self._loading_since
+        return _("Ready on {device} in {seconds} s.").format(device=state.device, seconds=f"{seconds:.1f}")
+
+    def _choose(self, index: int) -> None:
+        chosen = replace(
+            self._engine.choice,
+            model=combo_boxes.chosen(self.ui.modelSelector),
+            device=combo_boxes.chosen(self.ui.deviceSelector),
+        )
+        self._engine.choose(chosen)
+
+    def _load(self) -> None:
+        self._engine.submit(lambda session, stop: None, lambda result: None, self._load_failed, TASK)
+
+    def _load_failed(self, error: BaseException) -> None:
+        messages.show_error(self.ui.stateLabel, error)

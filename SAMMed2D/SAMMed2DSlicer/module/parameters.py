@@ -1,0 +1,84 @@
+"""What the panel remembers, in a node that is saved with the scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from SAMMed2DSlicer.inference.slice_task import ZOOMS
+from SAMMed2DSlicer.scene import volumes
+
+
+class NodeReference:
+    """A node by its role; None where there is none, or where it has left the scene."""
+
+    def __init__(self, role: str) -> None:
+        """Name the role."""
+        self._role = role
+
+    def __get__(self, parameters: Parameters, owner: type | None = None) -> Any:
+        """Read it."""
+        return parameters.node.GetNodeReference(self._role)
+
+    def __set__(self, parameters: Parameters, node: Any) -> None:
+        """Write it; only what differs counts as a change."""
+        new = node.GetID() if node is not None else None
+        if new != parameters.node.GetNodeReferenceID(self._role):
+            parameters.node.SetNodeReferenceID(self._role, new)
+
+
+class Text:
+    """A text, or one of a few words; a word that a scene brings and that is unknown counts as not set."""
+
+    def __init__(self, name: str, default: str = "", allowed: tuple[str, ...] = ()) -> None:
+        """Name the parameter, and say which words it may be."""
+        self._name, self._default, self._allowed = name, default, allowed
+
+    def __get__(self, parameters: Parameters, owner: type | None = None) -> str:
+        """Read it."""
+        value = parameters.node.GetParameter(self._name)
+        return value if value and (not self._allowed or value in self._allowed) else self._default
+
+    def __set__(self, parameters: Parameters, value: str) -> None:
+        """Write it; only what differs counts as a change."""
+        if self._allowed and value not in self._allowed:
+            raise ValueError(f"{self._name} is one of {', '.join(self._allowed)}, not {value!r}")
+        if value != parameters.node.GetParameter(self._name):
+            parameters.node.SetParameter(self._name, value)
+
+
+class Parameters:
+    """The choices of the panel, in a vtkMRMLScriptedModuleNode.
+
+    Attributes:
+        node: the node; its ModifiedEvent tells of every change, and of referenced nodes that leave the scene.
+        volume: the volume node.
+        segmentation: the segmentation node.
+        positive: the point list of points on the object.
+        negative: the point list of points beside it.
+        box: the ROI node.
+        segment_id: the segment; it may be gone.
+        view: the name of the slice view.
+        intensity: one of `scene.INTENSITIES`.
+        zoom: one of `ZOOMS`.
+        overwrite: one of `scene.OVERWRITE`.
+    """
+
+    volume = NodeReference("Volume")
+    segmentation = NodeReference("Segmentation")
+    positive = NodeReference("PositivePoints")
+    negative = NodeReference("NegativePoints")
+    box = NodeReference("Box")
+    segment_id = Text("SegmentID")
+    view = Text("View", "Red")
+    intensity = Text("Intensity", volumes.WINDOW, volumes.INTENSITIES)
+    zoom = Text("Zoom", "auto", tuple(ZOOMS))
+    overwrite = Text("Overwrite", "none", ("none", "visible", "all"))
+
+    def __init__(self, node: Any) -> None:
+        """Read and write this node."""
+        self.node = node
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """The prompts, as `slice_prompts.prompts_on` takes them."""
+        return {"positive": self.positive, "negative": self.negative, "box": self.box}

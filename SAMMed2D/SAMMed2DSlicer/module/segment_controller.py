@@ -1,0 +1,104 @@
+"""Segmenting in the background for the panel: one request at a time, written when its answer comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.inference import slice_task
+from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.slice_task import SlicePrediction, SliceTask
+from SAMMed2DSlicer.inference.worker import TASK
+from SAMMed2DSlicer.module.parameters import Parameters
+from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.scene.geometry_reach import outside_text
+from SAMMed2DSlicer.widgets import messages
+from SAMMed2DSlicer.widgets.status_line import ANSWER, StatusLine
+from SAMMed2DSlicer.widgets.timers import repeating
+
+_WATCH_MS = 200
+
+
+class Segmenting:
+    """A request to the engine, and what becomes of it."""
+
+    def __init__(self, engine: Engine, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
+        """Prepare.
+
+        Args:
+            engine: answers.
+            status_line: shows what goes on, and what came of it.
+            on_changed: called when something has begun or ended.
+        """
+        self._engine, self._line, self._on_changed = engine, status_line, on_changed
+        self._job: Any = None
+        self._began = 0.0
+        self._watching = repeating(_WATCH_MS, self._watch)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._job is not None
+
+    def start(self, parameters: Parameters) -> None:
+        """Ask for the slice that a view shows; what stands in the way is told."""
+        try:
+            slice_task.check_segment(parameters.segmentation, parameters.segment_id)
+            task = SliceTask.of_scene(
+                parameters.volume, parameters.view, [parameters.question], parameters.intensity, parameters.zoom
+            )
+        except ValueError as error:
+            self._failed(error)
+            return
+        target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
+        self._began = time.perf_counter()
+        self._job = self._engine.submit(task.answer, partial(self._answered, target), self._failed, TASK)
+        self._watching.start()
+        self._line.begin(ANSWER, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed."))
+        self._line.bring_into_sight()
+        self._on_changed()
+
+    def cancel(self) -> None:
+        """Give up the answer on its way."""
+        self._job.cancel()
+        self._end(_("Cancelled; nothing was changed."))
+
+    def _answered(self, target: Sequence[Any], predictions: Sequence[SlicePrediction]) -> None:
+        try:
+            result = slice_task.write(predictions[0], *target)
+        except Exception as error:  # the scene may have changed meanwhile
+            self._failed(error)
+            return
+        if not result.voxels:
+            nothing = _("The model found nothing there; the segment is as it was.")
+            elsewhere = outside_text(result.outside_px, int(result.mask.sum()))
+            self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
+            return
+        seconds = time.perf_counter() - self._began
+        text = _("{voxels} voxels, {changed} new; the model's score: {score}; {seconds}\N{NO-BREAK SPACE}s")
+        counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
+        parts = [text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}")]
+        if result.lost:
+            parts.append(protection.losses_text(target[1], result.lost) + ".")
+        if result.outside_px:
+            parts.append(outside_text(result.outside_px, int(result.mask.sum())))
+        self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO)
+
+    def _failed(self, error: BaseException) -> None:
+        self._end(messages.text_of(error), messages.ERROR)
+
+    def _end(self, text: str, level: str = messages.INFO) -> None:
+        self._job = None
+        self._watching.stop()
+        self._on_changed()
+        self._line.end(ANSWER)
+        self._line.say(text, level)  # last: what has happened matters more than what is missing now
+
+    def _watch(self) -> None:
+        """Notice that somebody else has dropped the request, by choosing another model."""
+        if self._job is not None and self._job.is_cancelled:
+            self._end(_("The request was dropped; ask again."), messages.WARNING)

@@ -1,0 +1,1 @@
+"""Prompts as markups of the scene, and from what scripts say."""

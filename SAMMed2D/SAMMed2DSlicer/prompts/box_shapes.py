@@ -1,0 +1,80 @@
+"""The shapes of the prompts' boxes: kept, so that a box that is dragged to nothing goes back to what it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+
+# A drag along a line gives a row of pixels; what is thinner was meant to be no box.
+_THINNEST_PX = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class BoxShape:
+    """How large a markups ROI is, and where.
+
+    Attributes:
+        size_mm: along its own three axes.
+        object_to_node: (4, 4), its axes to its node's coordinates.
+    """
+
+    size_mm: tuple[float, ...]
+    object_to_node: np.ndarray
+
+    @classmethod
+    def of(cls, roi: Any) -> BoxShape:
+        """The shape that a vtkMRMLMarkupsROINode has now."""
+        return cls(tuple(roi.GetSize()), slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()).copy())
+
+    def give_to(self, roi: Any) -> None:
+        """Let a vtkMRMLMarkupsROINode have it, with one event."""
+        modify = roi.StartModify()
+        roi.SetSize(*self.size_mm)
+        roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(self.object_to_node))
+        roi.EndModify(modify)
+
+
+class BoxShapes:
+    """The shapes that boxes had before they were dragged."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._shapes: dict[PromptSet, BoxShape] = {}
+        self._dragged: Any = None
+
+    def begin_drag(self, roi: Any) -> None:
+        """The user has taken hold of a box."""
+        self._dragged = roi
+
+    def end_drag(self) -> None:
+        """The user has let go of it."""
+        self._dragged = None
+
+    def forget(self, group: PromptSet) -> None:
+        """A prompt group goes."""
+        self._shapes.pop(group, None)
+
+    def settled(self, group: PromptSet, prompts: Prompts) -> Prompts | None:
+        """The prompts of a group, with the box as it was, if nothing is left of it; None while it is still held so."""
+        is_held = group.box is not None and group.box is self._dragged
+        if is_nothing(prompts.box_xyxy) and group in self._shapes:
+            if is_held:
+                return None
+            self._shapes[group].give_to(group.box)
+            return group.prompts()
+        if prompts.box_xyxy is not None and not is_held:
+            self._shapes[group] = BoxShape.of(group.box)
+        return prompts
+
+
+def is_nothing(box_xyxy: np.ndarray | None) -> bool:
+    """Whether a box, (4,) slice px, has no area to speak of; no box is not one of these."""
+    return box_xyxy is not None and bool((box_xyxy[2:] - box_xyxy[:2]).min() < _THINNEST_PX)

@@ -1,0 +1,471 @@
+"""Prompts as nodes of the scene: a set for each object of a segment on a slice, with a point list and an ROI.
+
+They are ordinary markups: seen, dragged, deleted and saved like any others. Points that are selected are positive,
+the others negative, which Slicer shows in two colours. Positions are kept in the volume's own RAS, under the same
+transform as the volume, so that they move with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.node_names import safe_name
+from SAMMed2DSlicer.scene.slice_masks import mask_of_text, mask_to_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.inference.prompts import Prompts
+
+_PREFIX = "SAMMed2D."
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
+    _PREFIX + name
+    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
+)
+SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
+POINTS, BOX = "points", "box"
+# A set is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.
+OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
+_ACCEPTED_OPACITY = 0.35
+
+# Told apart by colour-blind readers too, on grey and over any segment.
+_POSITIVE_COLOR, _NEGATIVE_COLOR, _ACTIVE_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (1.00, 0.90, 0.20)
+_BOX_COLOR = (0.25, 0.75, 1.00)
+# Positions go through several 4x4 products.
+_SLACK_VOXELS = 1e-3
+
+
+class PromptSet:
+    """The prompts of one object of a segment on one slice: a view of its nodes, which may come and go."""
+
+    def __init__(
+        self,
+        segmentation: Any,
+        segment_id: str,
+        volume: Any,
+        plane: SlicePlane,
+        item: int = -1,
+        number: int = 1,
+        known_hw: np.ndarray | None = None,
+    ) -> None:
+        """Describe a set; nodes are made with its first prompts.
+
+        Args:
+            segmentation: the segmentation node.
+            segment_id: the segment.
+            volume: the volume node that the slice is of.
+            plane: the slice.
+            item: of the sequence that the volume is a proxy of; -1 without one.
+            number: tells apart the sets of a segment on one slice.
+            known_hw: (H, W) bool, the mask that the segment had on the slice, where the prompts are to correct it.
+        """
+        self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
+        self.plane, self.item, self.number, self.known_hw = plane, item, number, known_hw
+        self._slice_text = ""
+        self._view_ids: tuple[str, ...] = ()
+        self.points: Any = None
+        self.box: Any = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells the set from others."""
+        return self.segmentation, self.segment_id, self.volume, self.plane, self.item, self.number
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The nodes that are in the scene."""
+        return [node for node in (self.points, self.box) if node is not None and node.GetScene() is not None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no prompt."""
+        return not self.nodes or (self.box is None and not self._placed_points())
+
+    @property
+    def state(self) -> str:
+        """OPEN, WRITTEN or ACCEPTED."""
+        states = {node.GetAttribute(STATE) for node in self.nodes}
+        return states.pop() if len(states) == 1 and states <= {WRITTEN, ACCEPTED} else OPEN
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the user is done with the object."""
+        return self.state == ACCEPTED
+
+    @property
+    def was_written(self) -> bool:
+        """Whether a mask of these prompts was ever written, also if they were moved or it was undone since."""
+        return any(node.GetAttribute(WAS_WRITTEN) for node in self.nodes)
+
+    def correct(self, known_hw: np.ndarray | None) -> None:
+        """Let the prompts correct another mask, (H, W) bool, from now on; None for no mask."""
+        self.known_hw = known_hw
+        for node in self.nodes:
+            node.SetAttribute(KNOWN, None if known_hw is None else mask_to_text(known_hw))
+
+    def set_state(self, state: str) -> None:
+        """Keep the state with the nodes; prompts of accepted objects are dimmed."""
+        for node in self.nodes:
+            node.SetAttribute(STATE, state)
+            if state != OPEN:
+                node.SetAttribute(WAS_WRITTEN, "1")
+            opacity = _ACCEPTED_OPACITY if state == ACCEPTED else 1.0
+            if node.GetDisplayNode() is not None and node.GetDisplayNode().GetOpacity() != opacity:
+                node.GetDisplayNode().SetOpacity(opacity)
+        self.set_grabbable(state != ACCEPTED)
+
+    def set_grabbable(self, on: bool) -> None:
+        """Whether the box has handles; without them it is seen, and the next drag begins another one."""
+        display = self.box.GetDisplayNode() if self.box in self.nodes else None
+        if display is not None and bool(display.GetHandlesInteractive()) != on:
+            display.SetHandlesInteractive(on)
+
+    def belongs_to(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int) -> bool:
+        """Whether this is a set of this segment on this slice."""
+        from SAMMed2DLib.imaging.planes import are_same_plane
+
+        return (
+            self.segmentation is segmentation
+            and self.segment_id == segment_id
+            and self.volume is volume
+            and self.item == item
+            and are_same_plane(self.plane, plane)
+        )
+
+    def add_point(self, point_world: Sequence[float], positive: bool) -> None:
+        """Add a point at the end, at (3,) mm in the scene."""
+
+        def add(points: Any) -> None:
+            number = points.AddControlPointWorld(vtk.vtkVector3d(*point_world))
+            points.SetNthControlPointSelected(number, positive)
+            label_points(points)
+
+        if self.points in self.nodes:
+            _modify(self.points, add)
+        else:
+            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, _style_points)
+
+    def set_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> None:
+        """Draw the box anew between two corners, (3,) mm each, in the scene; it lies flat in the slice."""
+        object_to_node, size_mm = self._flat_box(corner_world, opposite_world)
+
+        def shape(box: Any) -> None:
+            box.SetSize(*size_mm)
+            box.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(object_to_node))
+            for n in range(box.GetNumberOfControlPoints()):  # its middle would lie on the structure, in the way
+                box.SetNthControlPointVisibility(n, False)
+
+        if self.box in self.nodes:
+            _modify(self.box, shape)
+        else:
+            self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, _style_box)
+
+    def remove(self) -> None:
+        """Take the nodes out of the scene."""
+        for node in self.nodes:
+            display = node.GetDisplayNode()
+            slicer.mrmlScene.RemoveNode(node)
+            if display is not None and display.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(display)
+        self.points = self.box = None
+
+    def prompts(self) -> Prompts:
+        """The prompts in slice px, points in their order; those that were moved off the slice are left out.
+
+        Raises:
+            SceneError: the volume is bent by a transform.
+            PromptError: a number is not finite.
+        """
+        import numpy as np
+
+        from SAMMed2DLib.inference.prompts import Prompts
+
+        points_world, labels = self._points_world()
+        if not len(labels):
+            return Prompts(box_xyxy=self._box_xyxy())
+        xy, off_plane = volumes.points_xy(points_world, self.plane, self.volume)
+        on_slice = np.abs(off_plane) <= volumes.half_layer(self.plane) + _SLACK_VOXELS
+        return Prompts(xy[on_slice], labels[on_slice], self._box_xyxy())
+
+    def lost_points(self) -> int:
+        """How many points were moved off the slice."""
+        import numpy as np
+
+        off_plane = volumes.points_xy(self._points_world()[0], self.plane, self.volume)[1]
+        return int((np.abs(off_plane) > volumes.half_layer(self.plane) + _SLACK_VOXELS).sum())
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many positive points, negative points and boxes there are."""
+        numbers = self._placed_points()
+        positive = sum(bool(self.points.GetNthControlPointSelected(n)) for n in numbers)
+        return positive, len(numbers) - positive, int(self.box in self.nodes)
+
+    def show_frame(self) -> None:
+        """Let the volume show the item of its sequence that the prompts are for."""
+        if volumes.sequence_item(self.volume) not in (-1, self.item):
+            browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(self.volume)
+            browser.SetSelectedItemNumber(self.item)
+
+    def follow_volume(self) -> None:
+        """Put the nodes under the volume's present transform."""
+        for node in self.nodes:
+            if node.GetTransformNodeID() != self.volume.GetTransformNodeID():
+                node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
+
+    def show_in(self, view_ids: Sequence[str]) -> None:
+        """Show the prompts, also those to come, in these views only; in none, if none is given."""
+        self._view_ids = tuple(view_ids)
+        for node in self.nodes:
+            if node.GetDisplayNode() is not None:
+                _show(node.GetDisplayNode(), self._view_ids)
+
+    def middle_world(self) -> np.ndarray:
+        """A point to jump to, (3,) mm: the middle of the prompts."""
+        import numpy as np
+
+        points = list(self._points_world()[0])
+        if self.box in self.nodes:
+            center = [0.0, 0.0, 0.0]
+            self.box.GetCenterWorld(center)
+            points.append(np.array(center))
+        return np.mean(points, axis=0)
+
+    def slice_text(self) -> str:
+        """Where the slice is, for people, with the frame of a sequence."""
+        if not self._slice_text:
+            name = volumes.name_of_slice(self.plane, self.volume)
+            frame = _("{slice}, frame {item}").format(slice=name, item=self.item + 1)
+            self._slice_text = name if self.item < 0 else frame
+        return self._slice_text
+
+    def _make(
+        self, class_name: str, role: str, fill: Callable[[Any], None], style: Callable[[Any], None]
+    ) -> Any:
+        """Make a node with its prompts in it.
+
+        It comes into the scene with its display: Slicer gives one of its own to markups that have none.
+        """
+        segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
+        name = f"{segment.GetName()} {self.slice_text()} {role}"
+        display = _new_node(class_name.removesuffix("Node") + "DisplayNode")
+        style(display)
+        _show(display, self._view_ids)  # other views then make nothing for it
+        slicer.mrmlScene.AddNode(display)
+        node = _new_node(class_name)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(safe_name(name)))
+        for key, value in self._attributes(role).items():
+            node.SetAttribute(key, value)
+        node.SetAndObserveDisplayNodeID(display.GetID())
+        node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
+        node.SetNodeReferenceID(VOLUME, self.volume.GetID())
+        slicer.mrmlScene.AddNode(node)
+        node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
+        _modify(node, fill)
+        return node
+
+    def _attributes(self, role: str) -> dict[str, str]:
+        known = {} if self.known_hw is None else {KNOWN: mask_to_text(self.known_hw)}
+        return known | {
+            ROLE: role,
+            SEGMENT_ID: self.segment_id,
+            PLANE: plane_to_text(self.plane),
+            ITEM: str(self.item),
+            NUMBER: str(self.number),
+            STATE: OPEN,
+        }
+
+    def _placed_points(self) -> list[int]:
+        if self.points not in self.nodes:
+            return []
+        defined = self.points.PositionDefined
+        count = self.points.GetNumberOfControlPoints()
+        return [n for n in range(count) if self.points.GetNthControlPointPositionStatus(n) == defined]
+
+    def _points_world(self) -> tuple[np.ndarray, np.ndarray]:
+        import numpy as np
+
+        numbers = self._placed_points()
+        points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
+        labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
+        return np.array(points, float).reshape(-1, 3), np.array(labels, int)
+
+    def _box_xyxy(self) -> np.ndarray | None:
+        if self.box not in self.nodes:
+            return None
+        return box_of_roi(self.box, self.plane, self.volume)
+
+    def _flat_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> tuple[np.ndarray, Any]:
+        """The ROI between two corners: (4, 4) its frame in the volume's RAS, and its size, mm."""
+        import numpy as np
+
+        ras_from_world = np.linalg.inv(volumes.world_from_local(self.volume))
+        corners = np.array([corner_world, opposite_world]) @ ras_from_world[:3, :3].T + ras_from_world[:3, 3]
+        world = ras_from_world @ volumes.world_from_ijk(self.volume)
+        right = world[:3, :3] @ np.array(self.plane.column_step_ijk)
+        down = world[:3, :3] @ np.array(self.plane.row_step_ijk)
+        normal = np.cross(right, down)
+        axes = [right / np.linalg.norm(right), normal / np.linalg.norm(normal)]
+        frame = np.eye(4)
+        frame[:3, :3] = np.column_stack([axes[0], np.cross(axes[1], axes[0]), axes[1]])
+        frame[:3, 3] = corners.mean(axis=0)
+        size_mm = np.abs((corners[1] - corners[0]) @ frame[:3, :3])
+        pixel_mm = [np.linalg.norm(right), np.linalg.norm(down)]
+        size_mm[:2] = np.maximum(size_mm[:2], pixel_mm)  # a line means a row of pixels
+        size_mm[2] = np.abs(axes[1] @ world[:3, :3]).sum()
+        return frame, size_mm
+
+
+def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
+    """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
+    import numpy as np
+
+    from SAMMed2DLib.io.markups import CORNER_SIGNS, box_on_slice
+
+    size = np.array(roi.GetSize())
+    matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
+    corners_world = (CORNER_SIGNS * size) @ matrix[:3, :3].T + matrix[:3, 3]
+    return box_on_slice(*volumes.points_xy(corners_world, plane, volume))
+
+
+def find_sets(segmentation: Any) -> list[PromptSet]:
+    """The prompt sets of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
+    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(SEGMENTATION) is segmentation)
+
+
+def sets_on(volume: Any) -> list[PromptSet]:
+    """The prompt sets on the slices of a volume, of any segmentation."""
+    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(VOLUME) is volume)
+
+
+def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
+    sets: dict[tuple[str, ...], PromptSet] = {}
+    for node in nodes:
+        segmentation = node.GetNodeReference(SEGMENTATION)
+        volume, plane = node.GetNodeReference(VOLUME), plane_of_text(node.GetAttribute(PLANE) or "")
+        if segmentation is None or volume is None or plane is None:
+            continue
+        names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
+        key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
+        if key not in sets:
+            item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
+            known_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
+            segment_id = node.GetAttribute(SEGMENT_ID) or ""
+            sets[key] = PromptSet(segmentation, segment_id, volume, plane, item, number, known_hw)
+        setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
+    return list(sets.values())
+
+
+def prompt_nodes() -> Iterator[Any]:
+    """All nodes of the scene that hold prompts."""
+    for class_name in ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"):
+        for node in slicer.util.getNodesByClass(class_name):
+            if node.GetAttribute(ROLE) in (POINTS, BOX):
+                yield node
+
+
+def is_prompt_node(node: Any) -> bool:
+    """Whether a node holds prompts."""
+    return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX)
+
+
+def label_points(points: Any) -> None:
+    """Mark each point with its sign, in the view and for files (see `SAMMed2DLib.io.markups`)."""
+    for n in range(points.GetNumberOfControlPoints()):
+        positive = bool(points.GetNthControlPointSelected(n))
+        label, description = ("+", "positive") if positive else ("\N{MINUS SIGN}", "negative")
+        if points.GetNthControlPointLabel(n) != label:
+            points.SetNthControlPointLabel(n, label)
+        if points.GetNthControlPointDescription(n) != description:
+            points.SetNthControlPointDescription(n, description)
+
+
+def plane_to_text(plane: SlicePlane) -> str:
+    """A slice as JSON, for a node's attribute."""
+    from dataclasses import asdict
+
+    return json.dumps(asdict(plane))
+
+
+@lru_cache(4096)
+def plane_of_text(text: str) -> SlicePlane | None:
+    """A slice from its JSON; None if it is not one."""
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+
+    try:
+        fields = json.loads(text)
+        return SlicePlane(**{name: tuple(values) for name, values in fields.items()})
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _whole(text: str | None, default: int) -> int:
+    """A whole number from an attribute; scenes come from elsewhere too."""
+    try:
+        return int(text or default)
+    except ValueError:
+        return default
+
+
+def _new_node(class_name: str) -> Any:
+    node = slicer.mrmlScene.CreateNodeByClass(class_name)
+    node.UnRegister(None)
+    return node
+
+
+def _show(display: Any, view_ids: tuple[str, ...]) -> None:
+    """Show in these views only; a display node that is right already is left alone."""
+    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
+    if bool(display.GetVisibility()) != bool(view_ids):
+        display.SetVisibility(bool(view_ids))
+    if view_ids and present != view_ids:
+        modify = display.StartModify()
+        display.RemoveAllViewNodeIDs()
+        for view_id in view_ids:
+            display.AddViewNodeID(view_id)
+        display.EndModify(modify)
+
+
+def _modify(node: Any, change: Callable[[Any], None]) -> None:
+    """Change a node with one event for all of it."""
+    modify = node.StartModify()
+    change(node)
+    node.EndModify(modify)
+
+
+def _style_points(display: Any) -> None:
+    display.SetSelectedColor(*_POSITIVE_COLOR)
+    display.SetColor(*_NEGATIVE_COLOR)
+    display.SetActiveColor(*_ACTIVE_COLOR)
+    display.SetGlyphTypeFromString("Circle2D")
+    display.SetGlyphScale(2.8)
+    display.SetTextScale(4.0)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetPointLabelsVisibility(True)
+    display.SetVisibility3D(False)
+    text = display.GetTextProperty()  # a dark plate: a segment may have the colour of a label
+    text.SetBold(True)
+    text.SetBackgroundColor(0, 0, 0)
+    text.SetBackgroundOpacity(0.6)
+
+
+def _style_box(display: Any) -> None:
+    for set_color in (display.SetSelectedColor, display.SetColor):
+        set_color(*_BOX_COLOR)
+    display.SetActiveColor(*_ACTIVE_COLOR)
+    display.SetFillVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetPointLabelsVisibility(False)
+    display.SetVisibility3D(False)
+    display.SetHandlesInteractive(True)
+    display.SetRotationHandleVisibility(False)
+    display.SetTranslationHandleVisibility(False)
+    display.SetScaleHandleVisibility(True)

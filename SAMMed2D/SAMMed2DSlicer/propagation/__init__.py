@@ -1,0 +1,1 @@
+"""Segments carried along slices or time: task, keyframes, panel, strip, undo."""

@@ -1,0 +1,198 @@
+"""Propagation in the background: computed in pieces, written in blocks, with progress and a way to cancel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.worker import TASK, Job
+from SAMMed2DSlicer.propagation.task import PropagationResult, PropagationTask
+from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.widgets import messages
+from SAMMed2DSlicer.widgets.timers import repeating, single_shot
+
+# What is done is shown this often, and whether the scene is still the same is looked at.
+_WATCH_MS = 200
+
+
+class Propagating:
+    """One run at a time, and what becomes of it."""
+
+    def __init__(
+        self, engine: Engine, tell: Callable[[str, str], None], on_progress: Callable[[int, int], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            engine: answers.
+            tell: gets a line for the user and its level (see `messages`), when something has begun or ended.
+            on_progress: gets how many slices were found, of at most how many, a few times a second.
+        """
+        self._engine, self._tell, self._on_progress = engine, tell, on_progress
+        self._task: PropagationTask | None = None
+        self._target: Callable[[], Any] | None = None
+        self._opened = ExitStack()
+        self._job: Any = None
+        self._work: Callable[[], None] | None = None  # of the job, if it is one of reading
+        self._steps: Iterator[Callable[[], None] | None] | None = None
+        self._was_cancelled = False
+        self._began = 0.0
+        self._closing: int | None = None
+        self._watching = repeating(_WATCH_MS, self._watch)
+        self._writing = single_shot(0, self._step)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is on its way."""
+        return self._task is not None
+
+    def start(self, task: PropagationTask, target: Callable[[], Any]) -> None:
+        """Begin a run.
+
+        Args:
+            task: what to do.
+            target: opens the `segments.SegmentTarget` to write to, when all is found.
+        """
+        self._task, self._target = task, target
+        self._was_cancelled, self._began = False, time.perf_counter()
+        closing = slicer.mrmlScene.StartCloseEvent
+        self._closing = slicer.mrmlScene.AddObserver(closing, lambda caller, event: self.give_up())
+        self._watching.start()
+        self._tell(_("Looking for keyframes..."), messages.INFO)
+        self._on_progress(*task.progress)
+        self._read(task.read, self._ask)
+
+    def cancel(self) -> None:
+        """Find no more, and write what was found."""
+        if self._task is not None:
+            self._was_cancelled = True
+            self._task.stop()
+
+    def give_up(self) -> None:
+        """End at once, and write nothing; for a scene that is closed."""
+        if self._task is not None:
+            self._task.stop()
+            self._end(_("The propagation was given up; nothing was changed."), messages.WARNING)
+
+    def _read(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do something in the worker thread that needs no model, and go on."""
+
+        def done(result: Any) -> None:
+            if self._task is not None:
+                self._job = self._work = None
+                then()
+
+        self._work = work
+        self._job = self._engine.worker.submit(Job(lambda should_stop: work(), done, self._failed, TASK))
+
+    def _ask(self) -> None:
+        """Begin with the model."""
+        is_loading = not self._engine.state.is_ready
+        self._tell(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
+        self._on_progress(*self._task.progress)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._job = self._engine.submit(self._task.advance, self._advanced, self._failed, TASK)
+
+    def _advanced(self, has_more: bool) -> None:
+        if self._task is None:
+            return
+        if has_more:
+            self._go_on()
+            return
+        self._job = None
+        self._on_progress(*self._task.progress)
+        try:
+            self._steps = self._task.steps(self._opened.enter_context(self._target()))
+        except Exception as error:  # the scene may have changed meanwhile
+            self._failed(error)
+            return
+        self._writing.start()
+
+    def _step(self) -> None:
+        """Write for a moment; in between the window goes on."""
+        if self._task is None or self._steps is None:
+            return
+        try:
+            work = next(self._steps, self)
+        except Exception as error:  # the scene may have changed meanwhile
+            self._failed(error)
+            return
+        if work is self:
+            self._end(*self._outcome(self._task.result))
+        elif work is None:
+            self._writing.start()
+        else:
+            self._read(work, self._writing.start)
+
+    def _outcome(self, result: PropagationResult) -> tuple[str, str]:
+        if not result.segments:
+            return _("The segment was removed; nothing was changed."), messages.WARNING
+        if not result.changed and self._was_cancelled:
+            return _("Cancelled; nothing was changed."), messages.WARNING
+        if not result.found:
+            return _("The object was found nowhere else."), messages.WARNING
+        if not result.changed:
+            return _(
+                "No voxel was changed: masking (editable area, intensity range) excludes what was found, or the "
+                "segment had it already."
+            ), messages.WARNING
+        text = _("{filled}, {voxels} voxels changed, {seconds}\N{NO-BREAK SPACE}s; undo takes it back.").format(
+            filled=result.filled,
+            voxels=f"{result.changed:,}",
+            seconds=f"{time.perf_counter() - self._began:.1f}",
+        )
+        if result.lost:
+            losses = protection.losses_text(self._task.segmentation, result.lost)
+            text = _("{text} {losses}.").format(text=text, losses=losses)
+        if result.outside_px:
+            text += " " + _(
+                "{count} px of what was found lie outside the segmentation's geometry and were not written."
+            ).format(count=f"{result.outside_px:,}")
+        if result.is_complete:
+            return text, messages.WARNING if result.lost or result.outside_px else messages.INFO
+        return _("Cancelled; what was found is written:") + " " + text, messages.WARNING
+
+    def _failed(self, error: BaseException) -> None:
+        if self._task is not None:
+            self._end(messages.text_of(error), messages.ERROR)
+
+    def _end(self, text: str, level: str) -> None:
+        self._task = self._target = self._job = self._work = self._steps = None
+        self._opened.close()
+        self._watching.stop()
+        self._writing.stop()
+        if self._closing is not None:
+            slicer.mrmlScene.RemoveObserver(self._closing)
+            self._closing = None
+        self._tell(text, level)
+
+    def _watch(self) -> None:
+        """Show what is done; notice that the scene has changed, or that another model was chosen."""
+        if self._task is None:
+            return
+        try:
+            self._task.check()
+        except ValueError as error:
+            self._task.stop()
+            self._failed(error)
+            return
+        self._on_progress(*self._task.progress)
+        if self._job is not None and self._job.is_cancelled and self._job.finished.is_set():
+            self._dropped()
+
+    def _dropped(self) -> None:
+        """Another model was chosen, and with it all jobs were dropped."""
+        self._was_cancelled = True
+        self._task.stop()
+        if self._work is not None:
+            self._read(self._work, self._writing.start if self._steps is not None else self._ask)
+        else:
+            self._advanced(False)

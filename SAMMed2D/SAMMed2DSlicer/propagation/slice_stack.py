@@ -1,0 +1,277 @@
+"""The slices of a volume that are parallel to one, and the voxels of segments that belong to each of them.
+
+A segmentation may have a grid of its own: each of its voxels belongs to the slice that is nearest to its centre.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DSlicer.scene.geometry_reach import pixels_outside
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.imaging.planes import VoxelPatch
+
+# As in `SAMMed2DLib.imaging.planes`: rounding leaves no voxel between two layers.
+_LAYER_SHIFT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Parallel slices of a volume, and the grid of a segmentation.
+
+    Attributes:
+        planes: the slices, in the IJK of the volume.
+        position: which of them was asked for.
+        volume_world: (4, 4), mm, the volume's voxels to the scene.
+        segmentation_from_volume: (4, 4), mm, the volume's voxels to the segmentation's RAS.
+        grid_world: (4, 4), mm, the segmentation's voxels to the scene.
+        grid_extent: first and last voxel of the grid along i, j and k.
+        geometry: vtkMatrix4x4, the grid to the segmentation's RAS.
+    """
+
+    planes: tuple[SlicePlane, ...]
+    position: int
+    volume_world: np.ndarray
+    segmentation_from_volume: np.ndarray
+    grid_world: np.ndarray
+    grid_extent: tuple[int, ...]
+    geometry: Any
+
+    @classmethod
+    def of(cls, volume: Any, plane: SlicePlane, segmentation: Any, labelmap: Any) -> Stack:
+        """Take the slices parallel to one of a volume; `labelmap` has the grid of the segmentation.
+
+        Raises:
+            SceneError: the volume or the segmentation is under a non-linear transform.
+        """
+        import numpy as np
+
+        from SAMMed2DLib.imaging.parallel_planes import planes_along
+
+        world, geometry = volumes.world_from_ijk(volume), segments.image_matrix(labelmap)
+        parent = volumes.world_from_local(segmentation)
+        planes, position = planes_along(plane, world)
+        grid = parent @ slicer.util.arrayFromVTKMatrix(geometry)
+        in_segmentation = np.linalg.inv(parent) @ world
+        return cls(tuple(planes), position, world, in_segmentation, grid, tuple(labelmap.GetExtent()), geometry)
+
+    def is_in_place(self, volume: Any, segmentation: Any) -> bool:
+        """Whether a volume and a segmentation lie to each other as before; moved together, nothing changes."""
+        import numpy as np
+
+        try:
+            parent, world = volumes.world_from_local(segmentation), volumes.world_from_ijk(volume)
+        except volumes.SceneError:  # bent by a transform
+            return False
+        return bool(np.allclose(np.linalg.inv(parent) @ world, self.segmentation_from_volume, atol=1e-4))
+
+    def key(self) -> list[Any]:
+        """What tells these slices from others, of another direction or volume; numbers and lists."""
+        first, count = self.planes[0], len(self.planes)
+        steps = [first.origin_ijk, first.column_step_ijk, first.row_step_ijk]
+        return [[round(value, 3) for value in step] for step in steps] + [list(first.size_ijk), count]
+
+    def middle_world(self, number: int) -> np.ndarray:
+        """The middle of a slice, (3,) mm."""
+        from SAMMed2DLib.imaging.geometry import ras_from_ijk
+
+        plane = self.planes[number]
+        height, width = plane.size_hw
+        middle_ijk = plane.ijk_from_xy([((width - 1) / 2, (height - 1) / 2)])
+        return ras_from_ijk(middle_ijk, self.volume_world)[0]
+
+    def layers(self, extent: Sequence[int]) -> np.ndarray:
+        """The slice to which each voxel of the grid belongs; to be broadcast to (K, J, I) of the extent, int."""
+        import numpy as np
+
+        slope, offset = self._heights
+        reach = [end - start for start, end in zip(self.grid_extent[::2], self.grid_extent[1::2], strict=True)]
+        total = np.full((1, 1, 1), offset + 0.5 + _LAYER_SHIFT)
+        for axis in range(3):
+            along = np.arange(extent[2 * axis], extent[2 * axis + 1] + 1)
+            if abs(slope[axis]) * (reach[axis] + 1) < 1e-3:
+                along = along[:1]  # the same slice all along
+            shape = [1, 1, 1]
+            shape[2 - axis] = len(along)
+            total = total + (slope[axis] * along).reshape(shape)
+        return np.floor(total).astype(np.int32)
+
+    @cached_property
+    def _heights(self) -> tuple[np.ndarray, float]:
+        """How a voxel's index tells its height above the first slice, in slices: (3,) for each step, and a constant."""
+        import numpy as np
+
+        first = self.planes[0]
+        world, origin = self.volume_world, np.array(first.origin_ijk)
+        steps = world[:3, :3] @ np.array([first.column_step_ijk, first.row_step_ijk]).T
+        normal = np.cross(steps[:, 0], steps[:, 1])
+        normal /= np.linalg.norm(normal)
+        if len(self.planes) > 1:
+            apart_mm = normal @ world[:3, :3] @ (np.array(self.planes[1].origin_ijk) - origin)
+        else:
+            apart_mm = np.abs(normal @ world[:3, :3]).sum()
+        start = world[:3, :3] @ origin + world[:3, 3]
+        slope = normal @ self.grid_world[:3, :3] / apart_mm
+        return slope, float(normal @ (self.grid_world[:3, 3] - start) / apart_mm)
+
+    def patch(self, number: int, mask_hw: np.ndarray) -> VoxelPatch | None:
+        """The voxels that a mask, (H, W) bool, on a slice means; None if there is none."""
+        from SAMMed2DLib.imaging.planes import voxels_of_mask
+
+        plane = self.planes[number]
+        return voxels_of_mask(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
+
+    def pixels_outside(self, number: int, mask_hw: np.ndarray) -> int:
+        """How many pixels of a mask, (H, W) bool, on a slice lie outside the grid."""
+        plane = self.planes[number]
+        return pixels_outside(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
+
+    def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
+        """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""
+        import numpy as np
+
+        from SAMMed2DLib.imaging.planes import VoxelPatch, is_on_grid
+
+        plane = self.planes[number]
+        if patch is None:
+            return np.zeros(plane.size_hw, bool)
+        from_volume = np.linalg.inv(self.grid_world) @ self.volume_world
+        shift = np.round(from_volume[:3, 3]).astype(int)
+        if not is_on_grid(plane) or np.abs(from_volume - _shifted(shift)).max() > 1e-3:
+            return self._interpolated(plane, from_volume, patch)
+        i, j, k = (int(a - b) for a, b in zip(patch.start_ijk, shift, strict=True))
+        whole = [end for size in plane.size_ijk for end in (0, size - 1)]
+        return plane.extract(segments.in_extent(VoxelPatch((i, j, k), patch.mask_kji), whole))
+
+    def _interpolated(self, plane: SlicePlane, from_volume: np.ndarray, patch: VoxelPatch) -> np.ndarray:
+        import numpy as np
+
+        from SAMMed2DLib.imaging.geometry import SlicePlane
+        from SAMMed2DLib.imaging.planes import picture_of
+
+        voxels = np.pad(patch.mask_kji, 1)
+        start = np.array(patch.start_ijk) - 1
+        # Never exactly on the grid, where a picture would have to be that of a whole slice.
+        origin = from_volume[:3, :3] @ plane.origin_ijk + from_volume[:3, 3] - start + 1e-6
+        steps = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
+        cut = SlicePlane(tuple(origin), *map(tuple, steps), plane.size_hw, voxels.shape[::-1])
+        return picture_of(cut, voxels.astype(np.uint8) * 255) > 127
+
+
+def _shifted(shift: Sequence[int]) -> np.ndarray:
+    """(4, 4): a move by these voxels."""
+    import numpy as np
+
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
+
+
+class SegmentSlices:
+    """The voxels of a segment slice by slice, as they are when `read` is called."""
+
+    def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
+        """Take hold of the segment, on the main thread; nothing is read yet."""
+        self._stack = stack
+        self._reader = segments.SegmentReader(segmentation, segment_id, stack.geometry)
+        self._pieces: dict[int, list[VoxelPatch]] = {}
+        self.numbers: list[int] = []
+
+    def read(self) -> None:
+        """Read the segment, in any thread; in small pieces, so that other threads get their turn."""
+        self._pieces = {}
+        for slab in self._reader.slabs(self._stack.grid_extent):
+            found = segments.cropped(slab)
+            if found is not None:
+                self._sort(found)
+        self.numbers = sorted(number for number in self._pieces if 0 <= number < len(self._stack.planes))
+
+    def is_stale(self) -> bool:
+        """Whether the segment was changed since; on the main thread."""
+        return self._reader.is_stale()
+
+    def patch(self, number: int) -> VoxelPatch | None:
+        """The voxels of a slice, in the grid; None if there is none."""
+        pieces = self._pieces.get(number, [])
+        if len(pieces) > 1:
+            pieces[:] = [segments.union(pieces)]
+        return pieces[0] if pieces else None
+
+    def digest(self, number: int) -> str:
+        """What tells the voxels of a slice from others; empty for an empty slice."""
+        import numpy as np
+
+        patch = self.patch(number)
+        if patch is None:
+            return ""
+        text = repr((patch.start_ijk, patch.mask_kji.shape)).encode()
+        return hashlib.blake2b(text + np.packbits(patch.mask_kji).tobytes(), digest_size=8).hexdigest()
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Rows and columns of the slices."""
+        return self._stack.planes[0].size_hw
+
+    def mask(self, number: int) -> np.ndarray:
+        """The segment on a slice, (H, W) bool."""
+        beside = (number - 1, number, number + 1)  # where the grid is another one, a slice lies between its voxels
+        return self._stack.mask(number, segments.union([self.patch(one) for one in beside]))
+
+    def _sort(self, found: VoxelPatch) -> None:
+        """Cut voxels into those of each slice."""
+        layers = self._stack.layers(found.extent)
+        if layers.size == 1:
+            self._add(layers.item(), found)
+        elif layers.size == max(layers.shape):
+            self._sort_along(layers, found)
+        else:
+            self._sort_across(layers, found)
+
+    def _sort_along(self, layers: np.ndarray, found: VoxelPatch) -> None:
+        """The slices follow an axis of the grid."""
+        import numpy as np
+
+        from SAMMed2DLib.imaging.planes import VoxelPatch
+
+        axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
+        for number in np.unique(numbers):
+            along = np.flatnonzero(numbers == number)
+            start = list(found.start_ijk)
+            start[2 - axis] += int(along[0])
+            block = found.mask_kji[(slice(None),) * axis + (slice(along[0], along[-1] + 1),)]
+            self._add(int(number), segments.cropped(VoxelPatch(tuple(start), block)))
+
+    def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
+        """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""
+        import numpy as np
+
+        from SAMMed2DLib.imaging.planes import VoxelPatch
+
+        shape = found.mask_kji.shape
+        at = np.flatnonzero(found.mask_kji)
+        numbers = np.broadcast_to(layers, shape).reshape(-1)[at]
+        order = np.argsort(numbers, kind="stable")
+        at, numbers = at[order], numbers[order]
+        edges = np.flatnonzero(np.diff(numbers)) + 1
+        for number, part in zip(numbers[[0, *edges]], np.split(at, edges), strict=True):
+            kji = np.array(np.unravel_index(part, shape))
+            low = kji.min(axis=1)
+            mask = np.zeros(kji.max(axis=1) - low + 1, bool)
+            mask[tuple(kji - low[:, None])] = True
+            i, j, k = (int(a + b) for a, b in zip(found.start_ijk, low[::-1], strict=True))
+            self._add(int(number), VoxelPatch((i, j, k), mask))
+
+    def _add(self, number: int, patch: VoxelPatch | None) -> None:
+        if patch is not None:
+            self._pieces.setdefault(number, []).append(patch)

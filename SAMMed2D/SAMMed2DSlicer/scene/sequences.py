@@ -1,0 +1,219 @@
+"""A volume and a segmentation that a sequence browser plays together: their frames, and how a segmentation gets some.
+
+What the scene shows of a sequence is a proxy node. The data nodes, one for each frame, are in a scene of the sequence's
+own. A browser that saves changes lets proxy and data node share their segments, so that each sees at once what is done
+to the other; one that does not copies them to the proxy, and what is drawn there is lost with the next frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DSlicer.scene.node_names import safe_name
+from SAMMed2DSlicer.scene.volumes import SceneError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def proxy_of(node: Any) -> Any:
+    """The node of the scene that shows a sequence; other nodes, and sequences that none shows, as they are."""
+    if node is None or not node.IsA("vtkMRMLSequenceNode"):
+        return node
+    shown = (browser.GetProxyNode(node) for browser in _browsers() if browser.IsSynchronizedSequenceNode(node, True))
+    return next((proxy for proxy in shown if proxy is not None), node)
+
+
+def browser_of(volume: Any, segmentation: Any = None) -> Any:
+    """The sequence browser that plays a volume, best one that also plays a segmentation; None if there is none."""
+    playing = [one for one in _browsers() if volume is not None and one.GetSequenceNode(volume) is not None]
+    both = [one for one in playing if segmentation is not None and one.GetSequenceNode(segmentation) is not None]
+    return next(iter(both + playing), None)
+
+
+def has_frames(volume: Any) -> bool:
+    """Whether a volume is shown by a sequence browser, with more than one frame."""
+    browser = browser_of(volume)
+    return browser is not None and browser.GetNumberOfItems() > 1
+
+
+def is_played_with(volume: Any, segmentation: Any) -> bool:
+    """Whether each frame of a volume has its own segmentation."""
+    browser = browser_of(volume, segmentation)
+    return browser is not None and segmentation is not None and browser.GetSequenceNode(segmentation) is not None
+
+
+def make_sequence(volume: Any, segmentation: Any) -> None:
+    """Give each frame of a volume a segmentation of its own, and let its browser save what is drawn.
+
+    What the segmentation has now becomes that of the present frame; in the others all segments are empty.
+
+    Raises:
+        SceneError: the volume has no frames, or the segmentation belongs to another sequence.
+    """
+    browser = _browser_with_frames(volume, segmentation)
+    sequence = browser.GetSequenceNode(segmentation)
+    if sequence is None:
+        sequence = _new_sequence(browser, segmentation)
+    elif not browser.GetSaveChanges(sequence):  # what is shown may be newer than what is kept
+        value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
+        sequence.SetDataNodeAtValue(segmentation, value)
+    browser.SetSaveChanges(sequence, True)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+
+
+def _new_sequence(browser: Any, segmentation: Any) -> Any:
+    if any(one.GetSequenceNode(segmentation) is not None for one in _browsers()):
+        message = _("{name} belongs to the sequence of another browser: choose, or make, another segmentation.")
+        raise SceneError(message.format(name=segmentation.GetName()))
+    # A sequence that is added with something in it is shown at once, by another node.
+    sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
+    sequence.SetName(safe_name(sequence.GetName()))
+    master, shown = browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber()
+    empty = segments.emptied(segmentation)
+    sequence.SetDataNodeAtValue(segmentation, master.GetNthIndexValue(shown))
+    for number in set(range(browser.GetNumberOfItems())) - {shown}:
+        sequence.SetDataNodeAtValue(empty, master.GetNthIndexValue(number))
+    return sequence
+
+
+def _browsers() -> list[Any]:
+    return slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+
+
+def _browser_with_frames(volume: Any, segmentation: Any) -> Any:
+    browser = browser_of(volume, segmentation)
+    if browser is None:
+        message = _("{name} has no frames: choose the volume that a sequence browser shows of a sequence.")
+        raise SceneError(message.format(name=volume.GetName()))
+    if browser.GetNumberOfItems() < 2:
+        message = _("The sequence of {name} has one frame only: there is nothing to carry segments to.")
+        raise SceneError(message.format(name=volume.GetName()))
+    return browser
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The frames of a volume and of a segmentation, counted from 0 as the browser does.
+
+    Attributes:
+        volume: what the scene shows of the images.
+        segmentation: what the scene shows of the segmentations.
+        browser: plays both.
+        values: the index of each frame in the sequences, such as its time.
+    """
+
+    volume: Any
+    segmentation: Any
+    browser: Any
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, volume: Any, segmentation: Any) -> Frames:
+        """Find the frames.
+
+        Raises:
+            SceneError: there are none; the message says what to do.
+        """
+        browser = _browser_with_frames(volume, segmentation)
+        if browser.GetSequenceNode(segmentation) is None:
+            message = _(
+                "{segmentation} is the same in all frames: add it to the sequence browser {browser}, with its changes "
+                "saved (the button Segment each frame does so, and from Python makeSequence=True), and draw in some "
+                "frames."
+            )
+            raise SceneError(message.format(segmentation=segmentation.GetName(), browser=browser.GetName()))
+        master = browser.GetMasterSequenceNode()
+        values = tuple(master.GetNthIndexValue(number) for number in range(browser.GetNumberOfItems()))
+        return cls(volume, segmentation, browser, values)
+
+    @property
+    def position(self) -> int:
+        """The frame that is shown."""
+        return int(self.browser.GetSelectedItemNumber())
+
+    @property
+    def saves_changes(self) -> bool:
+        """Whether what is drawn on a frame is still there when the browser comes back to it."""
+        return bool(self.browser.GetSaveChanges(self._drawings))
+
+    def image(self, number: int) -> Any:
+        """The volume node of a frame; None if there is none."""
+        sequence = self.browser.GetSequenceNode(self.volume)
+        return sequence.GetDataNodeAtValue(self.values[number]) if sequence is not None else None
+
+    def drawing(self, number: int) -> Any:
+        """The segmentation node of a frame; None if there is none."""
+        return self._drawings.GetDataNodeAtValue(self.values[number]) if self._drawings is not None else None
+
+    def new_drawing(self, number: int) -> Any:
+        """Give a frame that has none a segmentation whose segments are empty."""
+        return self._drawings.SetDataNodeAtValue(segments.emptied(self.segmentation), self.values[number])
+
+    def show(self, number: int) -> None:
+        """Let the browser show a frame."""
+        self.browser.SetSelectedItemNumber(number)
+
+    def refresh(self) -> None:
+        """Let the scene show what has become of the frame."""
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browser)
+
+    @property
+    def are_there(self) -> bool:
+        """Whether the scene still has the same nodes, and as many frames."""
+        nodes = (self.volume, self.segmentation, self.browser)
+        if any(node.GetScene() is None for node in nodes) or self._drawings is None:
+            return False
+        master = self.browser.GetMasterSequenceNode()
+        count = self.browser.GetNumberOfItems()
+        return master is not None and self.values == tuple(master.GetNthIndexValue(n) for n in range(count))
+
+    @property
+    def _drawings(self) -> Any:
+        return self.browser.GetSequenceNode(self.segmentation)
+
+
+class Images:
+    """The voxels of all frames, to be read in any thread; copies of nothing."""
+
+    def __init__(self, frames: Frames) -> None:
+        """Take hold of them, on the main thread.
+
+        Raises:
+            SceneError: a frame has no image, or one of another geometry than the others.
+        """
+        self._frames = frames
+        self._held = [self._held_of(number) for number in range(len(frames.values))]
+        self.voxels: list[np.ndarray] = [volumes.volume_kji(frames.image(n)) for n in range(len(frames.values))]
+
+    def are_unchanged(self) -> bool:
+        """Whether the scene has still the same images; on the main thread."""
+        try:
+            return all(self._held_of(number) == held for number, held in enumerate(self._held))
+        except SceneError:
+            return False
+
+    def _held_of(self, number: int) -> tuple[Any, int]:
+        """An image, and when it was changed last."""
+        node, shown = self._frames.image(number), self._frames.volume
+        if node is None or node.GetImageData() is None:
+            message = _("Frame {number} of {name} has no image.")
+            raise SceneError(message.format(number=number + 1, name=shown.GetName()))
+        if not _is_on_grid_of(node, shown):
+            message = _("Frame {number} of {name} has another geometry than the frame that is shown: resample it.")
+            raise SceneError(message.format(number=number + 1, name=shown.GetName()))
+        image = node.GetImageData()
+        return image, image.GetMTime()
+
+
+def _is_on_grid_of(volume: Any, other: Any) -> bool:
+    import numpy as np
+
+    if volumes.size_ijk(volume) != volumes.size_ijk(other):
+        return False
+    return bool(np.allclose(volumes.local_from_ijk(volume), volumes.local_from_ijk(other), atol=1e-4))

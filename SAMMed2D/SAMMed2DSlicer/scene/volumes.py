@@ -1,0 +1,185 @@
+"""MRML and VTK to numpy and 4x4 matrices: volumes, slices, and what the model sees of them.
+
+Frames are those of `SAMMed2DLib.imaging.geometry`, and `_world` is the scene's RAS after all parent transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+
+WINDOW, PERCENTILES, FULL_RANGE = "window", "percentiles", "full"
+INTENSITIES = (WINDOW, PERCENTILES, FULL_RANGE)
+
+
+class SceneError(ValueError):
+    """Something in the scene does not allow what was asked; the message says what to do."""
+
+
+# Volumes
+
+
+def volume_kji(volume: Any) -> np.ndarray:
+    """The voxels of a volume node, (K, J, I) or (K, J, I, C); a view, not to be written to.
+
+    Raises:
+        SceneError: the volume is empty.
+    """
+    image = volume.GetImageData() if volume is not None else None
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    if scalars is None or not scalars.GetNumberOfTuples():
+        raise SceneError(_("The volume has no image: load or select one."))
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    values, shape = vtk_to_numpy(scalars), image.GetDimensions()[::-1]
+    return values.reshape(shape if values.ndim == 1 or values.shape[1] == 1 else (*shape, values.shape[1]))
+
+
+def size_ijk(volume: Any) -> tuple[int, int, int]:
+    """Voxels of a volume along i, j and k.
+
+    Raises:
+        SceneError: the volume is empty.
+    """
+    image = volume.GetImageData() if volume is not None else None
+    if image is None or 0 in image.GetDimensions():
+        raise SceneError(_("The volume has no image: load or select one."))
+    return tuple(image.GetDimensions())
+
+
+def world_from_ijk(volume: Any) -> np.ndarray:
+    """(4, 4), mm: voxels of a volume to the scene, through its parent transforms.
+
+    Raises:
+        SceneError: a parent transform is not linear.
+    """
+    return world_from_local(volume) @ local_from_ijk(volume)
+
+
+def local_from_ijk(volume: Any) -> np.ndarray:
+    """(4, 4), mm: voxels of a volume to its own RAS."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def world_from_local(node: Any) -> np.ndarray:
+    """(4, 4), mm: a node's own RAS to the scene, through its parent transforms.
+
+    Raises:
+        SceneError: a parent transform is not linear.
+    """
+    import numpy as np
+
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        raise SceneError(
+            _(
+                "{name} is under a non-linear transform, which bends its slices: harden the transform, or take the "
+                "node out of it."
+            ).format(name=node.GetName())
+        )
+    matrix = vtk.vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def sequence_item(volume: Any) -> int:
+    """The item of a sequence that a proxy volume shows; -1 for other volumes."""
+    logic = slicer.modules.sequences.logic() if hasattr(slicer.modules, "sequences") else None
+    browser = logic.GetFirstBrowserNodeForProxyNode(volume) if logic is not None and volume is not None else None
+    return browser.GetSelectedItemNumber() if browser is not None else -1
+
+
+# Slices and what the model sees of them
+
+
+def plane_shown(slice_node: Any, volume: Any) -> SlicePlane:
+    """The slice of a volume that a slice view shows.
+
+    Raises:
+        OutsideVolumeError: the view does not meet the volume.
+        SceneError: the volume is empty, or bent by a transform.
+    """
+    from SAMMed2DLib.imaging.planes import plane_of_view
+
+    return plane_of_view(
+        slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS()), world_from_ijk(volume), size_ijk(volume)
+    )
+
+
+def world_from_xy(slice_node: Any, xy: Sequence[float]) -> np.ndarray:
+    """A position in a slice view, px from its lower left, in the scene: (3,) mm."""
+    return slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS())[:3] @ (xy[0], xy[1], 0, 1)
+
+
+def points_xy(points_world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Bring points of the scene to a slice: (N, 2) slice px, and (N,) their distance from it, voxels."""
+    from SAMMed2DLib.imaging.geometry import ijk_from_ras
+
+    return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
+
+
+def half_layer(plane: SlicePlane) -> float:
+    """How far off a slice its voxels reach, voxels: half a voxel, more where it is oblique."""
+    import numpy as np
+
+    normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
+    return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
+
+
+def name_of_slice(plane: SlicePlane, volume: Any) -> str:
+    """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
+    from SAMMed2DLib.imaging.geometry import array_axis_of
+    from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid
+
+    if not is_on_grid(plane):
+        return _("oblique")
+    axis, world = grid_axis(plane), world_from_ijk(volume)
+    names = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
+    shown = next(text for name, text in names.items() if array_axis_of(name, world) == 2 - axis)
+    return f"{shown} {int(plane.origin_ijk[axis]) + 1}"
+
+
+def intensity_of(volume: Any, rule: str) -> Any:
+    """The rule that turns intensities into what the model sees (see `SAMMed2DLib.imaging.intensity`).
+
+    Args:
+        volume: its display node has the window.
+        rule: one of INTENSITIES.
+
+    Raises:
+        SceneError: there is no such rule.
+    """
+    from SAMMed2DLib.imaging.intensity import FULL_RANGE as WHOLE
+    from SAMMed2DLib.imaging.intensity import Percentiles, Window
+
+    if rule not in INTENSITIES:
+        raise SceneError(_("Unknown intensities {rule}: choose one of {all}.").format(rule=rule, all=INTENSITIES))
+    display = volume.GetDisplayNode() if rule == WINDOW else None
+    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and display.GetWindow() > 0:
+        return Window(width=display.GetWindow(), level=display.GetLevel())
+    return WHOLE if rule == FULL_RANGE else Percentiles()
+
+
+def model_image(volume: Any, plane: SlicePlane, rule: str = WINDOW) -> np.ndarray:
+    """What the model sees of a slice: (H, W, 3) uint8.
+
+    Raises:
+        SceneError: the volume is empty, or there is no such rule.
+    """
+    from SAMMed2DLib.imaging.intensity import rgb_from_slice
+    from SAMMed2DLib.imaging.planes import picture_of
+
+    return rgb_from_slice(picture_of(plane, volume_kji(volume)), intensity_of(volume, rule))

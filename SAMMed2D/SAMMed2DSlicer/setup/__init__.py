@@ -1,0 +1,1 @@
+"""PyTorch and models: whether they are there, and getting them."""

@@ -1,0 +1,1 @@
+"""What `sammed2d propagate` does along slices and along time."""

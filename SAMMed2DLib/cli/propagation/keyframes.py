@@ -1,0 +1,41 @@
+"""Segments that were drawn by hand, to be carried on: what is asked for of them, and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from SAMMed2DLib.cli.common.prompt_options import RequestError
+from SAMMed2DLib.io.segmentation_io import Segmentation
+
+
+def chosen_masks(drawn: Segmentation, names: Sequence[str] | None, path: str) -> dict[int, np.ndarray]:
+    """Masks (K, J, I) bool of the segments of these names, None for all, by their position in the file.
+
+    Raises:
+        RequestError: a name is not there, or every segment is empty.
+    """
+    there = [one.name for one in drawn.segments]
+    missing = [name for name in names or () if name not in there]
+    if missing:
+        raise RequestError(f"{path}: no segment {missing[0]!r}; there are: {', '.join(there)}")
+    masks = {
+        n: drawn.layers_lkji[layer] == value
+        for n, (layer, value) in enumerate(drawn.places)
+        if names is None or there[n] in names
+    }
+    if not any(mask.any() for mask in masks.values()):
+        raise RequestError(f"{path}: there is no keyframe, all segments are empty; segment one slice at least")
+    return masks
+
+
+def fewest_slices(masks: Sequence[np.ndarray], spacing_mm: np.ndarray) -> int:
+    """The array axis along which the fewest slices have a mask; of several the one with the thickest slices."""
+    counts = [sum(int(slices_shown(mask, axis).sum()) for mask in masks) for axis in range(3)]
+    return min(range(3), key=lambda axis: (counts[axis], -float(spacing_mm[2 - axis])))
+
+
+def slices_shown(mask_kji: np.ndarray, axis: int) -> np.ndarray:
+    """Which slices along an array axis are not empty: (N,) bool."""
+    return np.asarray(mask_kji.any(axis=tuple(a for a in range(3) if a != axis)))

@@ -1,0 +1,223 @@
+"""From the records of all cases to the list of masks: splits, and images that occur in two cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from SAMMed2DLib.data.curation.cases import Case, CurationError
+from SAMMed2DLib.data.curation.curation_options import Shares
+from SAMMed2DLib.data.curation.records import ImageRecord, Record
+from SAMMed2DLib.data.curation.same_images import Groups, same_images
+from SAMMed2DLib.data.sa_med2d import SPLITS, TEST, TRAIN, VALIDATION, MaskEntry
+
+Key = tuple[str, str]  # data set and case
+# Where the same image is in several splits, because a table says so, what tests is kept.
+_KEPT_FIRST = tuple(reversed(SPLITS))
+
+
+@dataclass
+class Assembly:
+    """All masks of a curated folder.
+
+    Attributes:
+        entries: lines of the manifest.
+        repeated: images that were left out because another case has them, and that other image.
+        handed_over: masks of such images that went to the other one.
+        notes: what a user should know.
+    """
+
+    entries: list[MaskEntry] = field(default_factory=list)
+    repeated: dict[str, str] = field(default_factory=dict)
+    handed_over: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    case: Case
+    record: Record
+    image: ImageRecord
+
+    @property
+    def key(self) -> Key:
+        return self.case.dataset, self.case.case
+
+    def entries(self, split: str) -> list[MaskEntry]:
+        """Its lines of the manifest."""
+        return [
+            MaskEntry(
+                mask.mask,
+                self.image.image,
+                split,
+                self.case.dataset,
+                self.record.modality,
+                mask.anatomy,
+                self.case.case,
+                self.image.axis,
+                self.image.slice,
+                mask.instance,
+                mask.area_px,
+                self.case.source or self.case.image.name,
+                mask.sha256,
+            )
+            for mask in self.image.masks
+        ]
+
+
+def assemble(cases: Sequence[Case], records: Mapping[str, Record], shares: Shares) -> Assembly:
+    """Give every case its split, and keep only one of images that are the same.
+
+    Args:
+        cases: in any order.
+        records: of those that went well, by place.
+        shares: of the splits.
+    Raises:
+        CurationError: a table puts one case into two splits.
+    """
+    pictures = list(_pictures(cases, records))
+    images = _same(pictures)
+    result = Assembly()
+    splits = _splits(pictures, images, shares, result)
+    pictures.sort(key=lambda one: _KEPT_FIRST.index(splits[one.key]))
+    _add_pictures(pictures, images, splits, result)
+    _note_empty_splits(shares, result)
+    return result
+
+
+def _pictures(cases: Sequence[Case], records: Mapping[str, Record]) -> Iterator[_Picture]:
+    for case in sorted(cases, key=lambda case: (case.dataset, case.case, case.name)):
+        if case.place in records:
+            yield from (_Picture(case, records[case.place], image) for image in records[case.place].images)
+
+
+def _same(pictures: Sequence[_Picture]) -> Groups:
+    """Images of different cases that look the same, or that are the same under different windows."""
+    images = Groups()
+    first_of: dict[str, _Picture] = {}
+    for one in pictures:
+        first = first_of.setdefault(one.image.stored, one)
+        if first.key != one.key:
+            images.join(one.image.image, first.image.image)
+    keys, sizes = [one.key for one in pictures], [one.image.size_hw for one in pictures]
+    for lower, higher in same_images([one.image.small for one in pictures], keys, sizes):
+        images.join(pictures[higher].image.image, pictures[lower].image.image)
+    return images
+
+
+def _add_pictures(pictures: Sequence[_Picture], images: Groups, splits: Mapping[Key, str], result: Assembly) -> None:
+    kept: dict[object, _Picture] = {}
+    its_entries: dict[object, list[MaskEntry]] = {}
+    for one in pictures:
+        entries = one.entries(splits[one.key])
+        first = kept.setdefault(images.root(one.image.image), one)
+        if first.key == one.key:
+            its_entries.setdefault(_pixels(one), entries)
+            result.entries += entries
+            continue
+        same = its_entries.get(_pixels(one))  # of the images that look the same, the one that is the same
+        result.repeated[one.image.image] = same[0].image if same else first.image.image
+        if same:
+            moved = list(_handed_over(entries, same))
+            same += moved
+            result.entries += moved
+            result.handed_over += len(moved)
+
+
+def _pixels(one: _Picture) -> object:
+    return one.image.stored, one.image.size_hw
+
+
+def _handed_over(entries: Sequence[MaskEntry], kept: Sequence[MaskEntry]) -> Iterator[MaskEntry]:
+    """Masks of classes that the image kept lacks, as masks of that image."""
+    classes, its = {entry.anatomy for entry in kept}, kept[0]
+    place = {name: getattr(its, name) for name in ("image", "split", "dataset", "case", "axis", "slice")}
+    yield from (replace(entry, **place) for entry in entries if entry.anatomy not in classes)
+
+
+# --- splits -------------------------------------------------------------------------------------------------
+
+
+def _splits(pictures: Sequence[_Picture], images: Groups, shares: Shares, result: Assembly) -> dict[Key, str]:
+    """The split of each case; cases that share images have the same, so that nothing leaks."""
+    fixed = _fixed(pictures)
+    groups = Groups()
+    first_of: dict[object, Key] = {}
+    for one in pictures:
+        first = first_of.setdefault(images.root(one.image.image), one.key)
+        if first != one.key:
+            groups.join(one.key, first)
+    members: dict[object, list[Key]] = {}
+    for key in dict.fromkeys(one.key for one in pictures):
+        members.setdefault(groups.root(key), []).append(key)
+    splits: dict[Key, str] = {}
+    for keys in members.values():
+        splits |= _split_together(sorted(keys), fixed, shares, result)
+    together = [sorted(keys) for keys in members.values()]
+    for split in _KEPT_WHEN_FILLING:
+        if shares.share_of(split) and split not in splits.values():
+            _fill(split, together, fixed, splits, shares, result)
+    return splits
+
+
+# With few cases a split may be empty by chance. Then it gets some from the others, of which so many stay: first of all
+# there is something to train on, then to test on, then to validate on.
+_KEPT_WHEN_FILLING = {
+    TRAIN: {TEST: 0, VALIDATION: 0},
+    TEST: {TRAIN: 1, VALIDATION: 0},
+    VALIDATION: {TRAIN: 2, TEST: 1},
+}
+
+
+def _fill(
+    split: str,
+    groups: Sequence[Sequence[Key]],
+    fixed: Mapping[Key, str],
+    splits: dict[Key, str],
+    shares: Shares,
+    result: Assembly,
+) -> None:
+    """Move the cases whose names stand nearest to an empty split into it, unless a table says where they belong."""
+    count = Counter(splits[keys[0]] for keys in groups)
+    kept = _KEPT_WHEN_FILLING[split]
+    movable = [
+        keys
+        for keys in groups
+        if fixed.keys().isdisjoint(keys) and count[splits[keys[0]]] > kept[splits[keys[0]]]
+    ]
+    if not movable:
+        return
+    side = -1 if split == TRAIN else 1
+    moved = max(movable, key=lambda keys: (count[splits[keys[0]]], side * shares.place_of(*keys[0])))
+    splits |= dict.fromkeys(moved, split)
+    names = ", ".join(case for _, case in moved)
+    result.notes.append(f"few cases: {names} went to {split}, which would have been empty")
+
+
+def _fixed(pictures: Sequence[_Picture]) -> dict[Key, str]:
+    fixed: dict[Key, str] = {}
+    for one in pictures:
+        first = fixed.setdefault(one.key, one.case.split) if one.case.split else ""
+        if one.case.split and first != one.case.split:
+            raise CurationError(f"case {one.case.case} is in {first} and in {one.case.split}; give it one split")
+    return fixed
+
+
+def _split_together(keys: Sequence[Key], fixed: Mapping[Key, str], shares: Shares, result: Assembly) -> dict[Key, str]:
+    wanted = list(dict.fromkeys(fixed[key] for key in keys if key in fixed))
+    split = wanted[0] if wanted else shares.split_of(*keys[0])
+    if len(keys) > 1:
+        names = ", ".join(case for _, case in keys)
+        where = f"are all in {split}" if len(wanted) < 2 else f"are in {' and '.join(wanted)} as the table says"
+        result.notes.append(f"cases with the same images {where}: {names}")
+    return {key: fixed.get(key, split) for key in keys}
+
+
+def _note_empty_splits(shares: Shares, result: Assembly) -> None:
+    used = {entry.split for entry in result.entries}
+    for split, share in zip(SPLITS, shares.shares, strict=True):
+        if share and split not in used:
+            result.notes.append(
+                f"there are too few cases for the split {split}; curate more, or use the column split of a table"
+            )

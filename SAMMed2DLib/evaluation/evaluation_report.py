@@ -1,0 +1,248 @@
+"""The report of an evaluation: Markdown, tables for machines, charts and the sheet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from SAMMed2DLib.evaluation import charts
+from SAMMed2DLib.evaluation.averages import GROUPINGS, METRICS, Average, averages, clicks_needed, grouped, means, table
+from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, FRAME_PX, TARGETS, Options
+from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, Run, Source
+from SAMMed2DLib.evaluation.published_results import PROMPTS, PUBLISHED_DICE, REMARK, REMARK_ON_CLICKS
+from SAMMed2DLib.evaluation.scores import ObjectResult
+from SAMMed2DLib.evaluation.sheet import draw_sheet
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.system.files import StagedFiles
+from SAMMed2DLib.system.formatting import counted
+
+
+def write_report(
+    run: Run, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str] = (), finished: bool = True
+) -> Path:
+    """Write report.md, summary.csv, summary.json, the charts and the sheet into the run's folder.
+
+    Args:
+        run: with its results.
+        predictor: the model, which is asked again for the sheet.
+        sources: the images, for the sheet.
+        peers: names of the other models.
+        finished: False if images are still to be done; the sheet is left out then.
+
+    Returns:
+        the Markdown file.
+    """
+    folder, results = run.folder, run.results
+    pictures = _write_pictures(run, predictor, sources, peers, finished) if results else []
+    text = "\n\n".join(_parts(run, peers, finished, pictures)) + "\n"
+    with StagedFiles() as staged:
+        staged.place(folder / REPORT).write_text(text, encoding="utf-8")
+        summary = staged.place(folder / f"{SUMMARY}.json")
+        summary.write_text(json.dumps(summary_of(run, finished), indent=1) + "\n", encoding="utf-8")
+        with staged.place(folder / f"{SUMMARY}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(summary_rows(results))
+    return folder / REPORT
+
+
+def summary_rows(results: Sequence[ObjectResult]) -> Iterator[list[str]]:
+    """Means over masks of every group and kind of prompt, one line each."""
+    yield ["grouping", "group", "masks", "prompt", *METRICS]
+    for grouping, by in [("all", lambda one: "all"), *GROUPINGS.items()]:
+        for name, group in grouped(results, by).items():
+            of_metric = {metric: means(group, metric) for metric in METRICS}
+            for kind in of_metric["dice"]:
+                values = [f"{of_metric[m][kind]:.4f}" if kind in of_metric[m] else "" for m in METRICS]
+                yield [grouping, name, str(len(group)), kind, *values]
+
+
+def summary_of(run: Run, finished: bool) -> dict[str, Any]:
+    """The averages, speeds and problems, for other programs."""
+    results = run.results
+    known = [metric for metric in METRICS if results and getattr(results[0], metric)]
+    found = {metric: {k: asdict(a) for k, a in averages(results, metric).items()} for metric in known}
+    needed = {str(t): asdict(clicks_needed(results, t)) for t in TARGETS} if results and results[0].curve else {}
+    return {
+        "settings": run.settings,
+        "finished": finished,
+        "masks": len(results),
+        "averages": found,
+        "clicks_needed": needed,
+        "speeds": [asdict(one) for one in run.speeds],
+        "problems": [asdict(one) for one in run.problems],
+    }
+
+
+def _write_pictures(
+    run: Run, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str], finished: bool
+) -> list[str]:
+    """Write what can be drawn; the names of the files without suffix."""
+    results = run.results
+    kinds = charts.main_kinds(results, peers, run.options.clicks)
+    pictures = {"dice_by_prompt": charts.dice_by_prompt(results, kinds), "size_plot": charts.size_plot(results, kinds)}
+    if run.options.box_jitters:
+        pictures["jitter_curve"] = charts.jitter_curve(results, run.options, peers)
+    if results[0].curve:
+        pictures["clicks_curve"] = charts.clicks_curve(results)
+    if finished:
+        pictures[SHEET] = draw_sheet(predictor, sources, results, run.options)
+    for name, picture in pictures.items():
+        write_png(run.folder / f"{name}.png", picture)
+    return list(pictures)
+
+
+def _parts(run: Run, peers: Sequence[str], finished: bool, pictures: Sequence[str]) -> Iterator[str]:
+    yield f"# Evaluation of {run.settings.get('model', 'a model')}"
+    if not finished:
+        yield "**Stopped before the end: these are the results so far; the same command goes on.**"
+    yield _settings_table(run)
+    if run.results:
+        yield from _tables(run, peers, pictures)
+    else:
+        yield "Nothing could be evaluated."
+    yield from _speed_part(run)
+    yield from _problem_part(run)
+
+
+def _settings_table(run: Run) -> str:
+    results, options = run.results, run.options
+    sets = len({one.dataset for one in results})
+    counts = (
+        f"{counted(len(results), 'mask')} of {counted(len({one.key[:2] for one in results}), 'image')} of "
+        f"{counted(sets, 'data set')}"
+    )
+    rows = [["measured", counts], *([key, _words(value)] for key, value in run.settings.items())]
+    if options.tolerance_px:
+        note = f"tolerance {options.tolerance_px:g} px, where the longer side of the image has {FRAME_PX} px"
+        rows.append(["surface distance (NSD)", note])
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value) or "none"
+    return str(value)
+
+
+def _tables(run: Run, peers: Sequence[str], pictures: Sequence[str]) -> Iterator[str]:
+    results = run.results
+    yield "## All prompts"
+    yield (
+        "In brackets the 95 % interval from drawing patients (images where they are not known) anew within each data "
+        "set, 1000 times; a data set of one patient adds nothing to it."
+    )
+    yield prompt_table(results)
+    yield from _pictures(pictures, "dice_by_prompt")
+    yield from _pictures(pictures, "jitter_curve")
+    if results[0].curve:
+        yield from _click_parts(run, pictures)
+    kinds = charts.main_kinds(results, peers, run.options.clicks)
+    for grouping in GROUPINGS:
+        yield f"## Dice by {grouping}"
+        yield group_table(results, grouping, kinds)
+        yield from _pictures(pictures, "size_plot") if grouping == "size" else ()
+    yield from _published_part(results, run.options)
+    if SHEET in pictures:
+        yield "## Best, median and worst masks"
+        yield "Blue: the model's mask. White: the label's outline. Yellow: the box. Green + and red -: clicks."
+        yield f"![Best, median and worst masks]({SHEET}.png)"
+
+
+def _pictures(pictures: Sequence[str], name: str) -> Iterator[str]:
+    if name in pictures:
+        yield f"![{PICTURES[name]}]({name}.png)"
+
+
+def prompt_table(results: Sequence[ObjectResult]) -> str:
+    """All kinds of prompts: every measure, over masks and over data sets."""
+    names = {"dice": "Dice", "iou": "IoU", "nsd": "NSD"}
+    known = [metric for metric in METRICS if getattr(results[0], metric)]
+    found = {metric: averages(results, metric) for metric in known}
+    head = ["prompt", *(f"{names[metric]}, {over}" for metric in known for over in ("masks", "data sets"))]
+    rows = [
+        [kind, *(text for metric in known for text in _average_texts(found[metric][kind], metric == "dice"))]
+        for kind in found["dice"]
+    ]
+    return table(head, rows)
+
+
+def _average_texts(average: Average, with_range: bool) -> tuple[str, str]:
+    if not with_range:
+        return f"{average.weighted:.3f}", f"{average.macro:.3f}"
+    ranges = (average.weighted_range, average.macro_range)
+    weighted, macro = (f"[{low:.3f}, {high:.3f}]" for low, high in ranges)
+    return f"{average.weighted:.3f} {weighted}", f"{average.macro:.3f} {macro}"
+
+
+def group_table(results: Sequence[ObjectResult], grouping: str, kinds: Sequence[str]) -> str:
+    """Mean Dice over the masks of each group, and below the means over all masks and over the groups."""
+    by_group = {name: (len(group), means(group)) for name, group in grouped(results, GROUPINGS[grouping]).items()}
+    rows = [[name, str(count), *(f"{row[kind]:.3f}" for kind in kinds)] for name, (count, row) in by_group.items()]
+    overall = means(results)
+    rows.append(["**all masks**", str(len(results)), *(f"{overall[kind]:.3f}" for kind in kinds)])
+    macro = {kind: sum(row[kind] for _, row in by_group.values()) / len(by_group) for kind in kinds}
+    rows.append(["**mean of the rows**", str(len(results)), *(f"{macro[kind]:.3f}" for kind in kinds)])
+    return table([grouping, "masks", *kinds], rows)
+
+
+def _click_parts(run: Run, pictures: Sequence[str]) -> Iterator[str]:
+    yield "## Clicks needed"
+    yield (
+        f"Until the mask has this Dice for the first time, {run.options.most_clicks} at most; masks that never reach "
+        f"it count as {run.options.most_clicks}."
+    )
+    yield clicks_table(run.results)
+    yield from _pictures(pictures, "clicks_curve")
+
+
+def clicks_table(results: Sequence[ObjectResult]) -> str:
+    """Clicks needed in each data set, and over all masks."""
+    head = ["data set", "masks", *(f"{word} {t:g}" for t in TARGETS for word in ("clicks to", "median to", "reached"))]
+    groups = {**grouped(results, GROUPINGS["data set"]), "**all masks**": list(results)}
+    rows = []
+    for name, group in groups.items():
+        found = [clicks_needed(group, target) for target in TARGETS]
+        texts = (text for one in found for text in (f"{one.mean:.1f}", f"{one.median:g}", f"{one.reached:.0%}"))
+        rows.append([name, str(len(group)), *(text.replace("%", " %") for text in texts)])
+    return table(head, rows)
+
+
+def _published_part(results: Sequence[ObjectResult], options: Options) -> Iterator[str]:
+    own = means(results)
+    yield "## Beside the published numbers"
+    yield REMARK + (f" {REMARK_ON_CLICKS}" if options.protocol == CAREFUL else "")
+    rows = [[f"{name}, {side} px", *(f"{value:.2f}" for value in values)] for name, side, values in PUBLISHED_DICE]
+    rows.append(["**this run**, other images", *(f"{100 * own[kind]:.2f}" if kind in own else "" for kind in PROMPTS)])
+    yield table(["", *PROMPTS], rows)
+
+
+def _speed_part(run: Run) -> Iterator[str]:
+    if not run.speeds:
+        return
+    yield "## Speed"
+    yield "Medians over images. Encoding: a whole image. Decoding: one box, to the mask at the image's size."
+    names = {run.speeds[0].name: f"**{run.settings.get('model', run.speeds[0].name)}**"}
+    rows = [
+        [
+            names.get(one.name, one.name),
+            f"{1 / one.encode_s:.1f}",
+            f"{1 / one.decode_s:.0f}",
+            f"{1 / (one.encode_s + one.decode_s):.1f}",
+            f"{one.device}, {one.precision}, {counted(one.threads, 'thread')}, {counted(one.images, 'image')}",
+        ]
+        for one in run.speeds
+    ]
+    yield table(["model", "images encoded/s", "boxes decoded/s", "both/s", "measured on"], rows)
+
+
+def _problem_part(run: Run) -> Iterator[str]:
+    if run.problems:
+        yield "## Left out"
+        yield f"{counted(len(run.problems), 'image or mask', 'images or masks')} could not be used:"
+        yield "\n".join(f"- `{one.name}`: {one.reason}" for one in run.problems)

@@ -1,0 +1,1 @@
+"""From prompts to masks: prompts, the predictor, local zoom, refinement, the session."""

@@ -1,0 +1,390 @@
+"""The predictor: slices to embeddings, embeddings and prompts to masks."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SAMMed2DLib.checkpoints import Checkpoint, CheckpointError, fit_state_dict, read_checkpoint
+from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_device, choose_precision
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
+from SAMMed2DLib.model.preprocessing import Fit, ModelFrame
+from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.shapes import config_of
+from SAMMed2DLib.model.transformer import SharedImage
+from SAMMed2DLib.registry.known_models import weights_path
+
+DEFAULT_MODEL = "sam-med2d-small"
+CHANNEL_ORDERS = ("rgb", "bgr")
+# Bounds the memory of one call; larger batches gain nothing more.
+_IMAGES_AT_ONCE = 8
+_PROMPTS_AT_ONCE = 32
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the image encoder saw in a batch of slices; a value, to be kept and used for any prompts.
+
+    Attributes:
+        features: (B, C, g, g) float32, on the predictor's device, without gradients.
+        frames: how each slice lies in the model frame.
+        model_name: the weights that made it; others cannot read it.
+    """
+
+    features: Tensor
+    frames: tuple[ModelFrame, ...]
+    model_name: str
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Embedding:
+        """Embedding of one slice; it shares memory with the batch."""
+        frame = self.frames[operator.index(index)]  # raises IndexError, which ends iteration
+        return Embedding(self.features[index][None], (frame,), self.model_name)
+
+    def __iter__(self) -> Iterator[Embedding]:
+        """One embedding for each slice."""
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Size of the slice, px; of the first one in a batch."""
+        return self.frames[0].size_hw
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features, for bounded caches."""
+        return self.features.numel() * self.features.element_size()
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One object on one slice.
+
+    Attributes:
+        score: IoU that the model predicts for it; mostly, but not strictly, within 0..1.
+        low_res_logits: (L, L) float32; as `Prompts.low_res_logits` they refine the object further.
+        frame: how the slice lies in the model frame.
+    """
+
+    score: float
+    low_res_logits: np.ndarray
+    frame: ModelFrame
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool; made when it is asked for."""
+        return self.logits() > 0
+
+    def logits(self) -> np.ndarray:
+        """Logits at slice size, (H, W) float32; positive inside the mask."""
+        low_res = torch.from_numpy(self.low_res_logits)[None, None]
+        return self.frame.slice_logits(low_res)[0, 0].numpy()
+
+
+class Predictor:
+    """A network with its weights on a device; safe to use from one thread at a time."""
+
+    def __init__(
+        self,
+        model: Sam,
+        name: str = "unnamed",
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        fit: Fit = "stretch",
+        channel_order: str = "rgb",
+        prefers_zoom: bool = False,
+    ) -> None:
+        """Take over a model.
+
+        Args:
+            model: the network; it is moved and converted in place, and cannot be trained or saved afterwards.
+            name: what to call the weights, in embeddings and messages.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+            precision: of the image encoder; "auto" is fast where this computer gains by it.
+            fit: how slices are brought into the model frame, see `ModelFrame`.
+            channel_order: "rgb" feeds channels as they are given, as the published predictor does; "bgr"
+                reverses them, which agrees with the colour images of the published training.
+            prefers_zoom: the weights were trained for crops around the prompts (see `zoom`); what the user does
+                not decide follows this.
+
+        Raises:
+            DeviceError: no such device or precision.
+            ValueError: an unknown channel order.
+        """
+        if channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f"unknown channel order {channel_order!r}: choose one of {', '.join(CHANNEL_ORDERS)}")
+        self.name = name
+        self.fit: Fit = fit
+        self.channel_order = channel_order
+        self.prefers_zoom = prefers_zoom
+        self.model = model.eval().requires_grad_(False)
+        chosen = choose_device(device)
+        self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
+
+    def _place(self, device: torch.device, precision: torch.dtype) -> None:
+        """Move the model; `precision` is that of the image encoder."""
+        self.device, self.precision = device, precision
+        self.model.to(device).image_encoder.to(precision)
+        self._shared: tuple[Tensor, SharedImage] | None = None
+        if device.type == "cpu":
+            self.model.image_encoder.prepare_for_cpu()
+            self.model.mask_decoder.prepare_for_cpu()
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+        """Encode slices; the costly step, to be done once for each slice.
+
+        Args:
+            images: (H, W, 3) uint8 each, of any sizes (`image.rgb_from_slice` makes them).
+
+        Raises:
+            ValueError: no image, or one of another type or shape.
+        """
+        if not len(images):
+            raise ValueError("no image to embed: pass at least one (H, W, 3) uint8 slice")
+        frames = tuple(ModelFrame(self._size_of(image), self.model.image_size, self.fit) for image in images)
+        inputs = [
+            frame.model_image(image if self.channel_order == "rgb" else image[..., ::-1])
+            for frame, image in zip(frames, images, strict=True)
+        ]
+        chunks = [inputs[i : i + _IMAGES_AT_ONCE] for i in range(0, len(inputs), _IMAGES_AT_ONCE)]
+        encoded = [self._on_device(partial(self._encode, chunk)) for chunk in chunks]
+        return Embedding(torch.cat([part.to(self.device) for part in encoded]), frames, self.name)
+
+    @property
+    def embedding_bytes(self) -> int:
+        """Memory of the embedding of one slice."""
+        return self.model.image_encoder.feature_bytes
+
+    def working_bytes(self, slices: int) -> int:
+        """Forecast the main memory that encoding so many slices takes while it lasts, bytes, about."""
+        if self.device.type != "cpu":
+            return 0
+        return self.model.image_encoder.working_bytes(min(slices, _IMAGES_AT_ONCE))
+
+    def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
+        """Segment one object on an embedded slice.
+
+        Args:
+            embedding: of one slice.
+            prompts: points and a box in slice px, earlier logits; any of them, alone or together.
+
+        Raises:
+            PromptError: the prompts do not fit the slice or contradict each other.
+            ValueError: the embedding is of several slices or of other weights.
+        """
+        return self.predict_many(embedding, [prompts])[0]
+
+    @torch.inference_mode()
+    def predict_many(self, embedding: Embedding, prompts: Sequence[Prompts]) -> list[Prediction]:
+        """Segment several objects on one slice, each by itself, decoded as few batches.
+
+        Arguments and errors as in `predict`; the results are in the order of the prompts.
+        """
+        return self.decode_pairs([(embedding, one) for one in prompts])
+
+    @torch.inference_mode()
+    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+        """Find objects on several slices, each by itself, decoded as few batches.
+
+        Args:
+            pairs: for each object the embedding of its slice, and its prompts.
+
+        Raises:
+            PromptError: the prompts do not fit the slice or contradict each other.
+            ValueError: an embedding is of several slices or of other weights.
+        """
+        for embedding, _ in pairs:
+            if len(embedding) != 1:
+                raise ValueError(f"the embedding holds {len(embedding)} slices: choose one, embedding[i]")
+            if embedding.model_name != self.name:
+                raise ValueError(
+                    f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
+                )
+        checked = [(one, self._checked(prompts, one.frames[0])) for one, prompts in pairs]
+        found: dict[int, Prediction] = {}
+        for indices in _alike(checked):
+            group = [checked[i] for i in indices]
+            decoded = self._on_device(partial(self._decode, group))
+            found.update(zip(indices, decoded, strict=True))
+        return [found[i] for i in range(len(checked))]
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
+        frame = ModelFrame((logits_hw.shape[0], logits_hw.shape[1]), self.model.image_size, self.fit)
+        logits = torch.from_numpy(np.ascontiguousarray(logits_hw, np.float32))[None, None]
+        return frame.low_res_logits(logits, self.model.prompt_encoder.mask_input_size)[0, 0].numpy()
+
+    @staticmethod
+    def _size_of(image: np.ndarray) -> tuple[int, int]:
+        if not isinstance(image, np.ndarray) or image.ndim != 3:
+            raise ValueError(f"expected a list of (H, W, 3) uint8 slices, one of them has shape {np.shape(image)}")
+        return (image.shape[0], image.shape[1])
+
+    def _encode(self, inputs: list[Tensor]) -> Tensor:
+        batch = torch.stack(inputs).to(self.device, self.precision)
+        features = self.model.image_encoder(batch).float()
+        if self.precision != torch.float16 or features.isfinite().all():
+            return features
+        # NaN would pass for an empty mask.
+        warning = f"{self.name!r} exceeds the range of float16: it goes on in float32."
+        warnings.warn(warning, FallbackWarning, stacklevel=4)
+        self._place(self.device, torch.float32)
+        return self._encode(inputs)
+
+    def _checked(self, prompts: Prompts, frame: ModelFrame) -> Prompts:
+        checked = prompts.checked(frame.size_hw)
+        side = self.model.prompt_encoder.mask_input_size
+        logits = checked.low_res_logits
+        if logits is not None and logits.shape != (side, side):
+            raise PromptError(
+                f"the earlier logits are {logits.shape[0]} x {logits.shape[1]}, {self.name!r} takes {side} x {side}: "
+                "use the low_res_logits of a prediction by the same model"
+            )
+        return checked
+
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+        """Decode prompts of one kind (see `_alike`) as one batch."""
+        embeddings, prompts = zip(*group, strict=True)
+        frame = embeddings[0].frames[0]
+        points = boxes = masks = None
+        if len(prompts[0].labels):
+            placed = np.stack([frame.model_from_xy(one.points_xy) for one in prompts])
+            labels = np.stack([one.labels for one in prompts])
+            points = (torch.from_numpy(placed).to(self.device), torch.from_numpy(labels).to(self.device))
+        corners = [one.box_xyxy.reshape(2, 2) for one in prompts if one.box_xyxy is not None]
+        if corners:
+            boxes = torch.from_numpy(frame.model_from_xy(np.stack(corners))).to(self.device)
+        logits = [one.low_res_logits for one in prompts if one.low_res_logits is not None]
+        if logits:
+            masks = torch.from_numpy(np.stack(logits))[:, None].to(self.device).sigmoid()
+        if all(embedding is embeddings[0] for embedding in embeddings):
+            features = embeddings[0].features.to(self.device)
+            shared: SharedImage | None = self._share(features)
+        else:
+            features, shared = torch.cat([embedding.features for embedding in embeddings]).to(self.device), None
+        low_res, scores = self.model.decode(features, points, boxes, masks, shared=shared, best=True)
+        found = zip(scores[:, 0].tolist(), low_res[:, 0].cpu().numpy(), strict=True)
+        return [Prediction(score, logits, frame) for score, logits in found]
+
+    def _share(self, features: Tensor) -> SharedImage:
+        """What the prompts on one slice share; kept until another slice is asked about."""
+        held = self._shared
+        if held is None or held[0].data_ptr() != features.data_ptr():  # what is held cannot be another's memory
+            self._shared = held = features, self.model.share(features, held[1] if held else None)
+        return held[1]
+
+    def _on_device(self, compute: Callable[[], T]) -> T:
+        """Run on the device; once its memory is full, go on with the CPU."""
+        try:
+            return compute()
+        except RuntimeError as error:  # CUDA has a class of its own for it, MPS only words
+            if not isinstance(error, torch.cuda.OutOfMemoryError) and "MPS backend out of memory" not in str(error):
+                raise
+            warnings.warn(
+                f"The memory of {self.device} is full: {self.name!r} goes on with the CPU. Close other programs that "
+                "use the graphics card, or choose a smaller model.",
+                FallbackWarning,
+                stacklevel=3,
+            )
+            self._place(torch.device("cpu"), torch.float32)
+        torch.cuda.empty_cache()  # here, where the error no longer holds on to what was computed
+        return compute()
+
+
+def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
+    """Indices of what fits in one decoder batch: slices of one size, as many points, a box or none, a mask or none."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, (embedding, one) in enumerate(pairs):
+        kind = (embedding.size_hw, len(one.labels), one.box_xyxy is not None, one.low_res_logits is not None)
+        groups.setdefault(kind, []).append(i)
+    for indices in groups.values():
+        for start in range(0, len(indices), _PROMPTS_AT_ONCE):
+            yield indices[start : start + _PROMPTS_AT_ONCE]
+
+
+def load_predictor(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    fit: Fit = "stretch",
+    channel_order: str = "rgb",
+    image_size: int | None = None,
+    adapters: bool = True,
+) -> Predictor:
+    """Load weights by catalogue name or from a file.
+
+    Args:
+        model: a name of the catalogue or of an added model, or a checkpoint of SAM, FT-SAM or SAM-Med2D.
+        device: as in `Predictor`.
+        precision: as in `Predictor`.
+        fit: as in `Predictor`.
+        channel_order: as in `Predictor`.
+        image_size: side of the model frame; None takes the file's own. Position tables are resized to it.
+        adapters: False leaves adapters out, which makes SAM-Med2D* of SAM-Med2D.
+
+    Raises:
+        CatalogueError: no model of this name here.
+        CheckpointError: no such file, no weights in it, or weights of another network.
+        DeviceError: no such device or precision.
+    """
+    path = weights_path(model)
+    checkpoint = read_checkpoint(path)
+    full = _config_of(checkpoint, path.name)
+    config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
+    network = load_model(checkpoint, config)
+    name = f"{model if isinstance(model, str) else model.name}@{config.image_size}"
+    name += "*" if full.adapter and not adapters else ""
+    return Predictor(
+        network,
+        name,
+        device=device,
+        precision=precision,
+        fit=fit,
+        channel_order=channel_order,
+        prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
+    )
+
+
+def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:
+    """Build a network and fill it strictly from a checkpoint.
+
+    Raises:
+        CheckpointError: the weights are of another network, or some are missing.
+    """
+    network = build_empty(config)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    fitted = fit_state_dict(checkpoint.state, shapes)
+    if fitted.missing:
+        raise CheckpointError(
+            f"{len(fitted.missing)} weights are missing, the first is {fitted.missing[0]!r}: the file is incomplete. "
+            "Download it again."
+        )
+    state = {name: value.float() for name, value in fitted.state.items()}
+    network.load_state_dict(state, strict=True, assign=True)
+    return network
+
+
+def _config_of(checkpoint: Checkpoint, name: str) -> ModelConfig:
+    """The sizes of the file's weights."""
+    try:
+        return config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
+    except ConfigError as error:
+        raise CheckpointError(f"{name}: {error}") from error

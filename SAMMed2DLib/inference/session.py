@@ -1,0 +1,343 @@
+"""Interactive work with one model: slices are encoded once, and prompts are answered step by step.
+
+The answer depends on the slice and the prompts alone, not on the way there: prompts are taken in their order, a
+box first, and each step refines the last one, as in the training. So prompts that were saved give the same mask
+again, one that is moved or removed leaves no trace, and one that is added costs a single step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMMed2DLib.inference.mask_correction import anchored, within_reach
+from SAMMed2DLib.inference.point_constraints import corrected
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.predictor import Embedding, Prediction, Predictor
+    from SAMMed2DLib.inference.zoom import ViewPrediction
+
+DEFAULT_CACHE_BYTES = 512 * 1024**2
+# Slices whose prompts were answered last; each keeps a mask and logits for every step.
+_KEPT_CHAINS = 32
+
+ShouldStop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """The caller asked to stop; nothing was changed, and what was computed before is kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One object on one slice.
+
+    Attributes:
+        mask: (H, W) bool.
+        score: IoU that the model predicts for it.
+        view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
+        encoded: how many pictures had to be encoded for this answer.
+    """
+
+    mask: np.ndarray
+    score: float
+    view_xyxy: tuple[int, int, int, int]
+    encoded: int
+
+
+class Session:
+    """A model and what it has seen lately; to be used from one thread at a time."""
+
+    def __init__(self, predictor: Predictor, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        """Begin with an empty cache.
+
+        Args:
+            predictor: the model.
+            cache_bytes: the most that kept embeddings may take; the oldest go first.
+        """
+        self.predictor = predictor
+        self.cache_bytes = cache_bytes
+        self.encoded = 0
+        self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
+        self._kept_bytes = 0
+        self._chains: OrderedDict[tuple[bytes, bytes, bool], list[tuple[Prompts, ViewPrediction]]] = OrderedDict()
+        self._should_stop: ShouldStop | None = None
+        self._keys = _Keys()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the embeddings that are kept."""
+        return self._kept_bytes
+
+    def is_encoded(self, image: np.ndarray) -> bool:
+        """Whether this picture, (H, W, 3) uint8, needs no encoding any more."""
+        return self._keys.of(image) in self._embeddings
+
+    def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
+        """Encode a picture, (H, W, 3) uint8, ahead of its prompts.
+
+        Raises:
+            Stopped: `should_stop` said so, which is asked within every block of the network.
+        """
+        with self._stopping(should_stop):
+            self.embed([image])
+
+    def answer(
+        self,
+        image: np.ndarray,
+        prompts: Prompts,
+        *,
+        mask: np.ndarray | None = None,
+        zoom: bool | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Answer:
+        """Segment one object, or correct its mask: the one way from prompts to a mask that all of the product uses.
+
+        Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
+        negative point takes away and never adds; a positive one adds what is connected with it, and takes nothing away.
+
+        Args:
+            image: (H, W, 3) uint8, the slice.
+            prompts: in slice px, in the order in which they were given; without logits.
+            mask: (H, W) bool, slice px: a mask that is there already, of whatever origin, to be corrected. It is given
+                to the model with the first prompt; each point changes only what is connected with it, a box only what
+                is in it, so all else stays as it was. Negative points alone are prompts enough then. An empty one
+                counts as None.
+            zoom: predict on crops around the prompts; None does what the weights were trained for.
+            should_stop: ends the work early.
+
+        Returns:
+            the mask of the object; with `mask`, all of the corrected mask.
+
+        Raises:
+            PromptError: the prompts do not fit the slice or contradict each other, there is none, or none says where
+                the object is; the mask has another size than the slice.
+            Stopped: `should_stop` said so.
+        """
+        size_hw = (image.shape[0], image.shape[1])
+        prompts = replace(prompts, low_res_logits=None).checked(size_hw)
+        known = None if mask is None else _known_mask(mask, size_hw)
+        zoomed = self.predictor.prefers_zoom if zoom is None else zoom
+        before = self.encoded
+        with self._stopping(should_stop):
+            found = self._refined(image, list(_steps(prompts, known is not None)), known, zoomed)
+        view = found.view
+        return Answer(found.mask, found.score, (view.x0, view.y0, view.x1, view.y1), self.encoded - before)
+
+    def answer_many(
+        self,
+        image: np.ndarray,
+        prompts: Sequence[Prompts],
+        *,
+        zoom: bool | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> list[Answer]:
+        """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there."""
+        return [self.answer(image, one, zoom=zoom, should_stop=should_stop) for one in prompts]
+
+    def answer_pairs(
+        self,
+        pairs: Sequence[tuple[np.ndarray, Prompts]],
+        *,
+        ahead: Sequence[np.ndarray] = (),
+        should_stop: ShouldStop | None = None,
+    ) -> list[Prediction]:
+        """Find objects on several pictures, each in one step and on the whole picture.
+
+        Args:
+            pairs: a picture, (H, W, 3) uint8, and prompts in its px; logits count.
+            ahead: pictures that are needed soon; they are encoded in the same batch, once there is one to encode.
+            should_stop: ends the work early.
+
+        Raises:
+            PromptError: the prompts do not fit the picture or contradict each other.
+            Stopped: `should_stop` said so.
+        """
+        with self._stopping(should_stop):
+            embeddings = self._embedded([image for image, _ in pairs], ahead)
+            self._check_stop()
+            asked = [(one, prompts) for one, (_, prompts) in zip(embeddings, pairs, strict=True)]
+            return self.predictor.decode_pairs(asked)
+
+    def forget(self) -> None:
+        """Free the memory of all embeddings and answers."""
+        self._embeddings.clear()
+        self._chains.clear()
+        self._kept_bytes = 0
+
+    # What `zoom` asks of a model
+
+    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+        """Embed one picture, or take it from the cache."""
+        (image,) = images
+        return self._embedded([image])[0]
+
+    def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
+        """Decode one object."""
+        self._check_stop()
+        return self.predictor.predict(embedding, prompts)
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`."""
+        return self.predictor.mask_prompt(logits_hw)
+
+    def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
+        """Embeddings of pictures; what is not in the cache is encoded as one batch, with those that are needed soon."""
+        keys = self._keys.of_each(images)
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
+        for key in keys:
+            if key not in missing:
+                self._embeddings.move_to_end(key)
+        if missing:
+            soon = {self._keys.of(image): image for image in ahead}
+            missing.update((key, image) for key, image in soon.items() if key not in self._embeddings)
+            self._encode(missing)
+        found = [self._embeddings[key] for key in keys]
+        while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
+            self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
+        return found
+
+    def _encode(self, images: dict[bytes, np.ndarray]) -> None:
+        """Encode pictures under their keys."""
+        self._check_stop()
+        encoded = self.predictor.embed(list(images.values()))
+        self._embeddings.update(zip(images, encoded, strict=True))
+        self.encoded += len(images)
+        self._kept_bytes += encoded.nbytes
+
+    def _refined(
+        self, image: np.ndarray, steps: list[Prompts], known: np.ndarray | None, zoomed: bool
+    ) -> ViewPrediction:
+        """Take the steps that were not taken the last time on this slice, from a known mask or from nothing."""
+        key = (self._keys.of(image), b"" if known is None else np.packbits(known).tobytes(), zoomed)
+        chain = self._chains.pop(key, [])
+        same = 0
+        while same < min(len(chain), len(steps)) and chain[same][0] == steps[same]:
+            same += 1
+        del chain[same:]
+        self._chains[key] = chain  # what is done stays, also when the rest is stopped
+        while len(self._chains) > _KEPT_CHAINS:
+            self._chains.popitem(last=False)
+        for step in steps[same:]:
+            chain.append((step, self._step(image, step, chain[-1][1] if chain else None, known, zoomed)))
+        return chain[-1][1]
+
+    def _step(
+        self,
+        image: np.ndarray,
+        prompts: Prompts,
+        previous: ViewPrediction | None,
+        known: np.ndarray | None,
+        zoomed: bool,
+    ) -> ViewPrediction:
+        """Take one step; it changes nothing outside of what the model saw of the slice."""
+        from SAMMed2DLib.inference.zoom import ViewPrediction, predict_whole, predict_zoomed
+
+        predict = predict_zoomed if zoomed else predict_whole
+        before = ViewPrediction.of_mask(known) if previous is None and known is not None else previous
+        if before is None:
+            return predict(self, image, prompts)
+        if known is not None and not (before.mask.any() or _says_where(prompts)):
+            return before  # all of the mask was taken away
+        asked, refined = (prompts, before) if known is None else _correction(before, prompts)
+        found = predict(self, image, asked, refined)
+        seen = before.mask.copy()
+        found.view.cut(seen)[...] = found.view.cut(found.mask)
+        if known is not None:
+            seen = within_reach(before.mask, seen, prompts)
+        return replace(found, mask=corrected(before.mask, seen, prompts))
+
+    @contextmanager
+    def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
+        """Ask `should_stop` before every block of the encoder and every step."""
+        self._should_stop = should_stop
+        hooks = []
+        if should_stop is not None:
+            blocks = self.predictor.model.image_encoder.blocks
+            hooks = [block.register_forward_pre_hook(lambda *_: self._check_stop()) for block in blocks]
+        try:
+            yield
+        finally:
+            self._should_stop = None
+            for hook in hooks:
+                hook.remove()
+
+    def _check_stop(self) -> None:
+        if self._should_stop is not None and self._should_stop():
+            raise Stopped
+
+
+def _steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
+    """The prompts as they grew: the box, then point after point; the first step says where the object is."""
+    if prompts.box_xyxy is not None:
+        count = 0
+    elif has_mask:
+        count = 1
+    elif _says_where(prompts):
+        count = int(np.argmax(prompts.labels == 1)) + 1
+    else:
+        raise PromptError("there are negative points only: add a point on the object, or a box around it")
+    for n in range(count, len(prompts.labels) + 1):
+        yield replace(prompts, points_xy=prompts.points_xy[:n], labels=prompts.labels[:n])
+
+
+def _says_where(prompts: Prompts) -> bool:
+    return prompts.box_xyxy is not None or bool((prompts.labels == 1).any())
+
+
+def _correction(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
+    """What to ask the model about a mask that was there already, and what is to be refined by it, if anything."""
+    if not before.mask.any():
+        return prompts, None
+    asked = anchored(before.mask, prompts)
+    if asked is not None:
+        return asked, before
+    if not len(prompts.labels):
+        return prompts, None
+    # The newest point is about something beside the mask, which the positive ones before it say nothing about.
+    kept = prompts.labels == 0
+    kept[-1] = True
+    return replace(prompts, points_xy=prompts.points_xy[kept], labels=prompts.labels[kept], box_xyxy=None), None
+
+
+def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:
+    """A mask that is there already, (H, W) bool; None for an empty one."""
+    if np.shape(mask_hw) != size_hw:
+        raise PromptError(
+            f"the mask to be corrected has {np.shape(mask_hw)} pixels, the slice {size_hw}: take that of the same slice"
+        )
+    known = np.asarray(mask_hw) != 0
+    return known if known.any() else None
+
+
+class _Keys:
+    """What the model sees, as a key: other intensities, another volume or another time point are another key."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[np.ndarray], bytes]] = {}
+
+    def of_each(self, images: Sequence[np.ndarray]) -> list[bytes]:
+        """The keys of pictures; one that comes several times is read once."""
+        keys = {id(image): self.of(image) for image in {id(image): image for image in images}.values()}
+        return [keys[id(image)] for image in images]
+
+    def of(self, image: np.ndarray) -> bytes:
+        """The key of a picture; one that cannot change, since it owns its pixels and is read-only, is read once."""
+        known = self._known.get(id(image))
+        if known is not None and known[0]() is image:
+            return known[1]
+        digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(image).data)
+        key = digest.digest()
+        if image.base is None and not image.flags.writeable:
+            number = id(image)
+            self._known[number] = (weakref.ref(image, lambda _: self._known.pop(number, None)), key)
+        return key

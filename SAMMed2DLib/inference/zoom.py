@@ -1,0 +1,241 @@
+"""Local zoom: predict on a crop around the prompts, where a small object fills the model's frame.
+
+The model sees a slice at 256 px, whatever its size, so a nodule of 10 px in a slice of 512 px is 5 px to
+it. A crop that follows the object gives every object about the same size, at the price of one encoding
+for each object. The outline is then fitted to the grey values of the crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from SAMMed2DLib.inference.point_constraints import constrained_logits
+from SAMMed2DLib.inference.predictor import Embedding, Prediction
+from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
+from SAMMed2DLib.inference.refinement import fitted_logits
+
+# The share of the crop's side that the object takes: training zooms to 35 to 85 %.
+OBJECT_SHARE = 0.6
+# A crop of more than this share of the slice, along both sides, is not worth an encoding.
+LARGEST_SHARE = 0.75
+SMALLEST_CROP_PX = 32
+# A mask that is there already is given to the model as logits of this size, as in its training.
+_MASK_LOGIT = 6.0
+
+
+class Model(Protocol):
+    """What is needed of a model: a `Session`, which remembers what it has seen, or a `Predictor`."""
+
+    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+        """Encode slices, (H, W, 3) uint8."""
+
+    def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
+        """Segment one object on an embedded slice."""
+
+    def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
+        """Turn logits of a slice into a mask prompt."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of a slice, px: columns x0 .. x1 - 1 and rows y0 .. y1 - 1 of a slice of `size_hw`."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    size_hw: tuple[int, int]
+
+    @classmethod
+    def of_slice(cls, slice_hw: np.ndarray) -> Crop:
+        """All of a slice, (H, W, ...)."""
+        height, width = slice_hw.shape[:2]
+        return cls(0, 0, width, height, (height, width))
+
+    @classmethod
+    def around(cls, region_xyxy: np.ndarray, size_hw: tuple[int, int]) -> Crop:
+        """Choose the crop in which a region (x0, y0, x1, y1; slice px, half-open) takes `OBJECT_SHARE`.
+
+        The crop is square where the slice allows it, and is moved rather than cut at the slice's border.
+        """
+        region = np.asarray(region_xyxy, dtype=np.float64)
+        side = max(float((region[2:] - region[:2]).max()) / OBJECT_SHARE, SMALLEST_CROP_PX)
+        spans = []
+        for low, high, size in zip(region[:2], region[2:], size_hw[::-1], strict=True):
+            length = min(int(np.ceil(side)), size)
+            start = int(np.floor((low + high - length) / 2 + 0.5))
+            spans.append((min(max(start, 0), size - length), length))
+        (x0, width), (y0, height) = spans
+        return cls(x0, y0, x0 + width, y0 + height, size_hw)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the crop shows so much of the slice that the slice itself may be used."""
+        height, width = self.size_hw
+        return self.x1 - self.x0 > LARGEST_SHARE * width and self.y1 - self.y0 > LARGEST_SHARE * height
+
+    def holds(self, prompts: Prompts) -> bool:
+        """Whether all points lie in the crop, and the box, if there is one."""
+        corners = [] if prompts.box_xyxy is None else [prompts.box_xyxy[:2], prompts.box_xyxy[2:] - 1]
+        points = np.vstack([prompts.points_xy, *corners])
+        inside = (points > (self.x0 - 0.5, self.y0 - 0.5)) & (points < (self.x1 - 0.5, self.y1 - 0.5))
+        return bool(inside.all())
+
+    def cut(self, slice_hw: np.ndarray) -> np.ndarray:
+        """Return the crop's part of an image or mask (H, W, ...)."""
+        return slice_hw[self.y0 : self.y1, self.x0 : self.x1]
+
+    def prompts(self, prompts: Prompts) -> Prompts:
+        """Move prompts from slice px to the crop's px; logits stay, they must be of this crop."""
+        if (self.x0, self.y0) == (0, 0):
+            return prompts
+        offset = np.array([self.x0, self.y0], dtype=np.float64)
+        box = None if prompts.box_xyxy is None else prompts.box_xyxy - np.tile(offset, 2)
+        return replace(prompts, points_xy=prompts.points_xy - offset, box_xyxy=box)
+
+    def whole_mask(self, mask_hw: np.ndarray) -> np.ndarray:
+        """Put a mask of the crop into the slice: (H, W) bool, False outside the crop."""
+        whole = np.zeros(self.size_hw, dtype=bool)
+        whole[self.y0 : self.y1, self.x0 : self.x1] = mask_hw
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPrediction:
+    """One object on one slice, predicted on the slice or on a crop of it.
+
+    Attributes:
+        mask: (H, W) bool, at slice size; every point is on its side.
+        score: IoU that the model predicts for it.
+        view: the crop; the whole slice where a crop would not have shown less.
+        low_res_logits: (L, L) float32, of the view: they refine the object only together with it. None for a mask that
+            the model did not make.
+        embedding: of the view; None for a mask that the model did not make.
+    """
+
+    mask: np.ndarray
+    score: float
+    view: Crop
+    low_res_logits: np.ndarray | None = None
+    embedding: Embedding | None = None
+
+    @classmethod
+    def of_mask(cls, mask_hw: np.ndarray) -> ViewPrediction:
+        """A mask that is there already, (H, W) bool, to be corrected."""
+        return cls(mask_hw, float("nan"), Crop.of_slice(mask_hw))
+
+
+def predict_whole(
+    model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None = None
+) -> ViewPrediction:
+    """Segment one object on the whole slice, its outline as the network draws it.
+
+    Arguments and errors are those of `predict_zoomed`.
+    """
+    view = Crop.of_slice(image)
+    embedding = model.embed([image])
+    logits = None if previous is None else previous.low_res_logits
+    if previous is not None and previous.embedding is None:
+        logits = _mask_prompt(model, previous.mask)
+    found = model.predict(embedding, replace(prompts, low_res_logits=logits).checked(view.size_hw))
+    mask = _constrained(found.logits(), prompts, previous)
+    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding)
+
+
+def predict_zoomed(
+    model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None = None
+) -> ViewPrediction:
+    """Segment one object on a crop around it, its outline fitted to the grey values there.
+
+    A box tells where the object is. Without one, a first pass over the whole slice does. While the user corrects, the
+    crop of the previous prediction is kept, with its embedding and its logits, as long as the new prompts and the
+    object lie within it; a new crop gets its mask instead of its logits.
+
+    Args:
+        model: encodes and decodes.
+        image: (H, W, 3) uint8, the slice.
+        prompts: in slice px, all that the object has got so far; logits are not taken.
+        previous: what this object's earlier prompts gave, or a mask that is there already.
+
+    Raises:
+        PromptError: the prompts do not fit the slice or contradict each other.
+    """
+    prompts = replace(prompts, low_res_logits=None).checked((image.shape[0], image.shape[1]))
+    if previous is not None and previous.embedding is not None and _still_fits(previous, prompts):
+        refined = prompts.with_low_res_logits(previous.low_res_logits)
+        return _predict_in(model, previous.embedding, image, previous.view, refined, previous)
+    view = _view_for(model, image, prompts, previous)
+    embedding = model.embed([image if view.is_whole else view.cut(image)])
+    if previous is not None:
+        prompts = prompts.with_low_res_logits(_mask_prompt(model, view.cut(previous.mask)))
+    return _predict_in(model, embedding, image, view, prompts, previous)
+
+
+def _view_for(model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> Crop:
+    """The crop around the object as far as it is known; the whole slice where that would not show much less."""
+    known = None
+    if previous is not None and previous.embedding is not None:
+        known = previous.mask
+    elif prompts.box_xyxy is None:
+        known = model.predict(model.embed([image]), prompts).mask
+    view = Crop.around(_region_of(known, prompts), (image.shape[0], image.shape[1]))
+    return Crop.of_slice(image) if view.is_whole else view
+
+
+def _mask_prompt(model: Model, mask_hw: np.ndarray) -> np.ndarray | None:
+    """A mask as logits for the model; None for an empty one."""
+    if not mask_hw.any():
+        return None
+    return model.mask_prompt(np.where(mask_hw, np.float32(_MASK_LOGIT), np.float32(-_MASK_LOGIT)))
+
+
+def _predict_in(
+    model: Model,
+    embedding: Embedding,
+    image: np.ndarray,
+    view: Crop,
+    prompts: Prompts,
+    previous: ViewPrediction | None,
+) -> ViewPrediction:
+    inside = view.prompts(prompts)
+    found = model.predict(embedding, inside)
+    mask = _constrained(fitted_logits(found.logits(), view.cut(image)), inside, previous)
+    return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
+
+
+def _constrained(logits_hw: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> np.ndarray:
+    """The mask of a view, its points on their sides; where there is no object, a point does not make one."""
+    is_nothing = not (logits_hw > 0).any() and (previous is None or not previous.mask.any())
+    return (logits_hw if is_nothing else constrained_logits(logits_hw, prompts)) > 0
+
+
+def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:
+    """The smallest half-open box around the mask's largest part, all points, and the box."""
+    boxes = [np.concatenate([point, point + 1]) for point in prompts.points_xy]
+    if prompts.box_xyxy is not None:
+        boxes.append(prompts.box_xyxy)
+    if mask_hw is not None and mask_hw.any():
+        boxes.append(box_of_mask(mask_hw))
+    stacked = np.stack(boxes)
+    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
+
+
+def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:
+    return found.view.holds(prompts) and not _touches_border(found)
+
+
+def _touches_border(found: ViewPrediction) -> bool:
+    """Whether the mask reaches a border of its crop that is not the slice's: the object may go on beyond."""
+    view, inside = found.view, found.view.cut(found.mask)
+    height, width = view.size_hw
+    edges = [
+        (view.y0 > 0, inside[0]),
+        (view.y1 < height, inside[-1]),
+        (view.x0 > 0, inside[:, 0]),
+        (view.x1 < width, inside[:, -1]),
+    ]
+    return any(cut_off and bool(edge.any()) for cut_off, edge in edges)

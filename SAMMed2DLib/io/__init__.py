@@ -1,0 +1,1 @@
+"""Files of volumes, pictures, segmentations and markups."""

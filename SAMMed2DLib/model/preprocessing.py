@@ -1,0 +1,150 @@
+"""The one place that maps a slice (px, any size) to the model's square frame and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SAMMed2DLib.model.sam import resize_bilinear
+
+Fit = Literal["stretch", "pad"]
+FITS: tuple[Fit, ...] = ("stretch", "pad")
+
+# Statistics of ImageNet in R, G, B order; the published code applies them to whatever order it is given.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class ModelFrame:
+    """How one slice lies in the model's S x S frame.
+
+    Attributes:
+        size_hw: size of the slice, px.
+        image_size: S, px.
+        fit: "stretch" brings every slice to S x S, as the published predictor does. "pad" centres a slice
+            smaller than S on both sides in zeros, as the published data loaders do, and stretches others.
+    """
+
+    size_hw: tuple[int, int]
+    image_size: int = 256
+    fit: Fit = "stretch"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown fit or an empty slice."""
+        if self.fit not in FITS:
+            raise ValueError(f"unknown fit {self.fit!r}: choose one of {', '.join(FITS)}")
+        if min(self.size_hw) < 1:
+            raise ValueError(f"the slice is empty: {self.size_hw[0]} x {self.size_hw[1]} px")
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether the slice is centred unscaled in the frame."""
+        return self.fit == "pad" and max(self.size_hw) < self.image_size
+
+    @property
+    def offset_xy(self) -> tuple[int, int]:
+        """Column and row of the slice's first pixel in the frame; (0, 0) where it is stretched."""
+        if not self.is_padded:
+            return (0, 0)
+        height, width = self.size_hw
+        return ((self.image_size - width) // 2, (self.image_size - height) // 2)
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Model px per slice px along x and y."""
+        if self.is_padded:
+            return (1.0, 1.0)
+        height, width = self.size_hw
+        return (self.image_size / width, self.image_size / height)
+
+    def model_from_xy(self, points_xy: np.ndarray) -> np.ndarray:
+        """Map slice px to model px.
+
+        There is no half-pixel correction, as published: the weights were trained that way.
+
+        Args:
+            points_xy: (..., 2) float, slice px; integer = pixel centre.
+
+        Returns:
+            (..., 2) float32, model px.
+        """
+        points = np.asarray(points_xy, dtype=np.float64)
+        return (points * self.scale_xy + self.offset_xy).astype(np.float32)
+
+    def resample_nearest(self, slice_hw: np.ndarray) -> np.ndarray:
+        """Bring an image or label (H, W, ...) of any dtype to (S, S, ...); outside is 0."""
+        height, width = self.size_hw
+        if not self.is_padded:
+            rows = nearest_index(height, self.image_size)
+            columns = nearest_index(width, self.image_size)
+            return slice_hw.take(rows, axis=0).take(columns, axis=1)  # three times as fast as both indices at once
+        out = np.zeros((self.image_size, self.image_size, *slice_hw.shape[2:]), slice_hw.dtype)
+        left, top = self.offset_xy
+        out[top : top + height, left : left + width] = slice_hw
+        return out
+
+    def model_image(self, image_hwc: np.ndarray) -> Tensor:
+        """Normalise a slice and bring it into the frame.
+
+        Args:
+            image_hwc: (H, W, 3) uint8.
+
+        Returns:
+            (3, S, S) float32; the padding is 0 after normalisation.
+
+        Raises:
+            ValueError: not (H, W, 3) uint8 of this frame's size.
+        """
+        if image_hwc.dtype != np.uint8 or image_hwc.shape != (*self.size_hw, 3):
+            raise ValueError(
+                f"expected uint8 of shape {(*self.size_hw, 3)}, got {image_hwc.dtype} {image_hwc.shape}; "
+                "image.rgb_from_slice makes such an image of any slice"
+            )
+        placed = normalise(torch.from_numpy(self.resample_nearest(image_hwc)))
+        if self.is_padded:
+            inside = torch.from_numpy(self.resample_nearest(np.ones(self.size_hw, bool)))
+            placed = placed * inside
+        return placed
+
+    def slice_logits(self, low_res: Tensor) -> Tensor:
+        """Bring logits (B, M, 4g, 4g) back to the slice, (B, M, H, W).
+
+        Two steps, as published: up to S x S, then to the slice; a direct resize gives other values.
+        """
+        logits = resize_bilinear(low_res, (self.image_size, self.image_size))
+        if not self.is_padded:
+            return resize_bilinear(logits, self.size_hw)
+        left, top = self.offset_xy
+        return logits[..., top : top + self.size_hw[0], left : left + self.size_hw[1]]
+
+    def low_res_logits(self, logits: Tensor, side: int) -> Tensor:
+        """Bring logits of the slice (B, M, H, W) to (B, M, side, side), the size that the mask prompt has.
+
+        What is padded becomes as surely outside as the least of them.
+        """
+        if not self.is_padded:
+            return resize_bilinear(logits, (side, side))
+        framed = logits.new_full((*logits.shape[:2], self.image_size, self.image_size), float(logits.min()))
+        left, top = self.offset_xy
+        framed[..., top : top + self.size_hw[0], left : left + self.size_hw[1]] = logits
+        return resize_bilinear(framed, (side, side))
+
+
+def normalise(image_hwc: Tensor) -> Tensor:
+    """Subtract the mean and divide by the standard deviation: (H, W, 3) uint8 to (3, H, W) float32."""
+    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
+    return ((image_hwc.float() - mean) / std).permute(2, 0, 1).contiguous()
+
+
+def nearest_index(size: int, target: int) -> np.ndarray:
+    """Source index of each of `target` pixels under OpenCV's nearest-neighbour rule, (target,) int.
+
+    The ratio is formed as 1 / (target / size), in double: size / target differs by a pixel at some sizes.
+    """
+    ratio = 1.0 / (target / size)
+    return np.minimum(np.floor(np.arange(target) * ratio), size - 1).astype(np.intp)

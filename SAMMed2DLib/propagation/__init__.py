@@ -1,0 +1,1 @@
+"""From a few slices or frames of an object to all of them."""

@@ -1,0 +1,217 @@
+"""Segments carried along time: the slices stay where they are, and the frames of a 4D image follow one another.
+
+Each slice of the volume is a stack of its own, of frames instead of slices, and is filled by the rules of
+`propagation.propagate`, but for one: nobody expects an object to become smaller from frame to frame. Objects that are
+drawn on the same slice share what the model encodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMMed2DLib.propagation.estimate import Propagated, PropagationError, Weights, propagate, spans_of
+from SAMMed2DLib.system.formatting import counted, times
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.session import Session, ShouldStop
+
+# Beyond the keyframes of a volume objects end, and so are expected smaller; beyond those of a sequence they do not.
+WEIGHTS = Weights(shrink_px=0.0)
+# Pictures of one slice that are kept, since several objects and steps look at them.
+_KEPT_PICTURES = 32
+# Pictures of several slices are kept while a frame is at hand, so that it need not be read once for each of them.
+_KEPT_BYTES = 512 * 1024**2
+
+# (frame, slice), both from 0
+Place = tuple[int, int]
+# The pictures of some slices of a frame, each (H, W, 3) uint8, in the order asked for.
+Pictures = Callable[[int, Sequence[int]], Sequence[np.ndarray]]
+# Masks (H, W) bool of one object; an empty one says that it is not there.
+TimeKeyframes = Mapping[Place, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class InTime:
+    """One object on one slice of a frame that is no keyframe there.
+
+    Attributes:
+        number: the object, its position in the keyframes given.
+        frame: the time point.
+        index: the slice.
+        mask: (H, W) bool; empty where the object was not found between two keyframes.
+        confidence: 0 .. 1, see `propagation.Propagated`.
+        score: IoU that the model predicts; NaN where it was not asked.
+    """
+
+    number: int
+    frame: int
+    index: int
+    mask: np.ndarray
+    confidence: float
+    score: float
+
+
+def propagate_in_time(
+    session: Session,
+    pictures: Pictures,
+    objects: Sequence[TimeKeyframes],
+    first: int,
+    last: int,
+    *,
+    period: int | None = None,
+    zoom: bool | None = None,
+    every: int = 1,
+    only: Collection[int] | None = None,
+    should_stop: ShouldStop | None = None,
+    kept_bytes: int = _KEPT_BYTES,
+) -> Iterator[InTime]:
+    """Carry objects from the frames in which they are drawn to other frames, each slice on its own.
+
+    All frames of a slice come before those of the next slices; within a slice in no particular order, each once for
+    each object at most. Whoever has enough may stop iterating. A slice on which an object has no keyframe that shows it
+    is left alone.
+
+    Args:
+        session: the model.
+        pictures: called with a frame and the slices that are needed of it; frames may be read from a disk then.
+        objects: keyframes of each object.
+        first: lowest frame to fill.
+        last: highest frame to fill.
+        period: for a cycle, such as one heart beat: the number of its frames; the last one is followed by the first.
+        zoom: look at a crop around all objects of a slice; None does what the weights were trained for.
+        every: the model is asked on every n-th frame; those between are interpolated.
+        only: spans without any of these frames are left out; None does all. A span across the end of a cycle is one.
+        should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
+        kept_bytes: the most that pictures take which are kept for the next slices.
+
+    Raises:
+        PropagationError: there is no keyframe that shows an object, keyframes of different sizes, a range that is none
+            or is not within the period.
+    """
+    from SAMMed2DLib.propagation.stack import (
+        StackModel,  # late: torch comes with it, and what is told of results needs none
+    )
+
+    _check_period(period, first, last)
+    slices = shown_slices(objects)
+    if not slices:
+        raise PropagationError("there is no keyframe that shows an object: segment it in one frame at least")
+    store = _PictureStore(pictures, slices, last - first + 1, _picture_bytes(objects), kept_bytes)
+    zoomed = session.predictor.prefers_zoom if zoom is None else zoom
+    for index in slices:
+        numbers, stacks = _stacks(objects, index, period)
+        picture = lru_cache(_KEPT_PICTURES)(store.stack(index, period))
+        nearby = only if only is None or period is None else _with_spans(only, stacks, period)
+        model = StackModel(session, picture, zoomed, stacks, should_stop)
+        for one in propagate(model.picture, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS):
+            yield _in_time(one, numbers, index)
+
+
+def check_memory(session: Session, size_hw: tuple[int, int], frames: int, slices: int, objects: int) -> None:
+    """Refuse a run before it begins where it would take more memory than there is.
+
+    Args:
+        session: the model.
+        size_hw: of the slices, px.
+        frames: how many there are to fill.
+        slices: of each frame, at most.
+        objects: how many objects are filled; their masks are taken to be kept as bits, or cropped.
+
+    Raises:
+        PropagationError: the message says what to do.
+    """
+    from SAMMed2DLib.propagation.stack import memory_of_run, refuse_beyond_memory
+
+    needed = memory_of_run(session, size_hw, frames * slices, objects, mask_bytes=1 / 8)
+    needed += min(_KEPT_BYTES, 3 * size_hw[0] * size_hw[1] * frames * slices)
+    what = f"{counted(frames, 'frame')} of {counted(slices, 'slice')} of {times(size_hw[::-1])} px"
+    refuse_beyond_memory(needed, what, objects)
+
+
+def shown_slices(objects: Iterable[TimeKeyframes]) -> list[int]:
+    """The slices on which a keyframe shows an object, from low to high."""
+    return sorted({index for keyframes in objects for (_, index), mask in keyframes.items() if np.any(mask)})
+
+
+def confidence_of_frame(slices: Iterable[tuple[int, float]]) -> float:
+    """How sure an object is in one frame: the mean over its slices, weighed by area.
+
+    Args:
+        slices: for each slice that was filled in this frame the pixels of its mask, and its confidence.
+
+    Returns:
+        0 .. 1; 1 for none, because then all of it was drawn.
+    """
+    both = [(max(pixels, 1), confidence) for pixels, confidence in slices]  # one that was lost counts, too
+    if not both:
+        return 1.0
+    return float(np.average([one for _, one in both], weights=[pixels for pixels, _ in both]))
+
+
+def _in_time(one: Propagated, numbers: Sequence[int], index: int) -> InTime:
+    return InTime(numbers[one.number], one.index, index, one.mask, one.confidence, one.score)
+
+
+def _check_period(period: int | None, first: int, last: int) -> None:
+    if period is not None and not 0 <= first <= last < period:
+        raise PropagationError(f"frames {first} to {last} are not within a cycle of {period} frames, lowest first")
+
+
+def _with_spans(only: Collection[int], stacks: Sequence[Mapping[int, np.ndarray]], period: int) -> set[int]:
+    """Frames, and all others of their spans: of a span across the end of the cycle, the range cuts off either part."""
+    wanted = {frame + shift for frame in only for shift in (-period, 0, period)}
+    spans = [span for masks in stacks for span in spans_of(masks, min(masks), max(masks))]
+    near = [range(span.first, span.last + 1) for span in spans]
+    return wanted.union(*(frames for frames in near if not wanted.isdisjoint(frames)))
+
+
+def _stacks(
+    objects: Sequence[TimeKeyframes], index: int, period: int | None
+) -> tuple[list[int], list[dict[int, np.ndarray]]]:
+    """The objects that a keyframe shows on a slice, and their masks on it by frame."""
+    found = [{frame: mask for (frame, at), mask in one.items() if at == index} for one in objects]
+    numbers = [n for n, masks in enumerate(found) if any(np.any(mask) for mask in masks.values())]
+    return numbers, [_unrolled(found[n], period) for n in numbers]
+
+
+def _unrolled(masks: dict[int, np.ndarray], period: int | None) -> dict[int, np.ndarray]:
+    """Keyframes, in a cycle with the last of the turn before and the first of the next, so that all lie between two."""
+    if period is None:
+        return masks
+    low, high = min(masks), max(masks)
+    return {high - period: masks[high], **masks, low + period: masks[low]}
+
+
+def _picture_bytes(objects: Sequence[TimeKeyframes]) -> int:
+    """What the picture of one slice takes, the masks having its size."""
+    return 3 * next(int(np.size(mask)) for keyframes in objects for mask in keyframes.values())
+
+
+class _PictureStore:
+    """The pictures of the slice at work, and of as many of the next ones as may be kept."""
+
+    def __init__(self, read: Pictures, slices: Sequence[int], frames: int, picture_bytes: int, kept_bytes: int) -> None:
+        """Take hold of the frames; nothing is read yet."""
+        self._read, self._slices = read, slices
+        self._at_once = max(1, kept_bytes // (frames * picture_bytes))
+        self._block: Sequence[int] = ()
+        self._kept: dict[int, Sequence[np.ndarray]] = {}
+
+    def stack(self, index: int, period: int | None) -> Callable[[int], np.ndarray]:
+        """The pictures of one slice by frame; of a cycle also those before and after its frames."""
+        return lambda frame: self._picture(frame if period is None else frame % period, index)
+
+    def _picture(self, frame: int, index: int) -> np.ndarray:
+        if index not in self._block:
+            start = self._slices.index(index)
+            self._block, self._kept = self._slices[start : start + self._at_once], {}
+        if len(self._block) == 1:  # the stack itself keeps those that it needs again
+            return self._read(frame, self._block)[0]
+        if frame not in self._kept:
+            self._kept[frame] = self._read(frame, self._block)
+        return self._kept[frame][self._block.index(index)]

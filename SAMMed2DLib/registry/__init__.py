@@ -1,0 +1,1 @@
+"""Known models, the models on this computer, and downloads."""

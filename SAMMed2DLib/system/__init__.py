@@ -1,0 +1,1 @@
+"""Files that appear whole, locks, memory, and how numbers are written."""
