@@ -32,7 +32,7 @@ class ResultsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Case:
+class BatchCase:
     """One thing to do.
 
     Attributes:
@@ -55,7 +55,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CaseResult:
     """What the callable that does a case returns.
 
     Attributes:
@@ -68,7 +68,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What became of one case.
 
     Attributes:
@@ -83,7 +83,7 @@ class Outcome:
     status: Status
     error: str = ""
     seconds: float = 0.0
-    answer: Answer = Answer()
+    answer: CaseResult = CaseResult()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Row:
     inputs: str
 
     @classmethod
-    def of(cls, case: Case, outcome: Outcome) -> Row:
+    def of(cls, case: BatchCase, outcome: CaseOutcome) -> Row:
         """What the table tells of a case."""
         answer = outcome.answer
         return cls(
@@ -116,7 +116,7 @@ class Row:
             inputs=case.inputs,
         )
 
-    def is_about(self, case: Case) -> bool:
+    def is_about(self, case: BatchCase) -> bool:
         """Whether it tells of this case with the same inputs and the same weights."""
         return (self.case, self.inputs, self.checksum) == (one_line(case.name), case.inputs, case.checksum)
 
@@ -132,9 +132,9 @@ def one_line(text: str) -> str:
 # --- what is to be done -------------------------------------------------------------------------------------
 
 # Does cases, in any order, and yields each with its outcome as soon as it has one.
-Work = Callable[[Sequence[Case]], Iterator[tuple[Case, Outcome]]]
+Work = Callable[[Sequence[BatchCase]], Iterator[tuple[BatchCase, CaseOutcome]]]
 # Called with a case, its outcome, how many have one now, and how many there are.
-Told = Callable[[Case, Outcome, int, int], object]
+Told = Callable[[BatchCase, CaseOutcome, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ class Plan:
         waiting: to be done.
     """
 
-    finished: tuple[Case, ...]
-    failed: tuple[Case, ...]
-    skipped: tuple[Case, ...]
-    waiting: tuple[Case, ...]
+    finished: tuple[BatchCase, ...]
+    failed: tuple[BatchCase, ...]
+    skipped: tuple[BatchCase, ...]
+    waiting: tuple[BatchCase, ...]
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Summary:
         return not (self.failed or self.failed_before)
 
 
-def plan(cases: Sequence[Case], rows: Mapping[str, Row], *, retry: bool = False) -> Plan:
+def plan(cases: Sequence[BatchCase], rows: Mapping[str, Row], *, retry: bool = False) -> Plan:
     """Decide what is to be done.
 
     Args:
@@ -194,7 +194,7 @@ def plan(cases: Sequence[Case], rows: Mapping[str, Row], *, retry: bool = False)
 
 
 def run_cases(
-    cases: Sequence[Case],
+    cases: Sequence[BatchCase],
     work: Work,
     results: Path,
     *,
@@ -231,21 +231,21 @@ def run_cases(
     return Summary(counts[DONE], counts[FAILED], len(chosen.skipped), len(chosen.finished), len(chosen.failed))
 
 
-def _is_known(case: Case, row: Row | None) -> bool:
+def _is_known(case: BatchCase, row: Row | None) -> bool:
     """Whether the table says that, and why, it is skipped."""
     return row is not None and row.is_about(case) and (row.status, row.error) == (SKIPPED, one_line(case.skip))
 
 
 def _outcomes(
-    skips: Sequence[Case], waiting: Sequence[Case], work: Work
-) -> Generator[tuple[Case, Outcome], None, None]:
+    skips: Sequence[BatchCase], waiting: Sequence[BatchCase], work: Work
+) -> Generator[tuple[BatchCase, CaseOutcome], None, None]:
     for case in skips:
-        yield case, Outcome(case.name, SKIPPED, case.skip)
+        yield case, CaseOutcome(case.name, SKIPPED, case.skip)
     if waiting:
         yield from work(waiting)
 
 
-def in_order(do_one: Callable[[Any], Answer], words: Callable[[Exception], str] = str) -> Work:
+def in_order(do_one: Callable[[Any], CaseResult], words: Callable[[Exception], str] = str) -> Work:
     """Work of one process: case after case.
 
     Args:
@@ -253,22 +253,22 @@ def in_order(do_one: Callable[[Any], Answer], words: Callable[[Exception], str] 
         words: tells an error in one line.
     """
 
-    def work(cases: Sequence[Case]) -> Iterator[tuple[Case, Outcome]]:
+    def work(cases: Sequence[BatchCase]) -> Iterator[tuple[BatchCase, CaseOutcome]]:
         for case in cases:
             yield case, attempt(case.name, partial(do_one, case.request), words)
 
     return work
 
 
-def attempt(name: str, do: Callable[[], Answer], words: Callable[[Exception], str] = str) -> Outcome:
+def attempt(name: str, do: Callable[[], CaseResult], words: Callable[[Exception], str] = str) -> CaseOutcome:
     """Do one case; whatever goes wrong becomes its outcome, so that the others go on."""
     began = time.perf_counter()
     try:
         answer = do()
     except Exception as error:
         text = one_line(words(error)) or type(error).__name__
-        return Outcome(name, FAILED, text, time.perf_counter() - began)
-    return Outcome(name, DONE, "", time.perf_counter() - began, answer)
+        return CaseOutcome(name, FAILED, text, time.perf_counter() - began)
+    return CaseOutcome(name, DONE, "", time.perf_counter() - began, answer)
 
 
 # --- the results table --------------------------------------------------------------------------------------

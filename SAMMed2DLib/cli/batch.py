@@ -17,11 +17,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SAMMed2DLib.batch_run import DONE, Answer, Case, Outcome, Summary, Work, attempt, in_order, run_cases
+from SAMMed2DLib.batch_run import DONE, BatchCase, CaseOutcome, CaseResult, Summary, Work, attempt, in_order, run_cases
 from SAMMed2DLib.checkpoints import CheckpointError
 from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
 from SAMMed2DLib.cli.common.errors import words_of
-from SAMMed2DLib.cli.common.image_job import Job, load
+from SAMMed2DLib.cli.common.image_job import ImageJob, load
 from SAMMed2DLib.cli.common.options import add_seeing
 from SAMMed2DLib.cli.propagate import PropagateJob, propagate_case
 from SAMMed2DLib.cli.segment import SegmentJob, segment_case
@@ -158,11 +158,11 @@ def _checksum(path: Path) -> str:
         raise CheckpointError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
-def _case(line: CaseLine, args: argparse.Namespace, settings: ModelSettings) -> Case:
+def _case(line: CaseLine, args: argparse.Namespace, settings: ModelSettings) -> BatchCase:
     rules = {name: value for name, value in _shared(args).items() if name != "model"} | {"fit": args.fit}
     files = {path: mark_of(Path(path)) for path in (line.job.image, *line.job.also_read)}
     described = json.dumps([line.cells, rules, list(files.values())], sort_keys=True)
-    return Case(
+    return BatchCase(
         name=line.name,
         request=line.job,
         outputs=tuple(Path(path) for path in line.job.outputs),
@@ -199,14 +199,14 @@ def _work(args: argparse.Namespace, settings: ModelSettings) -> Work:
 
         return on_cluster(args.scheduler, partial(do_remotely, settings=settings))
 
-    def work(cases: Sequence[Case]) -> Iterator[tuple[Case, Outcome]]:
+    def work(cases: Sequence[BatchCase]) -> Iterator[tuple[BatchCase, CaseOutcome]]:
         model_of(settings)  # what is wrong with it is wrong for all cases
         yield from in_order(do, _told_words)(cases)
 
     return work
 
 
-def do_case(job: Job, settings: ModelSettings) -> Answer:
+def do_case(job: ImageJob, settings: ModelSettings) -> CaseResult:
     """Do one case; its files appear when all went well.
 
     Raises:
@@ -215,10 +215,10 @@ def do_case(job: Job, settings: ModelSettings) -> Answer:
     for path in job.outputs:
         Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
     report = _report_of(job, partial(model_of, settings))
-    return Answer({entry["name"]: entry["voxels"] for entry in report["segments"]}, report["notes"])
+    return CaseResult({entry["name"]: entry["voxels"] for entry in report["segments"]}, report["notes"])
 
 
-def _report_of(job: Job, load: Callable[[], Predictor]) -> dict[str, Any]:
+def _report_of(job: ImageJob, load: Callable[[], Predictor]) -> dict[str, Any]:
     if isinstance(job, PropagateJob):
         return propagate_case(job, load)
     if isinstance(job, SegmentJob):
@@ -229,7 +229,7 @@ def _report_of(job: Job, load: Callable[[], Predictor]) -> dict[str, Any]:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def do_remotely(case: Case, settings: ModelSettings) -> Outcome:
+def do_remotely(case: BatchCase, settings: ModelSettings) -> CaseOutcome:
     """Do one case on a worker of a cluster; the model, which serves one thread at a time, stays there for the next.
 
     Raises:
@@ -257,7 +257,7 @@ def model_of(settings: ModelSettings) -> Predictor:
 # --- what is told -------------------------------------------------------------------------------------------
 
 
-def _tell(case: Case, outcome: Outcome, number: int, count: int) -> None:
+def _tell(case: BatchCase, outcome: CaseOutcome, number: int, count: int) -> None:
     """One line for each case."""
     if outcome.status == DONE:
         words = [f"done in {outcome.seconds:.1f} s"]

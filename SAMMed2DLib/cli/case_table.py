@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from SAMMed2DLib.batch_run import one_line
-from SAMMed2DLib.cli.common.image_job import Job
+from SAMMed2DLib.cli.common.image_job import ImageJob
 from SAMMed2DLib.cli.common.options import AXES, pair, slice_number, slice_range
 from SAMMed2DLib.cli.propagate import PropagateJob
 from SAMMed2DLib.cli.segment import FIRST_SEGMENT, SegmentJob
@@ -53,7 +53,7 @@ class CaseLine:
     """
 
     name: str
-    job: Job
+    job: ImageJob
     cells: Cells
     skip: str = ""
 
@@ -103,7 +103,7 @@ def read_cases(path: Path, shared: Mapping[str, Any], kept: Iterable[Path] = ())
 
     Args:
         path: CSV with a line of column names; separated by commas, tabs or semicolons.
-        shared: what all jobs have in common, as arguments of `Job`.
+        shared: what all jobs have in common, as arguments of `ImageJob`.
         kept: files that are no output of a case.
 
     Raises:
@@ -216,7 +216,7 @@ def _suffix_problems(given: Cells) -> Iterator[str]:
         yield "segment is for markups and masks; a JSON file of prompts names its segments itself"
 
 
-def _job(given: Cells, options: dict[str, Any], folder: Path, shared: Mapping[str, Any]) -> Job:
+def _job(given: Cells, options: dict[str, Any], folder: Path, shared: Mapping[str, Any]) -> ImageJob:
     files = {name: str(folder / given[name]) for name in ("image", "output", "png", "json") if name in given}
     chosen = dict(shared)
     if "window" in options:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from SAMMed2DLib.batch_run import FAILED, Case, Outcome, Work
+from SAMMed2DLib.batch_run import FAILED, BatchCase, CaseOutcome, Work
 from SAMMed2DLib.cli.common.errors import words_of
 from SAMMed2DLib.system.formatting import counted
 
@@ -24,7 +24,7 @@ class ClusterError(RuntimeError):
     """The cluster cannot be used, or not any more; the message says what to do."""
 
 
-def on_cluster(address: str, do_one: Callable[[Case], Outcome]) -> Work:
+def on_cluster(address: str, do_one: Callable[[BatchCase], CaseOutcome]) -> Work:
     """Work of a cluster's workers.
 
     A case whose worker dies is done again by another; each yields one outcome all the same.
@@ -39,7 +39,7 @@ def on_cluster(address: str, do_one: Callable[[Case], Outcome]) -> Work:
     """
     _check_installed()
 
-    def work(cases: Sequence[Case]) -> Iterator[tuple[Case, Outcome]]:
+    def work(cases: Sequence[BatchCase]) -> Iterator[tuple[BatchCase, CaseOutcome]]:
         with _connected(address) as client:
             yield from _done(client, do_one, cases)
 
@@ -71,7 +71,9 @@ def _connected(address: str) -> Iterator[Client]:
         client.close()
 
 
-def _done(client: Client, do_one: Callable[[Case], Outcome], cases: Sequence[Case]) -> Iterator[tuple[Case, Outcome]]:
+def _done(
+    client: Client, do_one: Callable[[BatchCase], CaseOutcome], cases: Sequence[BatchCase]
+) -> Iterator[tuple[BatchCase, CaseOutcome]]:
     from distributed import as_completed
 
     call = uuid4().hex[:12]  # the scheduler must not take a case for the one of an earlier call
@@ -96,14 +98,14 @@ def _done(client: Client, do_one: Callable[[Case], Outcome], cases: Sequence[Cas
         client.cancel(list(waiting))
 
 
-def _outcome(case: Case, future: Future, left: int) -> Outcome:
+def _outcome(case: BatchCase, future: Future, left: int) -> CaseOutcome:
     """What came of a case; if its worker died with the answer, this waits for another one's."""
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker:
-        return Outcome(case.name, FAILED, "its workers died one after the other; has each enough memory?")
+        return CaseOutcome(case.name, FAILED, "its workers died one after the other; has each enough memory?")
     except (CancelledError, asyncio.CancelledError) as error:
         raise ClusterError(
             f"the scheduler is gone, {counted(left, 'case is', 'cases are')} not done; the same call goes on with them"

@@ -16,13 +16,13 @@ from SAMMed2DLib.data.curation.curation_options import (
     MOST_ANISOTROPIC,
     PUBLISHED_MASK_SHARE,
     PUBLISHED_SIDES,
-    Options,
+    CurationOptions,
     Shares,
 )
 from SAMMed2DLib.data.curation.curation_report import left_out, notes, totals, write_report
 from SAMMed2DLib.data.curation.curation_run import Curated, Told, curate
-from SAMMed2DLib.data.curation.discovery import Found, described, discover
-from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS, REPORT, Record
+from SAMMed2DLib.data.curation.discovery import DiscoveredCases, described, discover
+from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS, REPORT, CaseRecord
 
 OK, FAILURE, CANCELLED = 0, 1, 130
 _SHOWN = 10
@@ -141,9 +141,9 @@ def run(args: argparse.Namespace) -> int:
     return FAILURE if curated.failed else OK
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace) -> CurationOptions:
     names = read_class_names(Path(args.labels)) if args.labels else {}
-    return Options(
+    return CurationOptions(
         axes="".join(sorted(args.axes, reverse=True)),
         all_axes=args.all_axes,
         window=args.window,
@@ -157,10 +157,10 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _found(args: argparse.Namespace) -> Found:
+def _found(args: argparse.Namespace) -> DiscoveredCases:
     if not args.folders and not args.cases:
         raise CurationError("nothing to curate: give a folder, or a table with --cases")
-    found = Found()
+    found = DiscoveredCases()
     for table in args.cases:
         found.add(f"in {table}", read_cases(Path(table), dataset=args.dataset, modality=args.modality))
     for folder in args.folders:
@@ -172,7 +172,7 @@ def _found(args: argparse.Namespace) -> Found:
     return found
 
 
-def _check_output(args: argparse.Namespace, found: Found) -> None:
+def _check_output(args: argparse.Namespace, found: DiscoveredCases) -> None:
     """Keep what is read apart from what is written, and at times removed.
 
     Raises:
@@ -190,7 +190,7 @@ def _check_output(args: argparse.Namespace, found: Found) -> None:
 # --- what is told -------------------------------------------------------------------------------------------
 
 
-def _list_all(found: Found) -> None:
+def _list_all(found: DiscoveredCases) -> None:
     for case in found.cases:
         labels = ", ".join(path.name + ("/" if path.is_dir() else "") for path in case.labels)
         about = ", ".join(word for word in (case.modality, case.split) if word)
@@ -212,7 +212,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Told]:
     is_shown = args.progress or sys.stderr.isatty()
     began = time.monotonic()
 
-    def told(case: Case, record: Record, done: int, total: int) -> None:
+    def told(case: Case, record: CaseRecord, done: int, total: int) -> None:
         if record.error:
             print(f"{chr(13) if is_shown else ''}sammed2d: error: {case.place}: {record.error}", file=sys.stderr)
         if is_shown:

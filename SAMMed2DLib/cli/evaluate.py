@@ -20,8 +20,8 @@ from SAMMed2DLib.system.formatting import counted
 from SAMMed2DLib.system.locks import FileBusyError
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.evaluation.evaluation_options import Options
-    from SAMMed2DLib.evaluation.evaluation_run import Run
+    from SAMMed2DLib.evaluation.evaluation_options import EvaluationOptions
+    from SAMMed2DLib.evaluation.evaluation_run import EvaluationRun
     from SAMMed2DLib.inference.predictor import Predictor
 
 OK, FAILURE, CANCELLED = 0, 1, 130
@@ -141,15 +141,15 @@ def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any
 
 
 def _evaluate(
-    args: argparse.Namespace, options: Options, folder: Path, sources: Any, data: dict[str, Any], peers: Any
+    args: argparse.Namespace, options: EvaluationOptions, folder: Path, sources: Any, data: dict[str, Any], peers: Any
 ) -> int:
     from SAMMed2DLib.evaluation.evaluation_report import write_report
-    from SAMMed2DLib.evaluation.evaluation_run import Run, discard
+    from SAMMed2DLib.evaluation.evaluation_run import EvaluationRun, discard
 
     predictor = load(args)
     if args.restart:
         discard(folder)
-    run = Run(folder, options, _settings(args, options, data, predictor, [one.name for one in peers]))
+    run = EvaluationRun(folder, options, _settings(args, options, data, predictor, [one.name for one in peers]))
     finished = run.go(predictor, sources, peers, _progress(args, run))
     report = write_report(run, predictor, sources, [one.name for one in peers], finished)
     if run.problems:
@@ -160,15 +160,15 @@ def _evaluate(
     return CANCELLED if not finished else FAILURE if run.problems or not run.results else OK
 
 
-def options_of(args: argparse.Namespace) -> Options:
+def options_of(args: argparse.Namespace) -> EvaluationOptions:
     """What the options ask for.
 
     Raises:
         EvaluationError: they contradict each other.
     """
-    from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, Options
+    from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, EvaluationOptions
 
-    return Options(
+    return EvaluationOptions(
         protocol=args.protocol,
         clicks=tuple(args.clicks),
         zoom=args.zoom,
@@ -181,7 +181,7 @@ def options_of(args: argparse.Namespace) -> Options:
 
 
 def _settings(
-    args: argparse.Namespace, options: Options, data: dict[str, Any], predictor: Predictor, peers: list[str]
+    args: argparse.Namespace, options: EvaluationOptions, data: dict[str, Any], predictor: Predictor, peers: list[str]
 ) -> dict[str, Any]:
     """All that decides about the results."""
     from SAMMed2DLib.registry.known_models import weights_path
@@ -216,11 +216,11 @@ def _held(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _left_out(run: Run) -> str:
+def _left_out(run: EvaluationRun) -> str:
     return counted(len(run.problems), "image or mask was", "images or masks were") + " left out"
 
 
-def _progress(args: argparse.Namespace, run: Run) -> Callable[[int, int], None]:
+def _progress(args: argparse.Namespace, run: EvaluationRun) -> Callable[[int, int], None]:
     start, first = time.monotonic(), [-1]
 
     def show(done: int, total: int) -> None:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SAMMed2DLib.cli.common.console_report import (
+    CommandLog,
     Progress,
-    Run,
     no_progress,
     note_overlap,
     progress_line,
     tell,
     write_report,
 )
-from SAMMed2DLib.cli.common.image_job import Job, Load, advice_on, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_outputs, intensity_of, load
 from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_seeing, slice_range
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, along
-from SAMMed2DLib.cli.common.replay import record_of
+from SAMMed2DLib.cli.common.provenance import record_of
 from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, slices_shown
 from SAMMed2DLib.cli.propagation.slice_report import report_of, sheet_of, summary
 from SAMMed2DLib.cli.propagation.slices import Stack, Tracked
@@ -97,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagateJob(Job):
+class PropagateJob(ImageJob):
     """An image and segments on some of its slices.
 
     Attributes:
@@ -165,7 +165,7 @@ def propagate_case(
         KeyboardInterrupt: the user stopped, and no part was to be written, or there was none.
     """
     check_outputs(job)
-    this = Run()
+    this = CommandLog()
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes)
@@ -197,7 +197,7 @@ def propagate_case(
 # --- what is asked for --------------------------------------------------------------------------------------
 
 
-def _stack(job: PropagateJob, this: Run, volume: Volume, masks: Sequence[np.ndarray]) -> Stack:
+def _stack(job: PropagateJob, this: CommandLog, volume: Volume, masks: Sequence[np.ndarray]) -> Stack:
     axis = RequestBuilder(volume).array_axis(job.axis) if job.axis else fewest_slices(masks, volume.spacing_mm)
     count = volume.array.shape[axis]
     if count == 1:
@@ -224,7 +224,7 @@ def _tracked(drawn: Segmentation, masks: dict[int, np.ndarray], stack: Stack) ->
     ]
 
 
-def _to_fill(this: Run, tracked: Sequence[Tracked], stack: Stack) -> list[Tracked]:
+def _to_fill(this: CommandLog, tracked: Sequence[Tracked], stack: Stack) -> list[Tracked]:
     """Those that have keyframes, and slices without."""
     empty = [one.segment.name for one in tracked if not one.keyframes]
     if empty:
@@ -246,7 +246,7 @@ def _to_fill(this: Run, tracked: Sequence[Tracked], stack: Stack) -> list[Tracke
 
 
 def _fill(
-    job: PropagateJob, this: Run, stack: Stack, objects: Sequence[Tracked], load: Load, progress: Progress
+    job: PropagateJob, this: CommandLog, stack: Stack, objects: Sequence[Tracked], load: Load, progress: Progress
 ) -> tuple[bool, Predictor, bool]:
     """Fill slices until all are done or the user stops; whether with zoom, the model, and whether stopped."""
     from SAMMed2DLib.inference.session import Session
@@ -279,7 +279,7 @@ def _fill(
     return zoom, predictor, stopped
 
 
-def _note_gaps(this: Run, objects: Sequence[Tracked]) -> None:
+def _note_gaps(this: CommandLog, objects: Sequence[Tracked]) -> None:
     if not any(one.found for one in objects):
         this.notes.append(
             "nothing was filled: no slice between keyframes is without a mask, and beyond them the segments end; check "
@@ -291,7 +291,7 @@ def _note_gaps(this: Run, objects: Sequence[Tracked]) -> None:
             this.notes.append(f"{one.segment.name} was not found between keyframes, on {listed(lost)}")
 
 
-def _note_values(job: PropagateJob, this: Run, segments: Sequence[Segment], values: Sequence[int]) -> None:
+def _note_values(job: PropagateJob, this: CommandLog, segments: Sequence[Segment], values: Sequence[int]) -> None:
     """Say that a label map has other values than its keyframes had."""
     written = label_values(segments)
     if suffix_of(job.output) != ".seg.nrrd" and list(values) != written:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SAMMed2DLib.cli.common.console_report import (
+    CommandLog,
     Masks,
     Progress,
-    Run,
     no_progress,
     note_overlap,
     progress_line,
@@ -23,10 +23,10 @@ from SAMMed2DLib.cli.common.console_report import (
     tell,
     write_report,
 )
-from SAMMed2DLib.cli.common.image_job import Job, Load, advice_on, check_memory, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from SAMMed2DLib.cli.common.prompt_file import add_json
-from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder, RequestError, SegmentRequest
-from SAMMed2DLib.cli.common.replay import (
+from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, RequestError, SegmentRequest
+from SAMMed2DLib.cli.common.provenance import (
     View,
     header_record,
     image_and_view,
@@ -65,7 +65,7 @@ class EmptyResultError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentJob(Job):
+class SegmentJob(ImageJob):
     """An image and its prompts.
 
     Attributes:
@@ -127,7 +127,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     record = read_record(job.prompts)
     job = job if record is None else record.job(job)
     check_outputs(job)
-    this = Run()
+    this = CommandLog()
     with this.step("read"):
         volume = read_volume(job.image, frame=job.frame, series=job.series)
         drawn = placed(job.mask, read_segmentation(job.mask), volume, this.notes) if job.mask else None
@@ -178,12 +178,10 @@ def _memory_needed(volume: Volume, requests: Sequence[SegmentRequest]) -> int:
     return sum(pixels for pixels, _ in asked) + int(at_once) + whole * int(np.prod(volume.size_ijk)) + network
 
 
-def _requests(
-    job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes: list[str]
-) -> list[SegmentRequest]:
+def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes: list[str]) -> list[SegmentRequest]:
     """All prompts, from files and options, in their order; segments that are there already come first, all of them."""
     builder = RequestBuilder(volume)
-    place = Place(job.coordinates, job.axis, job.slice)
+    place = PromptFrame(job.coordinates, job.axis, job.slice)
     if job.prompts:
         add_json(builder, Path(job.prompts), place)
     name = _first_name(job, drawn)
@@ -241,7 +239,7 @@ def _segments(requests: Sequence[SegmentRequest], drawn: Segmentation | None) ->
 
 
 def _predicted(
-    this: Run,
+    this: CommandLog,
     predictor: Predictor,
     volume: Volume,
     requests: Sequence[SegmentRequest],
@@ -272,7 +270,7 @@ def _predicted(
 
 
 def _check_found(
-    this: Run, requests: Sequence[SegmentRequest], masks: Masks, known: Mapping[int, KnownMask]
+    this: CommandLog, requests: Sequence[SegmentRequest], masks: Masks, known: Mapping[int, KnownMask]
 ) -> None:
     found = {n for predictions in masks.values() for n, one in predictions if one.mask.any()} | known.keys()
     if not found:
@@ -284,9 +282,7 @@ def _check_found(
         this.notes.append(f"nothing was found for: {', '.join(empty)}")
 
 
-def _volume_masks(
-    volume: Volume, masks: Masks, known: Mapping[int, KnownMask], count: int
-) -> Iterator[np.ndarray]:
+def _volume_masks(volume: Volume, masks: Masks, known: Mapping[int, KnownMask], count: int) -> Iterator[np.ndarray]:
     """One (K, J, I) bool array after the other, so that only one is in memory."""
     for number in range(count):
         whole = known[number]() if number in known else np.zeros(volume.array.shape[:3], bool)

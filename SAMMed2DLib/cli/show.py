@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from SAMMed2DLib.cli.common.console_report import tell_notes
-from SAMMed2DLib.cli.common.image_job import Job, check_files, intensity_of, notes_on_window
+from SAMMed2DLib.cli.common.image_job import ImageJob, check_files, intensity_of, notes_on_window
 from SAMMed2DLib.cli.common.options import AXES, add_image, add_intensities, slice_number
-from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder, legend_of
+from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, legend_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.io.volume_io import read_volume
 from SAMMed2DLib.pictures.overlay import draw_slice, write_png
@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> None:
         ValueError: bad input, in one of the library's own classes.
     """
     rules = {name: getattr(args, name) for name in ("window", "percentiles", "full_range")}
-    job = Job(image=args.image, output="", png=args.output, frame=args.frame, series=args.series, **rules)
+    job = ImageJob(image=args.image, output="", png=args.output, frame=args.frame, series=args.series, **rules)
     check_files(job)
     volume = read_volume(job.image, frame=job.frame, series=job.series)
-    plane = RequestBuilder(volume).plane(Place("xy", args.axis, args.slice))
+    plane = RequestBuilder(volume).plane(PromptFrame("xy", args.axis, args.slice))
     view = SliceView.of(plane, volume.ijk_to_ras, RULED_PX)
     image = rgb_from_slice(plane.extract(volume.array), intensity_of(job, volume))
     picture = draw_slice(image, view, letters=min(volume.size_ijk) > 1)

@@ -17,7 +17,7 @@ from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetE
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.training import Outcome, Progress, StartingPoint, Team, TrainingConfig
+    from SAMMed2DLib.training import Progress, StartingPoint, Team, TrainingConfig, TrainingResult
 
 __all__ = ["DESCRIPTION", "add_options", "run"]
 
@@ -107,7 +107,7 @@ def _kind(data: _Data) -> str:
     return "of them to choose the best weights by" if data.is_seen else "to validate on"
 
 
-def _best(outcome: Outcome) -> str:
+def _best(outcome: TrainingResult) -> str:
     """Which weights best.pt holds."""
     if outcome.best is None:
         return f"the weights after the last step, {outcome.step}, which were not validated"
@@ -161,9 +161,7 @@ def _is_readable(entry: ImageEntry, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _note_shared_cases(
-    train: Sequence[ImageEntry], held_out: Sequence[ImageEntry], say: Callable[[str], None]
-) -> None:
+def _note_shared_cases(train: Sequence[ImageEntry], held_out: Sequence[ImageEntry], say: Callable[[str], None]) -> None:
     """A case on both sides makes the scores too good."""
     known = {(mask.dataset, mask.case) for entry in train for mask in entry.masks}
     shared = {(mask.dataset, mask.case) for entry in held_out for mask in entry.masks} & known
@@ -185,9 +183,7 @@ def _start(args: argparse.Namespace) -> StartingPoint:
         return fresh_start(args.sizes or "small", args.image_size)
     if args.sizes:
         raise TrainingError("--sizes are those of a new model: leave them out, or give --from none")
-    return known_start(
-        args.start, args.image_size, add_adapters=args.add_adapters, reset_heads=args.as_published
-    )
+    return known_start(args.start, args.image_size, add_adapters=args.add_adapters, reset_heads=args.as_published)
 
 
 def _config(args: argparse.Namespace, start: StartingPoint, images: int, processes: int) -> TrainingConfig:
@@ -243,6 +239,5 @@ def _line(progress: Progress, config: TrainingConfig, data: _Data) -> str:
         return f"{kind} after step {progress.step}, Dice: {told}"
     left = progress.seconds / progress.step * (config.steps - progress.step)
     return (
-        f"step {progress.step} of {config.steps}  loss {progress.loss:.4f}  {progress.seconds:.0f} s, "
-        f"{left:.0f} s left"
+        f"step {progress.step} of {config.steps}  loss {progress.loss:.4f}  {progress.seconds:.0f} s, {left:.0f} s left"
     )

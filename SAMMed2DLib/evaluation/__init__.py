@@ -24,7 +24,7 @@ from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
 from SAMMed2DLib.evaluation import careful, published
 from SAMMed2DLib.evaluation.averages import macro_mean, markdown_table, mean_by_dataset
-from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, Options
+from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.objects import Target, jittered_box, single_objects, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
 from SAMMed2DLib.inference.predictor import Predictor
@@ -33,8 +33,8 @@ from SAMMed2DLib.inference.session import Session
 __all__ = [
     "CLICKS",
     "EvaluationError",
+    "EvaluationOptions",
     "ObjectResult",
-    "Options",
     "Peer",
     "evaluate",
     "evaluate_image",
@@ -53,7 +53,7 @@ def evaluate(
     zoom: bool | None = None,
     box_jitter: float = 0.0,
     *,
-    options: Options | None = None,
+    options: EvaluationOptions | None = None,
     peers: Sequence[Peer] = (),
 ) -> Iterator[ObjectResult]:
     """Segment every object of the images, one result after another.
@@ -71,7 +71,7 @@ def evaluate(
         EvaluationError: what is asked for cannot be done.
     """
     jitters = (box_jitter,) if box_jitter else ()
-    options = options or Options(clicks=tuple(clicks), zoom=zoom, box_jitters=jitters)
+    options = options or EvaluationOptions(clicks=tuple(clicks), zoom=zoom, box_jitters=jitters)
     for item in images:
         yield from evaluate_image(predictor, item, options, peers)
 
@@ -79,7 +79,7 @@ def evaluate(
 def evaluate_image(
     predictor: Predictor,
     item: LabelledImage | MaskedImage,
-    options: Options,
+    options: EvaluationOptions,
     peers: Sequence[Peer] = (),
     done: Collection[str] = (),
     skipped: Callable[[Target, EvaluationError], None] | None = None,
@@ -121,7 +121,7 @@ def _score(
     session: Session,
     item: LabelledImage | MaskedImage,
     target: Target,
-    options: Options,
+    options: EvaluationOptions,
 ) -> dict[str, np.ndarray]:
     """Score one object by the protocol asked for, and return its boxes, px."""
     if options.protocol == PUBLISHED:

@@ -14,7 +14,7 @@ from SAMMed2DLib.evaluation.evaluation_options import (
     BOX,
     CLICK_ANYWHERE,
     FILLED_BOX,
-    Options,
+    EvaluationOptions,
     clicks_name,
     jittered_name,
 )
@@ -27,7 +27,7 @@ from SAMMed2DLib.inference.session import Session
 Segment = Callable[[Prompts], np.ndarray]
 
 
-def boxes_of(target: Target, options: Options) -> dict[str, np.ndarray]:
+def boxes_of(target: Target, options: EvaluationOptions) -> dict[str, np.ndarray]:
     """The object's box and the moved ones: (4,) float64 each, px, half-open."""
     box, size_hw = target.extent_xyxy, target.mask.shape
     moved = {
@@ -42,7 +42,7 @@ def score(
     session: Session,
     image: np.ndarray,
     target: Target,
-    options: Options,
+    options: EvaluationOptions,
 ) -> None:
     """Prompt one object in all ways.
 
@@ -86,7 +86,7 @@ def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tup
             prompts = prompts.with_point(*correction)
 
 
-def _other_first_clicks(target: Target, options: Options) -> Iterator[tuple[str, np.ndarray]]:
+def _other_first_clicks(target: Target, options: EvaluationOptions) -> Iterator[tuple[str, np.ndarray]]:
     for share in options.click_jitters:
         kind = jittered_name(clicks_name(1), share)
         yield kind, jittered_click(target.mask, share, target.rng(options.seed, kind))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SAMMed2DLib.evaluation.averages import GROUPINGS, averages, grouped, mean_curve, means
-from SAMMed2DLib.evaluation.evaluation_options import BOX, FILLED_BOX, Options, clicks_name, jittered_name
+from SAMMed2DLib.evaluation.evaluation_options import BOX, FILLED_BOX, EvaluationOptions, clicks_name, jittered_name
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.pictures.charts import bar_chart, line_chart
 
@@ -26,7 +26,7 @@ def dice_by_prompt(results: Sequence[ObjectResult], kinds: Sequence[str]) -> np.
     return bar_chart(kinds, bars, "Dice by prompt", y_label="Dice", size_hw=(380, 920), y_limits=(0, 1), numbers=True)
 
 
-def jitter_curve(results: Sequence[ObjectResult], options: Options, peers: Sequence[str]) -> np.ndarray:
+def jitter_curve(results: Sequence[ObjectResult], options: EvaluationOptions, peers: Sequence[str]) -> np.ndarray:
     """Mean Dice over data sets against how far boxes and first clicks are moved: (H, W, 3) uint8."""
     found = averages(results)
     series = {}

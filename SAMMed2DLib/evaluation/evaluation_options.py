@@ -23,7 +23,7 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """How objects are prompted and scored; the defaults cost no more than they must.
 
     Attributes:

@@ -11,8 +11,8 @@ from typing import Any
 
 from SAMMed2DLib.evaluation import charts
 from SAMMed2DLib.evaluation.averages import GROUPINGS, METRICS, Average, averages, clicks_needed, grouped, means, table
-from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, FRAME_PX, TARGETS, Options
-from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, Run, Source
+from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, FRAME_PX, TARGETS, EvaluationOptions
+from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, EvaluationRun, Source
 from SAMMed2DLib.evaluation.published_results import PROMPTS, PUBLISHED_DICE, REMARK, REMARK_ON_CLICKS
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.evaluation.sheet import draw_sheet
@@ -23,7 +23,11 @@ from SAMMed2DLib.system.formatting import counted
 
 
 def write_report(
-    run: Run, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str] = (), finished: bool = True
+    run: EvaluationRun,
+    predictor: Predictor,
+    sources: Sequence[Source],
+    peers: Sequence[str] = (),
+    finished: bool = True,
 ) -> Path:
     """Write report.md, summary.csv, summary.json, the charts and the sheet into the run's folder.
 
@@ -60,7 +64,7 @@ def summary_rows(results: Sequence[ObjectResult]) -> Iterator[list[str]]:
                 yield [grouping, name, str(len(group)), kind, *values]
 
 
-def summary_of(run: Run, finished: bool) -> dict[str, Any]:
+def summary_of(run: EvaluationRun, finished: bool) -> dict[str, Any]:
     """The averages, speeds and problems, for other programs."""
     results = run.results
     known = [metric for metric in METRICS if results and getattr(results[0], metric)]
@@ -78,7 +82,7 @@ def summary_of(run: Run, finished: bool) -> dict[str, Any]:
 
 
 def _write_pictures(
-    run: Run, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str], finished: bool
+    run: EvaluationRun, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str], finished: bool
 ) -> list[str]:
     """Write what can be drawn; the names of the files without suffix."""
     results = run.results
@@ -95,7 +99,7 @@ def _write_pictures(
     return list(pictures)
 
 
-def _parts(run: Run, peers: Sequence[str], finished: bool, pictures: Sequence[str]) -> Iterator[str]:
+def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, pictures: Sequence[str]) -> Iterator[str]:
     yield f"# Evaluation of {run.settings.get('model', 'a model')}"
     if not finished:
         yield "**Stopped before the end: these are the results so far; the same command goes on.**"
@@ -108,7 +112,7 @@ def _parts(run: Run, peers: Sequence[str], finished: bool, pictures: Sequence[st
     yield from _problem_part(run)
 
 
-def _settings_table(run: Run) -> str:
+def _settings_table(run: EvaluationRun) -> str:
     results, options = run.results, run.options
     sets = len({one.dataset for one in results})
     counts = (
@@ -130,7 +134,7 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def _tables(run: Run, peers: Sequence[str], pictures: Sequence[str]) -> Iterator[str]:
+def _tables(run: EvaluationRun, peers: Sequence[str], pictures: Sequence[str]) -> Iterator[str]:
     results = run.results
     yield "## All prompts"
     yield (
@@ -191,7 +195,7 @@ def group_table(results: Sequence[ObjectResult], grouping: str, kinds: Sequence[
     return table([grouping, "masks", *kinds], rows)
 
 
-def _click_parts(run: Run, pictures: Sequence[str]) -> Iterator[str]:
+def _click_parts(run: EvaluationRun, pictures: Sequence[str]) -> Iterator[str]:
     yield "## Clicks needed"
     yield (
         f"Until the mask has this Dice for the first time, {run.options.most_clicks} at most; masks that never reach "
@@ -213,7 +217,7 @@ def clicks_table(results: Sequence[ObjectResult]) -> str:
     return table(head, rows)
 
 
-def _published_part(results: Sequence[ObjectResult], options: Options) -> Iterator[str]:
+def _published_part(results: Sequence[ObjectResult], options: EvaluationOptions) -> Iterator[str]:
     own = means(results)
     yield "## Beside the published numbers"
     yield REMARK + (f" {REMARK_ON_CLICKS}" if options.protocol == CAREFUL else "")
@@ -222,7 +226,7 @@ def _published_part(results: Sequence[ObjectResult], options: Options) -> Iterat
     yield table(["", *PROMPTS], rows)
 
 
-def _speed_part(run: Run) -> Iterator[str]:
+def _speed_part(run: EvaluationRun) -> Iterator[str]:
     if not run.speeds:
         return
     yield "## Speed"
@@ -241,7 +245,7 @@ def _speed_part(run: Run) -> Iterator[str]:
     yield table(["model", "images encoded/s", "boxes decoded/s", "both/s", "measured on"], rows)
 
 
-def _problem_part(run: Run) -> Iterator[str]:
+def _problem_part(run: EvaluationRun) -> Iterator[str]:
     if run.problems:
         yield "## Left out"
         yield f"{counted(len(run.problems), 'image or mask', 'images or masks')} could not be used:"

@@ -15,7 +15,7 @@ import numpy as np
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import DatasetError, ImageEntry, MaskedImage
 from SAMMed2DLib.evaluation import evaluate_image
-from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, Options
+from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.objects import Target, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 from SAMMed2DLib.evaluation.speed import Speed, measure, measure_peer
@@ -113,7 +113,7 @@ def thinned(sources: Sequence[Source], most: int | None) -> list[Source]:
 
 
 @dataclass
-class Run:
+class EvaluationRun:
     """An evaluation whose results are in a folder.
 
     Attributes:
@@ -126,7 +126,7 @@ class Run:
     """
 
     folder: Path
-    options: Options
+    options: EvaluationOptions
     settings: dict[str, Any]
     results: list[ObjectResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

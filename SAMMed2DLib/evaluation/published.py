@@ -19,7 +19,7 @@ from SAMMed2DLib.evaluation.evaluation_options import (
     BOX,
     FILLED_BOX,
     EvaluationError,
-    Options,
+    EvaluationOptions,
     clicks_name,
     jittered_name,
 )
@@ -32,7 +32,7 @@ from SAMMed2DLib.model.mask_decoder import select_best
 FIT = "pad"
 _POINT, _ERRORS = "first click", "corrections"
 
-Step = tuple["Found", np.ndarray, np.ndarray]
+Step = tuple["ProtocolPrediction", np.ndarray, np.ndarray]
 
 
 class VanishedError(EvaluationError):
@@ -40,7 +40,7 @@ class VanishedError(EvaluationError):
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ProtocolPrediction:
     """A mask in both frames: `frame_hw` (S, S) bool, `slice_hw` (H, W) bool, and its logits (1, 1, L, L)."""
 
     frame_hw: np.ndarray
@@ -67,8 +67,8 @@ class FramePredictor:
         points_xy: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         box_xyxy: np.ndarray | None = None,
-        previous: Found | None = None,
-    ) -> Found:
+        previous: ProtocolPrediction | None = None,
+    ) -> ProtocolPrediction:
         """Segment one object; the arguments as in `Prompts`, in px of the frame."""
         device, model = self._predictor.device, self._predictor.model
         points = boxes = masks = None
@@ -80,10 +80,10 @@ class FramePredictor:
             masks = previous.low_res.to(device).sigmoid()
         low_res = select_best(*model.decode(self._features, points, boxes, masks))[0].float().cpu()
         in_frame = model.upscale(low_res)[0, 0] > 0
-        return Found(in_frame.numpy(), (self.frame.slice_logits(low_res)[0, 0] > 0).numpy(), low_res)
+        return ProtocolPrediction(in_frame.numpy(), (self.frame.slice_logits(low_res)[0, 0] > 0).numpy(), low_res)
 
 
-def boxes_of(target: Target, embedding: Embedding, options: Options) -> dict[str, np.ndarray]:
+def boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> dict[str, np.ndarray]:
     """The box of the object's largest part and the moved ones: (4,) float64, px of the frame, half-open.
 
     Raises:
@@ -98,14 +98,16 @@ def boxes_of(target: Target, embedding: Embedding, options: Options) -> dict[str
     return {BOX: box, **moved}
 
 
-def slice_boxes_of(target: Target, embedding: Embedding, options: Options) -> dict[str, np.ndarray]:
+def slice_boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> dict[str, np.ndarray]:
     """The same boxes in px of the slice, for other models."""
     frame = embedding.frames[0]
     offset, scale = np.tile(frame.offset_xy, 2), np.tile(frame.scale_xy, 2)
     return {kind: (box - offset) / scale for kind, box in boxes_of(target, embedding, options).items()}
 
 
-def score(sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target: Target, options: Options) -> None:
+def score(
+    sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target: Target, options: EvaluationOptions
+) -> None:
     """Prompt one object in all ways.
 
     Raises:
@@ -125,14 +127,14 @@ def score(sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target:
 
 
 def click_by_click(
-    user: FramePredictor, target: Target, embedding: Embedding, options: Options
+    user: FramePredictor, target: Target, embedding: Embedding, options: EvaluationOptions
 ) -> Iterator[Step]:
     """Give an object one click after another: what was found, all points so far (frame px) and their labels."""
     label = _label_in_frame(target, embedding)
     point, positive = first_point(label, target.rng(options.seed, _POINT))
     points, labels = point[None], np.array([positive], np.int64)
     rng = target.rng(options.seed, _ERRORS)
-    found: Found | None = None
+    found: ProtocolPrediction | None = None
     for _ in range(options.last_click):
         found = user.predict(points, labels, previous=found)
         yield found, points, labels

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from SAMMed2DLib.data.sa_med2d import MaskEntry
-from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, Options
+from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, EvaluationOptions
 from SAMMed2DLib.evaluation.objects import Target
 from SAMMed2DLib.imaging.metrics import dice, iou, normalised_surface_distance
 
@@ -72,7 +72,7 @@ class ObjectResult:
 class ScoreSheet:
     """Collects the scores of one object."""
 
-    def __init__(self, target: Target, options: Options) -> None:
+    def __init__(self, target: Target, options: EvaluationOptions) -> None:
         """Begin with none."""
         self._target, self._tolerance = target, options.tolerance_px
         self._spacing = FRAME_PX / max(target.mask.shape)

@@ -11,7 +11,7 @@ import numpy as np
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
 from SAMMed2DLib.evaluation import careful, published
-from SAMMed2DLib.evaluation.evaluation_options import BOX, PUBLISHED, Options, clicks_name
+from SAMMed2DLib.evaluation.evaluation_options import BOX, PUBLISHED, EvaluationOptions, clicks_name
 from SAMMed2DLib.evaluation.evaluation_run import Source
 from SAMMed2DLib.evaluation.objects import Target, extent_of, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult
@@ -62,7 +62,7 @@ def draw_sheet(
     predictor: Predictor,
     sources: Iterable[Source],
     results: Sequence[ObjectResult],
-    options: Options,
+    options: EvaluationOptions,
     side_px: int = 240,
 ) -> np.ndarray:
     """Draw the chosen objects of a box and of the most clicks that are scored; the model is asked again.
@@ -92,7 +92,7 @@ def draw_sheet(
 
 
 def _drawn(
-    predictor: Predictor, item: LabelledImage | MaskedImage, one: Chosen, options: Options, side_px: int
+    predictor: Predictor, item: LabelledImage | MaskedImage, one: Chosen, options: EvaluationOptions, side_px: int
 ) -> tuple[np.ndarray, str]:
     """The picture of an object and its caption."""
     target = next(target for target in targets_of(item) if target.entry.mask == one.result.entry.mask)
@@ -107,7 +107,7 @@ def _drawn(
 
 
 def _ask_carefully(
-    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: Options
+    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: EvaluationOptions
 ) -> tuple[np.ndarray, Prompts]:
     session = Session(predictor)
 
@@ -122,7 +122,7 @@ def _ask_carefully(
 
 
 def _ask_as_published(
-    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: Options
+    predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: EvaluationOptions
 ) -> tuple[np.ndarray, Prompts]:
     embedding = predictor.embed([image])
     user, frame = published.FramePredictor(predictor, embedding), embedding.frames[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from SAMMed2DLib.data.sa_med2d import MaskEntry
 from SAMMed2DLib.evaluation.averages import METRICS
-from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, Options
+from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.scores import ObjectResult
 
 _TEXTS = ("dataset", "modality", "anatomy", "case", "image", "mask", "axis")
@@ -17,7 +17,7 @@ _OWN = ("label", "area_px", "area_share")
 _AFTER = "dice after"
 
 
-def columns_of(options: Options, peers: Sequence[str] = ()) -> list[str]:
+def columns_of(options: EvaluationOptions, peers: Sequence[str] = ()) -> list[str]:
     """The columns of a file of such results."""
     metrics = METRICS if options.tolerance_px else METRICS[:2]
     scores = [f"{metric} {kind}" for metric in metrics for kind in options.kinds(peers)]

@@ -93,9 +93,7 @@ def propagate_in_time(
         PropagationError: there is no keyframe that shows an object, keyframes of different sizes, a range that is none
             or is not within the period.
     """
-    from SAMMed2DLib.propagation.stack import (
-        StackModel,  # late: torch comes with it, and what is told of results needs none
-    )
+    from SAMMed2DLib.propagation.stack import StackModel
 
     _check_period(period, first, last)
     slices = shown_slices(objects)

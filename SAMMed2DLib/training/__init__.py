@@ -6,7 +6,7 @@ objects are asked for, `steps` what is done with one batch.
 
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
 from SAMMed2DLib.training.items import LabelMaps, LayoutImages, Pictures, SkippedImageWarning, TrainingItems, usable
-from SAMMed2DLib.training.loop import Outcome, train
+from SAMMed2DLib.training.loop import TrainingResult, train
 from SAMMed2DLib.training.optimisers import (
     PUBLISHED_ORPHANS,
     choose_trained,
@@ -50,7 +50,6 @@ __all__ = [
     "LayoutImages",
     "NotFiniteError",
     "Origin",
-    "Outcome",
     "Pictures",
     "Progress",
     "PromptSource",
@@ -65,6 +64,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingItems",
+    "TrainingResult",
     "boxes_of",
     "choose_trained",
     "error_clicks",

@@ -39,7 +39,7 @@ from SAMMed2DLib.training.training_state import Origin, RunState
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainingResult:
     """How a run ended.
 
     Attributes:
@@ -68,7 +68,7 @@ def train(
     team: Team | None = None,
     workers: int = 1,
     intervals: Intervals | None = None,
-) -> Outcome:
+) -> TrainingResult:
     """Run or resume a training run in `folder`.
 
     The folder gets config.json, checkpoint.pt to resume from, last.pt and best.pt to predict with, log.csv,
@@ -135,7 +135,7 @@ def train(
             if stopped:
                 break
         files.finish()
-    return Outcome(run.weights, run.step, run.step < config.steps, run.best, run.best_step)
+    return TrainingResult(run.weights, run.step, run.step < config.steps, run.best, run.best_step)
 
 
 def _rounds(config: TrainingConfig, step: int) -> int:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.batch_run import Case, Outcome
+from SAMMed2DLib.batch_run import BatchCase, CaseOutcome
 from SAMMed2DLib.cli import segment
 from SAMMed2DLib.cli.batch import ModelSettings, do_remotely
 
@@ -15,7 +15,7 @@ SLOW = "slow"
 HALF = b"NRRD0004\n# half of a"
 
 
-def do_and_stop(case: Case, settings: ModelSettings, folder: Path) -> Outcome:
+def do_and_stop(case: BatchCase, settings: ModelSettings, folder: Path) -> CaseOutcome:
     """Do a case; the slow one tells its process in folder/pid and stops half-way, until folder/killed is there."""
     if case.name == SLOW and not (folder / "killed").exists():
         segment.write_segmentation = _half_of(folder)

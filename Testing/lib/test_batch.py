@@ -17,9 +17,9 @@ from SAMMed2DLib.batch_run import (
     DONE,
     FAILED,
     SKIPPED,
-    Answer,
-    Case,
-    Outcome,
+    BatchCase,
+    CaseOutcome,
+    CaseResult,
     ResultsError,
     ResultsTable,
     Row,
@@ -37,12 +37,12 @@ class Writer:
         self.done: list[str] = []
         self.trouble: dict[str, BaseException] = {}
 
-    def __call__(self, path: Path) -> Answer:
+    def __call__(self, path: Path) -> CaseResult:
         self.done.append(path.name)
         if path.name in self.trouble:
             raise self.trouble[path.name]
         path.write_text("mask")
-        return Answer({"liver": 12, "spleen": 3}, ["a note"])
+        return CaseResult({"liver": 12, "spleen": 3}, ["a note"])
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results.csv"
 
 
-def cases_of(results: Path, names: str, **more: str) -> list[Case]:
+def cases_of(results: Path, names: str, **more: str) -> list[BatchCase]:
     outputs = [results.with_name(name) for name in names]
-    return [Case(path.name, path, (path,), **{"inputs": "i1", "checksum": "c1"} | more) for path in outputs]
+    return [BatchCase(path.name, path, (path,), **{"inputs": "i1", "checksum": "c1"} | more) for path in outputs]
 
 
-def run(results: Path, writer: Writer, cases: Sequence[Case], *, retry: bool = False) -> Summary:
+def run(results: Path, writer: Writer, cases: Sequence[BatchCase], *, retry: bool = False) -> Summary:
     writer.done = []
     return run_cases(cases, in_order(writer), results, retry=retry)
 
@@ -191,13 +191,15 @@ def test_rows_of_cases_that_are_not_listed_any_more_stay(results: Path, writer: 
 
 def test_outcomes_may_come_in_any_order(results: Path, writer: Writer) -> None:
     cases = cases_of(results, "abc")
-    summary = run_cases(cases, lambda some: iter([(case, Outcome(case.name, DONE)) for case in some[::-1]]), results)
+    summary = run_cases(
+        cases, lambda some: iter([(case, CaseOutcome(case.name, DONE)) for case in some[::-1]]), results
+    )
     assert summary.done == 3
     assert list(statuses(results)) == ["c", "b", "a"]
 
 
 def test_an_attempt_tells_what_went_wrong_in_the_callers_words() -> None:
-    def fail() -> Answer:
+    def fail() -> CaseResult:
         raise ValueError("secret")
 
     assert attempt("a", fail, lambda error: f"told\n{type(error).__name__}").error == "told ValueError"
@@ -233,9 +235,9 @@ def test_a_case_whose_row_is_torn_is_done_again_and_the_table_is_whole(results: 
 def test_a_row_is_on_the_disk_before_the_next_case_begins(results: Path) -> None:
     seen: list[int] = []
 
-    def look(path: Path) -> Answer:
+    def look(path: Path) -> CaseResult:
         seen.append(len(rows_in(results)))
-        return Answer()
+        return CaseResult()
 
     run_cases(cases_of(results, "abc"), in_order(look), results)
     assert seen == [0, 1, 2]
@@ -245,14 +247,14 @@ def test_a_process_that_is_killed_keeps_its_finished_cases(results: Path, writer
     script = """
 import os, signal, sys
 from pathlib import Path
-from SAMMed2DLib.batch_run import Answer, Case, in_order, run_cases
+from SAMMed2DLib.batch_run import CaseResult, BatchCase, in_order, run_cases
 folder = Path(sys.argv[1])
 def do(path):
     if path.name == "c":
         os.kill(os.getpid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     path.write_text("mask")
-    return Answer()
-cases = [Case(n, folder / n, (folder / n,), "i1", "", "c1") for n in "abcd"]
+    return CaseResult()
+cases = [BatchCase(n, folder / n, (folder / n,), "i1", "", "c1") for n in "abcd"]
 run_cases(cases, in_order(do), folder / "results.csv")
 """
     root = Path(__file__).resolve().parents[2]
@@ -284,10 +286,10 @@ def test_places_that_no_table_can_have_are_refused(tmp_path: Path, writer: Write
 
 
 def test_two_batches_never_share_a_table(results: Path, writer: Writer) -> None:
-    def second(path: Path) -> Answer:
+    def second(path: Path) -> CaseResult:
         with pytest.raises(ResultsError, match="another batch is using it"):
             run(results, writer, cases_of(results, "b"))
-        return Answer()
+        return CaseResult()
 
     assert run_cases(cases_of(results, "a"), in_order(second), results).done == 1
     assert os.listdir(results.parent) == ["results.csv"], "nothing of the lock is left"
@@ -295,8 +297,8 @@ def test_two_batches_never_share_a_table(results: Path, writer: Writer) -> None:
 
 def test_a_row_is_as_many_texts_as_there_are_columns(results: Path) -> None:
     (case,) = cases_of(results, "a")
-    answer = Answer({"a\nb": 1}, ["x\u2028y", "z"])
-    row = Row.of(replace(case, name="a\tb"), Outcome("a", DONE, answer=answer))
+    answer = CaseResult({"a\nb": 1}, ["x\u2028y", "z"])
+    row = Row.of(replace(case, name="a\tb"), CaseOutcome("a", DONE, answer=answer))
     assert (row.case, row.voxels, row.notes) == ("a b", "a b=1", "x y; z")
     ResultsTable(results).add(row)
     assert list(rows_in(results)[0]) == list(COLUMNS)

@@ -21,7 +21,7 @@ import SimpleITK
 from cluster_cases import HALF, SLOW, do_and_stop
 
 from SAMMed2DLib.__main__ import FAILURE, OK, main
-from SAMMed2DLib.batch_run import Answer, Case, Outcome, run_cases
+from SAMMed2DLib.batch_run import BatchCase, CaseOutcome, CaseResult, run_cases
 from SAMMed2DLib.cli import batch as batch_command
 from SAMMed2DLib.cli import cluster
 from SAMMed2DLib.io.segmentation_io import read_segmentation
@@ -162,17 +162,17 @@ def threads() -> Iterator[str]:
         yield running.scheduler_address
 
 
-def cases_of(folder: Path, names: Sequence[str]) -> list[Case]:
-    return [Case(name, name, (folder / name,)) for name in names]
+def cases_of(folder: Path, names: Sequence[str]) -> list[BatchCase]:
+    return [BatchCase(name, name, (folder / name,)) for name in names]
 
 
-def one_then_wait(case: Case) -> Outcome:
+def one_then_wait(case: BatchCase) -> CaseOutcome:
     if case.name != "a":
         wait_for(case.outputs[0].with_name("go").exists, "the end of the first call")
     return write_name(case)
 
 
-def of_no_use(case: Case) -> Outcome:
+def of_no_use(case: BatchCase) -> CaseOutcome:
     raise batch_command.OtherWeightsError("these are other weights")
 
 
@@ -184,9 +184,9 @@ def count_ready(dask_worker: Any) -> int:
     return sum(task.state != "executing" and task.state != "cancelled" for task in dask_worker.state.tasks.values())
 
 
-def write_name(case: Case) -> Outcome:
+def write_name(case: BatchCase) -> CaseOutcome:
     case.outputs[0].write_text(case.request)
-    return Outcome(case.name, "done", answer=Answer({"voxels": 1}))
+    return CaseOutcome(case.name, "done", answer=CaseResult({"voxels": 1}))
 
 
 def test_a_stop_gives_up_what_waits_and_keeps_what_is_finished(tmp_path: Path, threads: str) -> None:

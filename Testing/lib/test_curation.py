@@ -13,7 +13,7 @@ from curation_cases import SHAPE_KJI, a_block, a_volume, write, write_dicom, wri
 
 from SAMMed2DLib.data.curation.assembly import assemble
 from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names, file_name, read_cases, read_class_names
-from SAMMed2DLib.data.curation.curation_options import PUBLISHED_MASK_SHARE, Options, Shares
+from SAMMed2DLib.data.curation.curation_options import PUBLISHED_MASK_SHARE, CurationOptions, Shares
 from SAMMed2DLib.data.curation.curation_run import Curated, curate
 from SAMMed2DLib.data.curation.discovery import discover
 from SAMMed2DLib.data.curation.label_stack import LabelStack, read_labels
@@ -26,7 +26,7 @@ from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.io.segmentation_io import Segment, write_segmentation
 from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_volume
 
-ALL = Options(similar=0, min_share=0, min_sides=0)
+ALL = CurationOptions(similar=0, min_share=0, min_sides=0)
 
 
 def a_case(image: Path, *labels: Path, **more) -> Case:
@@ -40,7 +40,7 @@ def a_stack(*labels: np.ndarray, classes: dict[int, str] | None = None) -> Label
     return stack
 
 
-def cut_all(volume: np.ndarray, labels: LabelStack, options: Options = ALL, spacing=(1, 1, 1)):
+def cut_all(volume: np.ndarray, labels: LabelStack, options: CurationOptions = ALL, spacing=(1, 1, 1)):
     """The cuts of a volume, and what was dropped."""
     dropped: Counter[str] = Counter()
     whole = Volume(volume, np.diag([*spacing, 1.0]), volume.ndim == 4, "one")
@@ -248,7 +248,7 @@ def test_slices_across_very_thick_ones_only_when_asked_for():
 def test_slices_with_a_short_side_under_half_the_long_one_are_dropped(length, axes):
     shape = (length, 40, 40)
     found, _ = cut_all(
-        a_volume(shape), a_stack(a_block(shape=shape, start=4, stop=14)), Options(similar=0, min_share=0)
+        a_volume(shape), a_stack(a_block(shape=shape, start=4, stop=14)), CurationOptions(similar=0, min_share=0)
     )
     assert {cut.axis for cut in found} == axes
 
@@ -257,7 +257,7 @@ def test_slices_with_a_short_side_under_half_the_long_one_are_dropped(length, ax
 def test_a_mask_of_under_100_px_in_256_x_256_is_dropped(px, is_kept):
     labels = np.zeros((1, 256, 256), np.uint8)
     labels.ravel()[1000 : 1000 + px] = 1
-    found, dropped = cut_all(a_volume((1, 256, 256)), a_stack(labels), Options())
+    found, dropped = cut_all(a_volume((1, 256, 256)), a_stack(labels), CurationOptions())
     assert bool(found) == is_kept and dropped["masks too small"] == (not is_kept)
 
 
@@ -265,7 +265,7 @@ def test_one_mask_for_the_class_and_one_for_each_large_part():
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[0, 2:10, 2:10] = labels[0, 30:40, 30:40] = labels[0, 60, 60] = 1
     labels[0, 50:60, 2:10] = 2
-    (cut,), _ = cut_all(a_volume((1, 64, 64)), a_stack(labels), Options())
+    (cut,), _ = cut_all(a_volume((1, 64, 64)), a_stack(labels), CurationOptions())
     found = [(mask.anatomy, mask.instance, int(mask.mask_hw.sum())) for mask in cut.masks]
     assert found == [("class 1", 0, 165), ("class 1", 1, 64), ("class 1", 2, 100), ("class 2", 0, 80)]
 
@@ -273,7 +273,7 @@ def test_one_mask_for_the_class_and_one_for_each_large_part():
 def test_overlapping_classes_are_both_whole():
     first, second = a_block(1, (1, 64, 64)), a_block(2, (1, 64, 64))
     first[0, 5:40, 5:40], second[0, 20:50, 20:50] = 1, 2
-    (cut,), _ = cut_all(a_volume((1, 64, 64)), a_stack(first, second), Options())
+    (cut,), _ = cut_all(a_volume((1, 64, 64)), a_stack(first, second), CurationOptions())
     assert [int(mask.mask_hw.sum()) for mask in cut.masks] == [35 * 35, 30 * 30]
 
 
@@ -287,14 +287,14 @@ def test_neighbours_that_hardly_differ_are_dropped_but_not_where_the_labels_chan
     volume = np.repeat(a_volume((1, 32, 40)), 24, axis=0)
     labels = a_block()
     labels[14:, 8:18, 8:12] = 0
-    found, dropped = cut_all(volume, a_stack(labels), Options(axes="k"))
+    found, dropped = cut_all(volume, a_stack(labels), CurationOptions(axes="k"))
     assert [cut.number for cut in found] == [8, 14]
     assert dropped["slices much like the one before"] == 8
 
 
 def test_a_colour_picture_stays_as_it_is():
     volume = np.random.default_rng(0).integers(0, 200, (1, 32, 40, 3)).astype(np.uint8)
-    (cut,), _ = cut_all(volume, a_stack(a_block(shape=(1, 32, 40), start=0)), Options())
+    (cut,), _ = cut_all(volume, a_stack(a_block(shape=(1, 32, 40), start=0)), CurationOptions())
     assert (cut.axis, cut.number) == ("", -1)
     assert np.array_equal(cut.image, volume[0])
 
@@ -302,8 +302,8 @@ def test_a_colour_picture_stays_as_it_is():
 def test_eight_bit_grey_stays_as_it_is_unless_a_window_is_given():
     volume = np.random.default_rng(0).integers(50, 200, (1, 32, 40)).astype(np.uint8)
     labels = a_stack(a_block(shape=(1, 32, 40), start=0))
-    assert np.array_equal(cut_all(volume, labels, Options())[0][0].image, volume[0])
-    assert cut_all(volume, labels, Options(window=(125, 100)))[0][0].image.max() == 255
+    assert np.array_equal(cut_all(volume, labels, CurationOptions())[0][0].image, volume[0])
+    assert cut_all(volume, labels, CurationOptions(window=(125, 100)))[0][0].image.max() == 255
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_eight_bit_grey_stays_as_it_is_unless_a_window_is_given():
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(CurationError):
-        Options(**options)
+        CurationOptions(**options)
 
 
 def test_the_published_share_of_a_mask_is_153_thousandths_of_a_percent():
@@ -563,13 +563,15 @@ def a_data_set(folder: Path, count: int = 3) -> list[Case]:
     return discover(folder, dataset="set", modality="CT").cases
 
 
-def curated(cases: list[Case], folder: Path, options: Options | None = None, shares: tuple = (1, 0, 0)) -> Curated:
-    return curate(cases, folder, options or Options(axes="k"), Shares.of(shares))
+def curated(
+    cases: list[Case], folder: Path, options: CurationOptions | None = None, shares: tuple = (1, 0, 0)
+) -> Curated:
+    return curate(cases, folder, options or CurationOptions(axes="k"), Shares.of(shares))
 
 
 def test_pictures_and_masks_belong_to_the_slices_that_the_manifest_says(tmp_path):
     cases = a_data_set(tmp_path / "raw", 2)
-    curated(cases, tmp_path / "out", Options(full_range=True, similar=0))
+    curated(cases, tmp_path / "out", CurationOptions(full_range=True, similar=0))
     entries = read_manifest(tmp_path / "out")
     assert len(entries) == 2 * 30
     for image in read_layout(tmp_path / "out", "train"):
@@ -631,7 +633,7 @@ def test_other_options_make_all_again_and_other_shares_none(tmp_path):
     curated(cases, tmp_path / "out")
     assert curated(cases, tmp_path / "out", shares=(0, 0, 1)).finished_before == 2
     assert not (tmp_path / "out/image2label_train.json").exists()
-    assert curated(cases, tmp_path / "out", Options(axes="j")).finished_before == 0
+    assert curated(cases, tmp_path / "out", CurationOptions(axes="j")).finished_before == 0
     assert {entry.axis for entry in read_manifest(tmp_path / "out")} == {"j"}
 
 
@@ -710,7 +712,7 @@ def test_nothing_but_bad_files_is_an_error(tmp_path):
 def test_several_processes_do_the_same_as_one(tmp_path):
     cases = a_data_set(tmp_path / "raw", 3)
     curated(cases, tmp_path / "one")
-    curate(cases, tmp_path / "two", Options(axes="k"), Shares.of((1, 0, 0)), jobs=2)
+    curate(cases, tmp_path / "two", CurationOptions(axes="k"), Shares.of((1, 0, 0)), jobs=2)
     assert read_manifest(tmp_path / "one") == read_manifest(tmp_path / "two")
 
 
@@ -738,7 +740,7 @@ def test_the_same_image_under_another_window_is_the_same(tmp_path):
     cases = [
         dataclasses.replace(case, window=window) for case, window in zip(cases, ((0, 100), (800, 40)), strict=True)
     ]
-    result = curated(cases, tmp_path / "out", Options(axes="j", max_slices=1))
+    result = curated(cases, tmp_path / "out", CurationOptions(axes="j", max_slices=1))
     assert len(result.assembly.repeated) == result.assembly.handed_over == 1
     assert {entry.case for entry in read_manifest(tmp_path / "out")} == {"0"}
 
@@ -748,7 +750,7 @@ def test_masks_go_to_the_very_same_image_among_those_that_look_the_same(tmp_path
     for name, value in (("a", 1), ("b", 2)):
         write(tmp_path / f"raw/images/{name}.nrrd", volume)
         write(tmp_path / f"raw/labels/{name}.nrrd", a_block(value))
-    result = curated(discover(tmp_path / "raw").cases, tmp_path / "out", Options(axes="k", similar=0))
+    result = curated(discover(tmp_path / "raw").cases, tmp_path / "out", CurationOptions(axes="k", similar=0))
     assert len(result.assembly.repeated) == result.assembly.handed_over == 10
     for image in read_layout(tmp_path / "out", "train"):
         assert [(Path(one.mask).stem, one.slice) for one in image.masks] == [
@@ -764,7 +766,7 @@ def test_cases_that_share_images_are_in_one_split(tmp_path):
     write(tmp_path / "raw/images/1.nrrd", both)
     cases = [dataclasses.replace(case, window=(0, 2000)) for case in cases]
     for seed in "abcdef":
-        curate(cases, tmp_path / "out", Options(axes="k"), Shares((0.5, 0.25, 0.25), seed))
+        curate(cases, tmp_path / "out", CurationOptions(axes="k"), Shares((0.5, 0.25, 0.25), seed))
         entries = read_manifest(tmp_path / "out")
         assert len({entry.split for entry in entries}) == 1 and len({entry.case for entry in entries}) == 2
 

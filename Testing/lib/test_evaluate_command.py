@@ -80,7 +80,7 @@ def test_the_published_protocol_pads_and_does_not_zoom(evaluate, data):
 def test_the_same_command_goes_on_and_another_one_does_not(evaluate, data, capsys, monkeypatch):
     assert evaluate() == OK
     before = lines(data)
-    monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.Run._evaluate", None)  # nothing is left to do
+    monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.EvaluationRun._evaluate", None)  # nothing is left to do
     assert evaluate() == OK and lines(data) == before
     assert evaluate("--seed", "1") == BAD_INPUT
     assert "other settings" in capsys.readouterr().err and lines(data) == before

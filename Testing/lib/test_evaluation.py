@@ -120,7 +120,7 @@ def test_a_table_of_nothing_says_why():
 
 # What is asked for besides
 
-EVERYTHING = evaluation.Options(
+EVERYTHING = evaluation.EvaluationOptions(
     box_jitters=(0.05, 0.2), click_jitters=(0.1,), most_clicks=7, tolerance_px=2.0, clicks=(1, 2)
 )
 
@@ -211,4 +211,4 @@ def test_clicks_needed_are_counted_to_the_first_success(target, expected):
 )
 def test_impossible_options_are_refused(wrong, words):
     with pytest.raises(evaluation.EvaluationError, match=words):
-        evaluation.Options(**wrong)
+        evaluation.EvaluationOptions(**wrong)

@@ -9,13 +9,13 @@ from other_model import LeftHalf
 from tiny_network import CONFIG
 
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
-from SAMMed2DLib.evaluation import EvaluationError, Options, evaluate, evaluate_image, published
+from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, evaluate, evaluate_image, published
 from SAMMed2DLib.evaluation.objects import targets_of
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import build_model
 
-AS_PUBLISHED = Options("published", clicks=(1, 3), box_jitters=(0.1,), most_clicks=4)
+AS_PUBLISHED = EvaluationOptions("published", clicks=(1, 3), box_jitters=(0.1,), most_clicks=4)
 SIDE = CONFIG.image_size
 
 
@@ -90,7 +90,7 @@ def test_a_padded_slice_lies_in_the_middle_of_the_frame(predictor, monkeypatch):
 
 def test_where_nothing_is_wrong_a_point_that_says_nothing_is_added(predictor, monkeypatch):
     item = an_image(SIDE, SIDE, np.s_[10:40, 20:50])
-    perfect = published.Found(item.masks[0], item.masks[0], torch.zeros(1, 1, SIDE // 4, SIDE // 4))
+    perfect = published.ProtocolPrediction(item.masks[0], item.masks[0], torch.zeros(1, 1, SIDE // 4, SIDE // 4))
     monkeypatch.setattr(published.FramePredictor, "predict", lambda *args, **more: perfect)
     embedding = predictor.embed([item.image])
     target = next(targets_of(item))

@@ -11,10 +11,18 @@ from other_model import LeftHalf
 from test_evaluation import _RowsOfClicks, two_masks
 
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
-from SAMMed2DLib.evaluation import EvaluationError, ObjectResult, Options, averages, evaluation_report, sheet, table
-from SAMMed2DLib.evaluation.evaluation_run import MASKS_FILE, Problem, Run, Source, thinned
+from SAMMed2DLib.evaluation import (
+    EvaluationError,
+    EvaluationOptions,
+    ObjectResult,
+    averages,
+    evaluation_report,
+    sheet,
+    table,
+)
+from SAMMed2DLib.evaluation.evaluation_run import MASKS_FILE, EvaluationRun, Problem, Source, thinned
 
-OPTIONS = Options(clicks=(1, 3), box_jitters=(0.1,), most_clicks=4, tolerance_px=2.0)
+OPTIONS = EvaluationOptions(clicks=(1, 3), box_jitters=(0.1,), most_clicks=4, tolerance_px=2.0)
 
 
 def a_result(dataset: str, case: str, score: float, share: float = 0.01, curve=(), **entry: str) -> ObjectResult:
@@ -146,8 +154,8 @@ def no_timing(monkeypatch):
     monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.measure_speeds", lambda *args: [])
 
 
-def a_run(folder, **settings) -> Run:
-    return Run(folder, OPTIONS, {"model": "stand-in", **settings})
+def a_run(folder, **settings) -> EvaluationRun:
+    return EvaluationRun(folder, OPTIONS, {"model": "stand-in", **settings})
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path):

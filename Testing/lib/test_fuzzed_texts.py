@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from SAMMed2DLib.cli.case_table import CaseFileError, read_cases
 from SAMMed2DLib.cli.common.errors import is_bad_input
 from SAMMed2DLib.cli.common.prompt_file import add_json
-from SAMMed2DLib.cli.common.prompt_options import Place, RequestBuilder
+from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder
 from SAMMed2DLib.data.sa_med2d import TRAIN, read_layout
 from SAMMed2DLib.io.markups import read_fiducials, read_rois
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
@@ -203,7 +203,7 @@ def test_rois(data: bytes) -> None:
 @FEW
 @given(damaged_json(PROMPTS))
 def test_prompt_files(data: bytes) -> None:
-    try_file("prompts.json", data, lambda path: add_json(RequestBuilder(VOLUME), path, Place("xy", None, None)))
+    try_file("prompts.json", data, lambda path: add_json(RequestBuilder(VOLUME), path, PromptFrame("xy", None, None)))
 
 
 @FEW

@@ -54,7 +54,7 @@ def a_label_map() -> training.LabelMaps:
     return training.LabelMaps([LabelledImage(np.tile(rows, (1, 32, 3)), np.eye(32, dtype=np.uint8), "a", "drawn")])
 
 
-def train(folder: Path, validation: object = None, config: training.TrainingConfig = CONFIG) -> training.Outcome:
+def train(folder: Path, validation: object = None, config: training.TrainingConfig = CONFIG) -> training.TrainingResult:
     each = training.Intervals(save=1, log=1, validate=1)
     return training.train(config, a_label_map(), folder, validation=validation, workers=0, intervals=each)
 

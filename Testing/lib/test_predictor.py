@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from SAMMed2DLib.checkpoints import CheckpointError, save_lean
-from SAMMed2DLib.cli.common.console_report import Run
+from SAMMed2DLib.cli.common.console_report import CommandLog
 from SAMMed2DLib.inference import predictor as predictor_module
 from SAMMed2DLib.inference.devices import FallbackWarning, available_devices, choose_device
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
@@ -214,7 +214,7 @@ def test_a_fallback_is_shown_by_default():
 
 
 def test_the_command_line_notes_a_fallback_once_and_no_other_warning():
-    run = Run()
+    run = CommandLog()
     with run.step("embed"):
         for message, kind in (("on the CPU", FallbackWarning), ("of a library", RuntimeWarning)) * 2:
             warnings.warn(message, kind, stacklevel=1)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.cli.common.image_job import Job
+from SAMMed2DLib.cli.common.image_job import ImageJob
 from SAMMed2DLib.cli.common.prompt_options import SegmentRequest, axis_and_index
-from SAMMed2DLib.cli.common.replay import View, segment_record
+from SAMMed2DLib.cli.common.provenance import View, segment_record
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.io.segmentation_io import Segment
 from SAMMed2DLib.io.volume_io import Volume
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Run:
+class CommandLog:
     """What happens during one call, for the report."""
 
     notes: list[str] = field(default_factory=list)
@@ -51,13 +51,13 @@ class Run:
         self.notes += [note for note in dict.fromkeys(ours) if note not in self.notes]
 
 
-def note_overlap(this: Run, lost: int) -> None:
+def note_overlap(this: CommandLog, lost: int) -> None:
     """Say that voxels of a label map went to a later segment."""
     if lost:
         this.notes.append(f"segments overlap: {counted(lost, 'voxel')} went to the later one; .seg.nrrd keeps both")
 
 
-def report_end(this: Run) -> dict[str, Any]:
+def report_end(this: CommandLog) -> dict[str, Any]:
     """How long the steps took, and what a user should know."""
     return {"seconds": {name: round(value, 4) for name, value in this.seconds.items()}, "notes": this.notes}
 
@@ -103,7 +103,7 @@ def size_words(entry: Mapping[str, Any]) -> str:
     return f"{counted(entry['voxels'], 'voxel')}, {rounded(entry['volume_ml'])} ml"
 
 
-def write_report(staged: StagedFiles, job: Job, report: dict[str, Any]) -> None:
+def write_report(staged: StagedFiles, job: ImageJob, report: dict[str, Any]) -> None:
     """Write the report, if it goes to a file."""
     if job.json and job.json != "-":
         staged.place(job.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ Load = Callable[[], "Predictor"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ImageJob:
     """What both kinds of work need to know; plain values, that can be sent to another computer.
 
     Attributes:
@@ -89,7 +89,7 @@ def load(args: argparse.Namespace) -> Predictor:
     return load_predictor(args.model, device=args.device, precision=args.precision, fit=args.fit)
 
 
-def check_outputs(job: Job) -> None:
+def check_outputs(job: ImageJob) -> None:
     """Find out before any work what would fail after it.
 
     Raises:
@@ -99,7 +99,7 @@ def check_outputs(job: Job) -> None:
     check_files(job)
 
 
-def check_files(job: Job) -> None:
+def check_files(job: ImageJob) -> None:
     """Find out before any work whether the picture and the report can be written, and nothing that is read is lost.
 
     Raises:
@@ -139,7 +139,7 @@ def _is_same(path: str, other: str) -> bool:
     return Path(path).exists() and Path(other).exists() and os.path.samefile(path, other)
 
 
-def check_memory(job: Job, volume: Volume, needed_bytes: int) -> None:
+def check_memory(job: ImageJob, volume: Volume, needed_bytes: int) -> None:
     """Refuse work before it begins where it would take more memory than there is.
 
     Raises:
@@ -154,7 +154,7 @@ def check_memory(job: Job, volume: Volume, needed_bytes: int) -> None:
         )
 
 
-def intensity_of(job: Job, volume: Volume) -> Intensity:
+def intensity_of(job: ImageJob, volume: Volume) -> Intensity:
     """The rule asked for; else 8-bit values as they are, and percentiles for all others."""
     if job.window:
         level, width = job.window
@@ -166,7 +166,7 @@ def intensity_of(job: Job, volume: Volume) -> Intensity:
     return Window.of_range(0, 255) if volume.array.dtype == np.uint8 else Percentiles()
 
 
-def notes_on_window(job: Job, volume: Volume) -> list[str]:
+def notes_on_window(job: ImageJob, volume: Volume) -> list[str]:
     """Say that a window shows nothing, where all values of a grey image lie below or above it."""
     if not job.window or volume.is_colour:
         return []
@@ -182,7 +182,7 @@ def notes_on_window(job: Job, volume: Volume) -> list[str]:
     ]
 
 
-def advice_on(job: Job, volume: Volume) -> list[str]:
+def advice_on(job: ImageJob, volume: Volume) -> list[str]:
     """What the user should know about the grey values: that the window shows nothing, or that one would help.
 
     Hounsfield units span far more than one structure, so a window is advised where no rule was chosen.

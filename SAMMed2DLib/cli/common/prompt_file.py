@@ -15,8 +15,8 @@ Points and boxes are as on the command line, see the head of `cli.prompts`. Poin
 given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
 ones first.
 
-The report that `sammed2d segment --json` writes is such a file too, see `cli.replay`; what is no prompt there is left
-alone.
+The report that `sammed2d segment --json` writes is such a file too, see `cli.common.provenance`; what is no prompt
+there is left alone.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.cli.common.prompt_options import COORDINATES, Place, RequestBuilder, RequestError, SegmentRequest
-from SAMMed2DLib.cli.common.replay import report_in
+from SAMMed2DLib.cli.common.prompt_options import COORDINATES, PromptFrame, RequestBuilder, RequestError, SegmentRequest
+from SAMMed2DLib.cli.common.provenance import report_in
 from SAMMed2DLib.imaging.geometry import GeometryError
 from SAMMed2DLib.inference.prompts import PromptError
 from SAMMed2DLib.io.segmentation_io import LABELMAP_SUFFIXES
@@ -45,7 +45,7 @@ _PROMPT_KINDS: dict[str, Any] = {
 }
 
 
-def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
+def add_json(builder: RequestBuilder, path: Path, place: PromptFrame) -> None:
     """Add the segments of a prompts file (its structure: the head of this module).
 
     Raises:
@@ -63,7 +63,7 @@ def add_json(builder: RequestBuilder, path: Path, place: Place) -> None:
     coordinates = top.get("coordinates", "xy")
     if coordinates not in COORDINATES:
         raise RequestError(f"{path}: coordinates must be one of {', '.join(COORDINATES)}, not {shown(coordinates)}")
-    place = Place(coordinates, top.get("axis", place.axis), place.slice)
+    place = PromptFrame(coordinates, top.get("axis", place.axis), place.slice)
     for number, entry in enumerate(top.get("segments", [])):
         _add_json_segment(builder, entry, f"{path}: segments[{number}]", place)
 
@@ -93,7 +93,7 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: Place) -> None:
+def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: PromptFrame) -> None:
     fields = _object(entry, where, {"name": str, "color": list, "prompts": list})
     if "name" not in fields:
         raise RequestError(f"{where}: needs a name")
@@ -103,14 +103,16 @@ def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: Pl
     for number, prompt in enumerate(fields.get("prompts", [])):
         inner = f"{where}.prompts[{number}]"
         given = _object(prompt, inner, _PROMPT_KINDS)
-        at = Place(place.coordinates, given.get("axis", place.axis), given.get("slice", place.slice))
+        at = PromptFrame(place.coordinates, given.get("axis", place.axis), given.get("slice", place.slice))
         if isinstance(at.slice, str) and at.slice != "mid":
             raise RequestError(f'{inner}: slice is a number or "mid", not {shown(at.slice)}')
         with _named(inner):
             _add_json_prompt(builder, segment, given, at)
 
 
-def _add_json_prompt(builder: RequestBuilder, segment: SegmentRequest, given: Mapping[str, Any], at: Place) -> None:
+def _add_json_prompt(
+    builder: RequestBuilder, segment: SegmentRequest, given: Mapping[str, Any], at: PromptFrame
+) -> None:
     for key, label in (("positive", 1), ("negative", 0)):
         points = [_number_list(point, key) for point in given.get(key, [])]
         builder.add_points(segment, points, [label] * len(points), at)

@@ -61,7 +61,7 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True)
-class Place:
+class PromptFrame:
     """Where prompts are meant to be.
 
     Attributes:
@@ -124,7 +124,7 @@ class RequestBuilder:
         return list(self.segments.values())
 
     def add_points(
-        self, segment: SegmentRequest, points: Sequence[Sequence[float]], labels: Iterable[int], place: Place
+        self, segment: SegmentRequest, points: Sequence[Sequence[float]], labels: Iterable[int], place: PromptFrame
     ) -> None:
         """Add points, each on its slice.
 
@@ -136,7 +136,7 @@ class RequestBuilder:
             before = segment.prompts.get(plane, Prompts.of())
             segment.prompts[plane] = before.with_point(xy, label)
 
-    def add_box(self, segment: SegmentRequest, box: Sequence[float], place: Place) -> None:
+    def add_box(self, segment: SegmentRequest, box: Sequence[float], place: PromptFrame) -> None:
         """Add a box, on one slice or on all that it crosses.
 
         Raises:
@@ -157,23 +157,23 @@ class RequestBuilder:
         corners = np.array([[(low, high)[end][axis] for axis, end in enumerate(c)] for c in product((0, 1), repeat=3)])
         self._add_box_in_space(segment, self._ijk(corners, place), place, "the box")
 
-    def add_fiducials(self, segment: SegmentRequest, path: Path, place: Place, *, negative: bool = False) -> None:
+    def add_fiducials(self, segment: SegmentRequest, path: Path, place: PromptFrame, *, negative: bool = False) -> None:
         """Add the points of a markups file, each on its slice; with --slice only that slice's points fit."""
         fiducials = read_fiducials(path, negative=negative)
         self.add_points(segment, fiducials.points_ras.tolist(), fiducials.labels.tolist(), _in_ras(place))
 
-    def add_rois(self, segment: SegmentRequest, path: Path, place: Place) -> None:
+    def add_rois(self, segment: SegmentRequest, path: Path, place: PromptFrame) -> None:
         """Add the ROI boxes of a markups file."""
         for roi in read_rois(path):
             corners_ijk = ijk_from_ras(roi.corners_ras, self.volume.ijk_to_ras)
             self._add_box_in_space(segment, corners_ijk, _in_ras(place), f"the ROI of {path}")
 
-    def add_markups(self, segment: SegmentRequest, path: Path, place: Place) -> None:
+    def add_markups(self, segment: SegmentRequest, path: Path, place: PromptFrame) -> None:
         """Add the points or the ROI boxes of a markups file, whichever it holds."""
         add = self.add_rois if _holds_rois(path) else self.add_fiducials
         add(segment, path, place)
 
-    def plane(self, place: Place) -> SlicePlane:
+    def plane(self, place: PromptFrame) -> SlicePlane:
         """The slice that a place names.
 
         Raises:
@@ -198,10 +198,10 @@ class RequestBuilder:
     def _plane_at(self, axis: int, index: int) -> SlicePlane:
         return SlicePlane.of_axis(self.volume.size_ijk, axis, index, self.volume.ijk_to_ras)
 
-    def _ijk(self, points: np.ndarray, place: Place) -> np.ndarray:
+    def _ijk(self, points: np.ndarray, place: PromptFrame) -> np.ndarray:
         return ijk_from_ras(points, self.volume.ijk_to_ras) if place.coordinates == "ras" else points
 
-    def _located(self, segment: SegmentRequest, point: np.ndarray, place: Place) -> tuple[SlicePlane, np.ndarray]:
+    def _located(self, segment: SegmentRequest, point: np.ndarray, place: PromptFrame) -> tuple[SlicePlane, np.ndarray]:
         """The slice that a point is on, and its place there."""
         if place.coordinates == "xy":
             return self.plane(place), point
@@ -222,7 +222,7 @@ class RequestBuilder:
                 "so that each point finds its own slice"
             ) from error
 
-    def _bounds(self, place: Place) -> str:
+    def _bounds(self, place: PromptFrame) -> str:
         """Words for what coordinates the image has."""
         size = np.array(self.volume.size_ijk)
         corners = np.array(list(product(*((-0.5, n - 0.5) for n in size))))
@@ -234,7 +234,9 @@ class RequestBuilder:
         names = "RAS" if place.coordinates == "ras" else "IJK"
         return ", ".join(f"{name} goes from {end}" for name, end in zip(names, ends, strict=True))
 
-    def _add_box_in_space(self, segment: SegmentRequest, corners_ijk: np.ndarray, place: Place, words: str) -> None:
+    def _add_box_in_space(
+        self, segment: SegmentRequest, corners_ijk: np.ndarray, place: PromptFrame, words: str
+    ) -> None:
         axis = self.array_axis(place.axis)
         if place.slice is None:
             along = corners_ijk[:, 2 - axis]
@@ -297,7 +299,7 @@ def _checked(segment: SegmentRequest, plane: SlicePlane, prompts: Prompts, mask:
     return checked
 
 
-def _coordinates(numbers: Sequence[float], place: Place, corners: int) -> np.ndarray:
+def _coordinates(numbers: Sequence[float], place: PromptFrame, corners: int) -> np.ndarray:
     """The numbers of a point (1 corner) or a box (2), in the right count and finite."""
     names = {"xy": "X,Y", "ijk": "I,J,K", "ras": "R,A,S"}[place.coordinates]
     array = np.array(numbers, dtype=np.float64)
@@ -323,8 +325,8 @@ def _holds_rois(path: Path) -> bool:
         return False
 
 
-def _in_ras(place: Place) -> Place:
-    return Place("ras", place.axis, place.slice)
+def _in_ras(place: PromptFrame) -> PromptFrame:
+    return PromptFrame("ras", place.axis, place.slice)
 
 
 def _text(numbers: Iterable[float]) -> str:

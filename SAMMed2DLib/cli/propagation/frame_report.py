@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.cli.common.console_report import Run, report_end, size_words, sizes, written
+from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_words, sizes, written
 from SAMMed2DLib.cli.propagation.frames import Cine, Filled, Moving
 from SAMMed2DLib.cli.propagation.slice_report import PICTURES, caution, spread
 from SAMMed2DLib.imaging.geometry import name_of_axis
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def report_of(
     job: TimeJob,
-    this: Run,
+    this: CommandLog,
     head: dict[str, Any],
     cine: Cine,
     moving: Sequence[Moving],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.cli.common.console_report import Run, report_end, size_words, sizes, written
+from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_words, sizes, written
 from SAMMed2DLib.cli.propagation.slices import Stack, Tracked
 from SAMMed2DLib.imaging.geometry import name_of_axis
 from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
@@ -22,7 +22,7 @@ PICTURES = 9
 
 def report_of(
     job: PropagateJob,
-    this: Run,
+    this: CommandLog,
     head: dict[str, Any],
     stack: Stack,
     tracked: Sequence[Tracked],

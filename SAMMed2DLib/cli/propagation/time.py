@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from SAMMed2DLib.cli.common.console_report import (
+    CommandLog,
     Progress,
-    Run,
     no_progress,
     note_overlap,
     progress_line,
     tell,
     write_report,
 )
-from SAMMed2DLib.cli.common.image_job import Job, Load, advice_on, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_outputs, intensity_of, load
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, along
-from SAMMed2DLib.cli.common.replay import record_of
+from SAMMed2DLib.cli.common.provenance import record_of
 from SAMMed2DLib.cli.propagation.frame_report import report_of, sheet_of, summary
 from SAMMed2DLib.cli.propagation.frames import Cine, Filled, Moving
 from SAMMed2DLib.cli.propagation.keyframes import chosen_masks
@@ -45,7 +45,7 @@ _PLACEHOLDER = re.compile(r"\{frame(:0?\d+)?\}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeJob(Job):
+class TimeJob(ImageJob):
     """A 4D image and segments in some of its frames.
 
     Attributes:
@@ -146,7 +146,7 @@ def propagate_series(job: TimeJob, load: Load, progress: Progress = no_progress)
         KeyboardInterrupt: the user stopped before anything was finished.
     """
     _check_job(job)
-    this = Run()
+    this = CommandLog()
     with this.step("read"):
         frames = read_frames(job.image)
         check_output_fits(job.output, frames.volume(0))
@@ -201,7 +201,7 @@ def _range(job: TimeJob, count: int) -> tuple[int, int]:
     return first, last
 
 
-def _moving(job: TimeJob, this: Run, frames: Frames) -> list[Moving]:
+def _moving(job: TimeJob, this: CommandLog, frames: Frames) -> list[Moving]:
     """The segments of all masks; those of one name are the same one, at several times."""
     moving: dict[str, Moving] = {}
     for frame, path in job.masks:
@@ -222,7 +222,7 @@ def _check_names(drawn: Segmentation, path: str) -> None:
         raise RequestError(f"{path}: two segments are named {twice[0]!r}; frames are matched by names, rename one")
 
 
-def _cine(job: TimeJob, this: Run, frames: Frames, first: int, last: int) -> Cine:
+def _cine(job: TimeJob, this: CommandLog, frames: Frames, first: int, last: int) -> Cine:
     volume = frames.volume(0)
     single = [axis for axis, count in enumerate(volume.array.shape) if count == 1]
     axis = RequestBuilder(volume).array_axis(job.axis or ("kji"[single[0]] if single else "k"))
@@ -233,7 +233,7 @@ def _cine(job: TimeJob, this: Run, frames: Frames, first: int, last: int) -> Cin
     return Cine(frames, axis, intensity, first, last)
 
 
-def _to_fill(this: Run, moving: Sequence[Moving], cine: Cine) -> list[Moving]:
+def _to_fill(this: CommandLog, moving: Sequence[Moving], cine: Cine) -> list[Moving]:
     """Those that are drawn in some frame, and not in all of the range."""
     empty = [one.segment.name for one in moving if not one.drawn]
     if empty:
@@ -251,7 +251,7 @@ def _to_fill(this: Run, moving: Sequence[Moving], cine: Cine) -> list[Moving]:
 
 
 def _fill(
-    job: TimeJob, this: Run, cine: Cine, objects: Sequence[Moving], load: Load, progress: Progress
+    job: TimeJob, this: CommandLog, cine: Cine, objects: Sequence[Moving], load: Load, progress: Progress
 ) -> tuple[bool, Predictor, bool]:
     """Fill slices of frames until all are done or the user stops; whether with zoom, the model, and whether stopped."""
     from SAMMed2DLib.inference.session import Session
@@ -284,7 +284,7 @@ def _fill(
     return zoom, predictor, False
 
 
-def _finished_part(job: TimeJob, this: Run, objects: Sequence[Moving]) -> TimeJob:
+def _finished_part(job: TimeJob, this: CommandLog, objects: Sequence[Moving]) -> TimeJob:
     """Only the frames that have something; an empty file would say that there is no object.
 
     Raises:
@@ -297,7 +297,7 @@ def _finished_part(job: TimeJob, this: Run, objects: Sequence[Moving]) -> TimeJo
     return replace(job, frames=known)
 
 
-def _note_lost(job: TimeJob, this: Run, objects: Sequence[Moving]) -> None:
+def _note_lost(job: TimeJob, this: CommandLog, objects: Sequence[Moving]) -> None:
     for one in objects:
         pixels = {frame: sum(filled.pixels for filled in found.values()) for frame, found in one.found.items()}
         lost = [frame for frame in job.frames if frame not in one.drawn and not pixels.get(frame)]
@@ -305,7 +305,9 @@ def _note_lost(job: TimeJob, this: Run, objects: Sequence[Moving]) -> None:
             this.notes.append(f"{one.segment.name} was not found in the frames {listed(lost)}")
 
 
-def _write(job: TimeJob, this: Run, cine: Cine, moving: Sequence[Moving], staged: StagedFiles) -> list[list[int]]:
+def _write(
+    job: TimeJob, this: CommandLog, cine: Cine, moving: Sequence[Moving], staged: StagedFiles
+) -> list[list[int]]:
     """A file for each frame; the voxels of each segment in each of them."""
     voxels: list[list[int]] = [[] for _ in moving]
     segments = [one.segment for one in moving]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from SAMMed2DLib.data.curation.cases import Case, CurationError
 from SAMMed2DLib.data.curation.curation_options import Shares
-from SAMMed2DLib.data.curation.records import ImageRecord, Record
+from SAMMed2DLib.data.curation.records import CaseRecord, ImageRecord
 from SAMMed2DLib.data.curation.same_images import Groups, same_images
 from SAMMed2DLib.data.sa_med2d import SPLITS, TEST, TRAIN, VALIDATION, MaskEntry
 
@@ -37,7 +37,7 @@ class Assembly:
 @dataclass(frozen=True)
 class _Picture:
     case: Case
-    record: Record
+    record: CaseRecord
     image: ImageRecord
 
     @property
@@ -66,7 +66,7 @@ class _Picture:
         ]
 
 
-def assemble(cases: Sequence[Case], records: Mapping[str, Record], shares: Shares) -> Assembly:
+def assemble(cases: Sequence[Case], records: Mapping[str, CaseRecord], shares: Shares) -> Assembly:
     """Give every case its split, and keep only one of images that are the same.
 
     Args:
@@ -86,7 +86,7 @@ def assemble(cases: Sequence[Case], records: Mapping[str, Record], shares: Share
     return result
 
 
-def _pictures(cases: Sequence[Case], records: Mapping[str, Record]) -> Iterator[_Picture]:
+def _pictures(cases: Sequence[Case], records: Mapping[str, CaseRecord]) -> Iterator[_Picture]:
     for case in sorted(cases, key=lambda case: (case.dataset, case.case, case.name)):
         if case.place in records:
             yield from (_Picture(case, records[case.place], image) for image in records[case.place].images)
@@ -182,9 +182,7 @@ def _fill(
     count = Counter(splits[keys[0]] for keys in groups)
     kept = _KEPT_WHEN_FILLING[split]
     movable = [
-        keys
-        for keys in groups
-        if fixed.keys().isdisjoint(keys) and count[splits[keys[0]]] > kept[splits[keys[0]]]
+        keys for keys in groups if fixed.keys().isdisjoint(keys) and count[splits[keys[0]]] > kept[splits[keys[0]]]
     ]
     if not movable:
         return

@@ -17,7 +17,7 @@ DEFAULT_SHARES = (0.8, 0.1, 0.1)
 
 
 @dataclass(frozen=True)
-class Options:
+class CurationOptions:
     """What decides on the pictures of a case.
 
     Attributes:

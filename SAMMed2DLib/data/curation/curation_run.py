@@ -16,15 +16,15 @@ from typing import Any
 
 from SAMMed2DLib.data.curation.assembly import Assembly, assemble
 from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names
-from SAMMed2DLib.data.curation.curation_options import Options, Shares
+from SAMMed2DLib.data.curation.curation_options import CurationOptions, Shares
 from SAMMed2DLib.data.curation.one_case import StoppedError, curate_case
-from SAMMed2DLib.data.curation.records import CASES, REPORT_FILES, Record, is_finished, path_of, read_record
+from SAMMed2DLib.data.curation.records import CASES, REPORT_FILES, CaseRecord, is_finished, path_of, read_record
 from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, MANIFEST, write_layout
 from SAMMed2DLib.system.files import remove_leftovers
 from SAMMed2DLib.system.locks import FileBusyError, sole_use
 
 # called with a case, its record, how many are done and how many there are
-Told = Callable[[Case, Record, int, int], None]
+Told = Callable[[Case, CaseRecord, int, int], None]
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Curated:
         assembly: the masks of the folder.
     """
 
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, CaseRecord] = field(default_factory=dict)
     finished_before: int = 0
     others: list[str] = field(default_factory=list)
     assembly: Assembly = field(default_factory=Assembly)
@@ -52,7 +52,7 @@ class Curated:
 def curate(
     cases: Sequence[Case],
     folder: Path,
-    options: Options,
+    options: CurationOptions,
     shares: Shares,
     *,
     jobs: int = 1,
@@ -99,7 +99,7 @@ def _remove_leftovers(cases: Sequence[Case], folder: Path) -> None:
 
 
 def _curated(
-    cases: Sequence[Case], folder: Path, options: Options, shares: Shares, jobs: int, told: Told | None
+    cases: Sequence[Case], folder: Path, options: CurationOptions, shares: Shares, jobs: int, told: Told | None
 ) -> Curated:
     result = Curated()
     todo = []
@@ -139,7 +139,9 @@ def _others(folder: Path, cases: Sequence[Case]) -> list[str]:
 # --- processes ----------------------------------------------------------------------------------------------
 
 
-def _done(cases: Sequence[Case], options: Options, folder: Path, jobs: int) -> Iterator[tuple[Case, Record]]:
+def _done(
+    cases: Sequence[Case], options: CurationOptions, folder: Path, jobs: int
+) -> Iterator[tuple[Case, CaseRecord]]:
     if jobs <= 1 or len(cases) <= 1:
         yield from ((case, curate_case(case, options, folder)) for case in cases)
         return
@@ -174,7 +176,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _as_they_end(waiting: dict[Future[Record], Case]) -> Iterator[tuple[Case, Record]]:
+def _as_they_end(waiting: dict[Future[CaseRecord], Case]) -> Iterator[tuple[Case, CaseRecord]]:
     while waiting:
         ended, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in ended:
@@ -202,8 +204,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(case: Case, options: Options, folder: Path) -> Record:
+def _work(case: Case, options: CurationOptions, folder: Path) -> CaseRecord:
     try:
         return curate_case(case, options, folder, _stop.is_set)
     except StoppedError:
-        return Record(case.place, error="stopped")
+        return CaseRecord(case.place, error="stopped")

@@ -28,7 +28,7 @@ _IMAGE_FIRST = re.compile(rf"{_IMAGE_WORDS}(?:[ _.-]*(\d+)|[ _.-]+(.+))?$", re.I
 
 
 @dataclass
-class Found:
+class DiscoveredCases:
     """What a folder holds.
 
     Attributes:
@@ -48,7 +48,7 @@ class Found:
             self.layouts[layout] = self.layouts.get(layout, 0) + len(cases)
 
 
-def discover(folder: Path, *, dataset: str = "", modality: str = "") -> Found:
+def discover(folder: Path, *, dataset: str = "", modality: str = "") -> DiscoveredCases:
     """Pair the images and labels of a folder and of all folders in it.
 
     Args:
@@ -60,7 +60,7 @@ def discover(folder: Path, *, dataset: str = "", modality: str = "") -> Found:
     """
     if not folder.is_dir():
         raise CurationError(f"{folder} is no folder; give one with images and labels, or a table with --cases")
-    found = Found()
+    found = DiscoveredCases()
     _look_into(folder.absolute(), found)
     if not found.cases:
         left = f"; left unpaired: {', '.join(found.unpaired[:3])}" if found.unpaired else ""
@@ -74,7 +74,7 @@ def _completed(case: Case, folder: Path, dataset: str, modality: str) -> Case:
     return replace(case, dataset=dataset or case.dataset, modality=case.modality or modality, source=source)
 
 
-def _look_into(folder: Path, found: Found) -> None:
+def _look_into(folder: Path, found: DiscoveredCases) -> None:
     if all((folder / kind).is_dir() for kind in (CASES, IMAGES, MASKS)):
         found.unpaired.append(f"{folder} (was made by this command)")
         return
@@ -113,7 +113,7 @@ def is_dicom_folder(folder: Path) -> bool:
 # --- BIDS ---------------------------------------------------------------------------------------------------
 
 
-def _bids(folder: Path, found: Found) -> set[Path] | None:
+def _bids(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     """sub-01/anat/sub-01_T1w.nii.gz and sub-01_T1w_label-liver_mask.nii.gz, also in derivatives."""
     if not is_bids(folder):
         return None
@@ -128,7 +128,7 @@ def _bids(folder: Path, found: Found) -> set[Path] | None:
 # --- nnU-Net ------------------------------------------------------------------------------------------------
 
 
-def _nnunet(folder: Path, found: Found) -> set[Path] | None:
+def _nnunet(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     """imagesTr/NAME_0000.nii.gz and labelsTr/NAME.nii.gz, also imagesTs and labelsTs; names from dataset.json."""
     if not (folder / "imagesTr").is_dir() or not (folder / "labelsTr").is_dir():
         return None
@@ -155,7 +155,7 @@ def _nnunet_case(image: Path, labels: Sequence[Path], folder: Path, about: dict[
 # --- other layouts ------------------------------------------------------------------------------------------
 
 
-def _totalsegmentator(folder: Path, found: Found) -> set[Path] | None:
+def _totalsegmentator(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     """CASE/ct.nii.gz and CASE/segmentations/*.nii.gz."""
     labels = folder / "segmentations"
     images = [one for one in _pictures(folder) if not _is_label_name(one)]
@@ -170,7 +170,7 @@ def _totalsegmentator(folder: Path, found: Found) -> set[Path] | None:
     return {labels}
 
 
-def _two_folders(folder: Path, found: Found) -> set[Path] | None:
+def _two_folders(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     """images/NAME.nii.gz and labels/NAME.nii.gz, or labels/NAME/ with one file for each structure."""
     images = next((folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()), None)
     labels = next((folder / name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
@@ -188,7 +188,7 @@ def _two_folders(folder: Path, found: Found) -> set[Path] | None:
     return {images, labels}
 
 
-def _same_folder(folder: Path, found: Found) -> None:
+def _same_folder(folder: Path, found: DiscoveredCases) -> None:
     """NAME.nii.gz and NAME.seg.nrrd, NAME_seg.nii.gz, label_NAME.nii.gz, … in one folder; or all files of one case:
     image.nii.gz and label.nii.gz, or one image and .seg.nrrd of any name.
     """
@@ -265,7 +265,7 @@ def _matched(
     return pairs, unpaired
 
 
-def described(found: Found) -> Iterator[str]:
+def described(found: DiscoveredCases) -> Iterator[str]:
     """What was found, in a few lines for people."""
     for layout, count in found.layouts.items():
         yield f"{count} image{'s' if count > 1 else ''} with labels ({layout})"

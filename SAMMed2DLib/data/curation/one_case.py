@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from SAMMed2DLib.data.curation.cases import Case, CurationError, file_name
-from SAMMed2DLib.data.curation.curation_options import Options
+from SAMMed2DLib.data.curation.curation_options import CurationOptions
 from SAMMed2DLib.data.curation.label_stack import read_labels
 from SAMMed2DLib.data.curation.png_writer import write_png
 from SAMMed2DLib.data.curation.records import (
     IMAGES,
     MASKS,
+    CaseRecord,
     ImageRecord,
     MaskRecord,
-    Record,
     checksums,
     made_from,
     path_of,
@@ -38,7 +38,9 @@ class StoppedError(RuntimeError):
     """Somebody asked to stop; the case is not finished."""
 
 
-def curate_case(case: Case, options: Options, folder: Path, is_stopped: Callable[[], bool] = lambda: False) -> Record:
+def curate_case(
+    case: Case, options: CurationOptions, folder: Path, is_stopped: Callable[[], bool] = lambda: False
+) -> CaseRecord:
     """Make the pictures of a case, in place of any earlier ones, and at the end write its record.
 
     Args:
@@ -61,12 +63,12 @@ def curate_case(case: Case, options: Options, folder: Path, is_stopped: Callable
         for kind in (IMAGES, MASKS):
             shutil.rmtree(folder / kind / case.place, ignore_errors=True)
         words = "out of memory; run it with fewer --jobs" if isinstance(error, MemoryError) else str(error)
-        record = Record(case.place, error=" ".join(words.split()))
+        record = CaseRecord(case.place, error=" ".join(words.split()))
     write_record(folder, case, record)
     return record
 
 
-def _made(case: Case, options: Options, folder: Path, is_stopped: Callable[[], bool]) -> Record:
+def _made(case: Case, options: CurationOptions, folder: Path, is_stopped: Callable[[], bool]) -> CaseRecord:
     try:
         files = checksums(case)
     except OSError as error:  # of its files; not of the folder that is written to, which ends everything
@@ -80,7 +82,7 @@ def _made(case: Case, options: Options, folder: Path, is_stopped: Callable[[], b
         if is_stopped():
             raise StoppedError
         images.append(writer.write(cut))
-    return Record(
+    return CaseRecord(
         case.place,
         made_from(case, options, files),
         files,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from SAMMed2DLib.data.curation.cases import Case
-from SAMMed2DLib.data.curation.curation_options import Options
+from SAMMed2DLib.data.curation.curation_options import CurationOptions
 from SAMMed2DLib.data.curation.thumbnails import SIDE
 from SAMMed2DLib.system.files import StagedFiles, read_json
 
@@ -65,7 +65,7 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
-class Record:
+class CaseRecord:
     """What became of a case.
 
     Attributes:
@@ -94,7 +94,7 @@ def path_of(folder: Path, case: Case) -> Path:
     return folder / CASES / f"{case.place}.json"
 
 
-def write_record(folder: Path, case: Case, record: Record) -> None:
+def write_record(folder: Path, case: Case, record: CaseRecord) -> None:
     """Write a record; it appears whole or not at all."""
     path = path_of(folder, case)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def write_record(folder: Path, case: Case, record: Record) -> None:
         staged.place(path).write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path, case: Case) -> Record | None:
+def read_record(folder: Path, case: Case) -> CaseRecord | None:
     """Read the record of a case; None if there is none that can be used."""
     try:
         content = read_json(path_of(folder, case))
@@ -111,7 +111,7 @@ def read_record(folder: Path, case: Case) -> Record | None:
         return None
 
 
-def _record(content: dict[str, Any]) -> Record:
+def _record(content: dict[str, Any]) -> CaseRecord:
     images = tuple(
         ImageRecord(
             **image | {"size_hw": tuple(image["size_hw"]), "masks": tuple(MaskRecord(**one) for one in image["masks"])}
@@ -119,10 +119,10 @@ def _record(content: dict[str, Any]) -> Record:
         for image in content["images"]
     )
     files = {path: (int(size), int(time), str(digest)) for path, (size, time, digest) in content["files"].items()}
-    return Record(**content | {"images": images, "files": files, "notes": tuple(content["notes"])})
+    return CaseRecord(**content | {"images": images, "files": files, "notes": tuple(content["notes"])})
 
 
-def is_finished(record: Record | None, case: Case, options: Options) -> bool:
+def is_finished(record: CaseRecord | None, case: Case, options: CurationOptions) -> bool:
     """Whether a record is of these files, as they are now, and these options."""
     if record is None or record.error or set(record.files) != {str(path) for path in files_of(case)}:
         return False
@@ -163,7 +163,7 @@ def checksums(case: Case, known: dict[str, tuple[int, int, str]] | None = None) 
     return found
 
 
-def made_from(case: Case, options: Options, files: dict[str, tuple[int, int, str]]) -> str:
+def made_from(case: Case, options: CurationOptions, files: dict[str, tuple[int, int, str]]) -> str:
     """A text that changes with all that decides on the pictures of a case, but not with its split."""
     described = [
         VERSION,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SAMMed2DLib.data.curation.cases import Case
-from SAMMed2DLib.data.curation.curation_options import MOST_ANISOTROPIC, Options
+from SAMMed2DLib.data.curation.curation_options import MOST_ANISOTROPIC, CurationOptions
 from SAMMed2DLib.data.curation.label_stack import LabelStack
 from SAMMed2DLib.data.curation.thumbnails import differ, thumbnail
 from SAMMed2DLib.imaging.components import Components, label_components
@@ -55,7 +55,9 @@ class Cut:
     masks: tuple[Mask, ...]
 
 
-def cuts(volume: Volume, labels: LabelStack, case: Case, options: Options, dropped: Counter[str]) -> Iterator[Cut]:
+def cuts(
+    volume: Volume, labels: LabelStack, case: Case, options: CurationOptions, dropped: Counter[str]
+) -> Iterator[Cut]:
     """Cut a volume, or take a 2D image as it is.
 
     Args:
@@ -80,7 +82,7 @@ def cuts(volume: Volume, labels: LabelStack, case: Case, options: Options, dropp
             yield from _kept_along(axis, options, dropped)
 
 
-def _kept_along(axis: _Axis, options: Options, dropped: Counter[str]) -> Iterator[Cut]:
+def _kept_along(axis: _Axis, options: CurationOptions, dropped: Counter[str]) -> Iterator[Cut]:
     """The slices along an axis, without those that hardly differ from the one before."""
     last: Cut | None = None
     for number in _chosen(axis.labelled_slices(dropped), options.max_slices, dropped):
@@ -119,7 +121,9 @@ def _is_similar(first: Cut, second: Cut, limit: float) -> bool:
 class _Axis:
     """The slices along one axis of a volume, with square pixels."""
 
-    def __init__(self, volume: Volume, labels: LabelStack, rule: Intensity, axis: int, options: Options) -> None:
+    def __init__(
+        self, volume: Volume, labels: LabelStack, rule: Intensity, axis: int, options: CurationOptions
+    ) -> None:
         self.axis = axis
         self._volume, self._labels, self._rule, self._options = volume, labels, rule, options
         shape = [n for place, n in enumerate(volume.array.shape[:3]) if place != axis]

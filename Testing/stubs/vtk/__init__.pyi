@@ -11,7 +11,6 @@ from vtk import util as util
 VTK_OBJECT: int
 VTK_UNSIGNED_CHAR: int
 
-
 class vtkCommand:
     EnterEvent: int
     LeftButtonDoubleClickEvent: int

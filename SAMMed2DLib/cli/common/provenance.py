@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from SAMMed2DLib import __version__
-from SAMMed2DLib.cli.common.image_job import Job
+from SAMMed2DLib.cli.common.image_job import ImageJob
 from SAMMed2DLib.cli.common.options import Unstated
 from SAMMed2DLib.cli.common.prompt_options import RequestError, SegmentRequest, axis_and_index, slice_words
 from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.predictor import Predictor
 
 HEADER_KEY = "SAMMed2D_record"
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=ImageJob)
 _NUMBER = (int, float)
 # Of a report, as far as it is the record of a run: the key and the types of its value.
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -53,7 +53,7 @@ _MODEL_OPTIONS = ("model", "precision", "fit")
 
 
 @dataclass(frozen=True)
-class Record:
+class Provenance:
     """What a report says about how its masks were made.
 
     Attributes:
@@ -129,7 +129,7 @@ class Record:
             yield f"the model sees other pixels on {changed[0]}{' and others' if len(changed) > 1 else ''}"
 
 
-def read_record(path: str | None) -> Record | None:
+def read_record(path: str | None) -> Provenance | None:
     """Read what a report says about how its masks were made; None for a file that is no report.
 
     Raises:
@@ -148,7 +148,7 @@ def read_record(path: str | None) -> Record | None:
             if not isinstance(content[key], kinds) or (bool not in kinds and isinstance(content[key], bool)):
                 raise RequestError(f"{path}: {key} has the wrong type ({json_kind(content[key])})")
             values[key] = content[key]
-    return Record(path, values, dict(_seen(content)))
+    return Provenance(path, values, dict(_seen(content)))
 
 
 def report_in(path: Path) -> dict[str, Any] | None:
@@ -193,7 +193,7 @@ def _seen(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"slice {one.get('slice')} ({one.get('axis')})", one["seen"]
 
 
-def record_of(job: Job, predictor: Predictor, zoom: bool, mask: str | None = None) -> dict[str, Any]:
+def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None = None) -> dict[str, Any]:
     """What a report says about how its masks are made, of plain types.
 
     Args:
