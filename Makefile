@@ -11,11 +11,12 @@ install = @log=$$(mktemp); $(PIP) $(1) >$$log 2>&1 || { \
     then echo "No connection to the package index: check the network, a proxy or PIP_INDEX_URL, and call make again."; \
     else cat $$log; fi; rm -f $$log; exit 1; }; rm -f $$log
 
-.PHONY: help demo test lint bench embedded-model clean
+.PHONY: help demo test lint docs bench embedded-model clean
 
 help:
 	@echo "make demo            segment a chest CT with the embedded model; results in demo-output/"
 	@echo "make test            style, types and all tests"
+	@echo "make docs            documentation and API reference as a site, in build/site/"
 	@echo "make bench           compare speeds side by side"
 	@echo "make embedded-model  retrain the embedded model (IMAGES=folder with MANIFEST.tsv, DATA=cache, RUN=folder)"
 
@@ -28,8 +29,13 @@ test: lint
 	$(BIN)/python -m pytest -vv Testing/slicer
 
 lint: $(VENV)/test.done
-	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing
+	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing docs
 	$(BIN)/mypy
+
+# Strict: a link to nothing, a docstring that cannot be read and a page that is in no menu end it.
+docs: $(VENV)/docs.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html, or read along while writing: $(BIN)/mkdocs serve"
 
 bench: $(VENV)/test.done
 	$(BIN)/python Testing/benchmarks/bench_encoder.py
@@ -45,10 +51,13 @@ embedded-model: $(VENV)/test.done
 	    --steps 6000 --keep 0.3
 	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA)
 
-$(VENV)/torch.done: Makefile
+$(VENV)/python.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/torch.done: $(VENV)/python.done
 	$(call install,$(TORCH))
 	@touch $@
 
@@ -58,6 +67,13 @@ $(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
 
 $(VENV)/test.done: pyproject.toml $(VENV)/torch.done
 	$(call install,--editable '.[test]')
+	@touch $@
+
+# The site reads docstrings and imports nothing: only the packages of the extra, neither this one nor torch.
+docs_packages = $$($(BIN)/python -c 'import tomllib; \
+    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+$(VENV)/docs.done: pyproject.toml $(VENV)/python.done
+	$(call install,$(docs_packages))
 	@touch $@
 
 clean:

@@ -196,3 +196,11 @@ def test_the_librarys_version_is_the_changelogs_newest() -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert version and newest
     assert version.group(1) == newest.group(1)
+
+
+def test_the_citation_names_the_same_version_and_repository(cmake: dict[str, str]) -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    library = (ROOT / "SAMMed2DLib" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r"^version: (\S+)$", citation, re.MULTILINE)
+    assert version and f'\n__version__ = "{version.group(1)}"\n' in library
+    assert f'\nrepository-code: "{cmake["homepage"]}"\n' in citation
