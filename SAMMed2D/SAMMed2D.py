@@ -120,6 +120,8 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Begin to follow the scene."""
+        if self.logic is None:  # not set up
+            return
         for panel in self.panels:
             panel.enter(self.logic.getParameterNode())
 
@@ -255,8 +257,10 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
         volume = slicer.util.addVolumeFromArray(values, name="Ball")
         volume.SetSpacing(1, 1, 2)
         volume.CreateDefaultDisplayNodes()
-        volume.GetDisplayNode().SetAutoWindowLevel(False)
-        volume.GetDisplayNode().SetWindowLevel(200, 100)
+        display = volume.GetScalarVolumeDisplayNode()
+        assert display is not None
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(200, 100)
         return volume
 
     @staticmethod

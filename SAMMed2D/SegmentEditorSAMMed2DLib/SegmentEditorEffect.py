@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -11,36 +13,47 @@ import vtk
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
+if TYPE_CHECKING:
+    from SAMMed2DSlicer.effect.controller import Annotator, Options
+    from SAMMed2DSlicer.effect.effect_panel import EffectPanel
+    from SAMMed2DSlicer.inference.service import State
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
+
 # A press and a release closer than this, in view px, are a click.
 _CLICK_PX = 5
 _KEYS = {"P": "positive", "N": "negative", "X": "box"}
 # The effect, of all Segment Editors, that has the keys: two enabled shortcuts with one key would block each other.
-_keys_owner = []
+_keys_owner: list[SegmentEditorEffect] = []
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     """Points and boxes in a slice view give a mask at once; Enter writes it to the segment."""
 
-    def __init__(self, scriptedEffect):
+    def __init__(self, scriptedEffect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
         """Name the effect; every Segment Editor has a copy, so that nothing is made before `activate`."""
         scriptedEffect.name = "SAM-Med2D"  # not translated: modules find effects by it
         scriptedEffect.title = _("SAM-Med2D")
         scriptedEffect.perSegment = True
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
-        self.panel = None
-        self.propagation = None
-        self.annotator = None
-        self._shortcuts, self._escape, self._quieted, self._key_calls = [], None, [], []
-        self._press = None
+        self.panel: EffectPanel | None = None
+        self.propagation: PropagationPanel | None = None
+        self.annotator: Annotator | None = None
+        self._options: Options | None = None
+        self._shortcuts: list[qt.QShortcut] = []
+        self._escape: qt.QShortcut | None = None
+        self._quieted: list[qt.QShortcut] = []
+        self._key_calls: list[tuple[qt.QShortcut, Callable[[], object]]] = []
+        self._press: tuple[slicer.qMRMLSliceWidget, tuple[int, int]] | None = None
 
-    def register(self):
+    def register(self) -> None:
         """Join the Segment Editor, once for all of its copies."""
         AbstractScriptedSegmentEditorEffect.register(self)
         # A scene that was saved while the effect was active would show its prompts before the effect is active again.
         slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, _hide_prompts)
 
-    def clone(self):
+    def clone(self) -> slicer.qSlicerSegmentEditorScriptedEffect:
         """Make the copy for another Segment Editor."""
         import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
@@ -48,12 +61,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         copy.setPythonSource(__file__.replace("\\", "/"))
         return copy
 
-    def icon(self):
+    def icon(self) -> qt.QIcon:
         """The picture on the effect's button."""
         path = os.path.join(os.path.dirname(__file__), "SegmentEditorEffect.png")
         return qt.QIcon(path) if os.path.exists(path) else qt.QIcon()
 
-    def helpText(self):
+    def helpText(self) -> str:
         """What the Segment Editor shows below the effects."""
         return "<html>" + _(
             "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
@@ -71,21 +84,21 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Options
 
-    def setupOptionsFrame(self):
+    def setupOptionsFrame(self) -> None:
         """Make the options."""
         from SAMMed2DSlicer.effect.effect_panel import EffectPanel
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
         from SAMMed2DSlicer.propagation.segmentation_context import EffectPlace
 
-        calls = {
+        calls: dict[str, Callable[..., None]] = {
             "accept": self.accept,
             "clear": self.clear,
-            "cancel": lambda: self.annotator.cancel(),
+            "cancel": self.cancel,
             "stop": self.stop_loading,
             "install": self.install_torch,
-            "jump": lambda one: self.annotator.jump_to(one),
-            "remove": lambda one: self.annotator.remove(one),
+            "jump": self.jump_to,
+            "remove": self.remove,
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
@@ -93,14 +106,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.propagation = PropagationPanel(service.shared(), place, self.panel.status_line)
         self.panel.add_section(self.propagation.widget)
 
-    def setMRMLDefaults(self):
+    def setMRMLDefaults(self) -> None:
         """Give the parameters their first values."""
         from SAMMed2DSlicer.effect.effect_panel import DEFAULTS
 
         for name, value in DEFAULTS.items():
             self.scriptedEffect.setParameterDefault(name, value)
 
-    def updateGUIFromMRML(self):
+    def updateGUIFromMRML(self) -> None:
         """Show the parameters; what the model sees may have changed with them."""
         if self.panel is None:  # the Segment Editor goes
             return
@@ -112,17 +125,19 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             if seen != (options.intensity, options.zoom):
                 self.annotator.ask_again()
 
-    def updateMRMLFromGUI(self):
+    def updateMRMLFromGUI(self) -> None:
         """Nothing: each widget writes its own parameter."""
 
     # Life
 
-    def activate(self):
+    def activate(self) -> None:
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer.effect.controller import Annotator
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.scene.segments import shared_ledger
 
+        if self.panel is None:  # the Segment Editor goes
+            return
         self._engine = service.shared()
         self._choice = self._engine.choice
         self._options = self.panel.options()
@@ -140,9 +155,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.annotator.start()
         self._show_engine(self._engine.state)
 
-    def deactivate(self):
+    def deactivate(self) -> None:
         """Leave nothing behind but the prompts' nodes."""
-        if self.annotator is None:
+        if self.annotator is None or self.propagation is None or self.panel is None:
             return
         self.propagation.stop()
         self.annotator.stop()
@@ -152,125 +167,151 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._engine.unlisten(self._show_engine)
         self._remove_shortcuts()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         """Let go of everything when the Segment Editor goes."""
         self.deactivate()
         self.panel = self.propagation = None
 
-    def sourceVolumeNodeChanged(self):
+    def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
         if self.annotator is not None:
             self.annotator.ask_again()
 
-    def layoutChanged(self):
+    def layoutChanged(self) -> None:
         """Follow the views."""
         if self.annotator is not None:
             self._press = None
             self.annotator.rebuild_views()
 
-    def interactionNodeModified(self, interactionNode):
+    def interactionNodeModified(self, interactionNode: slicer.vtkMRMLInteractionNode) -> None:
         """Stay active while the user places markups of any kind."""
 
-    def createCursor(self, widget):
+    def createCursor(self, widget: qt.QWidget) -> qt.QCursor:
         """A cross over slice views."""
         return qt.QCursor(qt.Qt.CrossCursor)
 
     # Mouse
 
-    def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
+    def processInteractionEvents(
+        self, callerInteractor: vtk.vtkRenderWindowInteractor, eventId: int, viewWidget: slicer.qMRMLSliceWidget
+    ) -> bool:
         """Take clicks and drags in slice views; everything else is Slicer's."""
         if self.annotator is None or viewWidget.className() != "qMRMLSliceWidget" or self._is_placing():
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent:
-            return self._pressed(callerInteractor, viewWidget)
+            return self._pressed(self.annotator, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
             return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
         if eventId == vtk.vtkCommand.EnterEvent:
             self.annotator.view_entered(viewWidget)
         if self._press is None or self._press[0] is not viewWidget:
             return False
+        start = self._press[1]
         if eventId == vtk.vtkCommand.MouseMoveEvent:
-            self._dragged(callerInteractor.GetEventPosition())
+            self._dragged(self.annotator, viewWidget, start, callerInteractor.GetEventPosition())
             return True
         if eventId == vtk.vtkCommand.LeftButtonReleaseEvent:
-            self._released(callerInteractor)
+            self._released(self.annotator, viewWidget, start, callerInteractor)
             return True
         return False
 
-    def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
+    def processViewNodeEvents(self, callerViewNode: slicer.vtkMRMLNode, eventId: int, viewWidget: qt.QWidget) -> None:
         """Follow slice views that move."""
         if self.annotator is not None and viewWidget.className() == "qMRMLSliceWidget":
             self.annotator.view_moved()
 
-    def _is_placing(self):
+    def _is_placing(self) -> bool:
         """Whether the user places markups with Slicer's own tools."""
         node = slicer.app.applicationLogic().GetInteractionNode()
         return node is not None and node.GetCurrentInteractionMode() == node.Place
 
-    def _is_ours(self, interactor, viewWidget):
+    def _is_ours(self, interactor: vtk.vtkRenderWindowInteractor, viewWidget: slicer.qMRMLSliceWidget) -> bool:
         """Whether a press belongs to prompts: not to panning, and not to a markup that it would drag."""
         if interactor.GetShiftKey() or interactor.GetAltKey():
             return False
         return not _is_over_handle(viewWidget.mrmlSliceNode())
 
-    def _pressed(self, interactor, viewWidget):
+    def _pressed(
+        self, annotator: Annotator, interactor: vtk.vtkRenderWindowInteractor, viewWidget: slicer.qMRMLSliceWidget
+    ) -> bool:
         if not self._is_ours(interactor, viewWidget):
             return False
-        if not self.annotator.is_active:  # a scene was closed meanwhile
-            self.annotator.start()
+        if not annotator.is_active:  # a scene was closed meanwhile
+            annotator.start()
             self._install_shortcuts()
-        self._press = (viewWidget, tuple(interactor.GetEventPosition()))
+        self._press = (viewWidget, interactor.GetEventPosition())
         self._arrange_keys()
         return True
 
-    def _dragged(self, xy):
-        viewWidget, start = self._press
-        preview = self.annotator.preview_in(viewWidget)
+    def _dragged(
+        self, annotator: Annotator, viewWidget: slicer.qMRMLSliceWidget, start: tuple[int, int], xy: tuple[int, int]
+    ) -> None:
+        preview = annotator.preview_in(viewWidget)
         if preview is not None and _is_drag(start, xy):
             preview.show_band(start, xy)
 
-    def _released(self, interactor):
-        viewWidget, start = self._press
-        self._end_drag()
-        end, tool = tuple(interactor.GetEventPosition()), self.scriptedEffect.parameter("Tool")
+    def _released(
+        self,
+        annotator: Annotator,
+        viewWidget: slicer.qMRMLSliceWidget,
+        start: tuple[int, int],
+        interactor: vtk.vtkRenderWindowInteractor,
+    ) -> None:
+        self._end_drag(annotator, viewWidget)
+        end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
         if _is_drag(start, end):
-            self.annotator.set_box(viewWidget, start, end)
+            annotator.set_box(viewWidget, start, end)
         elif tool != "box":
             positive = (tool == "positive") != bool(interactor.GetControlKey())
-            self.annotator.add_point(viewWidget, start, positive)
+            annotator.add_point(viewWidget, start, positive)
 
-    def _end_drag(self):
-        viewWidget, self._press = self._press[0], None
-        preview = self.annotator.preview_in(viewWidget)
+    def _end_drag(self, annotator: Annotator, viewWidget: slicer.qMRMLSliceWidget) -> None:
+        self._press = None
+        preview = annotator.preview_in(viewWidget)
         if preview is not None:
             preview.hide_band()
         self._arrange_keys()
 
     # Actions
 
-    def accept(self):
+    def accept(self) -> None:
         """Write what is shown to the segment."""
         if self.annotator is not None:
             self.annotator.accept()
 
-    def clear(self):
+    def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
         if self.annotator is not None and self._press is not None:
-            self._end_drag()
+            self._end_drag(self.annotator, self._press[0])
         elif self.annotator is not None:
             self.annotator.clear()
 
-    def model_chosen(self):
+    def cancel(self) -> None:
+        """Wait for no answer; prompts are kept."""
+        if self.annotator is not None:
+            self.annotator.cancel()
+
+    def jump_to(self, group: PromptSet) -> None:
+        """Show the slice of some prompts."""
+        if self.annotator is not None:
+            self.annotator.jump_to(group)
+
+    def remove(self, group: PromptSet) -> None:
+        """Take some prompts away."""
+        if self.annotator is not None:
+            self.annotator.remove(group)
+
+    def model_chosen(self) -> None:
         """Load the model that was chosen."""
         if self.annotator is not None:
             self._engine.prepare()
 
-    def stop_loading(self):
+    def stop_loading(self) -> None:
         """Wait for the model no longer; prompts are kept."""
-        self.annotator.cancel()
+        self.cancel()
         self._engine.cancel_loading()
 
-    def install_torch(self):
+    def install_torch(self) -> None:
         """Install PyTorch, after asking."""
         from SAMMed2DSlicer.setup import pytorch
 
@@ -279,40 +320,43 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if self.annotator is not None:
             self.annotator.ask_again()
 
-    def _check_torch(self):
+    def _check_torch(self) -> None:
         from SAMMed2DSlicer.setup import pytorch
 
         torch = pytorch.torch_state()
-        self.panel.show_missing(torch.text)
+        if self.panel is not None:
+            self.panel.show_missing(torch.text)
         if torch.is_ready:
             self._engine.prepare()
 
-    def _show_work(self):
+    def _show_work(self) -> None:
         """Show the state of the work."""
-        if self.annotator is not None:
+        if self.annotator is not None and self.panel is not None and self.propagation is not None:
             self.panel.show(self.annotator)
             self.propagation.show()
             self._arrange_keys()
 
-    def _show_engine(self, state):
+    def _show_engine(self, state: State) -> None:
+        if self.panel is None or self.annotator is None:
+            return
         self.panel.show_engine()
         is_other = self._engine.choice != self._choice  # chosen here or elsewhere
         self._choice = self._engine.choice
         if is_other and self.annotator.sets:
             qt.QTimer.singleShot(0, self._ask_again)
 
-    def _ask_again(self):
+    def _ask_again(self) -> None:
         if self.annotator is not None:
             self.annotator.ask_again()
 
     # Keys
 
-    def _install_shortcuts(self):
+    def _install_shortcuts(self) -> None:
         for owner in list(_keys_owner):
             owner._remove_shortcuts()
         _keys_owner.append(self)
         self._shortcut_parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        actions = {key: lambda tool=tool: self.scriptedEffect.setParameter("Tool", tool) for key, tool in _KEYS.items()}
+        actions: dict[str, Callable[[], None]] = {key: self._chooser_of(tool) for key, tool in _KEYS.items()}
         actions.update({"Return": self.accept, "Enter": self.accept})
         self._shortcuts = [self._shortcut(key, call) for key, call in actions.items()]
         self._escape = self._shortcut("Esc", self.clear)
@@ -320,13 +364,16 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         slicer.app.connect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
         self._arrange_keys()
 
-    def _shortcut(self, key, call):
+    def _chooser_of(self, tool: str) -> Callable[[], None]:
+        return lambda: self.scriptedEffect.setParameter("Tool", tool)
+
+    def _shortcut(self, key: str, call: Callable[[], None]) -> qt.QShortcut:
         shortcut = qt.QShortcut(qt.QKeySequence(key), self._shortcut_parent)
         shortcut.connect("activated()", call)
         self._key_calls.append((shortcut, call))
         return shortcut
 
-    def _remove_shortcuts(self):
+    def _remove_shortcuts(self) -> None:
         if self not in _keys_owner:
             return
         _keys_owner.remove(self)
@@ -339,10 +386,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             shortcut.deleteLater()
         self._shortcuts, self._escape, self._key_calls = [], None, []
 
-    def _focus_changed(self, old, new):
+    def _focus_changed(self, old: qt.QWidget, new: qt.QWidget) -> None:
         self._arrange_keys()
 
-    def _arrange_keys(self):
+    def _arrange_keys(self) -> None:
         """Esc is for prompts while there are open ones, and all keys are for texts while the user types.
 
         Two enabled shortcuts with one key would block each other, so the Segment Editor, which ends the effect with
@@ -360,9 +407,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         for shortcut in self._shortcuts:
             shortcut.setEnabled(not is_typing)
         self._quiet_others(wants_escape)
-        self._escape.setEnabled(wants_escape and not is_typing)
+        if self._escape is not None:
+            self._escape.setEnabled(wants_escape and not is_typing)
 
-    def _quiet_others(self, quiet):
+    def _quiet_others(self, quiet: bool) -> None:
         """Switch the other shortcuts with Esc in the window off, or on again."""
         if quiet and not self._quieted:
             children = [child for child in self._shortcut_parent.children() if child.className() == "QShortcut"]
@@ -374,26 +422,27 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._quieted = []
 
 
-def _hide_prompts(scene, event):
+def _hide_prompts(scene: slicer.vtkMRMLScene, event: str) -> None:
     """Show no prompts; an effect that is active shows those of its own views afterwards."""
     from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
     for node in prompt_nodes():
-        if node.GetDisplayNode() is not None:
-            node.GetDisplayNode().SetVisibility(False)
+        display = node.GetDisplayNode()
+        if display is not None:
+            display.SetVisibility(False)
 
 
-def _is_text_field(widget):
+def _is_text_field(widget: qt.QWidget | None) -> bool:
     """Whether keys that are pressed are meant as text."""
     kinds = ("QLineEdit", "QAbstractSpinBox", "QTextEdit", "QPlainTextEdit")
     return widget is not None and any(widget.inherits(kind) for kind in kinds)
 
 
-def _is_drag(start, end):
+def _is_drag(start: Sequence[int], end: Sequence[int]) -> bool:
     return math.dist(start, end) >= _CLICK_PX
 
 
-def _is_over_handle(slice_node):
+def _is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:
     """Whether the mouse is over something of a markup that a press would drag: a point or a handle."""
     display = slicer.vtkMRMLMarkupsDisplayNode
     handles = (display.ComponentControlPoint, display.ComponentScaleHandle, display.ComponentTranslationHandle)

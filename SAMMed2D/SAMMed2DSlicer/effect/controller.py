@@ -27,7 +27,7 @@ from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
 from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptSet
-from SAMMed2DSlicer.scene import protection, volumes
+from SAMMed2DSlicer.scene import protection, segmentations, volumes
 from SAMMed2DSlicer.scene.geometry_reach import outside_text
 from SAMMed2DSlicer.scene.segments import EffectTarget, Ledger, OneStep, SegmentTarget, changed_at, has_voxels
 from SAMMed2DSlicer.scene.slice_masks import is_on_mask, mask_on_slice
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.inference.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,17 @@ class Annotator(VTKObservationMixin):
     # Sets and their nodes
 
     def _set_for(self, widget: Any, points_world: list[np.ndarray], positive: bool | None = None) -> PromptSet | None:
-        """The set to which prompts in a view belong; None, with a status, where there can be none.
+        """The set to which prompts in a view belong, see `_found_set`; None, with a status, where there can be none."""
+        from SAMMed2DLib.imaging.geometry import GeometryError
+
+        try:
+            return self._found_set(widget, points_world, positive)
+        except (volumes.SceneError, GeometryError) as error:
+            self._say(messages.text_of(error), WARNING)
+            return None
+
+    def _found_set(self, widget: Any, points_world: list[np.ndarray], positive: bool | None) -> PromptSet:
+        """The set to which prompts in a view belong.
 
         It is the one that is not accepted yet; else, for a point that takes away, the one whose mask is there;
         else a new one, because what was accepted must not be lost to the next object. A new one corrects the mask that
@@ -320,25 +331,23 @@ class Annotator(VTKObservationMixin):
             widget: the slice view.
             points_world: (3,) mm each: a point, or two corners of a box.
             positive: the side of the point; None for a box.
+
+        Raises:
+            SceneError, GeometryError: there can be no prompt; the message says what to do.
         """
         import numpy as np
 
-        from SAMMed2DLib.imaging.geometry import GeometryError
-
         problem = self._obstacle()
         if problem:
-            return self._say(problem, WARNING)
-        try:
-            plane = volumes.plane_shown(widget.mrmlSliceNode(), self.volume)
-            xy = volumes.points_xy(np.array(points_world), plane, self.volume)[0]
-        except (volumes.SceneError, GeometryError) as error:
-            return self._say(messages.text_of(error), WARNING)
+            raise volumes.SceneError(problem)
+        plane = volumes.plane_shown(widget.mrmlSliceNode(), self.volume)
+        xy = volumes.points_xy(np.array(points_world), plane, self.volume)[0]
         size_xy = np.array(plane.size_hw[::-1])
         low, high = (xy.min(axis=0), xy.max(axis=0)) if positive is None else (xy.max(axis=0), xy.min(axis=0))
         if (high < -0.5).any() or (low > size_xy - 0.5).any():
-            return self._say(_("That is outside the image: click inside it."), WARNING)
+            raise volumes.SceneError(_("That is outside the image: click inside it."))
         if not self._is_segment_visible():
-            return self._say(_("The segment is hidden: show it first."), WARNING)
+            raise volumes.SceneError(_("The segment is hidden: show it first."))
         takes_away = positive is False
         if not takes_away:
             if self._starts_object and self._options().new_segments:
@@ -352,16 +361,13 @@ class Annotator(VTKObservationMixin):
             return still_open
         known_hw = None
         if positive is not None:
-            try:
-                mask_hw = mask_on_slice(self.volume, plane, self.segmentation, self.segment_id)
-            except volumes.SceneError as error:
-                return self._say(messages.text_of(error), WARNING)
+            mask_hw = mask_on_slice(self.volume, plane, self.segmentation, self.segment_id)
             is_on = is_on_mask(mask_hw, xy[0], widely=positive)
             accepted = self._accepted_at(here, points_world[0], is_on) if takes_away else None
             if accepted is not None:
                 return accepted
             if takes_away and mask_hw.any() and not is_on:
-                return self._say(_("There is nothing to take away: click where the mask goes too far."), WARNING)
+                raise volumes.SceneError(_("There is nothing to take away: click where the mask goes too far."))
             known_hw = mask_hw if is_on else None
         one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0), known_hw=known_hw)
         one.show_in([widget.mrmlSliceNode().GetID()])
@@ -375,11 +381,10 @@ class Annotator(VTKObservationMixin):
         import numpy as np
 
         if not is_on:
-            distance = {one: float(np.linalg.norm(one.middle_world() - point_world)) for one in sets}
-            return min(distance, key=distance.get, default=None)
-        additions = {one: self._ledger.addition(one.key) for one in sets}
-        written = [one for one, found in additions.items() if found is not None and found.has(point_world)]
-        return next((one for one in written if additions[one].is_untouched()), None)
+            return min(sets, key=lambda one: float(np.linalg.norm(one.middle_world() - point_world)), default=None)
+        additions = ((one, self._ledger.addition(one.key)) for one in sets)
+        written = ((one, found) for one, found in additions if found is not None and found.has(point_world))
+        return next((one for one, found in written if found.is_untouched()), None)
 
     def _obstacle(self) -> str:
         if self.volume is None or self.volume.GetImageData() is None:
@@ -455,6 +460,7 @@ class Annotator(VTKObservationMixin):
             if one.is_empty:
                 self.remove(one)
                 continue
+            prompts: Prompts | str | None
             try:
                 prompts = self._boxes.settled(one, one.prompts())
             except ValueError as error:
@@ -676,9 +682,8 @@ class Annotator(VTKObservationMixin):
 
     def _draw(self) -> None:
         masks = []
-        segmentation = self.segmentation.GetSegmentation() if self.segmentation is not None else None
-        for one in self.pending if segmentation is not None else ():
-            color = segmentation.GetSegment(one.segment_id).GetColor()
+        for one in self.pending if self.segmentation is not None else ():
+            color = segmentations.segment_color(self.segmentation, one.segment_id)
             found, mask = self._forecast_of(one), self._answers[one].answer.mask
             shown = (None, None) if found is None else (found.blocked_hw, found.removed_hw)
             masks.append(ShownMask(mask, one.plane, one.volume, color, *shown))

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 INTENSITY, ZOOM = "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
-DEFAULTS = {TOOL: POSITIVE, INTENSITY: volumes.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1}
-DEFAULTS |= protection.DEFAULTS
+DEFAULTS: dict[str, str | int] = {
+    **{TOOL: POSITIVE, INTENSITY: volumes.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1},
+    **protection.DEFAULTS,
+}
 _LONGEST_NAME, _THUMBNAIL_PX = 24, 72
 
 
@@ -180,7 +182,7 @@ class EffectPanel:
         """Bring the table up to date while it is seen."""
         if self._annotating is None or self.ui.promptsButton.collapsed:
             return
-        rows = [self._row_of(one) for one in self._annotating.sets]
+        rows = [self._row_of(one, self._annotating) for one in self._annotating.sets]
         if rows != self._rows:
             table = self.ui.promptsTable
             table.setRowCount(len(rows))
@@ -190,13 +192,13 @@ class EffectPanel:
         self._rows, self._sets = rows, list(self._annotating.sets)
         self._enable_table_buttons()
 
-    def _row_of(self, one: PromptSet) -> tuple[str, ...]:
+    def _row_of(self, one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
         words = self._words
         segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
         positive, negative, boxes = one.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
         parts += [words["box"]] * bool(boxes)
-        state = words["shown" if self._annotating.pending_of(one) else one.state]
+        state = words["shown" if annotating.pending_of(one) else one.state]
         name = segment.GetName() if segment is not None else words["removed"]
         return name, one.slice_text(), " ".join(parts), state
 
@@ -216,7 +218,7 @@ class EffectPanel:
         if shown is self._thumbnail or (shown is not None and view is None):
             return
         self._thumbnail = shown
-        if shown is None:
+        if group is None or shown is None or view is None:
             self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
         x0, y0, x1, y1 = shown.answer.view_xyxy
@@ -231,7 +233,7 @@ class EffectPanel:
         for name, button in (("Accept", self.ui.acceptButton), ("Clear", self.ui.clearButton)):
             button.setIcon(qt.QIcon(resources.icon_path(name)))
         for name, (box, names) in self._lists.items():
-            combo_boxes.fill(box, names, DEFAULTS[name])
+            combo_boxes.fill(box, names, str(DEFAULTS[name]))
         table = self.ui.promptsTable
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Segment"), _("Slice"), _("Prompts"), _("State")])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.scene import segments
+from SAMMed2DSlicer.scene import segments, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
@@ -160,7 +160,6 @@ def _in_range(
 ) -> np.ndarray:
     """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
     import numpy as np
-    from vtk.util.numpy_support import vtk_to_numpy
 
     if not node.GetSourceVolumeIntensityMask():
         return np.ones_like(around.mask_kji)
@@ -170,8 +169,8 @@ def _in_range(
     source.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ras_from_ijk))
     reference = segments.labelmap_of(around, geometry)
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(source, reference, found, True)
-    scalars = found.GetPointData().GetScalars()
-    values = vtk_to_numpy(scalars).reshape(*around.mask_kji.shape, scalars.GetNumberOfComponents())[..., 0]
+    values = volumes.image_kji(found)
+    values = values if values.ndim == 3 else values[..., 0]
     low, high = node.GetSourceVolumeIntensityMaskRange()
     return (values >= low) & (values <= high)
 

@@ -119,7 +119,6 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
         the (x, y) of its first pixel in the view; None if the view shows none of it.
     """
     import numpy as np
-    from vtk.util.numpy_support import vtk_to_numpy
 
     size_xy = slice_node.GetDimensions()[:2]
     labels_hw, to_mask = shown.labels_hw(), _mask_from_view(shown, slice_node)
@@ -135,8 +134,7 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
     reslice.SetOutputExtent(0, x1 - x0, 0, y1 - y0, 0, 0)
     reslice.SetInterpolationModeToNearestNeighbor()
     reslice.Update()
-    values = vtk_to_numpy(reslice.GetOutput().GetPointData().GetScalars())
-    drawn = values.reshape(y1 - y0 + 1, x1 - x0 + 1)
+    drawn = volumes.image_kji(reslice.GetOutput())[0]
     return (np.ascontiguousarray(drawn), (x0, y0)) if drawn.any() else None
 
 

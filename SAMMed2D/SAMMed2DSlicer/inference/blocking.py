@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from SAMMed2DSlicer.inference import service
@@ -115,7 +116,7 @@ def encode_slices(
         if should_cancel is not None and should_cancel():
             break
         image = volumes.model_image(volume, plane_of(volume, (axis, number)), intensity)
-        encoded += ask(lambda session, stop, image=image: _encode(session, image))
+        encoded += ask(partial(_encode, image))
         if progress is not None:
             progress(done, len(numbers))
     return encoded
@@ -135,7 +136,7 @@ def count_of_slices(volume: Any, axis: str) -> int:
     return first.size_ijk[normal]
 
 
-def _encode(session: Any, image: Any) -> int:
+def _encode(image: Any, session: Any, should_stop: Callable[[], bool]) -> int:
     """Encode an image; 0 where that was done before."""
     if session.is_encoded(image):
         return 0

@@ -83,7 +83,7 @@ class SliceTask:
         cls,
         volume: Any,
         plane: Any,
-        objects: Sequence[dict[str, Any]],
+        objects: Sequence[Mapping[str, Any]],
         intensity: str = volumes.WINDOW,
         zoom: bool | str | None = None,
     ) -> SliceTask:

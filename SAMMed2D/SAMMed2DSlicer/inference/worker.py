@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from SAMMed2DSlicer.widgets.timers import repeating
@@ -162,7 +163,7 @@ class Worker:
                 self._waiting.remove(job)
             result, error = None, None
             try:
-                result = job.work(lambda job=job: job.should_stop() or self._is_stopping)
+                result = job.work(partial(self._should_stop, job))
             except BaseException as raised:  # whatever it is belongs to whoever asked
                 error = raised
             with self._condition:
@@ -172,6 +173,9 @@ class Worker:
                     self._finished.append(job)
             job.finished.set()
             del job, result, error  # or this thread would hold them, and whoever asked, until the next job
+
+    def _should_stop(self, job: Job) -> bool:
+        return job.should_stop() or self._is_stopping
 
     def _give_way(self) -> None:
         """Let the worker have the lock for a moment, then take over what it has finished."""

@@ -90,6 +90,8 @@ class ManagePanel:
     def download(self) -> None:
         """Download the selected model, after asking."""
         model = self._selected_model()
+        if model is None:
+            return
         question = models.question_before_download(model)
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Download a model")):
             return
@@ -114,6 +116,8 @@ class ManagePanel:
         from SAMMed2DLib.registry.store import remove_model
 
         model = self._selected_model()
+        if model is None:
+            return
         question = _("Remove {title} ({size}) from this computer?")
         question = question.format(title=models.name_of(model), size=models.size_of(model))
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove a model")):

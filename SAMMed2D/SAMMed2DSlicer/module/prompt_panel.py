@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -24,6 +24,9 @@ from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import StatusLine
 from SAMMed2DSlicer.widgets.timers import single_shot
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
 
 # The panel follows the scene this much later, so that scrolling through slices costs nothing.
 _REFRESH_MS = 50
@@ -74,7 +77,7 @@ class PromptPanel(VTKObservationMixin):
     def enter(self, node: Any) -> None:
         """Show and follow the parameters in a node."""
         self.parameters = Parameters(node)
-        self._choose_defaults()
+        self._choose_defaults(self.parameters)
         self._follow_layout(True)
         self.refresh()
 
@@ -100,16 +103,17 @@ class PromptPanel(VTKObservationMixin):
 
     def refresh(self) -> None:
         """Show the parameters, and what stands in the way of segmenting."""
-        if self.parameters is None:
+        parameters = self.parameters
+        if parameters is None:
             return
-        self._follow_nodes()
+        self._follow_nodes(parameters)
         self._is_showing = True
         try:
-            self._show_parameters()
+            self._show_parameters(parameters)
         finally:
             self._is_showing = False
         self._show_torch()
-        self.status_line.be_at(self._place_shown())
+        self.status_line.be_at(self._place_shown(parameters))
         self._show_action()
         self.on_refreshed()
 
@@ -118,41 +122,37 @@ class PromptPanel(VTKObservationMixin):
         parameters = self.parameters
         if not pytorch.torch_state().is_ready:
             return pytorch.torch_state().text
-        if parameters.volume is None:
+        if parameters is None or parameters.volume is None:
             return _("Select the volume to segment.")
         if parameters.segmentation is None:
             return _("Select or create a segmentation for the result.")
         try:
-            plane = self._plane()
+            plane = _plane(parameters)
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
             slice_prompts.prompts_on(plane, parameters.volume, **parameters.question)
         except ValueError as error:
             return messages.text_of(error)
         return ""
 
-    def _place_shown(self) -> Any:
+    def _place_shown(self, parameters: Parameters) -> Any:
         """What is worked on: what is said holds for it."""
-        parameters, plane = self.parameters, None
+        plane = None
         if parameters.volume is not None:
             with suppress(ValueError):  # the view shows none of it
-                plane = self._plane()
+                plane = _plane(parameters)
         return parameters.volume, parameters.segmentation, parameters.segment_id, plane
 
-    def _plane(self) -> Any:
-        return slice_prompts.plane_of(self.parameters.volume, self.parameters.view)
-
-    def _show_parameters(self) -> None:
-        parameters = self.parameters
+    def _show_parameters(self, parameters: Parameters) -> None:
         for name, selector in self._selectors.items():
             if selector.currentNode() is not getattr(parameters, name):
                 selector.setCurrentNode(getattr(parameters, name))
         for name, (box, names) in self._lists.items():
             combo_boxes.fill(box, names, getattr(parameters, name))
-        self._show_segments()
-        self._show_views()
+        self._show_segments(parameters)
+        self._show_views(parameters)
 
-    def _show_segments(self) -> None:
-        parameters, box = self.parameters, self.ui.segmentSelector
+    def _show_segments(self, parameters: Parameters) -> None:
+        box = self.ui.segmentSelector
         names = segmentations.segment_names(parameters.segmentation)
         if parameters.segmentation is not None and parameters.segment_id not in names:
             parameters.segment_id = next(iter(names), "")
@@ -161,18 +161,18 @@ class PromptPanel(VTKObservationMixin):
             box.setItemIcon(number, _square(segmentations.segment_color(parameters.segmentation, name)))
         self.ui.addSegmentButton.enabled = parameters.segmentation is not None
 
-    def _show_views(self) -> None:
+    def _show_views(self, parameters: Parameters) -> None:
         nodes = slice_prompts.views_shown()
         names = {node.GetLayoutName(): node.GetLayoutName() for node in nodes}
-        if nodes and self.parameters.view not in names:
-            self.parameters.view = next(iter(names))
+        if nodes and parameters.view not in names:
+            parameters.view = next(iter(names))
         box = self.ui.viewSelector
-        combo_boxes.fill(box, names, self.parameters.view)
+        combo_boxes.fill(box, names, parameters.view)
         for number, node in enumerate(nodes):
             box.setItemIcon(number, _square(node.GetLayoutColor()))
         try:
-            volume = self.parameters.volume
-            text = "" if volume is None else volumes.name_of_slice(self._plane(), volume)
+            volume = parameters.volume
+            text = "" if volume is None else volumes.name_of_slice(_plane(parameters), volume)
         except ValueError:
             text = _("outside")
         self.ui.sliceLabel.text = text
@@ -198,10 +198,9 @@ class PromptPanel(VTKObservationMixin):
 
     # Following
 
-    def _follow_nodes(self) -> None:
+    def _follow_nodes(self, parameters: Parameters) -> None:
         """Observe the parameters, the nodes that they refer to, and the slice view."""
         self.removeObservers()
-        parameters = self.parameters
         self.addObserver(parameters.node, "ModifiedEvent", self._changed)
         for node in {parameters.positive, parameters.negative, parameters.box} - {None}:
             for event in (node.PointModifiedEvent, "ModifiedEvent", node.TransformModifiedEvent):
@@ -232,9 +231,8 @@ class PromptPanel(VTKObservationMixin):
 
     # What the user does
 
-    def _choose_defaults(self) -> None:
+    def _choose_defaults(self, parameters: Parameters) -> None:
         """What is probably meant, where nothing is chosen yet."""
-        parameters = self.parameters
         if parameters.volume is None:
             parameters.volume = _volume_shown(parameters.view)
         if parameters.segmentation is None:
@@ -253,10 +251,13 @@ class PromptPanel(VTKObservationMixin):
         segmentations.add_segment(segmentation)
 
     def _add_segment(self) -> None:
-        self.parameters.segment_id = segmentations.add_segment(self.parameters.segmentation)
-        self.refresh()
+        if self.parameters is not None and self.parameters.segmentation is not None:
+            self.parameters.segment_id = segmentations.add_segment(self.parameters.segmentation)
+            self.refresh()
 
     def _place(self, role: str) -> None:
+        if self.parameters is None:
+            return
         if getattr(self.parameters, role) is None:
             selector = self._selectors[role]
             setattr(self.parameters, role, selector.addNode(selector.nodeTypes[0]))
@@ -264,6 +265,8 @@ class PromptPanel(VTKObservationMixin):
 
     def _open_editor(self) -> None:
         parameters = self.parameters
+        if parameters is None:
+            return
         with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
             open_segment_editor(parameters.volume, parameters.segmentation, parameters.segment_id)
 
@@ -271,7 +274,8 @@ class PromptPanel(VTKObservationMixin):
 
     def segment(self) -> None:
         """Ask for the slice that is shown; the answer is written when it comes."""
-        self.segmenting.start(self.parameters)
+        if self.parameters is not None:
+            self.segmenting.start(self.parameters)
 
     def _segment_clicked(self) -> None:
         if self.is_running:
@@ -313,12 +317,17 @@ class PromptPanel(VTKObservationMixin):
         ui.installButton.connect("clicked()", on_install)
 
 
+def _plane(parameters: Parameters) -> SlicePlane:
+    return slice_prompts.plane_of(parameters.volume, parameters.view)
+
+
 def _volume_shown(view: str) -> Any:
     """The volume in the background of a slice view, else the first one of the scene, else None."""
     scene_ = slicer.mrmlScene
     for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        if node.GetLayoutName() == view and node.GetBackgroundVolumeID():
-            return scene_.GetNodeByID(node.GetBackgroundVolumeID())
+        volume_id = node.GetBackgroundVolumeID()
+        if node.GetLayoutName() == view and volume_id:
+            return scene_.GetNodeByID(volume_id)
     return scene_.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
 
 

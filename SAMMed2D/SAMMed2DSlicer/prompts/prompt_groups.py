@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
 
+    Point = Sequence[float] | np.ndarray  # (3,) mm, in the scene
+
 _PREFIX = "SAMMed2D."
 ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
     _PREFIX + name
@@ -141,7 +143,7 @@ class PromptSet:
             and are_same_plane(self.plane, plane)
         )
 
-    def add_point(self, point_world: Sequence[float], positive: bool) -> None:
+    def add_point(self, point_world: Point, positive: bool) -> None:
         """Add a point at the end, at (3,) mm in the scene."""
 
         def add(points: Any) -> None:
@@ -154,7 +156,7 @@ class PromptSet:
         else:
             self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, _style_points)
 
-    def set_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> None:
+    def set_box(self, corner_world: Point, opposite_world: Point) -> None:
         """Draw the box anew between two corners, (3,) mm each, in the scene; it lies flat in the slice."""
         object_to_node, size_mm = self._flat_box(corner_world, opposite_world)
 
@@ -303,7 +305,7 @@ class PromptSet:
             return None
         return box_of_roi(self.box, self.plane, self.volume)
 
-    def _flat_box(self, corner_world: Sequence[float], opposite_world: Sequence[float]) -> tuple[np.ndarray, Any]:
+    def _flat_box(self, corner_world: Point, opposite_world: Point) -> tuple[np.ndarray, Any]:
         """The ROI between two corners: (4, 4) its frame in the volume's RAS, and its size, mm."""
         import numpy as np
 
@@ -364,12 +366,11 @@ def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
     return list(sets.values())
 
 
-def prompt_nodes() -> Iterator[Any]:
+def prompt_nodes() -> list[slicer.vtkMRMLMarkupsNode]:
     """All nodes of the scene that hold prompts."""
-    for class_name in ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"):
-        for node in slicer.util.getNodesByClass(class_name):
-            if node.GetAttribute(ROLE) in (POINTS, BOX):
-                yield node
+    points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+    boxes = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+    return [node for node in [*points, *boxes] if node.GetAttribute(ROLE) in (POINTS, BOX)]
 
 
 def is_prompt_node(node: Any) -> bool:

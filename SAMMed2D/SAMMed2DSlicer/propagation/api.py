@@ -72,7 +72,7 @@ def _run(
 ) -> None:
     """Read, compute and write, and wait for it."""
     worker = service.shared().worker
-    worker.call(lambda should_stop: task.read())
+    worker.call(_unstoppable(task.read))
     while blocking.ask(task.advance):
         if progress is not None:
             progress(*task.progress)
@@ -80,9 +80,14 @@ def _run(
             task.stop()
     for work in task.steps(target):
         if work is not None:
-            worker.call(lambda should_stop, work=work: work())
+            worker.call(_unstoppable(work))
     if progress is not None:
         progress(*task.progress)
+
+
+def _unstoppable(work: Callable[[], None]) -> Callable[[Callable[[], bool]], None]:
+    """Work for the worker that is done in a moment, and does not look whether to stop."""
+    return lambda should_stop: work()
 
 
 def task_in_time(

@@ -24,8 +24,11 @@ from SAMMed2DSlicer.scene import segments, sequences
 class Way(Protocol):
     """What differs between the two."""
 
-    reading: KeyframeReading
     hint: str
+
+    @property
+    def reading(self) -> KeyframeReading:
+        """What was read last."""
 
     def is_drawn(self, segment_id: str) -> bool:
         """Whether a segment has voxels to begin with."""
@@ -78,7 +81,9 @@ class AlongSlices:
         node = self._place.slice_node
         if node is not None:
             node.JumpSliceByOffsetting(*self.reading.course.middle_world(number))
-            slicer.app.applicationLogic().GetSliceLogic(node).SnapSliceOffsetToIJK()
+            logic = slicer.app.applicationLogic().GetSliceLogic(node)
+            if logic is not None:  # the view is shown
+                logic.SnapSliceOffsetToIJK()
 
     def clear(self, number: int) -> str:
         """Take the segment off a slice."""

@@ -41,10 +41,8 @@ class PropagationPanel:
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DPropagation"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._later = single_shot(_SHOW_MS, self._look)  # edits come in bursts
-        self._ways: dict[str, Way] = {
-            SLICES: AlongSlices(engine, place, self._show_slices),
-            TIME: AlongTime(engine, place, self._show_slices),
-        }
+        self._time = AlongTime(engine, place, self._show_slices)
+        self._ways: dict[str, Way] = {SLICES: AlongSlices(engine, place, self._show_slices), TIME: self._time}
         self._way = self._ways[SLICES]
         self._texts = {SLICES: _texts_of(self.ui), TIME: _time_texts()}
         self._undoing: Iterator[None] | None = None
@@ -64,7 +62,7 @@ class PropagationPanel:
     @property
     def is_along_time(self) -> bool:
         """Whether the section works along time."""
-        return self._way is self._ways[TIME]
+        return self._way is self._time
 
     @property
     def _reading(self) -> KeyframeReading:
@@ -205,12 +203,12 @@ class PropagationPanel:
             self._way = way
             ui.firstSpinBox.value = ui.lastSpinBox.value = 0
             self._show_way()
-        ui.sequenceButton.setVisible(self.is_along_time and way.needs_sequence)
+        ui.sequenceButton.setVisible(self.is_along_time and self._time.needs_sequence)
 
     def make_sequence(self) -> None:
         """Give each frame its own segmentation."""
         try:
-            self._ways[TIME].make_sequence()
+            self._time.make_sequence()
         except ValueError as error:
             self._tell(messages.text_of(error), messages.WARNING)
         else:

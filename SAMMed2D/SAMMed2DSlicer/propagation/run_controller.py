@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.inference.worker import TASK, Job
-from SAMMed2DSlicer.propagation.task import PropagationResult, PropagationTask
+from SAMMed2DSlicer.propagation.task import PropagationTask
 from SAMMed2DSlicer.scene import protection
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.timers import repeating, single_shot
@@ -93,19 +93,21 @@ class Propagating:
 
     def _ask(self) -> None:
         """Begin with the model."""
+        if self._task is None:
+            return
         is_loading = not self._engine.state.is_ready
         self._tell(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
         self._on_progress(*self._task.progress)
-        self._go_on()
+        self._go_on(self._task)
 
-    def _go_on(self) -> None:
-        self._job = self._engine.submit(self._task.advance, self._advanced, self._failed, TASK)
+    def _go_on(self, task: PropagationTask) -> None:
+        self._job = self._engine.submit(task.advance, self._advanced, self._failed, TASK)
 
     def _advanced(self, has_more: bool) -> None:
-        if self._task is None:
+        if self._task is None or self._target is None:
             return
         if has_more:
-            self._go_on()
+            self._go_on(self._task)
             return
         self._job = None
         self._on_progress(*self._task.progress)
@@ -121,18 +123,20 @@ class Propagating:
         if self._task is None or self._steps is None:
             return
         try:
-            work = next(self._steps, self)
+            work = next(self._steps)
+        except StopIteration:
+            self._end(*self._outcome(self._task))
+            return
         except Exception as error:  # the scene may have changed meanwhile
             self._failed(error)
             return
-        if work is self:
-            self._end(*self._outcome(self._task.result))
-        elif work is None:
+        if work is None:
             self._writing.start()
         else:
             self._read(work, self._writing.start)
 
-    def _outcome(self, result: PropagationResult) -> tuple[str, str]:
+    def _outcome(self, task: PropagationTask) -> tuple[str, str]:
+        result = task.result
         if not result.segments:
             return _("The segment was removed; nothing was changed."), messages.WARNING
         if not result.changed and self._was_cancelled:
@@ -150,7 +154,7 @@ class Propagating:
             seconds=f"{time.perf_counter() - self._began:.1f}",
         )
         if result.lost:
-            losses = protection.losses_text(self._task.segmentation, result.lost)
+            losses = protection.losses_text(task.segmentation, result.lost)
             text = _("{text} {losses}.").format(text=text, losses=losses)
         if result.outside_px:
             text += " " + _(
@@ -186,12 +190,12 @@ class Propagating:
             return
         self._on_progress(*self._task.progress)
         if self._job is not None and self._job.is_cancelled and self._job.finished.is_set():
-            self._dropped()
+            self._dropped(self._task)
 
-    def _dropped(self) -> None:
+    def _dropped(self, task: PropagationTask) -> None:
         """Another model was chosen, and with it all jobs were dropped."""
         self._was_cancelled = True
-        self._task.stop()
+        task.stop()
         if self._work is not None:
             self._read(self._work, self._writing.start if self._steps is not None else self._ask)
         else:

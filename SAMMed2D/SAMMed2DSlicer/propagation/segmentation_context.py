@@ -6,18 +6,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
-import slicer
-
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segments import EffectTarget, LogicTarget, SegmentTarget
+from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.controller import Annotator, Options
     from SAMMed2DSlicer.module.parameters import Parameters
 
-Writer = Callable[[], AbstractContextManager[SegmentTarget]]
+Writer = Callable[[], AbstractContextManager[Any]]  # of a SegmentTarget
 
 
 class Place(Protocol):
@@ -64,6 +63,9 @@ class Place(Protocol):
     def undo(self) -> None:
         """Take the last step back."""
 
+    def close(self) -> None:
+        """Take nothing back any more; the scene goes."""
+
 
 class EffectPlace:
     """The Segment Editor in which the effect is active."""
@@ -80,24 +82,31 @@ class EffectPlace:
         return self._annotator() is not None
 
     @property
+    def _work(self) -> Annotator:
+        annotator = self._annotator()
+        if annotator is None:
+            raise RuntimeError("the effect is not active")
+        return annotator
+
+    @property
     def volume(self) -> Any:
         """The source volume."""
-        return self._annotator().volume
+        return self._work.volume
 
     @property
     def segmentation(self) -> Any:
         """The segmentation that is edited."""
-        return self._annotator().segmentation
+        return self._work.segmentation
 
     @property
     def segment_id(self) -> str:
         """The selected segment."""
-        return self._annotator().segment_id
+        return self._work.segment_id
 
     @property
     def slice_node(self) -> Any:
         """The view that was worked in last."""
-        widget = self._annotator().last_view or slicer.app.layoutManager().sliceWidget("Red")
+        widget = self._work.last_view or slice_widgets().get("Red")
         return widget.mrmlSliceNode() if widget is not None else None
 
     @property
@@ -117,6 +126,9 @@ class EffectPlace:
     def undo(self) -> None:
         """The editor does it."""
 
+    def close(self) -> None:
+        """Nothing: the editor goes on."""
+
 
 class ModulePlace:
     """What is selected in the module's panel; it has an undo of its own, for the last step."""
@@ -134,33 +146,40 @@ class ModulePlace:
         return self._parameters() is not None
 
     @property
+    def _chosen(self) -> Parameters:
+        parameters = self._parameters()
+        if parameters is None:
+            raise RuntimeError("the module is not shown")
+        return parameters
+
+    @property
     def volume(self) -> Any:
         """The selected volume."""
-        return self._parameters().volume
+        return self._chosen.volume
 
     @property
     def segmentation(self) -> Any:
         """The selected segmentation."""
-        return self._parameters().segmentation
+        return self._chosen.segmentation
 
     @property
     def segment_id(self) -> str:
         """The selected segment, if it is there."""
-        segmentation, name = self.segmentation, self._parameters().segment_id
+        segmentation, name = self.segmentation, self._chosen.segment_id
         return name if name and segmentation is not None and segmentation.GetSegmentation().GetSegment(name) else ""
 
     @property
     def slice_node(self) -> Any:
         """The selected view."""
         try:
-            return slice_prompts.slice_node(self._parameters().view)
+            return slice_prompts.slice_node(self._chosen.view)
         except volumes.SceneError:
             return None
 
     @property
     def seen(self) -> tuple[str, bool | None]:
         """As for single slices."""
-        parameters = self._parameters()
+        parameters = self._chosen
         return parameters.intensity, slice_task.zoom_of(parameters.zoom)
 
     def default_labelmap(self) -> Any:
@@ -170,7 +189,7 @@ class ModulePlace:
 
     def writer(self) -> Writer:
         """Writes without an editor, and stays open for its undo until something else is written."""
-        chosen = (self.volume, self.segmentation, self.segment_id, self._parameters().overwrite)
+        chosen = (self.volume, self.segmentation, self.segment_id, self._chosen.overwrite)
 
         def opened() -> AbstractContextManager[SegmentTarget]:
             self.close()
@@ -186,7 +205,7 @@ class ModulePlace:
 
     def undo(self) -> None:
         """Take the last step back."""
-        if self.can_undo:
+        if self._target is not None and self.can_undo:
             self._target.undo()
             self.close()
 

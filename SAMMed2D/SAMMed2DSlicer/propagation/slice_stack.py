@@ -164,8 +164,9 @@ class Stack:
         start = np.array(patch.start_ijk) - 1
         # Never exactly on the grid, where a picture would have to be that of a whole slice.
         origin = from_volume[:3, :3] @ plane.origin_ijk + from_volume[:3, 3] - start + 1e-6
-        steps = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
-        cut = SlicePlane(tuple(origin), *map(tuple, steps), plane.size_hw, voxels.shape[::-1])
+        column_step, row_step = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
+        size_ijk = voxels.shape[::-1]
+        cut = SlicePlane(tuple(origin), tuple(column_step), tuple(row_step), plane.size_hw, size_ijk)
         return picture_of(cut, voxels.astype(np.uint8) * 255) > 127
 
 
@@ -205,7 +206,7 @@ class SegmentSlices:
         """The voxels of a slice, in the grid; None if there is none."""
         pieces = self._pieces.get(number, [])
         if len(pieces) > 1:
-            pieces[:] = [segments.union(pieces)]
+            pieces[:] = filter(None, [segments.union(pieces)])
         return pieces[0] if pieces else None
 
     def digest(self, number: int) -> str:
@@ -247,10 +248,9 @@ class SegmentSlices:
         axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
         for number in np.unique(numbers):
             along = np.flatnonzero(numbers == number)
-            start = list(found.start_ijk)
-            start[2 - axis] += int(along[0])
+            i, j, k = (start + int(along[0]) * (n == 2 - axis) for n, start in enumerate(found.start_ijk))
             block = found.mask_kji[(slice(None),) * axis + (slice(along[0], along[-1] + 1),)]
-            self._add(int(number), segments.cropped(VoxelPatch(tuple(start), block)))
+            self._add(int(number), segments.cropped(VoxelPatch((i, j, k), block)))
 
     def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
         """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""

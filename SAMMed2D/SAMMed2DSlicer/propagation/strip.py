@@ -30,7 +30,8 @@ class Strip:
     def __init__(self, label: Any, on_clicked: Callable[[int], None]) -> None:
         """Draw into a QLabel; a click on it gives the number of a slice."""
         self._label, self._on_clicked = label, on_clicked
-        self._count, self._now = 0, None
+        self._count = 0
+        self._now: Keyframes | None = None
         label.setScaledContents(True)
         self._mouse = _Mouse()
         self._mouse.strip = self
@@ -55,7 +56,7 @@ class Strip:
     def text_at(self, x: float) -> str:
         """What there is to know about the slice at a place; empty without slices."""
         number = self.number_at(x)
-        return "" if number is None else text_of(self._now, number)
+        return "" if number is None or self._now is None else text_of(self._now, number)
 
     def click(self, x: float) -> None:
         """Go to the slice at a place."""

@@ -327,13 +327,13 @@ class PropagationTask(InPieces):
         for one in self._objects:
             while self._has(one) and (one.before is None or one.before.slices.is_stale()):
                 one.before = self._now(one.now.segment_id)
-                yield partial(self._look_again, one, target.overwrites)
-            if self._has(one):
-                yield from self._written(one, target, state)
+                yield partial(self._look_again, one, one.before, target.overwrites)
+            if one.before is not None and self._has(one):
+                yield from self._written(one, one.before, target, state)
         for one in self._objects:
             if self._has(one):
                 yield partial(self._sum_up, one, SegmentSlices(self.stack, self.segmentation, one.now.segment_id))
-            if self._has(one):
+            if one.memory is not None and one.outcome is not None and self._has(one):
                 one.memory.keep(self.segmentation, one.now.segment_id)
                 self.result.segments[one.now.segment_id] = one.outcome
 
@@ -341,14 +341,16 @@ class PropagationTask(InPieces):
         """Whether the segment was not removed meanwhile."""
         return self.segmentation.GetSegmentation().GetSegment(one.now.segment_id) is not None
 
-    def _look_again(self, one: _Object, overwrites: bool) -> None:
+    def _look_again(self, one: _Object, before: SegmentKeyframes, overwrites: bool) -> None:
         """See what the segment is when writing begins; in the worker thread."""
-        one.before.read()
-        one.reached = self._finished(one, one.before)
+        before.read()
+        one.reached = self._finished(one, before)
         one.others = self._keyframes_of_others(one) if overwrites else None
 
-    def _written(self, one: _Object, target: segments.SegmentTarget, state: segments.UndoStep) -> Iterator[None]:
-        for adds, removes in self._changes(one, one.before, sorted(one.reached)):
+    def _written(
+        self, one: _Object, before: SegmentKeyframes, target: segments.SegmentTarget, state: segments.UndoStep
+    ) -> Iterator[None]:
+        for adds, removes in self._changes(one, before, sorted(one.reached)):
             self.check()
             if not self._has(one):
                 return

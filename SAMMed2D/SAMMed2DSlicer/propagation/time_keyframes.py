@@ -74,6 +74,7 @@ class SegmentInFrame:
         self.slices = None if segmentation is None else SegmentSlices(stack, segmentation, segment_id)
         self.memory = FrameMemory() if segmentation is None else FrameMemory.of(segmentation, segment_id)
         self.digest = ""
+        self._size_hw = stack.planes[0].size_hw
 
     def read(self) -> None:
         """Read the voxels, in any thread."""
@@ -87,7 +88,17 @@ class SegmentInFrame:
 
     def patch(self) -> VoxelPatch | None:
         """All voxels, in the grid; None if there are none."""
-        return segments.union([self.slices.patch(n) for n in self.numbers])
+        return segments.union([self.patch_on(number) for number in self.numbers])
+
+    def patch_on(self, number: int) -> VoxelPatch | None:
+        """The voxels on a slice, in the grid; None if there are none."""
+        return None if self.slices is None else self.slices.patch(number)
+
+    def mask_on(self, number: int) -> np.ndarray:
+        """The segment on a slice, (H, W) bool."""
+        import numpy as np
+
+        return np.zeros(self._size_hw, bool) if self.slices is None else self.slices.mask(number)
 
     @property
     def numbers(self) -> list[int]:
@@ -163,7 +174,7 @@ class SegmentInTime:
         """The keyframes, (H, W) bool, by frame and slice: a frame that shows the segment also says where it is not."""
         import numpy as np
 
-        shown = {(n, k): self.frames[n].slices.mask(k) for n in sorted(self.shown) for k in self.slices}
+        shown = {(n, k): self.frames[n].mask_on(k) for n in sorted(self.shown) for k in self.slices}
         return shown | {(n, k): np.zeros(self._size_hw, bool) for n in sorted(self.empty) for k in self.slices}
 
     def range_of(self, direction: str, first: int, last: int) -> tuple[int, int]:

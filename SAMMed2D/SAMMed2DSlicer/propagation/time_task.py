@@ -343,7 +343,7 @@ class TimeTask(InPieces):
         kept = [] if is_whole or not before.is_ours else [n for n in before.numbers if n not in found]
         if self.is_finished and self._only in kept:
             kept.remove(self._only)
-        return segments.union([patch for patch, _confidence in found.values()] + [before.slices.patch(n) for n in kept])
+        return segments.union([patch for patch, _confidence in found.values()] + [before.patch_on(n) for n in kept])
 
     def _written(self, segment_id: str, number: int, before: SegmentInFrame, patch: VoxelPatch | None) -> Any:
         node = self.frames.drawing(number) or self.frames.new_drawing(number)

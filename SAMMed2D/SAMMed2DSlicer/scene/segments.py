@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.scene import protection, representations
 from SAMMed2DSlicer.scene.geometry_reach import pixels_outside
-from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
+from SAMMed2DSlicer.scene.volumes import SceneError, image_kji, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 
 # A segment is read in pieces of about so many voxels, each a few milliseconds.
 _SLAB_VOXELS = 1_000_000
+Extent = tuple[int, int, int, int, int, int]  # first and last voxel along i, j and k
 _OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
 
 
 class SegmentTarget(Protocol):
     """The Segment Editor as the writer needs it: an effect (`EffectTarget`), or its logic (`LogicTarget`)."""
 
-    segmentation: Any
-    segment_id: str
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation node."""
+
+    @property
+    def segment_id(self) -> str:
+        """The segment that is written to."""
 
     def make_editable(self) -> None:
         """Let the segments be made of labelmaps, before they are written to."""
@@ -302,14 +308,14 @@ class Addition:
         """The segment within the extent, as it is now."""
         return segment_in(self.segmentation, self.segment_id, self.added.extent, self.geometry)
 
-    def has(self, point_world: Sequence[float]) -> bool:
+    def has(self, point_world: Sequence[float] | np.ndarray) -> bool:
         """Whether it added the voxel at (3,) mm in the scene."""
         import numpy as np
 
         from SAMMed2DLib.imaging.geometry import ijk_from_ras
 
         grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
-        i, j, k = (int(value) for value in np.floor(ijk_from_ras([point_world], grid)[0] + 0.5))
+        i, j, k = (int(value) for value in np.floor(ijk_from_ras(np.array([point_world]), grid)[0] + 0.5))
         return bool(in_extent(self.added, (i, i, j, j, k, k)).any())
 
     def is_untouched(self) -> bool:
@@ -502,8 +508,6 @@ class SegmentReader:
             segment_id: the segment; one without a labelmap is empty.
             geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
         """
-        from vtk.util.numpy_support import vtk_to_numpy
-
         self._of = segmentation, segment_id
         image = voxels_of(segmentation, segment_id)
         self._time = _time_of(image)
@@ -512,7 +516,7 @@ class SegmentReader:
             return
         self._extent, self._to_own = image.GetExtent(), _to_grid(geometry, image_matrix(image))
         self._shift = _whole_shift(self._to_own)
-        self._values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(self._extent))
+        self._values = image_kji(image)
         self._label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
 
     def is_stale(self) -> bool:
@@ -580,13 +584,11 @@ def voxels_of(segmentation: Any, segment_id: str) -> Any:
 
 def has_voxels(segmentation: Any, segment_id: str) -> bool:
     """Whether a segment has any voxel; a new one shares the labelmap of others."""
-    from vtk.util.numpy_support import vtk_to_numpy
-
     image = voxels_of(segmentation, segment_id)
     if image is None:
         return False
     label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-    values = vtk_to_numpy(image.GetPointData().GetScalars())
+    values = image_kji(image).reshape(-1)
     pieces = (values[start : start + _SLAB_VOXELS] for start in range(0, len(values), _SLAB_VOXELS))
     return any((piece == label).any() for piece in pieces)
 
@@ -614,24 +616,16 @@ def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
 
     shift = np.round(to_own[:3, 3])
     same = np.abs(to_own[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_own[:3, 3] - shift).max() < 1e-2
-    return tuple(int(value) for value in shift) if same else None
+    return (int(shift[0]), int(shift[1]), int(shift[2])) if same else None
 
 
 def labelmap_of(patch: VoxelPatch, geometry: Any) -> Any:
     """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
-    from vtk.util.numpy_support import vtk_to_numpy
-
-    image = _empty_image(patch.extent, geometry)
-    vtk_to_numpy(image.GetPointData().GetScalars())[:] = patch.mask_kji.ravel()
-    return image
-
-
-def _empty_image(extent: Sequence[int], geometry: Any) -> Any:
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(*extent)
+    image.SetExtent(*patch.extent)
     image.SetGeometryFromImageToWorldMatrix(geometry)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.GetPointData().GetScalars().Fill(0)
+    image_kji(image)[:] = patch.mask_kji
     return image
 
 
@@ -670,10 +664,10 @@ def union(patches: Sequence[VoxelPatch | None]) -> VoxelPatch | None:
     return VoxelPatch((i0, j0, k0), mask)
 
 
-def union_extent(patches: Sequence[VoxelPatch | None]) -> tuple[int, ...]:
+def union_extent(patches: Sequence[VoxelPatch | None]) -> Extent:
     """The smallest extent with all of some patches, one at least, in it."""
-    extents = [patch.extent for patch in patches if patch is not None]
-    return tuple((max if n % 2 else min)(extent[n] for extent in extents) for n in range(6))
+    i0, i1, j0, j1, k0, k1 = zip(*(patch.extent for patch in patches if patch is not None), strict=True)
+    return min(i0), max(i1), min(j0), max(j1), min(k0), max(k1)
 
 
 def cropped(patch: VoxelPatch) -> VoxelPatch | None:
@@ -720,9 +714,10 @@ def _shape(extent: Sequence[int]) -> tuple[int, int, int]:
     return (k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1)
 
 
-def around(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+def around(one: Extent, other: Extent) -> Extent:
     """The smallest extent with both in it."""
-    return tuple((max if n % 2 else min)(one[n], other[n]) for n in range(6))
+    i0, i1, j0, j1, k0, k1 = zip(one, other, strict=True)
+    return min(i0), max(i1), min(j0), max(j1), min(k0), max(k1)
 
 
 def _overlap(one: Sequence[int], other: Sequence[int]) -> tuple[Any, Any] | None:

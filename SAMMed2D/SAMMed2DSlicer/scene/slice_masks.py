@@ -36,7 +36,6 @@ def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id:
         SceneError: one of them is under a non-linear transform.
     """
     import numpy as np
-    from vtk.util.numpy_support import vtk_to_numpy
 
     image, size_hw = segments.voxels_of(segmentation, segment_id), plane.size_hw
     if image is None:
@@ -49,7 +48,7 @@ def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id:
     ijk = np.floor(centers @ to_own[:3, :3].T + to_own[:3, 3] + 0.5).astype(int)
     inside = ((ijk >= extent[:, 0]) & (ijk <= extent[:, 1])).all(axis=1)
     i, j, k = (ijk[inside] - extent[:, 0]).T
-    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    values = volumes.image_kji(image)
     found = np.zeros(len(ijk), bool)
     found[inside] = values[k, j, i] == segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
     return found.reshape(size_hw)

@@ -35,11 +35,22 @@ def volume_kji(volume: Any) -> np.ndarray:
         SceneError: the volume is empty.
     """
     image = volume.GetImageData() if volume is not None else None
-    scalars = image.GetPointData().GetScalars() if image is not None else None
-    if scalars is None or not scalars.GetNumberOfTuples():
+    if image is None:
         raise SceneError(_("The volume has no image: load or select one."))
+    return image_kji(image)
+
+
+def image_kji(image: vtk.vtkImageData) -> np.ndarray:
+    """The voxels of an image, (K, J, I) or (K, J, I, C); a view.
+
+    Raises:
+        SceneError: it is empty.
+    """
     from vtk.util.numpy_support import vtk_to_numpy
 
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or not scalars.GetNumberOfTuples():
+        raise SceneError(_("The volume has no image: load or select one."))
     values, shape = vtk_to_numpy(scalars), image.GetDimensions()[::-1]
     return values.reshape(shape if values.ndim == 1 or values.shape[1] == 1 else (*shape, values.shape[1]))
 
@@ -167,8 +178,8 @@ def intensity_of(volume: Any, rule: str) -> Any:
 
     if rule not in INTENSITIES:
         raise SceneError(_("Unknown intensities {rule}: choose one of {all}.").format(rule=rule, all=INTENSITIES))
-    display = volume.GetDisplayNode() if rule == WINDOW else None
-    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and display.GetWindow() > 0:
+    display = volume.GetScalarVolumeDisplayNode() if rule == WINDOW else None
+    if display is not None and display.GetWindow() > 0:
         return Window(width=display.GetWindow(), level=display.GetLevel())
     return WHOLE if rule == FULL_RANGE else Percentiles()
 

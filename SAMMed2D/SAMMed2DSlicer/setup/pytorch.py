@@ -76,7 +76,7 @@ def explain(error: BaseException) -> str:
             return _("The memory is full: close other programs, or choose a smaller model.")
         if type(cause).__name__ == "NotInstalledError":
             advice = _("The model {name} is not on this computer yet. Get it in the module SAMMed2D, under Models.")
-            return advice.format(name=cause.name)
+            return advice.format(name=getattr(cause, "name", ""))
     return str(error) or type(error).__name__
 
 
