@@ -8,9 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.data.curation.bids import bids_cases, is_bids
 from SAMMed2DLib.data.curation.cases import Case, CurationError, named
-from SAMMed2DLib.data.curation.nnunet import classes_of, modality_of, read_dataset_json, without_channel
+from SAMMed2DLib.data.curation.dataset_layouts import (
+    bids_cases,
+    classes_of,
+    is_bids,
+    modality_of,
+    read_dataset_json,
+    without_channel,
+)
 from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS
 from SAMMed2DLib.system.files import PICTURE_SUFFIXES, stem_of, suffix_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.bids import structure_of
 from SAMMed2DLib.data.curation.cases import Case, CurationError
+from SAMMed2DLib.data.curation.dataset_layouts import structure_of
 from SAMMed2DLib.data.curation.discovery import IMAGE_SUFFIXES, PICTURE_SUFFIXES, is_dicom_folder
 from SAMMed2DLib.data.curation.resampling import placer
 from SAMMed2DLib.io.dicom import looks_like_dicom

@@ -1,10 +1,12 @@
-"""One case from its files to pictures, and the record of it."""
+"""One case from its files to 8-bit PNG images, and the record of it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import shutil
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,8 @@ import numpy as np
 
 from SAMMed2DLib.data.curation.cases import Case, CurationError, file_name
 from SAMMed2DLib.data.curation.curation_options import CurationOptions
+from SAMMed2DLib.data.curation.duplicates import thumbnail
 from SAMMed2DLib.data.curation.label_stack import read_labels
-from SAMMed2DLib.data.curation.png_writer import write_png
 from SAMMed2DLib.data.curation.records import (
     IMAGES,
     MASKS,
@@ -27,9 +29,38 @@ from SAMMed2DLib.data.curation.records import (
     write_record,
 )
 from SAMMed2DLib.data.curation.slices import Cut, Mask, cuts
-from SAMMed2DLib.data.curation.thumbnails import thumbnail
 from SAMMed2DLib.io.dicom import looks_like_dicom
 from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_header, read_volume
+
+_GREY, _COLOUR = 0, 2  # colour types
+_AS_IS, _UP = 0, 2  # filters of a row: its values, or their differences from the row above
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a picture.
+
+    Args:
+        path: of the file.
+        picture: (H, W) or (H, W, 3) uint8; or (H, W) bool, written as 0 and 255.
+    Raises:
+        OSError: the file cannot be written.
+    """
+    is_mask = picture.dtype == bool
+    values = picture.astype(np.uint8) * 255 if is_mask else picture
+    height, width = values.shape[:2]
+    rows = np.empty((height, values.size // height + 1), np.uint8)
+    rows[:, 0] = _AS_IS if is_mask else _UP
+    rows[:, 1:] = values.reshape(height, -1)
+    if not is_mask:
+        rows[1:, 1:] -= values.reshape(height, -1)[:-1]
+    head = struct.pack(">IIBBBBB", width, height, 8, _GREY if values.ndim == 2 else _COLOUR, 0, 0, 0)
+    chunks = (b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
 
 _EMPTY = "nothing is labelled, so there is nothing to learn from it"
 

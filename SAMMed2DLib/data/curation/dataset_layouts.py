@@ -1,14 +1,60 @@
-"""BIDS: which labels belong to which image, by the parts of their names, and what their values are called."""
+"""Data sets that describe themselves: what nnU-Net and BIDS write about images, labels and classes."""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from SAMMed2DLib.data.curation.cases import Case, named
-from SAMMed2DLib.system.files import stem_of, suffix_of
+from SAMMed2DLib.data.curation.cases import Case, CurationError, named
+from SAMMed2DLib.system.files import read_json, stem_of, suffix_of
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})$")
+
+
+def without_channel(image: Path) -> str:
+    """The name of a case from that of an image, NAME of NAME_0000."""
+    channel = _CHANNEL.match(stem_of(image))
+    return channel[1] if channel else stem_of(image)
+
+
+def modality_of(image: Path, about: dict[str, Any]) -> str:
+    """The modality of an image by its channel; empty if there is only the name of a way to normalise."""
+    channels = about.get("channel_names") or about.get("modality") or {}
+    number = _CHANNEL.match(stem_of(image))
+    name = str(channels.get(str(int(number[2])) if number else "0", "")) if isinstance(channels, dict) else ""
+    return "" if name.lower() in ("nonorm", "rescale_to_0_1", "zscore") else name
+
+
+def classes_of(about: dict[str, Any]) -> dict[int, str]:
+    """Names by value: {"1": "liver"} of old, {"liver": 1} of new; regions of several values have no one value."""
+    classes: dict[int, str] = {}
+    labels = about.get("labels")
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, int):
+            classes[value] = str(key)
+        elif str(key).isdigit():
+            classes[int(key)] = str(value)
+    return {value: name for value, name in classes.items() if value != 0}
+
+
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """Read dataset.json; empty if there is none.
+
+    Raises:
+        CurationError: it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        about = read_json(path)
+    except (OSError, ValueError) as error:
+        raise CurationError(f"{path} cannot be read ({error}); repair it, or remove it and use --labels") from error
+    return about if isinstance(about, dict) else {}
+
 
 _VOLUMES = (".nii", ".nii.gz")
 _MODALITIES = {"ct": "CT", "pet": "PET", "T1w": "MR", "T2w": "MR", "FLAIR": "MR", "PDw": "MR", "T2starw": "MR",
