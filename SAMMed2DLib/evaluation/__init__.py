@@ -1,34 +1,28 @@
 """How good the masks are: simulated prompts on labelled images, scores for each object.
 
-    options     what is asked of the model, and what is measured
-    objects     the objects of an image, their boxes and first clicks
-    careful     the protocol of a careful user
-    published   the protocol of the paper
-    scores      the scores of one object
-    averages    means by data set, modality, anatomy and size, with intervals
-    speed       images encoded and prompts decoded in a second
-    table       the file of all results, from which a run goes on
-    run         many images, one after another, whatever happens
-    report      tables; charts and sheet: pictures
+    evaluation_options       what is asked of the model, and what is measured
+    objects                  the objects of an image, their boxes and first clicks
+    simulated_user_protocol  a user who draws exact boxes and clicks on the largest error
+    reference_protocol       the protocol of the paper
+    image_evaluation         the objects of images, one after another
+    scores                   the scores of one object
+    averages                 means by data set, modality, anatomy and size, with intervals
+    speed                    images encoded and prompts decoded in a second
+    table                    the file of all results, from which a run goes on
+    evaluation_run           many images, one after another, whatever happens
+    evaluation_report        tables; charts and sheet: pictures
+    volumes                  propagation on labelled volumes
 
 All draws are fixed by a seed and by the object's name, so two evaluations of the same weights agree to the last digit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-import numpy as np
-
-from SAMMed2DLib.data.dataset import LabelledImage
-from SAMMed2DLib.data.sa_med2d import MaskedImage
-from SAMMed2DLib.evaluation import careful, published
 from SAMMed2DLib.evaluation.averages import macro_mean, markdown_table, mean_by_dataset
-from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, EvaluationOptions
-from SAMMed2DLib.evaluation.objects import Target, jittered_box, single_objects, targets_of
-from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
-from SAMMed2DLib.inference.predictor import Predictor
-from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.evaluation.evaluation_options import CLICKS, EvaluationError, EvaluationOptions
+from SAMMed2DLib.evaluation.image_evaluation import evaluate, evaluate_image
+from SAMMed2DLib.evaluation.objects import jittered_box, single_objects
+from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 
 __all__ = [
     "CLICKS",
@@ -44,89 +38,3 @@ __all__ = [
     "mean_by_dataset",
     "single_objects",
 ]
-
-
-def evaluate(
-    predictor: Predictor,
-    images: Iterable[LabelledImage | MaskedImage],
-    clicks: Sequence[int] = CLICKS,
-    zoom: bool | None = None,
-    box_jitter: float = 0.0,
-    *,
-    options: EvaluationOptions | None = None,
-    peers: Sequence[Peer] = (),
-) -> Iterator[ObjectResult]:
-    """Segment every object of the images, one result after another.
-
-    Args:
-        predictor: the model.
-        images: with their labels; see `objects.targets_of`.
-        clicks: the numbers of clicks to score.
-        zoom: predict on crops around the prompts; None does what the weights were trained for.
-        box_jitter: also score boxes whose edges are moved by up to this share of the side, as "box ±10 %".
-        options: all of that and more, instead of the three before.
-        peers: other models, that get the same boxes.
-
-    Raises:
-        EvaluationError: what is asked for cannot be done.
-    """
-    jitters = (box_jitter,) if box_jitter else ()
-    options = options or EvaluationOptions(clicks=tuple(clicks), zoom=zoom, box_jitters=jitters)
-    for item in images:
-        yield from evaluate_image(predictor, item, options, peers)
-
-
-def evaluate_image(
-    predictor: Predictor,
-    item: LabelledImage | MaskedImage,
-    options: EvaluationOptions,
-    peers: Sequence[Peer] = (),
-    done: Collection[str] = (),
-    skipped: Callable[[Target, EvaluationError], None] | None = None,
-) -> Iterator[ObjectResult]:
-    """Segment the objects of one image.
-
-    Args:
-        predictor: the model.
-        item: the image.
-        options: how.
-        peers: other models, that get the same boxes.
-        done: names of masks that are left out.
-        skipped: told of each object that cannot be scored; None raises instead.
-
-    Raises:
-        EvaluationError: what is asked for cannot be done.
-    """
-    targets = [target for target in targets_of(item) if target.entry.mask not in done]
-    if not targets:
-        return
-    session, seen = Session(predictor), [peer.embed(item.image) for peer in peers]
-    for target in targets:
-        try:
-            sheet = ScoreSheet(target, options)
-            boxes = _score(sheet, session, item, target, options)
-        except published.VanishedError as error:
-            if skipped is None:
-                raise
-            skipped(target, error)
-            continue
-        for peer, view in zip(peers, seen, strict=True):
-            for kind, box in boxes.items():
-                sheet.add(f"{peer.name} {kind}", peer.segment(view, box))
-        yield sheet.result()
-
-
-def _score(
-    sheet: ScoreSheet,
-    session: Session,
-    item: LabelledImage | MaskedImage,
-    target: Target,
-    options: EvaluationOptions,
-) -> dict[str, np.ndarray]:
-    """Score one object by the protocol asked for, and return its boxes, px."""
-    if options.protocol == PUBLISHED:
-        embedding = session.embed([item.image])
-        published.score(sheet, session.predictor, embedding, target, options)
-        return published.slice_boxes_of(target, embedding, options)
-    careful.score(sheet, session, item.image, target, options)
-    return careful.boxes_of(target, options)

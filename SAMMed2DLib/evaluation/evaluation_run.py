@@ -14,8 +14,8 @@ import numpy as np
 
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import DatasetError, ImageEntry, MaskedImage
-from SAMMed2DLib.evaluation import evaluate_image
 from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
+from SAMMed2DLib.evaluation.image_evaluation import evaluate_image
 from SAMMed2DLib.evaluation.objects import Target, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 from SAMMed2DLib.evaluation.speed import Speed, measure, measure_peer

@@ -10,7 +10,7 @@ import numpy as np
 
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
-from SAMMed2DLib.evaluation import careful, published
+from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
 from SAMMed2DLib.evaluation.evaluation_options import BOX, PUBLISHED, EvaluationOptions, clicks_name
 from SAMMed2DLib.evaluation.evaluation_run import Source
 from SAMMed2DLib.evaluation.objects import Target, extent_of, targets_of
@@ -117,7 +117,7 @@ def _ask_carefully(
     if kind == BOX:
         prompts = Prompts.of(box=target.extent_xyxy)
         return answer(prompts), prompts
-    *_, (_, found, prompts) = careful.click_by_click(answer, target.mask, max(options.clicks))
+    *_, (_, found, prompts) = simulated_user_protocol.click_by_click(answer, target.mask, max(options.clicks))
     return found, prompts
 
 
@@ -125,12 +125,12 @@ def _ask_as_published(
     predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: EvaluationOptions
 ) -> tuple[np.ndarray, Prompts]:
     embedding = predictor.embed([image])
-    user, frame = published.FramePredictor(predictor, embedding), embedding.frames[0]
+    user, frame = reference_protocol.FramePredictor(predictor, embedding), embedding.frames[0]
     if kind == BOX:
-        box = published.boxes_of(target, embedding, options)[BOX]
-        shown = Prompts.of(box=published.slice_boxes_of(target, embedding, options)[BOX])
+        box = reference_protocol.boxes_of(target, embedding, options)[BOX]
+        shown = Prompts.of(box=reference_protocol.slice_boxes_of(target, embedding, options)[BOX])
         return user.predict(box_xyxy=box).slice_hw, shown
-    steps = published.click_by_click(user, target, embedding, options)
+    steps = reference_protocol.click_by_click(user, target, embedding, options)
     found, points, labels = next(islice(steps, max(options.clicks) - 1, None))
     points_xy = (points[labels >= 0] - frame.offset_xy) / frame.scale_xy
     return found.slice_hw, Prompts(points_xy, labels[labels >= 0])

@@ -9,7 +9,7 @@ from other_model import LeftHalf
 from tiny_network import CONFIG
 
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
-from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, evaluate, evaluate_image, published
+from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, evaluate, evaluate_image, reference_protocol
 from SAMMed2DLib.evaluation.objects import targets_of
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
@@ -90,12 +90,14 @@ def test_a_padded_slice_lies_in_the_middle_of_the_frame(predictor, monkeypatch):
 
 def test_where_nothing_is_wrong_a_point_that_says_nothing_is_added(predictor, monkeypatch):
     item = an_image(SIDE, SIDE, np.s_[10:40, 20:50])
-    perfect = published.ProtocolPrediction(item.masks[0], item.masks[0], torch.zeros(1, 1, SIDE // 4, SIDE // 4))
-    monkeypatch.setattr(published.FramePredictor, "predict", lambda *args, **more: perfect)
+    perfect = reference_protocol.ProtocolPrediction(
+        item.masks[0], item.masks[0], torch.zeros(1, 1, SIDE // 4, SIDE // 4)
+    )
+    monkeypatch.setattr(reference_protocol.FramePredictor, "predict", lambda *args, **more: perfect)
     embedding = predictor.embed([item.image])
     target = next(targets_of(item))
-    user = published.FramePredictor(predictor, embedding)
-    *_, (_, points, labels) = published.click_by_click(user, target, embedding, AS_PUBLISHED)
+    user = reference_protocol.FramePredictor(predictor, embedding)
+    *_, (_, points, labels) = reference_protocol.click_by_click(user, target, embedding, AS_PUBLISHED)
     assert labels.tolist() == [1, -1, -1, -1] and points.shape == (4, 2)
 
 

@@ -16,7 +16,7 @@ import SimpleITK
 from SAMMed2DLib import evaluation
 from SAMMed2DLib.__main__ import main
 from SAMMed2DLib.data.dataset import LabelledImage
-from SAMMed2DLib.evaluation import careful
+from SAMMed2DLib.evaluation import simulated_user_protocol
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice
@@ -95,7 +95,7 @@ def test_command_line_batch_evaluation_and_demo_give_the_mask_of_the_session_bit
     # A user whose clicks are those of the evaluation
     truth = ((np.mgrid[:90, :110][1] - 48) / 24) ** 2 + ((np.mgrid[:90, :110][0] - 42) / 17) ** 2 < 1
     (result,) = evaluation.evaluate(session.predictor, [LabelledImage(image, truth.astype(np.uint8), "n", "d")])
-    steps = careful.click_by_click(lambda p: Session(session.predictor).answer(image, p).mask, truth, 5)
+    steps = simulated_user_protocol.click_by_click(lambda p: Session(session.predictor).answer(image, p).mask, truth, 5)
     *_, (_, _, given) = steps
     points = [(x, y, label) for (x, y), label in zip(given.points_xy, given.labels, strict=True)]
     assert {0, 1} == set(given.labels.tolist())

@@ -1,0 +1,102 @@
+"""Labelled images against a model: each object by simulated prompts, one result after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from SAMMed2DLib.data.dataset import LabelledImage
+from SAMMed2DLib.data.sa_med2d import MaskedImage
+from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
+from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, EvaluationOptions
+from SAMMed2DLib.evaluation.objects import Target, targets_of
+from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
+from SAMMed2DLib.inference.predictor import Predictor
+from SAMMed2DLib.inference.session import Session
+
+
+def evaluate(
+    predictor: Predictor,
+    images: Iterable[LabelledImage | MaskedImage],
+    clicks: Sequence[int] = CLICKS,
+    zoom: bool | None = None,
+    box_jitter: float = 0.0,
+    *,
+    options: EvaluationOptions | None = None,
+    peers: Sequence[Peer] = (),
+) -> Iterator[ObjectResult]:
+    """Segment every object of the images, one result after another.
+
+    Args:
+        predictor: the model.
+        images: with their labels; see `objects.targets_of`.
+        clicks: the numbers of clicks to score.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        box_jitter: also score boxes whose edges are moved by up to this share of the side, as "box ±10 %".
+        options: all of that and more, instead of the three before.
+        peers: other models, that get the same boxes.
+
+    Raises:
+        EvaluationError: what is asked for cannot be done.
+    """
+    jitters = (box_jitter,) if box_jitter else ()
+    options = options or EvaluationOptions(clicks=tuple(clicks), zoom=zoom, box_jitters=jitters)
+    for item in images:
+        yield from evaluate_image(predictor, item, options, peers)
+
+
+def evaluate_image(
+    predictor: Predictor,
+    item: LabelledImage | MaskedImage,
+    options: EvaluationOptions,
+    peers: Sequence[Peer] = (),
+    done: Collection[str] = (),
+    skipped: Callable[[Target, EvaluationError], None] | None = None,
+) -> Iterator[ObjectResult]:
+    """Segment the objects of one image.
+
+    Args:
+        predictor: the model.
+        item: the image.
+        options: how.
+        peers: other models, that get the same boxes.
+        done: names of masks that are left out.
+        skipped: told of each object that cannot be scored; None raises instead.
+
+    Raises:
+        EvaluationError: what is asked for cannot be done.
+    """
+    targets = [target for target in targets_of(item) if target.entry.mask not in done]
+    if not targets:
+        return
+    session, seen = Session(predictor), [peer.embed(item.image) for peer in peers]
+    for target in targets:
+        try:
+            sheet = ScoreSheet(target, options)
+            boxes = _score(sheet, session, item, target, options)
+        except reference_protocol.VanishedError as error:
+            if skipped is None:
+                raise
+            skipped(target, error)
+            continue
+        for peer, view in zip(peers, seen, strict=True):
+            for kind, box in boxes.items():
+                sheet.add(f"{peer.name} {kind}", peer.segment(view, box))
+        yield sheet.result()
+
+
+def _score(
+    sheet: ScoreSheet,
+    session: Session,
+    item: LabelledImage | MaskedImage,
+    target: Target,
+    options: EvaluationOptions,
+) -> dict[str, np.ndarray]:
+    """Score one object by the protocol asked for, and return its boxes, px."""
+    if options.protocol == PUBLISHED:
+        embedding = session.embed([item.image])
+        reference_protocol.score(sheet, session.predictor, embedding, target, options)
+        return reference_protocol.slice_boxes_of(target, embedding, options)
+    simulated_user_protocol.score(sheet, session, item.image, target, options)
+    return simulated_user_protocol.boxes_of(target, options)
