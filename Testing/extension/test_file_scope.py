@@ -138,6 +138,14 @@ def test_start_up_imports_nothing_heavy_not_even_through_other_files(file: str) 
     assert [f"{chain.package}: {' -> '.join(chain.files)}" for chain in heavy] == []
 
 
+@pytest.mark.parametrize("file", sorted(set(FILES) - set(LOADED_AT_START)))
+def test_numpy_is_imported_at_the_top_where_start_up_does_not_pay_for_it(file: str) -> None:
+    source = source_of(SLICER_LAYER / file)
+    at_once = list(at_file_scope(source))
+    late = [node for node in ast.walk(source) if isinstance(node, ast.Import | ast.ImportFrom) and node not in at_once]
+    assert [ast.unparse(node) for node in late if "numpy" in ast.unparse(node)] == []
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_file_scope_reaches_for_no_network_no_pip_and_no_process(file: str) -> None:
     calls = [node for node in at_file_scope(source_of(SLICER_LAYER / file)) if isinstance(node, ast.Call)]

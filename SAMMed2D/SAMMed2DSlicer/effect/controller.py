@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -37,8 +38,6 @@ from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
 
@@ -335,8 +334,6 @@ class Annotator(VTKObservationMixin):
         Raises:
             SceneError, GeometryError: there can be no prompt; the message says what to do.
         """
-        import numpy as np
-
         problem = self._obstacle()
         if problem:
             raise volumes.SceneError(problem)
@@ -378,8 +375,6 @@ class Annotator(VTKObservationMixin):
 
         Beside all masks it is the nearest set; on a mask the one that wrote it, if that is as it was accepted.
         """
-        import numpy as np
-
         if not is_on:
             return min(sets, key=lambda one: float(np.linalg.norm(one.middle_world() - point_world)), default=None)
         additions = ((one, self._ledger.addition(one.key)) for one in sets)

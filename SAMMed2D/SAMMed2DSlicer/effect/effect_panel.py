@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -21,8 +22,6 @@ from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DSlicer.effect.controller import Annotator, Options
     from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
 
@@ -290,8 +289,6 @@ class EffectPanel:
 
 def pixmap_of(image: np.ndarray, side_px: int) -> Any:
     """A picture (H, W, 3) uint8 for a label, not larger than a square of this side."""
-    import numpy as np
-
     height, width = image.shape[:2]
     pixels = np.ascontiguousarray(image)
     pixmap = qt.QPixmap()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -13,8 +14,6 @@ from SAMMed2DSlicer.scene import segments, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
@@ -75,8 +74,6 @@ def forecast(
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch, voxels_of_mask
 
     target = segments.EffectTarget(effect)
@@ -123,8 +120,6 @@ def forecast(
 
 def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     """Which voxels of an extent are within another one, (K, J, I) bool."""
-    import numpy as np
-
     k, j, i = (np.arange(extent[a], extent[a + 1] + 1) for a in (4, 2, 0))
     inside = [(at >= limit[a]) & (at <= limit[a + 1]) for at, a in ((k, 4), (j, 2), (i, 0))]
     return inside[0][:, None, None] & inside[1][:, None] & inside[2]
@@ -135,8 +130,6 @@ def _in_area(target: segments.EffectTarget, node: Any, around: VoxelPatch, geome
 
     As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
     """
-    import numpy as np
-
     modes, mode = slicer.vtkMRMLSegmentationNode, node.GetMaskMode()
     if mode == modes.EditAllowedEverywhere:
         return np.ones_like(around.mask_kji)
@@ -159,8 +152,6 @@ def _in_range(
     target: segments.EffectTarget, node: Any, around: VoxelPatch, geometry: Any, volume: Any
 ) -> np.ndarray:
     """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
-    import numpy as np
-
     if not node.GetSourceVolumeIntensityMask():
         return np.ones_like(around.mask_kji)
     source, found = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
@@ -187,8 +178,6 @@ def _pixels_of(
         plane_world: (4, 4), the slice's voxels to the scene.
         grid: (4, 4), the grid's voxels to the scene.
     """
-    import numpy as np
-
     to_grid = np.linalg.inv(grid) @ plane_world
     steps = [to_grid[:3, :3] @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk)]
     origin = to_grid[:3, :3] @ np.array(plane.origin_ijk) + to_grid[:3, 3]

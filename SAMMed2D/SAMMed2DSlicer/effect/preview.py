@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import numpy_to_vtk
 
 from SAMMed2DSlicer.scene import volumes
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
@@ -51,8 +51,6 @@ class ShownMask:
 
     def labels_hw(self) -> np.ndarray:
         """All of it in one image, (H, W) uint8."""
-        import numpy as np
-
         labels = np.where(self.mask_hw, np.uint8(_WRITTEN), np.uint8(0))
         if self.blocked_hw is not None:
             labels[self.blocked_hw] = _BLOCKED
@@ -118,8 +116,6 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
         (H, W) uint8, see `ShownMask.labels_hw`, row 0 at the bottom, of the part of the view that has any of it, and
         the (x, y) of its first pixel in the view; None if the view shows none of it.
     """
-    import numpy as np
-
     size_xy = slice_node.GetDimensions()[:2]
     labels_hw, to_mask = shown.labels_hw(), _mask_from_view(shown, slice_node)
     window = _window(labels_hw, to_mask, size_xy)
@@ -140,8 +136,6 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
 
 def _mask_from_view(shown: ShownMask, slice_node: Any) -> np.ndarray:
     """(4, 4): view px to the mask's (x, y) px, and the distance from its slice in thicknesses."""
-    import numpy as np
-
     world = volumes.world_from_ijk(shown.volume)
     frame = np.eye(4)
     frame[:3, 0] = world[:3, :3] @ np.array(shown.plane.column_step_ijk)
@@ -157,8 +151,6 @@ def _window(
     labels_hw: np.ndarray, to_mask: np.ndarray, size_xy: Sequence[int]
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """First and last pixel along x and y of the part of the view to look at; None if it cannot have any."""
-    import numpy as np
-
     rows, columns = np.flatnonzero(labels_hw.any(axis=1)), np.flatnonzero(labels_hw.any(axis=0))
     if not len(rows):
         return None
@@ -173,8 +165,6 @@ def _window(
 
 
 def _as_image(labels_hw: np.ndarray) -> Any:
-    from vtk.util.numpy_support import numpy_to_vtk
-
     image = vtk.vtkImageData()
     image.SetDimensions(labels_hw.shape[1], labels_hw.shape[0], 1)
     image.GetPointData().SetScalars(numpy_to_vtk(labels_hw.ravel(), deep=True))
@@ -183,8 +173,6 @@ def _as_image(labels_hw: np.ndarray) -> Any:
 
 def _mask_actor(shown: ShownMask, widget: Any) -> Any:
     """A picture of the mask over the view; None where the view shows none of it."""
-    from vtk.util.numpy_support import numpy_to_vtk
-
     found = mask_in_view(shown, widget.mrmlSliceNode())
     if found is None:
         return None
@@ -204,8 +192,6 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
 
 def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = (0, 0)) -> np.ndarray:
     """The picture of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
-    import numpy as np
-
     rgba = np.zeros((*labels.shape, 4), np.uint8)
     _fill(rgba, labels == _WRITTEN, color)
     y, x = np.ogrid[first_xy[1] : first_xy[1] + labels.shape[0], first_xy[0] : first_xy[0] + labels.shape[1]]
@@ -224,8 +210,6 @@ def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = 
 
 def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
     """Draw a mask into a picture: a light fill with an outline."""
-    import numpy as np
-
     bright = _eroded(filled, _DARK_PX)
     core = _eroded(bright, _OUTLINE_PX)
     plain = np.array(color)
@@ -236,8 +220,6 @@ def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
 
 def _eroded(mask: np.ndarray, count: int) -> np.ndarray:
     """A mask without its outermost pixels, some deep; what lies beyond the picture is outside."""
-    import numpy as np
-
     for _px in range(count):
         padded = np.pad(mask, 1)
         mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from SAMMed2DSlicer.inference import service
 from SAMMed2DSlicer.inference.slice_task import SliceTask, find_segment, write
 from SAMMed2DSlicer.prompts.slice_prompts import plane_of
@@ -129,8 +131,6 @@ def count_of_slices(volume: Any, axis: str) -> int:
         SceneError: the volume is empty.
         GeometryError: there is no such axis.
     """
-    import numpy as np
-
     first = plane_of(volume, (axis, 0))
     normal = int(np.abs(np.cross(first.column_step_ijk, first.row_step_ijk)).argmax())
     return first.size_ijk[normal]

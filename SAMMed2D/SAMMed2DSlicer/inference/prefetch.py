@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 _PAUSE_MS = 250

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DLib.inference.session import Answer
 
@@ -29,8 +29,6 @@ class Request:
 
     def is_same(self, other: Request) -> bool:
         """Whether the other one asks the same."""
-        import numpy as np
-
         same = self.of is other.of and self.prompts == other.prompts and self.zoom == other.zoom
         return same and self.known_hw is other.known_hw and np.array_equal(self.image, other.image)
 

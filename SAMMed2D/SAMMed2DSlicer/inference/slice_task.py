@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of, prompts_on
@@ -18,8 +19,6 @@ from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DLib.inference.session import Session

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -21,8 +22,6 @@ from SAMMed2DSlicer.scene.node_names import safe_name
 from SAMMed2DSlicer.scene.slice_masks import mask_of_text, mask_to_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
 
@@ -187,8 +186,6 @@ class PromptSet:
             SceneError: the volume is bent by a transform.
             PromptError: a number is not finite.
         """
-        import numpy as np
-
         from SAMMed2DLib.inference.prompts import Prompts
 
         points_world, labels = self._points_world()
@@ -200,8 +197,6 @@ class PromptSet:
 
     def lost_points(self) -> int:
         """How many points were moved off the slice."""
-        import numpy as np
-
         off_plane = volumes.points_xy(self._points_world()[0], self.plane, self.volume)[1]
         return int((np.abs(off_plane) > volumes.half_layer(self.plane) + _SLACK_VOXELS).sum())
 
@@ -232,8 +227,6 @@ class PromptSet:
 
     def middle_world(self) -> np.ndarray:
         """A point to jump to, (3,) mm: the middle of the prompts."""
-        import numpy as np
-
         points = list(self._points_world()[0])
         if self.box in self.nodes:
             center = [0.0, 0.0, 0.0]
@@ -293,8 +286,6 @@ class PromptSet:
         return [n for n in range(count) if self.points.GetNthControlPointPositionStatus(n) == defined]
 
     def _points_world(self) -> tuple[np.ndarray, np.ndarray]:
-        import numpy as np
-
         numbers = self._placed_points()
         points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
         labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
@@ -307,8 +298,6 @@ class PromptSet:
 
     def _flat_box(self, corner_world: Point, opposite_world: Point) -> tuple[np.ndarray, Any]:
         """The ROI between two corners: (4, 4) its frame in the volume's RAS, and its size, mm."""
-        import numpy as np
-
         ras_from_world = np.linalg.inv(volumes.world_from_local(self.volume))
         corners = np.array([corner_world, opposite_world]) @ ras_from_world[:3, :3].T + ras_from_world[:3, 3]
         world = ras_from_world @ volumes.world_from_ijk(self.volume)
@@ -328,8 +317,6 @@ class PromptSet:
 
 def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
     """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
-    import numpy as np
-
     from SAMMed2DLib.io.markups import CORNER_SIGNS, box_on_slice
 
     size = np.array(roi.GetSize())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -18,8 +19,6 @@ from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, half_layer
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
 
@@ -117,8 +116,6 @@ def prompts_on(
         PromptError: a pixel is both positive and negative.
         GeometryError: something is not made of finite numbers.
     """
-    import numpy as np
-
     from SAMMed2DLib.inference.prompts import Prompts
 
     inside, outside = _points_xy(positive, True, plane, volume), _points_xy(negative, False, plane, volume)
@@ -135,8 +132,6 @@ def prompts_on(
 
 def points_of(node: Any, positive: bool) -> np.ndarray:
     """The placed points of a markups node, (N, 3) world RAS, mm; of a node of the effect those of this kind."""
-    import numpy as np
-
     is_mixed = is_prompt_node(node)
     found = [
         node.GetNthControlPointPositionWorld(n)
@@ -158,16 +153,12 @@ def is_node(value: Any, kind: str = "vtkMRMLNode") -> bool:
 
 def _points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any) -> np.ndarray:
     """All points on the slice, (N, 2) slice px."""
-    import numpy as np
-
     found = [_some_points_xy(one, positive, plane, volume) for one in _parts(points)]
     return np.concatenate([np.empty((0, 2)), *found])
 
 
 def _ordered_points(points: Any, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
     """Points of both sides: (N, 2) slice px and (N,) int, 1 inside and 0 beside the object."""
-    import numpy as np
-
     points = () if points is None else points
     if is_node(points):
         if not is_prompt_node(points):
@@ -199,8 +190,6 @@ def _parts(points: Any) -> Iterator[Any]:
 
 def _some_points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any) -> np.ndarray:
     """The points of one node that are on the slice, or plain points, which must all be on it."""
-    import numpy as np
-
     if is_node(points):
         if not is_node(points, "vtkMRMLMarkupsNode"):
             message = _("{name} is no markups node: points are taken from point lists.")
@@ -223,8 +212,6 @@ def _some_points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any)
 
 def _projected(world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, 2) slice px, (N,) whether a point is on the slice, and (N,) how far it is off the slice, voxels."""
-    import numpy as np
-
     xy, off = volumes.points_xy(world, plane, volume)
     low, high = np.array([-0.5, -0.5]), np.array(plane.size_hw[::-1]) - 0.5
     is_within = ((xy > low - _SLACK) & (xy < high + _SLACK)).all(axis=1)
@@ -232,8 +219,6 @@ def _projected(world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.nd
 
 
 def _world_points(points: Any) -> np.ndarray:
-    import numpy as np
-
     try:
         world = np.atleast_2d(np.asarray(points, float))
     except (TypeError, ValueError):
@@ -267,8 +252,6 @@ def _box_xyxy(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
 
 
 def _check_roi(node: Any) -> None:
-    import numpy as np
-
     if not is_node(node, "vtkMRMLMarkupsROINode"):
         raise SceneError(_("{name} is no ROI node: draw the box as an ROI.").format(name=node.GetName()))
     if not node.GetNumberOfDefinedControlPoints() or np.count_nonzero(node.GetSize()) < 2:
@@ -277,8 +260,6 @@ def _check_roi(node: Any) -> None:
 
 def _corners_of_pair(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
     """The eight corners that two opposite ones mean: in the slice where both are on it, else along R, A and S."""
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import ras_from_ijk
 
     pair = _world_points(box)
@@ -294,6 +275,4 @@ def _corners_of_pair(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
 
 def _corners(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The corners of a box, (8, 3); those that differ in one bit of their number share an edge."""
-    import numpy as np
-
     return np.array(list(product(*zip(low, high, strict=True))))

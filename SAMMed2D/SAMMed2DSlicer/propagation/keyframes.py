@@ -12,15 +12,13 @@ import json
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
 from SAMMed2DSlicer.scene.segments import SegmentTarget, labelmap_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _TAG = "SAMMed2D.Propagation"
 _VERSION = 1
@@ -142,8 +140,6 @@ class SegmentKeyframes:
 
     def masks(self) -> dict[int, np.ndarray]:
         """The keyframes, (H, W) bool, by the number of their slice."""
-        import numpy as np
-
         masks = {n: self.slices.mask(n) for n in sorted(self.shown)}
         size_hw = self.slices.size_hw
         return masks | {n: np.zeros(size_hw, bool) for n in self.empty}

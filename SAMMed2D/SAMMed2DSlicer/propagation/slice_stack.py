@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 
 from SAMMed2DSlicer.scene import segments, volumes
 from SAMMed2DSlicer.scene.geometry_reach import pixels_outside
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
@@ -55,8 +54,6 @@ class Stack:
         Raises:
             SceneError: the volume or the segmentation is under a non-linear transform.
         """
-        import numpy as np
-
         from SAMMed2DLib.imaging.parallel_planes import planes_along
 
         world, geometry = volumes.world_from_ijk(volume), segments.image_matrix(labelmap)
@@ -68,8 +65,6 @@ class Stack:
 
     def is_in_place(self, volume: Any, segmentation: Any) -> bool:
         """Whether a volume and a segmentation lie to each other as before; moved together, nothing changes."""
-        import numpy as np
-
         try:
             parent, world = volumes.world_from_local(segmentation), volumes.world_from_ijk(volume)
         except volumes.SceneError:  # bent by a transform
@@ -93,8 +88,6 @@ class Stack:
 
     def layers(self, extent: Sequence[int]) -> np.ndarray:
         """The slice to which each voxel of the grid belongs; to be broadcast to (K, J, I) of the extent, int."""
-        import numpy as np
-
         slope, offset = self._heights
         reach = [end - start for start, end in zip(self.grid_extent[::2], self.grid_extent[1::2], strict=True)]
         total = np.full((1, 1, 1), offset + 0.5 + _LAYER_SHIFT)
@@ -110,8 +103,6 @@ class Stack:
     @cached_property
     def _heights(self) -> tuple[np.ndarray, float]:
         """How a voxel's index tells its height above the first slice, in slices: (3,) for each step, and a constant."""
-        import numpy as np
-
         first = self.planes[0]
         world, origin = self.volume_world, np.array(first.origin_ijk)
         steps = world[:3, :3] @ np.array([first.column_step_ijk, first.row_step_ijk]).T
@@ -139,8 +130,6 @@ class Stack:
 
     def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
         """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""
-        import numpy as np
-
         from SAMMed2DLib.imaging.planes import VoxelPatch, is_on_grid
 
         plane = self.planes[number]
@@ -155,8 +144,6 @@ class Stack:
         return plane.extract(segments.in_extent(VoxelPatch((i, j, k), patch.mask_kji), whole))
 
     def _interpolated(self, plane: SlicePlane, from_volume: np.ndarray, patch: VoxelPatch) -> np.ndarray:
-        import numpy as np
-
         from SAMMed2DLib.imaging.geometry import SlicePlane
         from SAMMed2DLib.imaging.planes import picture_of
 
@@ -172,8 +159,6 @@ class Stack:
 
 def _shifted(shift: Sequence[int]) -> np.ndarray:
     """(4, 4): a move by these voxels."""
-    import numpy as np
-
     matrix = np.eye(4)
     matrix[:3, 3] = shift
     return matrix
@@ -211,8 +196,6 @@ class SegmentSlices:
 
     def digest(self, number: int) -> str:
         """What tells the voxels of a slice from others; empty for an empty slice."""
-        import numpy as np
-
         patch = self.patch(number)
         if patch is None:
             return ""
@@ -241,8 +224,6 @@ class SegmentSlices:
 
     def _sort_along(self, layers: np.ndarray, found: VoxelPatch) -> None:
         """The slices follow an axis of the grid."""
-        import numpy as np
-
         from SAMMed2DLib.imaging.planes import VoxelPatch
 
         axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
@@ -254,8 +235,6 @@ class SegmentSlices:
 
     def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
         """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""
-        import numpy as np
-
         from SAMMed2DLib.imaging.planes import VoxelPatch
 
         shape = found.mask_kji.shape

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import qt
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.effect_panel import pixmap_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DSlicer.propagation.keyframe_reader import Keyframes
 
 # The picture is stretched to its label; of a thousand slices each still has its column or nearly so.
@@ -80,8 +79,6 @@ def text_of(now: Keyframes, number: int) -> str:
 
 def picture(now: Keyframes, count: int, position: int) -> np.ndarray:
     """Slices from left to right, (H, W, 3) uint8."""
-    import numpy as np
-
     colors = np.array([_NOTHING] * count, np.float64)
     for n in now.ours:
         share = now.confidence.get(n, 0.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.propagation.background import InPieces, Totals
@@ -22,8 +23,6 @@ from SAMMed2DSlicer.scene import segments, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.imaging.planes import VoxelPatch
     from SAMMed2DLib.inference.session import Session
@@ -398,8 +397,6 @@ class PropagationTask(InPieces):
     def _block(
         self, parts: Sequence[tuple[VoxelPatch | None, VoxelPatch | None]], protected: Sequence[int]
     ) -> tuple[VoxelPatch | None, VoxelPatch | None]:
-        import numpy as np
-
         adds, removes = (segments.union([part[n] for part in parts]) for n in (0, 1))
         if adds is not None and protected:
             adds.mask_kji[np.broadcast_to(np.isin(self.stack.layers(adds.extent), protected), adds.mask_kji.shape)] = 0

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.propagation import keyframes
@@ -21,8 +22,6 @@ from SAMMed2DSlicer.scene import segments
 from SAMMed2DSlicer.scene.sequences import Frames
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
 TAG = "SAMMed2D.PropagationInTime"
@@ -96,8 +95,6 @@ class SegmentInFrame:
 
     def mask_on(self, number: int) -> np.ndarray:
         """The segment on a slice, (H, W) bool."""
-        import numpy as np
-
         return np.zeros(self._size_hw, bool) if self.slices is None else self.slices.mask(number)
 
     @property
@@ -172,8 +169,6 @@ class SegmentInTime:
 
     def masks(self) -> dict[tuple[int, int], np.ndarray]:
         """The keyframes, (H, W) bool, by frame and slice: a frame that shows the segment also says where it is not."""
-        import numpy as np
-
         shown = {(n, k): self.frames[n].mask_on(k) for n in sorted(self.shown) for k in self.slices}
         return shown | {(n, k): np.zeros(self._size_hw, bool) for n in sorted(self.empty) for k in self.slices}
 
@@ -186,8 +181,6 @@ class SegmentInTime:
 
 def _digest(patch: VoxelPatch | None) -> str:
     """What tells voxels from others, in whatever direction they were read; empty for none."""
-    import numpy as np
-
     if patch is None:
         return ""
     text = repr((tuple(patch.start_ijk), patch.mask_kji.shape)).encode()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.slice_prompts import plane_of
@@ -25,8 +26,6 @@ from SAMMed2DSlicer.scene.sequences import Frames, Images
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch
     from SAMMed2DLib.inference.session import Session
 
@@ -260,8 +259,6 @@ class TimeTask(InPieces):
     @cached_property
     def _fixed_rule(self) -> Any:
         """The same in all frames; found in the worker thread, since it looks at all voxels."""
-        import numpy as np
-
         from SAMMed2DLib.imaging.intensity import Percentiles, Window, for_all_slices
 
         voxels, rule = self._images.voxels, self._rule

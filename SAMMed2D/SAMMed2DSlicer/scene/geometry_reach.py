@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 # Positions go through several 4x4 products.
@@ -32,8 +31,6 @@ def pixels_outside(
         grid_world: (4, 4), mm, of the grid's voxels.
         grid_extent: first and last voxel of the grid along i, j and k.
     """
-    import numpy as np
-
     rows, columns = np.nonzero(mask_hw)
     if not len(rows):
         return 0

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Parameters of the effect: whether other segments are protected, and Masking's choice when that was decided.
 PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"

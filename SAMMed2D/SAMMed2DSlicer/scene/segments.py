@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -16,8 +17,6 @@ from SAMMed2DSlicer.scene.geometry_reach import pixels_outside
 from SAMMed2DSlicer.scene.volumes import SceneError, image_kji, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
@@ -219,8 +218,6 @@ def replace_segment(segmentation: Any, segment_id: str, patch: VoxelPatch | None
     Raises:
         SceneError: Slicer refuses it.
     """
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
     labelmap = labelmap_of(patch or VoxelPatch((0, 0, 0), np.zeros((1, 1, 1), bool)), geometry)
@@ -310,8 +307,6 @@ class Addition:
 
     def has(self, point_world: Sequence[float] | np.ndarray) -> bool:
         """Whether it added the voxel at (3,) mm in the scene."""
-        import numpy as np
-
         from SAMMed2DLib.imaging.geometry import ijk_from_ras
 
         grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
@@ -545,8 +540,6 @@ class SegmentReader:
 
     def within(self, extent: Sequence[int]) -> np.ndarray:
         """The voxels within an extent of the geometry, (K, J, I) bool."""
-        import numpy as np
-
         found = np.zeros(_shape(extent), bool)
         if self.is_empty:
             return found
@@ -560,8 +553,6 @@ class SegmentReader:
 
     def _nearest(self, extent: Sequence[int]) -> np.ndarray:
         """The same where the segment has another grid: its voxel that is nearest to each voxel's centre."""
-        import numpy as np
-
         i0, i1, j0, j1, k0, k1 = extent
         k, j, i = np.ogrid[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
         inside = np.ones(_shape(extent), bool)
@@ -605,15 +596,11 @@ def _time_of(image: Any) -> int:
 
 def _to_grid(geometry: Any, other: Any) -> np.ndarray:
     """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
-    import numpy as np
-
     return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
 
 
 def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
     """How many voxels two geometries are shifted, if nothing else tells them apart; None otherwise."""
-    import numpy as np
-
     shift = np.round(to_own[:3, 3])
     same = np.abs(to_own[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_own[:3, 3] - shift).max() < 1e-2
     return (int(shift[0]), int(shift[1]), int(shift[2])) if same else None
@@ -648,8 +635,6 @@ def _without(patch: VoxelPatch | None, other: VoxelPatch | None) -> VoxelPatch |
 
 def union(patches: Sequence[VoxelPatch | None]) -> VoxelPatch | None:
     """All voxels of some patches, as a new one; None if there are none."""
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
     found = [one for one in patches if one is not None]
@@ -672,8 +657,6 @@ def union_extent(patches: Sequence[VoxelPatch | None]) -> Extent:
 
 def cropped(patch: VoxelPatch) -> VoxelPatch | None:
     """The smallest patch with all voxels of this one; None if there are none."""
-    import numpy as np
-
     from SAMMed2DLib.imaging.planes import VoxelPatch
 
     mask = patch.mask_kji
@@ -699,8 +682,6 @@ def difference(one: VoxelPatch | None, other: VoxelPatch | None) -> int:
 
 def in_extent(patch: VoxelPatch, extent: Sequence[int]) -> np.ndarray:
     """The part of a patch within an extent, (K, J, I) bool of that extent."""
-    import numpy as np
-
     found = np.zeros(_shape(extent), bool)
     overlap = _overlap(extent, patch.extent)
     if overlap is not None:

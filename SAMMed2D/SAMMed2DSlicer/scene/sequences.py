@@ -8,17 +8,15 @@ to the other; one that does not copies them to the proxy, and what is drawn ther
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.scene import segments, volumes
 from SAMMed2DSlicer.scene.node_names import safe_name
 from SAMMed2DSlicer.scene.volumes import SceneError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def proxy_of(node: Any) -> Any:
@@ -212,8 +210,6 @@ class Images:
 
 
 def _is_on_grid_of(volume: Any, other: Any) -> bool:
-    import numpy as np
-
     if volumes.size_ijk(volume) != volumes.size_ijk(other):
         return False
     return bool(np.allclose(volumes.local_from_ijk(volume), volumes.local_from_ijk(other), atol=1e-4))

@@ -7,13 +7,12 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 
 from SAMMed2DSlicer.scene import segments, volumes
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 # A click counts as one on a mask up to so far beside it: px, and a share of the longer side of that part of the mask.
@@ -35,8 +34,6 @@ def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id:
     Raises:
         SceneError: one of them is under a non-linear transform.
     """
-    import numpy as np
-
     image, size_hw = segments.voxels_of(segmentation, segment_id), plane.size_hw
     if image is None:
         return np.zeros(size_hw, bool)
@@ -62,8 +59,6 @@ def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False
         xy: the click, slice px.
         widely: whether beside is more for a large mask.
     """
-    import numpy as np
-
     from SAMMed2DLib.imaging.components import label_components
 
     pixels_yx = np.argwhere(mask_hw)
@@ -81,15 +76,11 @@ def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False
 
 def mask_to_text(mask_hw: np.ndarray) -> str:
     """A mask, (H, W) bool, for a node's attribute."""
-    import numpy as np
-
     return base64.b64encode(zlib.compress(np.packbits(mask_hw).tobytes(), 9)).decode()
 
 
 def mask_of_text(text: str, size_hw: tuple[int, int]) -> np.ndarray | None:
     """The mask, (H, W) bool, from such a text; None if it is not one of this size."""
-    import numpy as np
-
     size = -(-size_hw[0] * size_hw[1] // 8)
     try:
         packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)  # not more than that

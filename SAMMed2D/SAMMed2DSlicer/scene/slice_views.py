@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 
 from SAMMed2DSlicer.effect.preview import ShownMask, ViewPreview
 from SAMMed2DSlicer.scene import volumes
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 
@@ -84,8 +83,6 @@ class SliceViews:
 
     def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
         """A view whose slices run like this one, best the preferred one; None if there is none."""
-        import numpy as np
-
         def normal(of: SlicePlane) -> np.ndarray:
             steps = np.cross(of.column_step_ijk, of.row_step_ijk)
             return steps / np.linalg.norm(steps)
@@ -112,8 +109,6 @@ def as_seen(image: np.ndarray, plane: SlicePlane, volume: Any, slice_node: Any) 
         volume: the volume node.
         slice_node: the view, which shows the slice.
     """
-    import numpy as np
-
     view_from_world = np.linalg.inv(slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS()))[:2, :3]
     view_from_ijk = view_from_world @ volumes.world_from_ijk(volume)[:3, :3]
     right, down = (view_from_ijk @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk))

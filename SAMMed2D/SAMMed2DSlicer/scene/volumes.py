@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 WINDOW, PERCENTILES, FULL_RANGE = "window", "percentiles", "full"
@@ -46,8 +46,6 @@ def image_kji(image: vtk.vtkImageData) -> np.ndarray:
     Raises:
         SceneError: it is empty.
     """
-    from vtk.util.numpy_support import vtk_to_numpy
-
     scalars = image.GetPointData().GetScalars()
     if scalars is None or not scalars.GetNumberOfTuples():
         raise SceneError(_("The volume has no image: load or select one."))
@@ -89,8 +87,6 @@ def world_from_local(node: Any) -> np.ndarray:
     Raises:
         SceneError: a parent transform is not linear.
     """
-    import numpy as np
-
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
@@ -144,8 +140,6 @@ def points_xy(points_world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple
 
 def half_layer(plane: SlicePlane) -> float:
     """How far off a slice its voxels reach, voxels: half a voxel, more where it is oblique."""
-    import numpy as np
-
     normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
     return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
 
