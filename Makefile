@@ -32,9 +32,9 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing docs
 	$(BIN)/mypy
 
-# Strict: a link to nothing, a docstring that cannot be read and a page that is in no menu end it.
+# A link to nothing, a docstring that cannot be read and a page that is in no menu end it; with --quiet they would not.
 docs: $(VENV)/docs.done
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open build/site/index.html, or read along while writing: $(BIN)/mkdocs serve"
 
 bench: $(VENV)/test.done
