@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class MaskPrediction:
     """One object on one slice.
 
     Attributes:
@@ -98,7 +98,7 @@ class Session:
         mask: np.ndarray | None = None,
         zoom: bool | None = None,
         should_stop: ShouldStop | None = None,
-    ) -> Answer:
+    ) -> MaskPrediction:
         """Segment one object, or correct its mask: the one way from prompts to a mask that all of the product uses.
 
         Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
@@ -130,7 +130,7 @@ class Session:
         with self._stopping(should_stop):
             found = self._refined(image, list(_steps(prompts, known is not None)), known, zoomed)
         view = found.view
-        return Answer(found.mask, found.score, (view.x0, view.y0, view.x1, view.y1), self.encoded - before)
+        return MaskPrediction(found.mask, found.score, (view.x0, view.y0, view.x1, view.y1), self.encoded - before)
 
     def answer_many(
         self,
@@ -139,7 +139,7 @@ class Session:
         *,
         zoom: bool | None = None,
         should_stop: ShouldStop | None = None,
-    ) -> list[Answer]:
+    ) -> list[MaskPrediction]:
         """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there."""
         return [self.answer(image, one, zoom=zoom, should_stop=should_stop) for one in prompts]
 

@@ -48,7 +48,7 @@ class Volume:
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class VolumeSequence:
     """A 4D image: volumes of one place in the patient, one after the other.
 
     Attributes:

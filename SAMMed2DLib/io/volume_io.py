@@ -11,15 +11,15 @@ import numpy as np
 from SAMMed2DLib.io.dicom import looks_like_dicom, read_dicom
 from SAMMed2DLib.io.itk_io import ItkFile
 from SAMMed2DLib.io.nifti import NiftiFile, nifti_file
-from SAMMed2DLib.io.volume import LPS_TO_RAS, Frames, Volume, VolumeError, times
+from SAMMed2DLib.io.volume import LPS_TO_RAS, Volume, VolumeError, VolumeSequence, times
 from SAMMed2DLib.system.files import PICTURE_SUFFIXES, stem_of, suffix_of
 from SAMMed2DLib.system.memory import available_memory, in_gib
 
 __all__ = [
     "LPS_TO_RAS",
-    "Frames",
     "Volume",
     "VolumeError",
+    "VolumeSequence",
     "read_frames",
     "read_header",
     "read_image",
@@ -58,7 +58,7 @@ def read_volume(path: str | Path, *, frame: int | None = None, series: str | Non
     return volume
 
 
-def read_frames(path: str | Path) -> Frames:
+def read_frames(path: str | Path) -> VolumeSequence:
     """Read all frames of a 4D image: NIfTI, MHA, or NRRD with a fourth axis or a list, such as Slicer's .seq.nrrd.
 
     Args:
@@ -82,7 +82,7 @@ def read_frames(path: str | Path) -> Frames:
     if len(file.size) == 2:
         array = array[:, np.newaxis]
     _check_contrast(path, array)
-    return Frames(array, file.ijk_to_ras, stem_of(path))
+    return VolumeSequence(array, file.ijk_to_ras, stem_of(path))
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,7 +110,7 @@ class Block(nn.Module):
         """Create a window block, or a global one where `window_size` is 0."""
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, num_heads, window_size or grid)
+        self.attn = RelPosAttention(dim, num_heads, window_size or grid)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MlpBlock(dim, int(dim * mlp_ratio), nn.GELU)
         self.Adapter = Adapter(dim) if adapter else None  # the published name has a capital A
@@ -123,7 +123,7 @@ class Block(nn.Module):
         return out if self.Adapter is None else out + self.Adapter(normed)
 
 
-class Attention(nn.Module):
+class RelPosAttention(nn.Module):
     """Multi-head attention within n x n windows, with decomposed relative positions.
 
     A map that n does not divide is padded below and to the right, and the padding takes part as keys:

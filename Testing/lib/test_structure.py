@@ -48,9 +48,6 @@ TOO_FULL = {
     "SAMMed2DLib/training",
 }
 TWICE = {
-    "Answer",
-    "Attention",
-    "Frames",
     "ObjectResult",
     "Stack",
 }

@@ -64,7 +64,7 @@ class BrightSession:
 
     def answer(self, image, prompts, *, mask=None, zoom=None, should_stop=None):
         """What is bright, in the box; a known mask is changed around the points only."""
-        from SAMMed2DLib.inference.session import Answer
+        from SAMMed2DLib.inference.session import MaskPrediction
 
         self._think(should_stop)
         self.asked.append((prompts, image, zoom))
@@ -83,7 +83,7 @@ class BrightSession:
         if self.finds_nothing:
             mask[:] = False
         height, width = mask.shape
-        return Answer(mask, 0.9, (0, 0, width, height), 1)
+        return MaskPrediction(mask, 0.9, (0, 0, width, height), 1)
 
     def answer_pairs(self, pairs, *, ahead=(), should_stop=None):
         """As a propagation asks."""

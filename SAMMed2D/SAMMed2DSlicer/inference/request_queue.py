@@ -14,7 +14,7 @@ from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
-    from SAMMed2DLib.inference.session import Answer
+    from SAMMed2DLib.inference.session import MaskPrediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Request:
 class Pending:
     """An answer that is shown and not accepted yet, and what was asked."""
 
-    answer: Answer
+    answer: MaskPrediction
     request: Request
 
 

@@ -24,10 +24,10 @@ from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.inference.session import Answer
+    from SAMMed2DLib.inference.session import MaskPrediction
 
 # slice -> (number of the segment, its mask and score)
-Masks = dict[SlicePlane, list[tuple[int, "Answer"]]]
+Masks = dict[SlicePlane, list[tuple[int, "MaskPrediction"]]]
 # called with how much is done, and how much there is
 Progress = Callable[[int, int], None]
 

@@ -10,7 +10,7 @@ from SAMMed2DLib.cli.propagation.keyframes import slices_shown
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import Segment
-from SAMMed2DLib.io.volume_io import Frames, Volume
+from SAMMed2DLib.io.volume_io import Volume, VolumeSequence
 from SAMMed2DLib.propagation.time_series import InTime, Place, confidence_of_frame
 
 
@@ -26,7 +26,7 @@ class Cine:
         last: highest frame to fill.
     """
 
-    frames: Frames
+    frames: VolumeSequence
     axis: int
     intensity: Intensity
     first: int

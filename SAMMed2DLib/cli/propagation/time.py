@@ -32,7 +32,7 @@ from SAMMed2DLib.io.segmentation_io import (
     with_colors,
     write_segmentation,
 )
-from SAMMed2DLib.io.volume_io import Frames, read_frames
+from SAMMed2DLib.io.volume_io import VolumeSequence, read_frames
 from SAMMed2DLib.pictures.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import listed
@@ -201,7 +201,7 @@ def _range(job: TimeJob, count: int) -> tuple[int, int]:
     return first, last
 
 
-def _moving(job: TimeJob, this: CommandLog, frames: Frames) -> list[Moving]:
+def _moving(job: TimeJob, this: CommandLog, frames: VolumeSequence) -> list[Moving]:
     """The segments of all masks; those of one name are the same one, at several times."""
     moving: dict[str, Moving] = {}
     for frame, path in job.masks:
@@ -222,7 +222,7 @@ def _check_names(drawn: Segmentation, path: str) -> None:
         raise RequestError(f"{path}: two segments are named {twice[0]!r}; frames are matched by names, rename one")
 
 
-def _cine(job: TimeJob, this: CommandLog, frames: Frames, first: int, last: int) -> Cine:
+def _cine(job: TimeJob, this: CommandLog, frames: VolumeSequence, first: int, last: int) -> Cine:
     volume = frames.volume(0)
     single = [axis for axis, count in enumerate(volume.array.shape) if count == 1]
     axis = RequestBuilder(volume).array_axis(job.axis or ("kji"[single[0]] if single else "k"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMMed2DLib.io.dicom.frames import DicomError, DicomFrame, Reader, looks_like_dicom
-from SAMMed2DLib.io.dicom.stacks import Stack, stacks_of
+from SAMMed2DLib.io.dicom.stacks import DicomStack, stacks_of
 from SAMMed2DLib.io.volume import LPS_TO_RAS, Volume, checked_place
 
 __all__ = ["DicomError", "looks_like_dicom", "read_dicom"]
@@ -117,7 +117,7 @@ def _chosen_series(path: Path, all_series: list[_Series], wanted: str | None) ->
     raise DicomError(f'{path}: {problem}; choose one with --series N (series="N" in Python): {_listed(all_series, 1)}')
 
 
-def _chosen_stack(path: Path, stacks: list[Stack], frame: int | None) -> Stack:
+def _chosen_stack(path: Path, stacks: list[DicomStack], frame: int | None) -> DicomStack:
     if frame is None and len(stacks) == 1:
         return stacks[0]
     if frame is not None and 0 <= frame < len(stacks):
@@ -143,7 +143,7 @@ def _same_content(reader: Reader, first: DicomFrame, second: DicomFrame) -> bool
     return first.rescale == second.rescale and np.array_equal(one, other)
 
 
-def _voxels(reader: Reader, stack: Stack) -> np.ndarray:
+def _voxels(reader: Reader, stack: DicomStack) -> np.ndarray:
     """(K, J, I) or (K, J, I, 3): true values, whole numbers where all are; a missing slice has the lowest."""
     there = [k for k, frame in enumerate(stack.frames) if frame is not None]
     frames = [frame for frame in stack.frames if frame is not None]

@@ -23,7 +23,7 @@ _MOST_TILT_COSINE = 0.5
 
 
 @dataclass(eq=False)
-class Stack:
+class DicomStack:
     """Frames that are the slices of one volume.
 
     Attributes:
@@ -54,7 +54,7 @@ class Stack:
         )
 
 
-def stacks_of(frames: Sequence[DicomFrame], same_content: SameContent) -> tuple[list[Stack], list[str]]:
+def stacks_of(frames: Sequence[DicomFrame], same_content: SameContent) -> tuple[list[DicomStack], list[str]]:
     """Sort the frames of a series into volumes.
 
     Args:
@@ -66,7 +66,7 @@ def stacks_of(frames: Sequence[DicomFrame], same_content: SameContent) -> tuple[
     """
     ordered = sorted(frames, key=lambda frame: (frame.number, frame.path.name, frame.index))
     single, notes = _without_copies(ordered, same_content)
-    stacks: list[Stack] = []
+    stacks: list[DicomStack] = []
     for group in _by_plane(single):
         stacks += _of_plane(group, same_content)
     return _without_scouts(stacks, notes)
@@ -131,7 +131,7 @@ def _is_parallel(frame: DicomFrame, other: DicomFrame) -> bool:
 # --- one plane ----------------------------------------------------------------------------------------------
 
 
-def _of_plane(frames: Frames, same_content: SameContent) -> list[Stack]:
+def _of_plane(frames: Frames, same_content: SameContent) -> list[DicomStack]:
     if frames[0].position_lps is None:
         return _without_places(frames)
     places = _places(frames)
@@ -148,7 +148,7 @@ def _of_plane(frames: Frames, same_content: SameContent) -> list[Stack]:
     return [_stack([frame], "by itself, as the slices are no even stack") for frame in _along_normal(frames)]
 
 
-def _divided(frames: Frames, places: int) -> list[Stack]:
+def _divided(frames: Frames, places: int) -> list[DicomStack]:
     """Whole volumes, all in one or by what tells frames apart; nothing if there is no way."""
     whole = [[frames]] if len(frames) == places else []
     told = list(_ways(frames, places))
@@ -230,7 +230,7 @@ def _along_normal(frames: Frames) -> Frames:
     return sorted(frames, key=lambda frame: float(np.round(normal @ frame.position_lps, 6)))
 
 
-def _even(frames: Frames) -> list[Stack] | None:
+def _even(frames: Frames) -> list[DicomStack] | None:
     """One stack, if the slices are as far apart as each other."""
     positions = np.array([frame.position_lps for frame in frames])
     if len(frames) == 1:
@@ -247,7 +247,7 @@ def _is_step(first: DicomFrame, step: np.ndarray, off: np.ndarray) -> bool:
     return bool(np.linalg.norm(off, axis=1).max() <= UNEVEN_MM * min(1.0, length))
 
 
-def _with_gaps(frames: Frames) -> list[Stack] | None:
+def _with_gaps(frames: Frames) -> list[DicomStack] | None:
     """One stack in which a few slices are missing."""
     if len(frames) < 3:
         return None
@@ -274,7 +274,7 @@ def _with_gaps(frames: Frames) -> list[Stack] | None:
     return [stack]
 
 
-def _in_pieces(frames: Frames) -> list[Stack] | None:
+def _in_pieces(frames: Frames) -> list[DicomStack] | None:
     """Several stacks one above the other, each with its own distance of slices."""
     pieces: list[Frames] = []
     rest = list(frames)
@@ -287,17 +287,17 @@ def _in_pieces(frames: Frames) -> list[Stack] | None:
     return [stack for piece in pieces for stack in _even(piece) or ()]
 
 
-def _stack(frames: Sequence[DicomFrame | None], told: str = "", step: np.ndarray | None = None) -> Stack:
+def _stack(frames: Sequence[DicomFrame | None], told: str = "", step: np.ndarray | None = None) -> DicomStack:
     first = frames[0]
     assert first is not None
     ijk_to_lps = np.eye(4)
     if first.steps_lps is None or first.position_lps is None:
         ijk_to_lps[:3, :3] = np.diag(first.spacing)
-        return Stack(frames, ijk_to_lps, told)
+        return DicomStack(frames, ijk_to_lps, told)
     ijk_to_lps[:3, :2] = first.steps_lps
     ijk_to_lps[:3, 2] = step if step is not None else first.normal_lps * first.spacing[2]
     ijk_to_lps[:3, 3] = first.position_lps
-    stack = Stack(frames, ijk_to_lps, told)
+    stack = DicomStack(frames, ijk_to_lps, told)
     if step is not None:
         cosine = min(1.0, float(abs(step @ first.normal_lps) / np.linalg.norm(step)))
         if (tilt := np.degrees(np.arccos(cosine))) > 0.5:
@@ -305,7 +305,7 @@ def _stack(frames: Sequence[DicomFrame | None], told: str = "", step: np.ndarray
     return stack
 
 
-def _without_places(frames: Frames) -> list[Stack]:
+def _without_places(frames: Frames) -> list[DicomStack]:
     """Frames of which the files do not say where they are."""
     are_slices = len(frames) > 2 and len({(f.number, f.index) for f in frames}) == len(frames)
     if len(frames) > 1 and not frames[0].is_multiframe and (frames[0].modality in PROJECTIONS or not are_slices):
@@ -328,7 +328,7 @@ def _told(group: Frames, all_frames: Frames) -> str:
     return ", ".join(words[:3])
 
 
-def _without_scouts(stacks: list[Stack], notes: list[str]) -> tuple[list[Stack], list[str]]:
+def _without_scouts(stacks: list[DicomStack], notes: list[str]) -> tuple[list[DicomStack], list[str]]:
     """Pictures for planning are no choice beside a volume."""
     volumes = [stack for stack in stacks if len(stack.frames) >= 3 and not stack.first.is_localizer]
     scouts = [stack for stack in stacks if stack not in volumes]

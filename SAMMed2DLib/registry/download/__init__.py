@@ -18,7 +18,7 @@ from pathlib import Path
 from SAMMed2DLib.checkpoints import CheckpointError, check_opens
 from SAMMed2DLib.registry.download.metered import Meter, metered_session
 from SAMMed2DLib.registry.download.part_file import PartFile
-from SAMMed2DLib.registry.download.web_answers import Answer, Client, PassingError, RefusedError, UnreachableError
+from SAMMed2DLib.registry.download.web_answers import Client, FileResponse, PassingError, RefusedError, UnreachableError
 from SAMMed2DLib.system.locks import FileBusyError, lock_beside
 
 Progress = Callable[[int, "int | None"], object]
@@ -276,7 +276,7 @@ class _Job:
             part.discard()
             raise PassingError("the server sent more than it had announced")
 
-    def receive(self, answer: Answer, part: PartFile) -> None:
+    def receive(self, answer: FileResponse, part: PartFile) -> None:
         """Write what arrives, at the speed it arrives."""
         size = part.size
         is_checked = size >= _HEAD_BYTES
@@ -293,7 +293,7 @@ class _Job:
                 self.tell(size, answer.total)
                 self.stop_if_cancelled()
 
-    def check_amount(self, arrived: int, size: int, answer: Answer) -> None:
+    def check_amount(self, arrived: int, size: int, answer: FileResponse) -> None:
         """Refuse a file without end, and one that is sent over and over."""
         self.received += arrived
         expected = answer.total or self.size_bytes or _LARGEST_BYTES
@@ -336,7 +336,7 @@ class _Job:
             )
             raise RefusedError(f"the server sent {what} instead of weights")
 
-    def check_disk(self, answer: Answer, part: PartFile) -> None:
+    def check_disk(self, answer: FileResponse, part: PartFile) -> None:
         """Refuse before the first byte rather than fail at the last."""
         total = answer.total if answer.total is not None else self.size_bytes
         if total is None:

@@ -52,7 +52,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class FileResponse:
     """A server's answer that fits the bytes already here.
 
     Attributes:
@@ -107,7 +107,7 @@ class Client:
     has_checksum: bool = False
 
     @contextmanager
-    def judge(self, part: PartFile) -> Iterator[Answer]:
+    def judge(self, part: PartFile) -> Iterator[FileResponse]:
         """Ask for what is missing of a part, and hold the connection open.
 
         A part that may belong to another version of the file is emptied.
@@ -170,7 +170,7 @@ class Client:
         self.meter.allow(MAX_PAGE_BYTES + _MAX_HEADER_BYTES)
         return response.raw.read(MAX_PAGE_BYTES).decode("utf-8", "replace")
 
-    def _answer(self, response: requests.Response, part: PartFile) -> Answer:
+    def _answer(self, response: requests.Response, part: PartFile) -> FileResponse:
         status = response.status_code
         if status == 206:
             return self._continued(response, part)
@@ -184,9 +184,9 @@ class Client:
         part.discard()
         total = _total(response, response.headers.get("Content-Length"))
         part.begin(_version(response), total, _announced_sha256(response))
-        return Answer(response, self.meter, total)
+        return FileResponse(response, self.meter, total)
 
-    def _continued(self, response: requests.Response, part: PartFile) -> Answer:
+    def _continued(self, response: requests.Response, part: PartFile) -> FileResponse:
         """The rest of the file, if it begins where our bytes end and is of the same version."""
         _refuse_encoded(response)
         match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", response.headers.get("Content-Range", ""))
@@ -202,13 +202,13 @@ class Client:
             part.discard()
             raise PassingError("the server continued another file, or at another place")
         part.join()
-        return Answer(response, self.meter, total)
+        return FileResponse(response, self.meter, total)
 
-    def _nothing_left(self, response: requests.Response, part: PartFile) -> Answer:
+    def _nothing_left(self, response: requests.Response, part: PartFile) -> FileResponse:
         """We asked for bytes beyond the end: either we have them all, or ours belong to another file."""
         said = response.headers.get("Content-Range", "").removeprefix("bytes */")
         if part.size and said == str(part.size) and part.total in (None, part.size):
-            return Answer(response, self.meter, part.size, complete=True)
+            return FileResponse(response, self.meter, part.size, complete=True)
         part.discard()
         raise PassingError("the server has a file of another size than before")
 
