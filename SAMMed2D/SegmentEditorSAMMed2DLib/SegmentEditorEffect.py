@@ -134,7 +134,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer.effect.controller import Annotator
         from SAMMed2DSlicer.inference import service
-        from SAMMed2DSlicer.scene.segments import shared_ledger
+        from SAMMed2DSlicer.scene.write_history import shared_write_history
 
         if self.panel is None:  # the Segment Editor goes
             return
@@ -147,7 +147,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.panel.options,
             on_changed=self._show_work,
             on_closed=self._remove_shortcuts,
-            ledger=shared_ledger(),
+            write_history=shared_write_history(),
         )
         self._engine.listen(self._show_engine)
         self._install_shortcuts()

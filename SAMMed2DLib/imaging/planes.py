@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from SAMMed2DLib.imaging.geometry import GeometryError, OutsideVolumeError, SlicePlane, checked_affine
+from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, cropped
 
 # A plane counts as a slice of the grid while it strays from it by less than this, voxels over the whole slice.
 _GRID_TOLERANCE = 0.1
@@ -26,25 +27,8 @@ _SAME_PLANE_TOLERANCE = 0.3
 _LARGEST_SIDE_PX = 1024
 # All layers are shifted by this share of their thickness, so that rounding leaves no voxel between two of them.
 _LAYER_SHIFT = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class VoxelPatch:
-    """Voxels of a grid.
-
-    Attributes:
-        start_ijk: (3,) the voxel of mask_kji[0, 0, 0].
-        mask_kji: (K, J, I) bool.
-    """
-
-    start_ijk: tuple[int, int, int]
-    mask_kji: np.ndarray
-
-    @property
-    def extent(self) -> tuple[int, int, int, int, int, int]:
-        """First and last voxel along i, j and k, as VTK writes extents."""
-        (i, j, k), (depth, height, width) = self.start_ijk, self.mask_kji.shape
-        return (i, i + width - 1, j, j + height - 1, k, k + depth - 1)
+# Positions of a mask's pixels in a grid go through several 4x4 products.
+_SLACK_VOXELS = 1e-3
 
 
 def plane_of_view(view_to_world: ArrayLike, world_from_ijk: ArrayLike, size_ijk: Sequence[int]) -> SlicePlane:
@@ -168,6 +152,26 @@ def voxels_of_mask(
     return None if block is None else _filled(mask_hw, layer, grid, block)
 
 
+def pixels_outside(
+    mask_hw: np.ndarray,
+    plane: SlicePlane,
+    plane_world_from_ijk: np.ndarray,
+    grid_world_from_ijk: np.ndarray,
+    grid_extent: Sequence[int],
+) -> int:
+    """Count the pixels of a mask whose layer of voxels does not meet a grid; arguments as in `voxels_of_mask`."""
+    rows, columns = np.nonzero(mask_hw)
+    if not len(rows):
+        return 0
+    grid_from_ijk = np.linalg.inv(grid_world_from_ijk) @ plane_world_from_ijk
+    centers = plane.ijk_from_xy(np.column_stack([columns, rows])) @ grid_from_ijk[:3, :3].T + grid_from_ijk[:3, 3]
+    layer = _Layer.of(plane, plane_world_from_ijk, grid_world_from_ijk)
+    across = np.linalg.inv(grid_world_from_ijk[:3, :3]) @ layer.normal * layer.half_mm
+    low, high = np.array(grid_extent[::2]) - 0.5 - _SLACK_VOXELS, np.array(grid_extent[1::2]) + 0.5 + _SLACK_VOXELS
+    within = [((centers + side * across >= low) & (centers + side * across <= high)).all(axis=1) for side in (-1, 0, 1)]
+    return int((~np.any(within, axis=0)).sum())
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
     """A slice in world: pixel (0, 0), the steps, the unit normal, and half the thickness; mm."""
@@ -213,7 +217,7 @@ def _filled(mask_hw: np.ndarray, layer: _Layer, grid: np.ndarray, block: np.ndar
     low = -layer.half_mm * (1 + _LAYER_SHIFT)
     ends = np.stack([low - off_plane, low + 2 * layer.half_mm - off_plane]) / slope[axis]
     start = np.ceil(ends.min(axis=0)).astype(int)
-    patch = np.zeros(block[::-1, 1] - block[::-1, 0] + 1, bool)
+    mask_kji = np.zeros(block[::-1, 1] - block[::-1, 0] + 1, bool)
     for step in range(int(2 * layer.half_mm / abs(slope[axis])) + 2):
         along = start + step
         inside = (along <= block[axis, 1]) & (along >= block[axis, 0]) & (along < ends.max(axis=0))
@@ -221,8 +225,9 @@ def _filled(mask_hw: np.ndarray, layer: _Layer, grid: np.ndarray, block: np.ndar
         voxels[:, axis] = along[inside]
         voxels[:, others[0]], voxels[:, others[1]] = first[inside], second[inside]
         hit = voxels[_are_in_mask(mask_hw, layer, voxels @ grid[:3, :3].T + grid[:3, 3])] - block[:, 0]
-        patch[hit[:, 2], hit[:, 1], hit[:, 0]] = True
-    return _cropped(patch, block[:, 0])
+        mask_kji[hit[:, 2], hit[:, 1], hit[:, 0]] = True
+    i, j, k = block[:, 0].tolist()
+    return cropped(VoxelPatch((i, j, k), mask_kji))
 
 
 def _are_in_mask(mask_hw: np.ndarray, layer: _Layer, points_world: np.ndarray) -> np.ndarray:
@@ -233,15 +238,6 @@ def _are_in_mask(mask_hw: np.ndarray, layer: _Layer, points_world: np.ndarray) -
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     inside[inside] = mask_hw[y[inside], x[inside]]
     return inside
-
-
-def _cropped(patch: np.ndarray, start_ijk: np.ndarray) -> VoxelPatch | None:
-    filled = [np.flatnonzero(patch.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))]  # along i, j, k
-    if not len(filled[0]):
-        return None
-    part = patch[tuple(slice(one[0], one[-1] + 1) for one in reversed(filled))]
-    i, j, k = (int(start + one[0]) for start, one in zip(start_ijk, filled, strict=True))
-    return VoxelPatch((i, j, k), np.ascontiguousarray(part))
 
 
 def _oblique_plane(

@@ -26,7 +26,6 @@ TOO_LONG = {
     "SAMMed2D/SAMMed2DSlicer/effect/controller.py",
     "SAMMed2D/SAMMed2DSlicer/prompts/prompt_groups.py",
     "SAMMed2D/SAMMed2DSlicer/propagation/task.py",
-    "SAMMed2D/SAMMed2DSlicer/scene/segments.py",
     "SAMMed2D/SegmentEditorSAMMed2DLib/SegmentEditorEffect.py",
     "SAMMed2DLib/imaging/geometry.py",
     "SAMMed2DLib/propagation/estimate.py",

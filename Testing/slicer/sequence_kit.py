@@ -59,11 +59,11 @@ class Cine:
         return np.stack([self.segment(frame, segment_id) for frame in range(len(self.discs))])
 
     def _voxels(self, node, segment_id) -> np.ndarray:
-        from SAMMed2DSlicer.scene import segments, volumes
+        from SAMMed2DSlicer.scene import segment_reader, volumes
 
         k, j, i = self.discs[0].shape
         geometry = slicer.util.vtkMatrixFromArray(volumes.local_from_ijk(self.volume))
-        return segments.segment_in(node, segment_id, (0, i - 1, 0, j - 1, 0, k - 1), geometry)
+        return segment_reader.segment_in(node, segment_id, (0, i - 1, 0, j - 1, 0, k - 1), geometry)
 
 
 def a_cine(ijk_to_ras=None, *, frames=FRAMES, size_kji=(3, 40, 48), is_played=True) -> Cine:

@@ -172,7 +172,7 @@ def test_the_count_is_of_what_the_intensity_range_lets_through(desk):
 
 
 def test_what_a_small_geometry_cuts_is_not_counted(desk):
-    from SAMMed2DSlicer.scene.segments import image_matrix
+    from SAMMed2DSlicer.scene.segment_reader import image_matrix
 
     desk.editor.setActiveEffect(None)
     small = slicer.vtkOrientedImageData()
@@ -203,7 +203,7 @@ def test_what_lies_beside_the_geometry_says_how_to_extend_it(desk):
 def test_the_forecast_is_what_slicer_writes(desk, seed):
     """Random segments, masking and masks, on grids of any kind: the counts are those of the written voxels."""
     from SAMMed2DSlicer.effect.forecast import forecast
-    from SAMMed2DSlicer.scene import segments, volumes
+    from SAMMed2DSlicer.scene import segment_targets, segment_writer, volumes
 
     rng = np.random.default_rng(seed)
     shape = desk.structure.shape
@@ -225,7 +225,7 @@ def test_the_forecast_is_what_slicer_writes(desk, seed):
     effect = desk.editor.effectByName("SAM-Med2D")
     found = forecast(effect, mask, plane, desk.volume)
     before = desk.segment()
-    segments.write_mask(segments.EffectTarget(effect), mask, plane, desk.volume)
+    segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, desk.volume)
     written = desk.segment() & ~before
     assert (found.added, found.removed) == (written.sum(), 0) and found.meant == mask.sum()
     blocked = 0 if found.blocked_hw is None else found.blocked_hw.sum()

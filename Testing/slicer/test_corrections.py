@@ -261,16 +261,6 @@ def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
     np.testing.assert_array_equal(desk.shown[0], before[K] & ~around((38, 38)))
 
 
-@pytest.mark.parametrize("text", ["", "x", "eJw=", "AAAA" * 9, "Größe"])
-def test_a_damaged_mask_in_a_scene_is_none(sammed2d, text):
-    from SAMMed2DSlicer.scene.slice_masks import mask_of_text, mask_to_text
-
-    assert mask_of_text(text, (50, 60)) is None
-    assert mask_of_text(mask_to_text(np.ones((500, 600), bool)), (50, 60)) is None
-    mask = np.arange(3 * 7).reshape(3, 7) % 5 == 0
-    np.testing.assert_array_equal(mask_of_text(mask_to_text(mask), (3, 7)), mask)
-
-
 # Reading a segment on a slice
 
 
@@ -278,7 +268,7 @@ def test_a_damaged_mask_in_a_scene_is_none(sammed2d, text):
 @pytest.mark.parametrize("axis", "ijk")
 def test_the_mask_on_a_slice_is_what_was_written_there(logic, geometry, axis):
     from SAMMed2DSlicer.prompts.slice_prompts import plane_of
-    from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
+    from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 
     case = a_case(GEOMETRIES[geometry], turned(10, 20, 30), turned(10, 20, 30))
     number = INSIDE["ijk".index(axis)]
@@ -292,7 +282,7 @@ def test_the_mask_on_a_slice_is_what_was_written_there(logic, geometry, axis):
 
 
 def test_the_mask_on_a_slice_of_a_finer_segmentation(logic):
-    from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
+    from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 
     case = a_case()
     fine = a_volume(np.zeros((48, 100, 120), np.uint8), affine((0.5, 0.5, 0.5), (-0.25, -0.25, -0.25)))

@@ -40,7 +40,7 @@ def test_prompts_of_a_segment_with_any_name(model, tmp_path, name):
 
 @pytest.mark.parametrize("text", NAMES)
 def test_a_name_that_is_safe_keeps_what_can_be_kept(sammed2d, text):
-    from SAMMed2DSlicer.scene.node_names import safe_name
+    from SAMMed2DSlicer.scene.segmentations import safe_name
 
     found = safe_name(text)
     assert not set(found) & set("&<>\"'/\\:*?|%\x01")

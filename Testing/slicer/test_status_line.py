@@ -93,12 +93,12 @@ def test_one_enter_for_two_objects_counts_both(desk, line):
 
 
 def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, monkeypatch):
-    from SAMMed2DSlicer.scene import segments, volumes
+    from SAMMed2DSlicer.scene import volumes, write_history
 
     desk.click()
     desk.show(2, 12)
     desk.click((26, 22, 12))
-    real, calls = segments.write_mask, []
+    real, calls = write_history.write_mask, []
 
     def write(*arguments):
         calls.append(arguments)
@@ -106,7 +106,7 @@ def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, mon
             raise volumes.SceneError("The segmentation has no geometry")
         return real(*arguments)
 
-    monkeypatch.setattr(segments, "write_mask", write)
+    monkeypatch.setattr(write_history, "write_mask", write)
     desk.accept()
     count = int(desk.structure[10].sum())
     assert desk.status.text == f"Accepted: {count} voxels changed. The segmentation has no geometry"

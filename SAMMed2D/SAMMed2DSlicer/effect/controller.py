@@ -17,6 +17,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from SAMMed2DLib.imaging.masks import is_on_mask
 from SAMMed2DSlicer.effect import status_text
 from SAMMed2DSlicer.effect.forecast import Forecast, forecast
 from SAMMed2DSlicer.effect.preview import ShownMask, ViewPreview
@@ -29,10 +30,11 @@ from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
 from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptSet
 from SAMMed2DSlicer.scene import protection, segmentations, volumes
-from SAMMed2DSlicer.scene.geometry_reach import outside_text
-from SAMMed2DSlicer.scene.segments import EffectTarget, Ledger, OneStep, SegmentTarget, changed_at, has_voxels
-from SAMMed2DSlicer.scene.slice_masks import is_on_mask, mask_on_slice
+from SAMMed2DSlicer.scene.segment_reader import changed_at, has_voxels, mask_on_slice
+from SAMMed2DSlicer.scene.segment_targets import EffectTarget, OneStep, SegmentTarget
+from SAMMed2DSlicer.scene.segment_writer import outside_text
 from SAMMed2DSlicer.scene.slice_views import SliceViews, drawn_once, plane_in, slice_widgets
+from SAMMed2DSlicer.scene.write_history import WriteHistory
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 from SAMMed2DSlicer.widgets.timers import single_shot
@@ -71,7 +73,7 @@ class Annotator(VTKObservationMixin):
         options: Callable[[], Options],
         on_changed: Callable[[], None],
         on_closed: Callable[[], None],
-        ledger: Ledger,
+        write_history: WriteHistory,
     ) -> None:
         """Prepare; nothing is observed before `start`.
 
@@ -81,7 +83,7 @@ class Annotator(VTKObservationMixin):
             options: what the user has chosen.
             on_changed: called when the status, the sets or the answers have changed.
             on_closed: called when the scene was closed, and the work with it.
-            ledger: what each set has added to its segment; it outlives this object.
+            write_history: what each set has added to its segment; it outlives this object.
         """
         VTKObservationMixin.__init__(self)
         self._effect, self._engine, self._options = effect, engine, options
@@ -93,7 +95,7 @@ class Annotator(VTKObservationMixin):
         self._answers: dict[PromptSet, Pending] = {}
         self._forecasts: dict[PromptSet, Forecast | None] = {}  # what accepting these answers would do
         self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
-        self._ledger = ledger
+        self._write_history = write_history
         self._touched: set[PromptSet] = set()  # to be looked at
         self._undone: dict[PromptSet, str] = {}  # what they were before their voxels were taken out of the segment
         self._in_view: dict[PromptSet, list[Any]] = {}
@@ -264,7 +266,7 @@ class Annotator(VTKObservationMixin):
     def remove(self, one: PromptSet) -> None:
         """Take a set of prompts away; what was written stays."""
         self._forget(one)
-        self._ledger.forget(one.key)
+        self._write_history.forget(one.key)
         one.remove()
         self._draw()
         self._tell()
@@ -377,8 +379,8 @@ class Annotator(VTKObservationMixin):
         """
         if not is_on:
             return min(sets, key=lambda one: float(np.linalg.norm(one.middle_world() - point_world)), default=None)
-        additions = ((one, self._ledger.addition(one.key)) for one in sets)
-        written = ((one, found) for one, found in additions if found is not None and found.has(point_world))
+        edits = ((one, self._write_history.edit(one.key)) for one in sets)
+        written = ((one, found) for one, found in edits if found is not None and found.has(point_world))
         return next((one for one, found in written if found.is_untouched()), None)
 
     def _obstacle(self) -> str:
@@ -477,13 +479,13 @@ class Annotator(VTKObservationMixin):
     def _note_undone(self) -> None:
         """Sets whose voxels were taken out of the segment again are open, until they are brought back."""
         for one in self.sets:
-            addition = self._ledger.addition(one.key)
-            if addition is None:
+            edit = self._write_history.edit(one.key)
+            if edit is None:
                 continue
-            if one.state != OPEN and addition.is_undone():
+            if one.state != OPEN and edit.is_undone():
                 self._undone[one] = one.state
                 one.set_state(OPEN)
-            elif one in self._undone and addition.is_there():
+            elif one in self._undone and edit.is_there():
                 one.set_state(self._undone.pop(one))
                 self._drop_answer(one)
 
@@ -492,8 +494,8 @@ class Annotator(VTKObservationMixin):
         for one in self.sets:
             if one.known_hw is None or one.state != OPEN:
                 continue
-            addition = self._ledger.addition(one.key)
-            if one.was_written if addition is None else addition.is_untouched() or addition.is_undone():
+            edit = self._write_history.edit(one.key)
+            if one.was_written if edit is None else edit.is_untouched() or edit.is_undone():
                 continue
             try:
                 present_hw = mask_on_slice(one.volume, one.plane, one.segmentation, one.segment_id)
@@ -548,7 +550,7 @@ class Annotator(VTKObservationMixin):
 
     def _scene_closes(self, caller: Any, event: Any) -> None:
         self.stop()
-        self._ledger.clear()
+        self._write_history.clear()
         self._on_closed()
 
     def _later_refresh(self, caller: Any = None, event: Any = None) -> None:
@@ -741,7 +743,7 @@ class Annotator(VTKObservationMixin):
         if one not in self._in_view:
             return None
         if one not in self._forecasts:
-            mask, replaces = self._answers[one].answer.mask, self._ledger.to_replace(one.key)
+            mask, replaces = self._answers[one].answer.mask, self._write_history.to_replace(one.key)
             try:
                 found = forecast(self._effect, mask, one.plane, one.volume, replaces, one.known_hw)
             except ValueError:  # accepting says it
@@ -791,9 +793,9 @@ class Annotator(VTKObservationMixin):
             SceneError: nothing can be written; the answer stays.
         """
         mask = self._answers[one].answer.mask
-        written = self._ledger.write(one.key, target, mask, one.plane, one.volume, one.known_hw)
+        written = self._write_history.write(one.key, target, mask, one.plane, one.volume, one.known_hw)
         accepted = Accepted(written, int(mask.sum()))
-        if written.addition is None:
+        if written.edit is None:
             raise volumes.SceneError(outside_text(written.outside_px, accepted.shown_px))
         self._answers.pop(one)
         self._undone.pop(one, None)

@@ -10,12 +10,13 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DLib.imaging import voxel_patches
+from SAMMed2DSlicer.scene import segment_reader, segment_targets, segment_writer, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
 # Beyond any volume: voxels that a mask means, wherever the segmentation's geometry ends.
 _EVERYWHERE = (-(10**6), 10**6) * 3
@@ -74,32 +75,33 @@ def forecast(
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
-    from SAMMed2DLib.imaging.planes import VoxelPatch, voxels_of_mask
+    from SAMMed2DLib.imaging.planes import voxels_of_mask
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
-    target = segments.EffectTarget(effect)
+    target = segment_targets.EffectTarget(effect)
     labelmap = target.default_labelmap()
     if labelmap is None:
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
-    geometry = segments.image_matrix(labelmap)
+    geometry = segment_reader.image_matrix(labelmap)
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     meant = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, _EVERYWHERE)
     limit = labelmap.GetExtent()
     if known_hw is not None:
         known = voxels_of_mask(known_hw, plane, world_from_ijk(volume), grid, limit)
-        replaces = segments.union([replaces, known])
+        replaces = voxel_patches.union([replaces, known])
     if meant is None and replaces is None:
         return Forecast(0, 0, 0, 0, 0, 0)
-    extent = segments.union_extent([meant, replaces])
-    in_mask = segments.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
+    extent = voxel_patches.union_extent([meant, replaces])
+    in_mask = voxel_patches.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
     in_geometry = _within(extent, limit)
     around = VoxelPatch(extent[::2], in_mask)
     in_area = _in_area(target, effect.parameterSetNode(), around, geometry)
     in_range = _in_range(target, effect.parameterSetNode(), around, geometry, volume)
     allowed = in_geometry & in_area & in_range
-    before = segments.segment_in(target.segmentation, target.segment_id, extent, geometry)
+    before = segment_reader.segment_in(target.segmentation, target.segment_id, extent, geometry)
     lost = None
     if replaces is not None:
-        lost = segments.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
+        lost = voxel_patches.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
     written = in_mask & allowed
 
     def on_slice(voxels: np.ndarray) -> np.ndarray:
@@ -125,7 +127,7 @@ def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     return inside[0][:, None, None] & inside[1][:, None] & inside[2]
 
 
-def _in_area(target: segments.EffectTarget, node: Any, around: VoxelPatch, geometry: Any) -> np.ndarray:
+def _in_area(target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: Any) -> np.ndarray:
     """Where Slicer's editable area allows to write, (K, J, I) bool.
 
     As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
@@ -144,12 +146,12 @@ def _in_area(target: segments.EffectTarget, node: Any, around: VoxelPatch, geome
         ids = [one for one in ids if one != target.segment_id]
     union = np.zeros_like(around.mask_kji)
     for segment_id in ids:
-        union |= segments.segment_in(target.segmentation, segment_id, around.extent, geometry)
+        union |= segment_reader.segment_in(target.segmentation, segment_id, around.extent, geometry)
     return ~union if is_outside else union
 
 
 def _in_range(
-    target: segments.EffectTarget, node: Any, around: VoxelPatch, geometry: Any, volume: Any
+    target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: Any, volume: Any
 ) -> np.ndarray:
     """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
     if not node.GetSourceVolumeIntensityMask():
@@ -158,7 +160,7 @@ def _in_range(
     source.ShallowCopy(volume.GetImageData())
     ras_from_ijk = np.linalg.inv(world_from_local(target.segmentation)) @ world_from_ijk(volume)
     source.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ras_from_ijk))
-    reference = segments.labelmap_of(around, geometry)
+    reference = segment_writer.labelmap_of(around, geometry)
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(source, reference, found, True)
     values = volumes.image_kji(found)
     values = values if values.ndim == 3 else values[..., 0]

@@ -12,9 +12,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.effect.forecast import Forecast
 from SAMMed2DSlicer.inference.request_queue import Pending
 from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
-from SAMMed2DSlicer.scene import protection
-from SAMMed2DSlicer.scene.geometry_reach import outside_text
-from SAMMed2DSlicer.scene.segments import Written
+from SAMMed2DSlicer.scene.segment_writer import WriteResult, losses_text, outside_text
 from SAMMed2DSlicer.widgets.messages import INFO, WARNING
 
 
@@ -116,7 +114,7 @@ def _limits(found: Forecast) -> list[str]:
 class Accepted:
     """What came of writing one mask, and how many pixels it has."""
 
-    written: Written
+    written: WriteResult
     shown_px: int
 
 
@@ -135,7 +133,7 @@ def of_acceptance(segmentation: Any, accepted: Sequence[Accepted], failures: Seq
     for result in written:
         lost.update(result.lost)
     if lost:
-        losses = protection.losses_text(segmentation, lost)
+        losses = losses_text(segmentation, lost)
         warnings.append(_("{losses}; Undo takes it back.").format(losses=losses))
     outside_px = sum(result.outside_px for result in written)
     if outside_px:
@@ -143,7 +141,7 @@ def of_acceptance(segmentation: Any, accepted: Sequence[Accepted], failures: Seq
     return Status(" ".join(parts + warnings), WARNING if warnings else INFO)
 
 
-def _of_written(written: Sequence[Written]) -> str:
+def _of_written(written: Sequence[WriteResult]) -> str:
     changed = sum(result.changed for result in written)
     if not changed:
         return _(

@@ -13,9 +13,11 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of, prompts_on
-from SAMMed2DSlicer.scene import segments, volumes
-from SAMMed2DSlicer.scene.representations import make_readable
-from SAMMed2DSlicer.scene.slice_masks import mask_on_slice
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
+from SAMMed2DSlicer.scene.segment_targets import LogicTarget
+from SAMMed2DSlicer.scene.segment_writer import write_mask
+from SAMMed2DSlicer.scene.segmentations import make_readable
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -196,14 +198,14 @@ def write(
         volume: the volume node.
         segmentation: the segmentation node.
         segment_id: of an existing segment.
-        overwrite: see `segments.LogicTarget`.
+        overwrite: see `LogicTarget`.
         known_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
 
     Raises:
         SceneError: there is no such segment, or no place to write it.
     """
     check_segment(segmentation, segment_id)
-    with segments.LogicTarget(volume, segmentation, segment_id, overwrite) as target:
-        written = segments.write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
+    with LogicTarget(volume, segmentation, segment_id, overwrite) as target:
+        written = write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)
     return SliceResult(prediction.mask, prediction.score, prediction.plane, *counts)

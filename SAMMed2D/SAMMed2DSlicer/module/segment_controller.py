@@ -14,8 +14,7 @@ from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.inference.slice_task import SlicePrediction, SliceTask
 from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.module.parameters import Parameters
-from SAMMed2DSlicer.scene import protection
-from SAMMed2DSlicer.scene.geometry_reach import outside_text
+from SAMMed2DSlicer.scene.segment_writer import losses_text, outside_text
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.status_line import ANSWER, StatusLine
 from SAMMed2DSlicer.widgets.timers import repeating
@@ -83,7 +82,7 @@ class Segmenting:
         counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
         parts = [text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}")]
         if result.lost:
-            parts.append(protection.losses_text(target[1], result.lost) + ".")
+            parts.append(losses_text(target[1], result.lost) + ".")
         if result.outside_px:
             parts.append(outside_text(result.outside_px, int(result.mask.sum())))
         self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO)

@@ -17,9 +17,9 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.imaging.masks import mask_of_text, mask_to_text
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.node_names import safe_name
-from SAMMed2DSlicer.scene.slice_masks import mask_of_text, mask_to_text
+from SAMMed2DSlicer.scene.segmentations import safe_name
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane

@@ -12,8 +12,8 @@ from SAMMed2DSlicer.inference.slice_task import find_segment
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of
 from SAMMed2DSlicer.propagation.task import PropagationResult, PropagationTask, Settings
 from SAMMed2DSlicer.propagation.time_task import TimeResult, TimeSettings, TimeTask
-from SAMMed2DSlicer.scene import representations, sequences
-from SAMMed2DSlicer.scene.segments import LogicTarget
+from SAMMed2DSlicer.scene import segmentations, sequences
+from SAMMed2DSlicer.scene.segment_targets import LogicTarget
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 
@@ -112,7 +112,7 @@ def task_of(
         raise SceneError("keyframes are numbers of slices")
     choice = service.shared().choice
     labelmap = target.default_labelmap()
-    representations.make_readable(segmentation)
+    segmentations.make_readable(segmentation)
     return PropagationTask.of_scene(
         volume, plane, segmentation, segment_ids, labelmap, settings, choice.model, keyframes
     )

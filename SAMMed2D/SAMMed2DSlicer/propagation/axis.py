@@ -18,7 +18,7 @@ from SAMMed2DSlicer.propagation.task import Settings
 from SAMMed2DSlicer.propagation.time_keyframes import EARLIER, LATER, FrameMemory
 from SAMMed2DSlicer.propagation.time_task import TimeSettings
 from SAMMed2DSlicer.propagation.time_undo import TimeUndo
-from SAMMed2DSlicer.scene import segments, sequences
+from SAMMed2DSlicer.scene import segment_reader, segment_writer, sequences
 
 
 class Way(Protocol):
@@ -68,7 +68,7 @@ class AlongSlices:
 
     def is_drawn(self, segment_id: str) -> bool:
         """Whether it is on any slice."""
-        return segments.voxels_of(self._place.segmentation, segment_id) is not None
+        return segment_reader.voxels_of(self._place.segmentation, segment_id) is not None
 
     def task(self, ids: Sequence[str], settings: dict[str, Any]) -> tuple[Any, Writer]:
         """Prepare a run along the view."""
@@ -148,7 +148,7 @@ class AlongTime:
             return False
         frames = sequences.Frames.of(place.volume, place.segmentation)
         drawings = [frames.drawing(number) for number in range(len(frames.values))]
-        return any(one is not None and segments.voxels_of(one, segment_id) is not None for one in drawings)
+        return any(one is not None and segment_reader.voxels_of(one, segment_id) is not None for one in drawings)
 
     def task(self, ids: Sequence[str], settings: dict[str, Any]) -> tuple[Any, Writer]:
         """Prepare a run along time."""
@@ -168,7 +168,7 @@ class AlongTime:
         course, now = self.reading.course, self.reading.now
         node, undo = course.frames.drawing(number), TimeUndo(course.frames, course.stack)
         undo.add(number, now.segment_id, now.frames[number], "")
-        segments.replace_segment(node, now.segment_id, None, course.stack.geometry)
+        segment_writer.replace_segment(node, now.segment_id, None, course.stack.geometry)
         FrameMemory().keep(node, now.segment_id)
         course.frames.refresh()
         self._last = lambda: undo

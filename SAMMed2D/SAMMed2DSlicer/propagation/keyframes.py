@@ -18,7 +18,8 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
-from SAMMed2DSlicer.scene.segments import SegmentTarget, labelmap_of
+from SAMMed2DSlicer.scene.segment_targets import SegmentTarget
+from SAMMed2DSlicer.scene.segment_writer import labelmap_of
 
 _TAG = "SAMMed2D.Propagation"
 _VERSION = 1

@@ -21,7 +21,7 @@ from SAMMed2DSlicer.propagation.run_controller import Propagating
 from SAMMed2DSlicer.propagation.segmentation_context import Place
 from SAMMed2DSlicer.propagation.strip import Strip, text_of
 from SAMMed2DSlicer.scene import sequences
-from SAMMed2DSlicer.scene.segments import changed_at
+from SAMMed2DSlicer.scene.segment_reader import changed_at
 from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import RUN, StatusLine, running_text

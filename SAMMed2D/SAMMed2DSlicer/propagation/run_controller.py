@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.inference.worker import TASK, Job
 from SAMMed2DSlicer.propagation.task import PropagationTask
-from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.scene import segment_writer
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.timers import repeating, single_shot
 
@@ -154,7 +154,7 @@ class Propagating:
             seconds=f"{time.perf_counter() - self._began:.1f}",
         )
         if result.lost:
-            losses = protection.losses_text(task.segmentation, result.lost)
+            losses = segment_writer.losses_text(task.segmentation, result.lost)
             text = _("{text} {losses}.").format(text=text, losses=losses)
         if result.outside_px:
             text += " " + _(

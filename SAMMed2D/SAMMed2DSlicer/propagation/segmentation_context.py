@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.segments import EffectTarget, LogicTarget, SegmentTarget
+from SAMMed2DSlicer.scene.segment_targets import EffectTarget, LogicTarget, SegmentTarget
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:

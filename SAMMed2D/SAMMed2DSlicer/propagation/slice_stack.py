@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SAMMed2DSlicer.scene import segments, volumes
-from SAMMed2DSlicer.scene.geometry_reach import pixels_outside
+from SAMMed2DLib.imaging import voxel_patches
+from SAMMed2DLib.imaging.planes import pixels_outside
+from SAMMed2DSlicer.scene import segment_reader, volumes
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
 # As in `SAMMed2DLib.imaging.planes`: rounding leaves no voxel between two layers.
 _LAYER_SHIFT = 1e-6
@@ -56,7 +57,7 @@ class Stack:
         """
         from SAMMed2DLib.imaging.parallel_planes import planes_along
 
-        world, geometry = volumes.world_from_ijk(volume), segments.image_matrix(labelmap)
+        world, geometry = volumes.world_from_ijk(volume), segment_reader.image_matrix(labelmap)
         parent = volumes.world_from_local(segmentation)
         planes, position = planes_along(plane, world)
         grid = parent @ slicer.util.arrayFromVTKMatrix(geometry)
@@ -130,7 +131,8 @@ class Stack:
 
     def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
         """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""
-        from SAMMed2DLib.imaging.planes import VoxelPatch, is_on_grid
+        from SAMMed2DLib.imaging.planes import is_on_grid
+        from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         plane = self.planes[number]
         if patch is None:
@@ -141,7 +143,7 @@ class Stack:
             return self._interpolated(plane, from_volume, patch)
         i, j, k = (int(a - b) for a, b in zip(patch.start_ijk, shift, strict=True))
         whole = [end for size in plane.size_ijk for end in (0, size - 1)]
-        return plane.extract(segments.in_extent(VoxelPatch((i, j, k), patch.mask_kji), whole))
+        return plane.extract(voxel_patches.in_extent(VoxelPatch((i, j, k), patch.mask_kji), whole))
 
     def _interpolated(self, plane: SlicePlane, from_volume: np.ndarray, patch: VoxelPatch) -> np.ndarray:
         from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -170,7 +172,7 @@ class SegmentSlices:
     def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
         """Take hold of the segment, on the main thread; nothing is read yet."""
         self._stack = stack
-        self._reader = segments.SegmentReader(segmentation, segment_id, stack.geometry)
+        self._reader = segment_reader.SegmentReader(segmentation, segment_id, stack.geometry)
         self._pieces: dict[int, list[VoxelPatch]] = {}
         self.numbers: list[int] = []
 
@@ -178,7 +180,7 @@ class SegmentSlices:
         """Read the segment, in any thread; in small pieces, so that other threads get their turn."""
         self._pieces = {}
         for slab in self._reader.slabs(self._stack.grid_extent):
-            found = segments.cropped(slab)
+            found = voxel_patches.cropped(slab)
             if found is not None:
                 self._sort(found)
         self.numbers = sorted(number for number in self._pieces if 0 <= number < len(self._stack.planes))
@@ -191,7 +193,7 @@ class SegmentSlices:
         """The voxels of a slice, in the grid; None if there is none."""
         pieces = self._pieces.get(number, [])
         if len(pieces) > 1:
-            pieces[:] = filter(None, [segments.union(pieces)])
+            pieces[:] = filter(None, [voxel_patches.union(pieces)])
         return pieces[0] if pieces else None
 
     def digest(self, number: int) -> str:
@@ -210,7 +212,7 @@ class SegmentSlices:
     def mask(self, number: int) -> np.ndarray:
         """The segment on a slice, (H, W) bool."""
         beside = (number - 1, number, number + 1)  # where the grid is another one, a slice lies between its voxels
-        return self._stack.mask(number, segments.union([self.patch(one) for one in beside]))
+        return self._stack.mask(number, voxel_patches.union([self.patch(one) for one in beside]))
 
     def _sort(self, found: VoxelPatch) -> None:
         """Cut voxels into those of each slice."""
@@ -224,18 +226,18 @@ class SegmentSlices:
 
     def _sort_along(self, layers: np.ndarray, found: VoxelPatch) -> None:
         """The slices follow an axis of the grid."""
-        from SAMMed2DLib.imaging.planes import VoxelPatch
+        from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
         for number in np.unique(numbers):
             along = np.flatnonzero(numbers == number)
             i, j, k = (start + int(along[0]) * (n == 2 - axis) for n, start in enumerate(found.start_ijk))
             block = found.mask_kji[(slice(None),) * axis + (slice(along[0], along[-1] + 1),)]
-            self._add(int(number), segments.cropped(VoxelPatch((i, j, k), block)))
+            self._add(int(number), voxel_patches.cropped(VoxelPatch((i, j, k), block)))
 
     def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
         """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""
-        from SAMMed2DLib.imaging.planes import VoxelPatch
+        from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         shape = found.mask_kji.shape
         at = np.flatnonzero(found.mask_kji)

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DSlicer.propagation.background import InPieces, Totals
 from SAMMed2DSlicer.propagation.keyframes import BOTH, DIRECTIONS, Memory, SegmentKeyframes
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
-from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DSlicer.scene import segment_writer, volumes
+from SAMMed2DSlicer.scene.segment_targets import SegmentTarget, UndoStep
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
     from SAMMed2DLib.inference.session import Session
 
 # Slices are written in blocks of at most so many slices and voxels: Slicer's cost goes by the voxels.
@@ -310,7 +312,7 @@ class PropagationTask(InPieces):
         if not self.stack.is_in_place(self.volume, self.segmentation):
             raise SceneError(_("The image or the segmentation was moved: the propagation was given up."))
 
-    def steps(self, target: segments.SegmentTarget) -> Iterator[Callable[[], None] | None]:
+    def steps(self, target: SegmentTarget) -> Iterator[Callable[[], None] | None]:
         """Write what was found, block by block, as one undo step; the last steps also remember it.
 
         Yields:
@@ -322,7 +324,7 @@ class PropagationTask(InPieces):
         self.result = PropagationResult(self.stack.planes, {}, self.is_finished, self.outside_px)
         self.check()
         target.make_editable()
-        state = segments.UndoStep(target)
+        state = UndoStep(target)
         for one in self._objects:
             while self._has(one) and (one.before is None or one.before.slices.is_stale()):
                 one.before = self._now(one.now.segment_id)
@@ -347,14 +349,14 @@ class PropagationTask(InPieces):
         one.others = self._keyframes_of_others(one) if overwrites else None
 
     def _written(
-        self, one: _Object, before: SegmentKeyframes, target: segments.SegmentTarget, state: segments.UndoStep
+        self, one: _Object, before: SegmentKeyframes, target: SegmentTarget, state: UndoStep
     ) -> Iterator[None]:
         for adds, removes in self._changes(one, before, sorted(one.reached)):
             self.check()
             if not self._has(one):
                 return
             if adds is not None and one.others is not None:
-                adds.mask_kji[segments.in_extent(one.others, adds.extent)] = 0
+                adds.mask_kji[voxel_patches.in_extent(one.others, adds.extent)] = 0
             if (adds is not None or removes is not None) and state.begin():
                 yield None  # Slicer copies the segmentation for its undo, and that of a large one takes a moment
             for patch, is_added in ((removes, False), (adds, True)):
@@ -362,16 +364,16 @@ class PropagationTask(InPieces):
                     self._modify(one, target, patch, is_added)
             yield None
 
-    def _modify(self, one: _Object, target: segments.SegmentTarget, patch: VoxelPatch, adds: bool) -> None:
+    def _modify(self, one: _Object, target: SegmentTarget, patch: VoxelPatch, adds: bool) -> None:
         geometry, written_ids = self.stack.geometry, [other.now.segment_id for other in self._objects]
-        others = segments.neighbours_of(target, written_ids, patch.extent, geometry)
-        target.modify(segments.labelmap_of(patch, geometry), adds, one.now.segment_id)
+        others = segment_writer.other_segments_of(target, written_ids, patch.extent, geometry)
+        target.modify(segment_writer.labelmap_of(patch, geometry), adds, one.now.segment_id)
         self.result.lost.update(others.lost())
 
     def _keyframes_of_others(self, one: _Object) -> VoxelPatch | None:
         """What the user has drawn of the run's other segments: it must not give way to what is found."""
         others = [other for other in self._objects if other is not one]
-        return segments.union([other.now.slices.patch(n) for other in others for n in other.now.shown])
+        return voxel_patches.union([other.now.slices.patch(n) for other in others for n in other.now.shown])
 
     def _finished(self, one: _Object, before: SegmentKeyframes) -> set[int]:
         """The slices to write: none that is a keyframe, or became one while the run went on."""
@@ -397,11 +399,11 @@ class PropagationTask(InPieces):
     def _block(
         self, parts: Sequence[tuple[VoxelPatch | None, VoxelPatch | None]], protected: Sequence[int]
     ) -> tuple[VoxelPatch | None, VoxelPatch | None]:
-        adds, removes = (segments.union([part[n] for part in parts]) for n in (0, 1))
+        adds, removes = (voxel_patches.union([part[n] for part in parts]) for n in (0, 1))
         if adds is not None and protected:
             adds.mask_kji[np.broadcast_to(np.isin(self.stack.layers(adds.extent), protected), adds.mask_kji.shape)] = 0
         if adds is not None and removes is not None:
-            removes.mask_kji[segments.in_extent(adds, removes.extent)] = 0
+            removes.mask_kji[voxel_patches.in_extent(adds, removes.extent)] = 0
         return adds, removes if removes is None or removes.mask_kji.any() else None
 
     def _sum_up(self, one: _Object, after: SegmentSlices) -> None:
@@ -421,11 +423,11 @@ class PropagationTask(InPieces):
         )
         confidence = memory.confidence | dict.fromkeys(was.numbers, 1.0)
         slices = [
-            SliceFound(n, confidence[n], n in was.numbers, segments.count(after.patch(n)))
+            SliceFound(n, confidence[n], n in was.numbers, voxel_patches.count(after.patch(n)))
             for n in sorted({*was.numbers, *(set(one.patches) & reached)})
         ]
         numbers = {*was.slices.numbers, *after.numbers}
-        changed = sum(segments.difference(was.slices.patch(n), after.patch(n)) for n in numbers)
+        changed = sum(voxel_patches.difference(was.slices.patch(n), after.patch(n)) for n in numbers)
         one.outcome = SegmentPropagation(
             was.segment_id, slices, changed, sum(patch is not None for patch in one.patches.values())
         )
@@ -438,7 +440,7 @@ def _size(parts: Sequence[tuple[VoxelPatch | None, VoxelPatch | None]]) -> int:
         return 0
     extent = patches[0].extent
     for patch in patches:
-        extent = segments.around(extent, patch.extent)
+        extent = voxel_patches.joined([extent, patch.extent])
     i0, i1, j0, j1, k0, k1 = extent
     return (i1 - i0 + 1) * (j1 - j0 + 1) * (k1 - k0 + 1)
 

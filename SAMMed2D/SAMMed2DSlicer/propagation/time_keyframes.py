@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DSlicer.propagation import keyframes
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
-from SAMMed2DSlicer.scene import segments
 from SAMMed2DSlicer.scene.sequences import Frames
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
 TAG = "SAMMed2D.PropagationInTime"
 EARLIER, LATER, BOTH = "earlier", "later", "both"
@@ -87,7 +87,7 @@ class SegmentInFrame:
 
     def patch(self) -> VoxelPatch | None:
         """All voxels, in the grid; None if there are none."""
-        return segments.union([self.patch_on(number) for number in self.numbers])
+        return voxel_patches.union([self.patch_on(number) for number in self.numbers])
 
     def patch_on(self, number: int) -> VoxelPatch | None:
         """The voxels on a slice, in the grid; None if there are none."""

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DSlicer.prompts.slice_prompts import plane_of
 from SAMMed2DSlicer.propagation.background import InPieces, Totals
 from SAMMed2DSlicer.propagation.slice_stack import Stack
 from SAMMed2DSlicer.propagation.task import Settings
 from SAMMed2DSlicer.propagation.time_keyframes import DIRECTIONS, FrameMemory, SegmentInFrame, SegmentInTime
 from SAMMed2DSlicer.propagation.time_undo import TimeUndo
-from SAMMed2DSlicer.scene import segments, volumes
+from SAMMed2DSlicer.scene import segment_writer, segmentations, volumes
 from SAMMed2DSlicer.scene.sequences import Frames, Images
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
     from SAMMed2DLib.inference.session import Session
 
 
@@ -323,8 +324,8 @@ class TimeTask(InPieces):
             memory = FrameMemory(after.digest, _confidence(one.found.get(number, {})))
             memory.keep(node, one.now.segment_id)
             self.result.undo.add(number, one.now.segment_id, before, memory.left)
-            one.filled.append(FrameFound(number, memory.confidence, False, segments.count(after.patch())))
-        one.changed += segments.difference(before.patch(), after.patch())
+            one.filled.append(FrameFound(number, memory.confidence, False, voxel_patches.count(after.patch())))
+        one.changed += voxel_patches.difference(before.patch(), after.patch())
 
     def _look(self, one: _Object, number: int) -> SegmentInFrame:
         return SegmentInFrame(self.stack, self.frames.drawing(number), one.now.segment_id)
@@ -340,13 +341,14 @@ class TimeTask(InPieces):
         kept = [] if is_whole or not before.is_ours else [n for n in before.numbers if n not in found]
         if self.is_finished and self._only in kept:
             kept.remove(self._only)
-        return segments.union([patch for patch, _confidence in found.values()] + [before.patch_on(n) for n in kept])
+        patches = [patch for patch, _confidence in found.values()]
+        return voxel_patches.union([*patches, *(before.patch_on(n) for n in kept)])
 
     def _written(self, segment_id: str, number: int, before: SegmentInFrame, patch: VoxelPatch | None) -> Any:
         node = self.frames.drawing(number) or self.frames.new_drawing(number)
         if node.GetSegmentation().GetSegment(segment_id) is None:
-            segments.add_like(node, self.frames.segmentation, segment_id)
-        segments.replace_segment(node, segment_id, patch, self.stack.geometry)
+            segmentations.add_like(node, self.frames.segmentation, segment_id)
+        segment_writer.replace_segment(node, segment_id, patch, self.stack.geometry)
         return node
 
 
@@ -363,11 +365,11 @@ def stack_of(frames: Frames, labelmap: Any, plane: Any = None) -> Stack:
 def _confidence(found: dict[int, tuple[VoxelPatch | None, float]]) -> float:
     from SAMMed2DLib.propagation.time_series import confidence_of_frame
 
-    return confidence_of_frame((segments.count(patch), confidence) for patch, confidence in found.values())
+    return confidence_of_frame((voxel_patches.count(patch), confidence) for patch, confidence in found.values())
 
 
 def _summary(one: _Object) -> SegmentFound:
-    drawn = [FrameFound(n, 1.0, True, segments.count(one.now.frames[n].patch())) for n in one.now.numbers]
+    drawn = [FrameFound(n, 1.0, True, voxel_patches.count(one.now.frames[n].patch())) for n in one.now.numbers]
     frames = sorted([*drawn, *one.filled], key=lambda found: found.frame)
     found = sum(any(patch is not None for patch, _confidence in slices.values()) for slices in one.found.values())
     return SegmentFound(one.now.segment_id, frames, one.changed, found)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from SAMMed2DSlicer.propagation.slice_stack import Stack
 from SAMMed2DSlicer.propagation.time_keyframes import FrameMemory, SegmentInFrame
-from SAMMed2DSlicer.scene import segments
+from SAMMed2DSlicer.scene import segment_writer
 from SAMMed2DSlicer.scene.sequences import Frames
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.planes import VoxelPatch
+    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,6 @@ class TimeUndo:
         node = self._frames.drawing(one.frame)
         if node is None or node.GetSegmentation().GetSegment(one.segment_id) is None:
             return False
-        segments.replace_segment(node, one.segment_id, one.patch, self._stack.geometry)
+        segment_writer.replace_segment(node, one.segment_id, one.patch, self._stack.geometry)
         one.memory.keep(node, one.segment_id)
         return True

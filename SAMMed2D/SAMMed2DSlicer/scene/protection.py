@@ -1,4 +1,4 @@
-"""The other segments of a segmentation: whether they give way to what is written, and what they lost by it.
+"""Whether other segments give way to what the effect writes.
 
 Slicer's own default, "Overwrite all", lets them give way. The effect protects them, by an option of its own, until the
 user chooses something in the Segment Editor's section *Masking*: the last choice holds.
@@ -6,12 +6,9 @@ user chooses something in the Segment Editor's section *Masking*: the last choic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
-from slicer.i18n import tr as _
 
 # Parameters of the effect: whether other segments are protected, and Masking's choice when that was decided.
 PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"
@@ -50,34 +47,3 @@ def protected(effect: Any) -> Iterator[None]:
     finally:
         node.SetOverwriteMode(chosen)
         node.EndModify(modifying)
-
-
-class Neighbours:
-    """What other segments have within an extent, to tell afterwards what they have lost."""
-
-    def __init__(self, segment_ids: Iterable[str], read: Callable[[str], np.ndarray]) -> None:
-        """Look at them before something is written.
-
-        Args:
-            segment_ids: the other segments.
-            read: the voxels of one within the extent, (K, J, I) bool.
-        """
-        self._read = read
-        before = {name: read(name) for name in segment_ids}
-        self._before = {name: mask for name, mask in before.items() if mask.any()}
-
-    def lost(self) -> dict[str, int]:
-        """How many voxels each has lost since; those that lost none are left out."""
-        lost = {name: int((mask & ~self._read(name)).sum()) for name, mask in self._before.items()}
-        return {name: count for name, count in lost.items() if count}
-
-
-def losses_text(segmentation: Any, lost: Mapping[str, int]) -> str:
-    """Who lost what, for the user: "B lost 120 voxels, C lost 3 voxels"."""
-    parts = []
-    for segment_id, count in lost.items():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
-        name = segment.GetName() if segment is not None else segment_id
-        words = _("{name} lost {count} voxel") if count == 1 else _("{name} lost {count} voxels")
-        parts.append(words.format(name=name, count=f"{count:,}"))
-    return ", ".join(parts)

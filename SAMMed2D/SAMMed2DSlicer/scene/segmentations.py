@@ -1,15 +1,27 @@
-"""New segmentations and segments, in the geometry of a volume."""
+"""Segmentation nodes: new ones, their segments and names, and labelmaps for segments that came as surfaces."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.scene.node_names import safe_name
-from SAMMed2DSlicer.scene.volumes import size_ijk
+from SAMMed2DSlicer.scene.volumes import SceneError, size_ijk
+
+# A node's file is named after it. Slicer writes file names into the scene without escaping "&", and such a scene never
+# opens again; the others are no characters of XML, or of file names on some system.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f&<>\"'`/\\:*?|%]+")
+
+
+def safe_name(text: str) -> str:
+    """What to call a node after a text of the user's, such as the name of a segment; what is shown keeps the text."""
+    return _UNSAFE.sub("_", text)
+
+
+# New segmentations and segments
 
 
 def new_segmentation(volume: Any, name: str, segment_names: Sequence[str] = ()) -> Any:
@@ -49,6 +61,29 @@ def add_segment(segmentation: Any) -> str:
     return segments.AddEmptySegment("", _("Segment {number}").format(number=number))
 
 
+def emptied(segmentation: Any) -> Any:
+    """A segmentation node like another one, all of whose segments are empty; in no scene."""
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.SetName(segmentation.GetName())
+    ours, theirs = copy.GetSegmentation(), segmentation.GetSegmentation()
+    ours.SetSourceRepresentationName(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    ours.CopyConversionParameters(theirs)
+    for segment_id in theirs.GetSegmentIDs():
+        add_like(copy, segmentation, segment_id)
+    return copy
+
+
+def add_like(segmentation: Any, other: Any, segment_id: str) -> None:
+    """Add an empty segment with the name, colour and terminology that it has in another segmentation node."""
+    source = other.GetSegmentation().GetSegment(segment_id)
+    ours = segmentation.GetSegmentation()
+    segment = ours.GetSegment(ours.AddEmptySegment(segment_id, source.GetName(), source.GetColor()))
+    segment.SetTerminology(source.GetTerminology())
+
+
+# What there is
+
+
 def segment_names(segmentation: Any) -> dict[str, str]:
     """The segments of a segmentation node, by their IDs; none without a node."""
     segments = segmentation.GetSegmentation() if segmentation is not None else None
@@ -58,3 +93,57 @@ def segment_names(segmentation: Any) -> dict[str, str]:
 def segment_color(segmentation: Any, segment_id: str) -> tuple[float, float, float]:
     """The colour of a segment, each part from 0 to 1."""
     return tuple(segmentation.GetSegmentation().GetSegment(segment_id).GetColor())
+
+
+# Labelmaps: Slicer edits nothing else
+
+
+def make_readable(segmentation: Any) -> None:
+    """Give the segments of a segmentation node labelmaps to read, beside what they are made of."""
+    if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap() and _has_source(segmentation):
+        segmentation.GetSegmentation().CreateRepresentation(_labelmap())
+
+
+def make_editable(logic: Any, segmentation: Any) -> None:
+    """Let labelmaps be what the segments are made of, as the Segment Editor does; surfaces follow them from now on.
+
+    Args:
+        logic: the vtkSlicerSegmentEditorLogic that writes to the segmentation node.
+        segmentation: the node.
+
+    Raises:
+        SceneError: Slicer cannot convert them.
+    """
+    if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap():
+        _convert(logic, segmentation)
+    for segment in _segments(segmentation):
+        if segment.GetRepresentation(_labelmap()) is None:
+            segment.AddRepresentation(_labelmap(), slicer.vtkOrientedImageData())
+
+
+def _convert(logic: Any, segmentation: Any) -> None:
+    if not _has_source(segmentation):  # nothing to convert, which Slicer would call a failure
+        segmentation.GetSegmentation().SetSourceRepresentationName(_labelmap())
+        return
+    if logic.CanTriviallyConvertSourceRepresentationToBinaryLabelMap():
+        is_done = logic.TrivialSetSourceRepresentationToBinaryLabelmap()
+    else:
+        is_done = logic.SetSourceRepresentationToBinaryLabelMap()
+    if not is_done:
+        message = _("{name} is made of surfaces that Slicer cannot convert: make it a labelmap in Segmentations.")
+        raise SceneError(message.format(name=segmentation.GetName()))
+
+
+def _labelmap() -> str:
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
+
+def _has_source(segmentation: Any) -> bool:
+    """Whether any segment has what the segmentation says that its segments are made of."""
+    name = segmentation.GetSegmentation().GetSourceRepresentationName()
+    return any(segment.GetRepresentation(name) is not None for segment in _segments(segmentation))
+
+
+def _segments(segmentation: Any) -> list[Any]:
+    segments = segmentation.GetSegmentation()
+    return [segments.GetSegment(segment_id) for segment_id in segments.GetSegmentIDs()]

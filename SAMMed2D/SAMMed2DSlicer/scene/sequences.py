@@ -14,8 +14,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.scene import segments, volumes
-from SAMMed2DSlicer.scene.node_names import safe_name
+from SAMMed2DSlicer.scene import segmentations, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 
@@ -71,9 +70,9 @@ def _new_sequence(browser: Any, segmentation: Any) -> Any:
         raise SceneError(message.format(name=segmentation.GetName()))
     # A sequence that is added with something in it is shown at once, by another node.
     sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
-    sequence.SetName(safe_name(sequence.GetName()))
+    sequence.SetName(segmentations.safe_name(sequence.GetName()))
     master, shown = browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber()
-    empty = segments.emptied(segmentation)
+    empty = segmentations.emptied(segmentation)
     sequence.SetDataNodeAtValue(segmentation, master.GetNthIndexValue(shown))
     for number in set(range(browser.GetNumberOfItems())) - {shown}:
         sequence.SetDataNodeAtValue(empty, master.GetNthIndexValue(number))
@@ -151,7 +150,7 @@ class Frames:
 
     def new_drawing(self, number: int) -> Any:
         """Give a frame that has none a segmentation whose segments are empty."""
-        return self._drawings.SetDataNodeAtValue(segments.emptied(self.segmentation), self.values[number])
+        return self._drawings.SetDataNodeAtValue(segmentations.emptied(self.segmentation), self.values[number])
 
     def show(self, number: int) -> None:
         """Let the browser show a frame."""

@@ -1,0 +1,186 @@
+"""The voxels of segments: in a geometry, on a slice, and when they were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import vtk
+
+from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, overlap, shape_kji
+from SAMMed2DSlicer.scene.volumes import image_kji, world_from_ijk, world_from_local
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+
+# A segment is read in pieces of about so many voxels, each a few milliseconds.
+_SLAB_VOXELS = 1_000_000
+
+
+def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:
+    """Read a segment within an extent of a geometry: (K, J, I) bool.
+
+    Args:
+        segmentation: the segmentation node.
+        segment_id: the segment; one without a labelmap is empty.
+        extent: first and last voxel along i, j and k.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+    """
+    return SegmentReader(segmentation, segment_id, geometry).within(extent)
+
+
+class SegmentReader:
+    """A segment's voxels in a geometry, to be read in any thread while the segment may be changed in another one.
+
+    Slicer gives a labelmap that it enlarges new voxels, and leaves those that somebody holds as they are; what it
+    changes in place is noticed by `is_stale`.
+    """
+
+    def __init__(self, segmentation: Any, segment_id: str, geometry: Any) -> None:
+        """Take hold of the voxels, on the main thread; nothing is read yet.
+
+        Args:
+            segmentation: the segmentation node.
+            segment_id: the segment; one without a labelmap is empty.
+            geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+        """
+        self._of = segmentation, segment_id
+        image = voxels_of(segmentation, segment_id)
+        self._time = _time_of(image)
+        self.is_empty = image is None
+        if image is None:
+            return
+        self._extent, self._to_own = image.GetExtent(), _between_grids(geometry, image_matrix(image))
+        self._shift = _whole_shift(self._to_own)
+        self._values = image_kji(image)
+        self._label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+
+    def is_stale(self) -> bool:
+        """Whether the segment was changed since; on the main thread."""
+        return _time_of(voxels_of(*self._of)) != self._time
+
+    def reach(self, within: Sequence[int]) -> tuple[int, ...] | None:
+        """Where in the geometry the voxels can be, not beyond an extent; None where there are none."""
+        if self.is_empty or self._shift is None:
+            return None if self.is_empty else tuple(within)
+        own = [end - self._shift[n // 2] for n, end in enumerate(self._extent)]
+        found = tuple((min if n % 2 else max)(own[n], within[n]) for n in range(6))
+        return found if all(found[n] <= found[n + 1] for n in (0, 2, 4)) else None
+
+    def slabs(self, within: Sequence[int]) -> Iterator[VoxelPatch]:
+        """The voxels within an extent in small pieces, so that other threads get their turn."""
+        reach = self.reach(within)
+        if reach is None:
+            return
+        i0, i1, j0, j1, first, last = reach
+        thick = max(1, _SLAB_VOXELS // ((i1 - i0 + 1) * (j1 - j0 + 1)))
+        for k in range(first, last + 1, thick):
+            yield VoxelPatch((i0, j0, k), self.within((i0, i1, j0, j1, k, min(k + thick - 1, last))))
+
+    def within(self, extent: Sequence[int]) -> np.ndarray:
+        """The voxels within an extent of the geometry, (K, J, I) bool."""
+        found = np.zeros(shape_kji(extent), bool)
+        if self.is_empty:
+            return found
+        if self._shift is None:
+            return self._nearest(extent)
+        shifted = [end - self._shift[n // 2] for n, end in enumerate(self._extent)]
+        shared = overlap(extent, shifted)
+        if shared is not None:
+            found[shared[0]] = self._values[shared[1]] == self._label
+        return found
+
+    def _nearest(self, extent: Sequence[int]) -> np.ndarray:
+        """The same where the segment has another grid: its voxel that is nearest to each voxel's centre."""
+        i0, i1, j0, j1, k0, k1 = extent
+        k, j, i = np.ogrid[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+        inside = np.ones(shape_kji(extent), bool)
+        at = []
+        for axis in (2, 1, 0):
+            step = self._to_own[axis]
+            index = np.floor(step[0] * i + step[1] * j + step[2] * k + step[3] + 0.5).astype(np.int32)
+            inside &= (index >= self._extent[2 * axis]) & (index <= self._extent[2 * axis + 1])
+            at.append(np.clip(index, *self._extent[2 * axis : 2 * axis + 2]) - self._extent[2 * axis])
+        return inside & (self._values[tuple(at)] == self._label)
+
+
+def voxels_of(segmentation: Any, segment_id: str) -> Any:
+    """The binary labelmap of a segment, a vtkOrientedImageData; None if there is no such segment, or it is empty."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name) if segment is not None else None
+    return None if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None else image
+
+
+def has_voxels(segmentation: Any, segment_id: str) -> bool:
+    """Whether a segment has any voxel; a new one shares the labelmap of others."""
+    image = voxels_of(segmentation, segment_id)
+    if image is None:
+        return False
+    label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    values = image_kji(image).reshape(-1)
+    pieces = (values[start : start + _SLAB_VOXELS] for start in range(0, len(values), _SLAB_VOXELS))
+    return any((piece == label).any() for piece in pieces)
+
+
+def changed_at(segmentation: Any, segment_id: str) -> int:
+    """When the voxels of a segment were changed last, a number that grows; 0 for none."""
+    return _time_of(voxels_of(segmentation, segment_id))
+
+
+def _time_of(image: Any) -> int:
+    """When an image was changed last; 0 for none."""
+    return 0 if image is None else image.GetMTime()
+
+
+def _between_grids(geometry: Any, other: Any) -> np.ndarray:
+    """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
+    return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
+
+
+def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
+    """How many voxels two geometries are shifted, if nothing else tells them apart; None otherwise."""
+    shift = np.round(to_own[:3, 3])
+    same = np.abs(to_own[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_own[:3, 3] - shift).max() < 1e-2
+    return (int(shift[0]), int(shift[1]), int(shift[2])) if same else None
+
+
+def image_matrix(image: Any) -> Any:
+    """The vtkMatrix4x4 from an image's voxels to its RAS."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return matrix
+
+
+def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id: str) -> np.ndarray:
+    """Read a segment on a slice, in its pixels: each has the segment's voxel that is nearest to its centre.
+
+    Args:
+        volume: the volume node.
+        plane: a slice of it.
+        segmentation: the segmentation node; it may have another geometry and transform.
+        segment_id: the segment; one without voxels is empty.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        SceneError: one of them is under a non-linear transform.
+    """
+    image, size_hw = voxels_of(segmentation, segment_id), plane.size_hw
+    if image is None:
+        return np.zeros(size_hw, bool)
+    own_world = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(image_matrix(image))
+    to_own = np.linalg.inv(own_world) @ world_from_ijk(volume)
+    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
+    centers = plane.ijk_from_xy(np.column_stack([columns.ravel(), rows.ravel()]))
+    extent = np.array(image.GetExtent()).reshape(3, 2)
+    ijk = np.floor(centers @ to_own[:3, :3].T + to_own[:3, 3] + 0.5).astype(int)
+    inside = ((ijk >= extent[:, 0]) & (ijk <= extent[:, 1])).all(axis=1)
+    i, j, k = (ijk[inside] - extent[:, 0]).T
+    values = image_kji(image)
+    found = np.zeros(len(ijk), bool)
+    found[inside] = values[k, j, i] == segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    return found.reshape(size_hw)

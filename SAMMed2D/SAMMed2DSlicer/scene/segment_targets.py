@@ -1,0 +1,213 @@
+"""Where masks are written to: the segment of a Segment Editor, or any segment, by Slicer's own rules and undo."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene import protection, segmentations
+from SAMMed2DSlicer.scene.segment_reader import changed_at
+from SAMMed2DSlicer.scene.volumes import SceneError
+
+_OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
+
+
+class SegmentTarget(Protocol):
+    """The Segment Editor as the writer needs it: an effect (`EffectTarget`), or its logic (`LogicTarget`)."""
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation node."""
+
+    @property
+    def segment_id(self) -> str:
+        """The segment that is written to."""
+
+    def make_editable(self) -> None:
+        """Let the segments be made of labelmaps, before they are written to."""
+
+    def save_state(self) -> None:
+        """Begin an undo step."""
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the geometry to write in, or None."""
+
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+
+
+@dataclass(frozen=True, eq=False)
+class EffectTarget:
+    """The selected segment of a Segment Editor, written through an effect."""
+
+    effect: Any  # qSlicerSegmentEditorScriptedEffect
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation node."""
+        return self.effect.parameterSetNode().GetSegmentationNode()
+
+    @property
+    def segment_id(self) -> str:
+        """The selected segment."""
+        return self.effect.parameterSetNode().GetSelectedSegmentID() or ""
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+        node = self.effect.parameterSetNode()
+        return node.GetOverwriteMode() != node.OverwriteNone and not protection.are_protected(self.effect)
+
+    def make_editable(self) -> None:
+        """Nothing: the Segment Editor has done so when the effect became active."""
+
+    def save_state(self) -> None:
+        """Begin an undo step."""
+        self.effect.saveStateForUndo()
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the editor's geometry."""
+        return self.effect.defaultModifierLabelmap()
+
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
+        with nullcontext() if self.overwrites else protection.protected(self.effect):
+            if segment_id not in (None, self.segment_id):
+                self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
+            else:
+                self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
+
+
+class LogicTarget:
+    """Any segment, written through Slicer's segment editor logic without a Segment Editor; for scripts."""
+
+    def __init__(
+        self, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none", *, keeps_undo: bool = False
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            volume: gives the geometry where the segmentation has none yet.
+            segmentation: the segmentation node.
+            segment_id: of an existing segment.
+            overwrite: whether other segments give way: "none", "visible" or "all" of them.
+            keeps_undo: whether the last step can be taken back, as long as this object is open.
+
+        Raises:
+            SceneError: there is no such segment, or no such way to overwrite.
+        """
+        if not segmentation.GetSegmentation().GetSegment(segment_id):
+            raise SceneError(
+                _("{name} has no segment {id}: add it first.").format(name=segmentation.GetName(), id=repr(segment_id))
+            )
+        if overwrite not in _OVERWRITE:
+            raise SceneError(_("Unknown overwrite mode {mode}: choose none, visible or all.").format(mode=overwrite))
+        self.segmentation, self.segment_id = segmentation, segment_id
+        self._keeps_undo = keeps_undo
+        self._left: dict[str, int] = {}  # when the segments that were changed were left
+        self._node = slicer.vtkMRMLSegmentEditorNode()
+        self._node.SetSaveWithScene(False)
+        self._node.SetHideFromEditors(True)
+        self._node.SetOverwriteMode(getattr(self._node, _OVERWRITE[overwrite]))
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
+        slicer.mrmlScene.AddNode(self._node)
+        self._logic.SetSegmentEditorNode(self._node)
+        self._logic.SetSegmentationNode(segmentation)
+        self._logic.SetSourceVolumeNode(volume)
+        self._node.SetSelectedSegmentID(segment_id)
+
+    def __enter__(self) -> LogicTarget:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the helper node out of the scene."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the helper node out of the scene, where that was not closed itself."""
+        self._logic.SetSegmentEditorNode(None)
+        if self._node.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(self._node)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether other segments give way to what is added."""
+        return self._node.GetOverwriteMode() != self._node.OverwriteNone
+
+    def make_editable(self) -> None:
+        """Let the segments be made of labelmaps; see `segmentations.make_editable`."""
+        segmentations.make_editable(self._logic, self.segmentation)
+
+    def save_state(self) -> None:
+        """Begin an undo step, if that was asked for."""
+        if self._keeps_undo:
+            self._logic.SaveStateForUndo()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back, and nobody else has changed its segments since."""
+        if self._node.GetScene() is None or self.segmentation.GetScene() is None or not self._logic.CanUndo():
+            return False
+        return all(changed_at(self.segmentation, name) == time for name, time in self._left.items())
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        self._logic.Undo()
+
+    def default_labelmap(self) -> Any:
+        """An empty labelmap in the segmentation's geometry."""
+        return self._logic.GetModifierLabelmap() if self._logic.ResetModifierLabelmapToDefault() else None
+
+    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+        """Add to the segment, or to another one, or remove from it."""
+        mode = self._logic.ModificationModeAdd if adds else self._logic.ModificationModeRemove
+        self._logic.ModifySegmentByLabelmap(
+            self.segmentation, segment_id or self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
+        )
+        changed = {*self._left, segment_id or self.segment_id}
+        self._left = {name: changed_at(self.segmentation, name) for name in changed}
+
+
+class UndoStep:
+    """Saves the state before the first of several changes, once."""
+
+    def __init__(self, target: SegmentTarget) -> None:
+        """Nothing is saved yet."""
+        self._target, self._is_saved = target, False
+
+    def begin(self) -> bool:
+        """A change follows; tell whether it is the first one."""
+        if self._is_saved:
+            return False
+        self._is_saved = True
+        self._target.save_state()
+        return True
+
+
+class OneStep:
+    """A target to which several masks are written as one step of undo."""
+
+    def __init__(self, target: SegmentTarget) -> None:
+        """Nothing is saved before the first change."""
+        self._target, self._step = target, UndoStep(target)
+        self.segmentation, self.segment_id = target.segmentation, target.segment_id
+
+    def save_state(self) -> None:
+        """Begin the undo step, if that was not done."""
+        self._step.begin()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the target's."""
+        return getattr(self._target, name)

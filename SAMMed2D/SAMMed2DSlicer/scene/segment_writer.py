@@ -1,0 +1,239 @@
+"""The one way in which masks get into segments: Slicer's own, with its masking, overwriting and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from SAMMed2DLib.imaging import voxel_patches
+from SAMMed2DLib.imaging.geometry import ijk_from_ras
+from SAMMed2DLib.imaging.planes import pixels_outside, voxels_of_mask
+from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
+from SAMMed2DSlicer.scene.segment_reader import image_matrix, segment_in
+from SAMMed2DSlicer.scene.volumes import SceneError, image_kji, world_from_ijk, world_from_local
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DSlicer.scene.segment_targets import SegmentTarget
+
+
+@dataclass(frozen=True, eq=False)
+class WriteResult:
+    """What came of writing a mask.
+
+    Attributes:
+        voxels: how many voxels the mask means.
+        changed: how many voxels of the segment changed.
+        outside_px: how many pixels of the mask lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment that gave way has lost, by its ID.
+        edit: what can be taken back later; None if the mask means no voxel.
+        left_surplus: the segment was changed by somebody else since these prompts were written last, so that what they
+            had added then was not taken back.
+    """
+
+    voxels: int
+    changed: int
+    outside_px: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+    edit: SegmentEdit | None = None
+    left_surplus: bool = False
+
+
+@dataclass(eq=False)
+class SegmentEdit:
+    """Voxels that a mask has added to a segment, and how it left the segment around them.
+
+    Attributes:
+        segmentation: the segmentation node.
+        segment_id: the segment.
+        added: the voxels.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+        before: (K, J, I) bool, the segment within the extent of `added`, as it was found.
+        left: the same, as it was left.
+    """
+
+    segmentation: Any
+    segment_id: str
+    added: VoxelPatch
+    geometry: Any
+    before: np.ndarray
+    left: np.ndarray
+
+    def present(self) -> np.ndarray:
+        """The segment within the extent, as it is now."""
+        return segment_in(self.segmentation, self.segment_id, self.added.extent, self.geometry)
+
+    def has(self, point_world: Sequence[float] | np.ndarray) -> bool:
+        """Whether it added the voxel at (3,) mm in the scene."""
+        grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
+        i, j, k = (int(value) for value in np.floor(ijk_from_ras(np.array([point_world]), grid)[0] + 0.5))
+        return bool(voxel_patches.in_extent(self.added, (i, i, j, j, k, k)).any())
+
+    def is_untouched(self) -> bool:
+        """Whether the segment is as it was left: not painted on, erased or undone since."""
+        return bool((self.present() == self.left).all())
+
+    def is_undone(self) -> bool:
+        """Whether the segment is again as it was before."""
+        return bool((self.before != self.left).any() and (self.present() == self.before).all())
+
+    def is_there(self) -> bool:
+        """Whether the segment has all that was added and nothing that was removed, and not as before."""
+        present, removed = self.present(), self.before & ~self.left
+        return bool(present[self.added.mask_kji].all()) and not present[removed].any() and not self.is_undone()
+
+
+def write_mask(
+    target: SegmentTarget,
+    mask_hw: np.ndarray,
+    plane: SlicePlane,
+    volume: Any,
+    replaces: VoxelPatch | None = None,
+    known_hw: np.ndarray | None = None,
+) -> WriteResult:
+    """Add a mask to a segment the way Slicer's own effects do, as one undo step.
+
+    Masking, overwriting and hidden segments are Slicer's business. An empty mask changes nothing, unless it corrects
+    another one.
+
+    Args:
+        target: the segment.
+        mask_hw: (H, W) bool, on the slice.
+        plane: the slice, of this volume.
+        volume: the volume node.
+        replaces: voxels to take away first, where the mask has them no more.
+        known_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: what it has no more is taken
+            away too, and only what is new is added.
+
+    Raises:
+        SceneError: the segmentation has no geometry, or is under a non-linear transform.
+    """
+    labelmap = target.default_labelmap()
+    if labelmap is None:
+        raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
+    geometry = image_matrix(labelmap)
+    grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
+    place = (mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
+    patch, outside_px = voxels_of_mask(*place), pixels_outside(*place)
+    if known_hw is not None:
+        replaces = voxel_patches.union([replaces, voxels_of_mask(known_hw, *place[1:])])
+    if patch is None and (known_hw is None or replaces is None):
+        return WriteResult(0, 0, outside_px)
+    target.make_editable()
+    written = _write_voxels(target, patch, replaces, geometry, only_new=known_hw is not None)
+    return replace(written, outside_px=outside_px)
+
+
+def _write_voxels(
+    target: SegmentTarget, patch: VoxelPatch | None, replaces: VoxelPatch | None, geometry: Any, only_new: bool
+) -> WriteResult:
+    """Put voxels in place of others, one of both at least; `only_new`: those that the segment has are not added."""
+    extent = voxel_patches.union_extent([patch, replaces])
+    before = segment_in(target.segmentation, target.segment_id, extent, geometry)
+    adds = voxel_patches.without(patch, VoxelPatch(extent[::2], before)) if only_new else patch
+    surplus = voxel_patches.without(replaces, patch)
+    others = other_segments_of(target, [target.segment_id], extent, geometry)
+    changes = [(voxels, is_added) for voxels, is_added in ((surplus, False), (adds, True)) if voxels is not None]
+    has_all = all((before == is_added)[voxel_patches.in_extent(voxels, extent)].all() for voxels, is_added in changes)
+    if target.overwrites or not has_all:  # no step of undo for nothing
+        target.save_state()
+        for voxels, is_added in changes:
+            target.modify(labelmap_of(voxels, geometry), is_added)
+    after = segment_in(target.segmentation, target.segment_id, extent, geometry)
+    added = after & ~before
+    if patch is not None and replaces is not None:  # what this writes again is still not the user's own
+        added |= after & voxel_patches.in_extent(patch, extent) & voxel_patches.in_extent(replaces, extent)
+    edit = SegmentEdit(target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after)
+    return WriteResult(voxel_patches.count(patch), int((after != before).sum()), lost=others.lost(), edit=edit)
+
+
+def replace_segment(segmentation: Any, segment_id: str, patch: VoxelPatch | None, geometry: Any) -> None:
+    """Let a segment have these voxels, and no others; for frames of a sequence, which no Segment Editor can edit.
+
+    Masking and undo are those of the caller; other segments are left as they are.
+
+    Raises:
+        SceneError: Slicer refuses it.
+    """
+    labelmap = labelmap_of(patch or VoxelPatch((0, 0, 0), np.zeros((1, 1, 1), bool)), geometry)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if not logic.SetBinaryLabelmapToSegment(labelmap, segmentation, segment_id, logic.MODE_REPLACE):
+        raise SceneError(_("Slicer could not write to {name}.").format(name=segmentation.GetName()))
+
+
+def labelmap_of(patch: VoxelPatch, geometry: Any) -> Any:
+    """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*patch.extent)
+    image.SetGeometryFromImageToWorldMatrix(geometry)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    image_kji(image)[:] = patch.mask_kji
+    return image
+
+
+# Other segments
+
+
+class OtherSegments:
+    """What other segments have within an extent, to tell afterwards what they have lost."""
+
+    def __init__(self, segment_ids: Iterable[str], read: Callable[[str], np.ndarray]) -> None:
+        """Look at them before something is written.
+
+        Args:
+            segment_ids: the other segments.
+            read: the voxels of one within the extent, (K, J, I) bool.
+        """
+        self._read = read
+        before = {name: read(name) for name in segment_ids}
+        self._before = {name: mask for name, mask in before.items() if mask.any()}
+
+    def lost(self) -> dict[str, int]:
+        """How many voxels each has lost since; those that lost none are left out."""
+        lost = {name: int((mask & ~self._read(name)).sum()) for name, mask in self._before.items()}
+        return {name: count for name, count in lost.items() if count}
+
+
+def other_segments_of(
+    target: SegmentTarget, written_ids: Sequence[str], extent: Sequence[int], geometry: Any
+) -> OtherSegments:
+    """What segments that may give way have within an extent; to be asked after something was written.
+
+    Args:
+        target: where is written.
+        written_ids: the segments that are written, which are not looked at.
+        extent: first and last voxel along i, j and k.
+        geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
+    """
+    ids = target.segmentation.GetSegmentation().GetSegmentIDs() if target.overwrites else ()
+    others = [name for name in ids if name not in written_ids]
+    return OtherSegments(others, lambda name: segment_in(target.segmentation, name, extent, geometry))
+
+
+# What is said of it
+
+
+def losses_text(segmentation: Any, lost: Mapping[str, int]) -> str:
+    """Who lost what, for the user: "B lost 120 voxels, C lost 3 voxels"."""
+    parts = []
+    for segment_id, count in lost.items():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        name = segment.GetName() if segment is not None else segment_id
+        words = _("{name} lost {count} voxel") if count == 1 else _("{name} lost {count} voxels")
+        parts.append(words.format(name=name, count=f"{count:,}"))
+    return ", ".join(parts)
+
+
+def outside_text(outside_px: int, shown_px: int) -> str:
+    """What is said of a mask that the geometry cuts."""
+    text = _(
+        "{outside} of {shown} px lie outside the segmentation's geometry and were not written: extend it with Specify "
+        "geometry, beside the source volume."
+    )
+    return text.format(outside=f"{outside_px:,}", shown=f"{shown_px:,}")

@@ -1,0 +1,53 @@
+"""Masks of slices: whether a click is meant for one, and masks as text."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from SAMMed2DLib.imaging.components import label_components
+
+# A click counts as one on a mask up to so far beside it: px, and a share of the longer side of that part of the mask.
+_BESIDE_PX, _BESIDE_SHARE = 2.0, 0.1
+
+
+def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False) -> bool:
+    """Whether a click is meant for a mask: on it, or just beside it.
+
+    Args:
+        mask_hw: (H, W) bool, on the slice.
+        xy: the click, slice px.
+        widely: whether beside is more for a large mask.
+    """
+    pixels_yx = np.argwhere(mask_hw)
+    if not len(pixels_yx):
+        return False
+    distances_px = np.hypot(*(pixels_yx - np.array([xy[1], xy[0]])).T)
+    nearest = int(distances_px.argmin())
+    beside_px = _BESIDE_PX
+    if widely:
+        parts = label_components(mask_hw).index_hw
+        part_yx = np.argwhere(parts == parts[tuple(pixels_yx[nearest])])
+        beside_px = max(beside_px, _BESIDE_SHARE * float((np.ptp(part_yx, axis=0) + 1).max()))
+    return bool(distances_px[nearest] <= beside_px)
+
+
+def mask_to_text(mask_hw: np.ndarray) -> str:
+    """A mask, (H, W) bool, as compressed bits in base64."""
+    return base64.b64encode(zlib.compress(np.packbits(mask_hw).tobytes(), 9)).decode()
+
+
+def mask_of_text(text: str, size_hw: tuple[int, int]) -> np.ndarray | None:
+    """The mask, (H, W) bool, from such a text; None if it is not one of this size."""
+    size = -(-size_hw[0] * size_hw[1] // 8)
+    try:
+        packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)  # not more than that
+    except (ValueError, zlib.error):
+        return None
+    if len(packed) != size:
+        return None
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size_hw[0] * size_hw[1])
+    return bits.astype(bool).reshape(size_hw)

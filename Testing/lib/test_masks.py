@@ -1,0 +1,45 @@
+"""Masks of slices: whether a click is meant for one, and masks as text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from SAMMed2DLib.imaging.masks import is_on_mask, mask_of_text, mask_to_text
+
+
+def a_mask(*blocks: tuple[int, int, int, int]) -> np.ndarray:
+    """(60, 100) bool; blocks are (x0, y0, x1, y1), the last pixel excluded."""
+    mask_hw = np.zeros((60, 100), bool)
+    for x0, y0, x1, y1 in blocks:
+        mask_hw[y0:y1, x0:x1] = True
+    return mask_hw
+
+
+def test_a_click_is_on_a_mask_or_just_beside_it():
+    mask_hw = a_mask((10, 20, 15, 25))
+    assert is_on_mask(mask_hw, (12, 22)) and is_on_mask(mask_hw, (16, 22))
+    assert not is_on_mask(mask_hw, (17, 22)) and not is_on_mask(mask_hw, (22, 12))
+    assert not is_on_mask(a_mask(), (12, 22))
+
+
+def test_beside_a_large_part_is_farther_than_beside_a_small_one():
+    mask_hw = a_mask((0, 0, 40, 10), (60, 0, 64, 4))
+    assert is_on_mask(mask_hw, (20, 13), widely=True) and not is_on_mask(mask_hw, (20, 13))
+    assert not is_on_mask(mask_hw, (20, 14), widely=True)
+    assert not is_on_mask(mask_hw, (62, 6), widely=True)  # the other part is large, not this one
+
+
+@pytest.mark.parametrize("text", ["", "x", "eJw=", "AAAA" * 9, "Größe"])
+def test_a_damaged_text_is_no_mask(text):
+    assert mask_of_text(text, (50, 60)) is None
+
+
+@pytest.mark.parametrize("size_hw", [(3, 7), (1, 1), (8, 8), (50, 61)])
+def test_a_mask_comes_back_from_its_text(size_hw):
+    mask_hw = np.arange(size_hw[0] * size_hw[1]).reshape(size_hw) % 5 == 0
+    np.testing.assert_array_equal(mask_of_text(mask_to_text(mask_hw), size_hw), mask_hw)
+
+
+def test_the_text_of_a_larger_mask_is_no_mask():
+    assert mask_of_text(mask_to_text(np.ones((500, 600), bool)), (50, 60)) is None
