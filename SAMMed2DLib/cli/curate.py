@@ -23,6 +23,7 @@ from SAMMed2DLib.data.curation.curation_report import left_out, notes, totals, w
 from SAMMed2DLib.data.curation.curation_run import Curated, Told, curate
 from SAMMed2DLib.data.curation.discovery import DiscoveredCases, described, discover
 from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS, REPORT, CaseRecord
+from SAMMed2DLib.plots.figure import missing
 
 OK, FAILURE, CANCELLED = 0, 1, 130
 _SHOWN = 10
@@ -126,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
         _list_all(found)
         return OK
     _list_some(found.unpaired)
+    if reason := missing():
+        print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)
     folder = args.output
 
     def report(curated: Curated) -> None:

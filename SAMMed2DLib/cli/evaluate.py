@@ -16,6 +16,7 @@ from SAMMed2DLib import __version__
 from SAMMed2DLib.cli.common.image_job import load
 from SAMMed2DLib.cli.common.options import ROOT_HELP, add_model, at_least, number_list, output_folder
 from SAMMed2DLib.cli.common.prompt_options import RequestError
+from SAMMed2DLib.plots.figure import missing
 from SAMMed2DLib.system.formatting import counted
 from SAMMed2DLib.system.locks import FileBusyError
 
@@ -146,6 +147,8 @@ def _evaluate(
     from SAMMed2DLib.evaluation.evaluation_report import write_report
     from SAMMed2DLib.evaluation.evaluation_run import EvaluationRun, discard
 
+    if reason := missing():
+        print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)
     predictor = load(args)
     if args.restart:
         discard(folder)

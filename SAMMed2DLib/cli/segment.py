@@ -48,7 +48,7 @@ from SAMMed2DLib.io.segmentation_io import (
     write_segmentation,
 )
 from SAMMed2DLib.io.volume_io import Volume, read_volume
-from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 
 if TYPE_CHECKING:

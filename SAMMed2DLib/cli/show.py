@@ -10,13 +10,13 @@ from SAMMed2DLib.cli.common.options import AXES, add_image, add_intensities, sli
 from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, legend_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.io.volume_io import read_volume
-from SAMMed2DLib.pictures.overlay import draw_slice, write_png
-from SAMMed2DLib.pictures.rulers import with_rulers
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.overlay import draw_slice, write_png
+from SAMMed2DLib.plots.rulers import with_rulers
+from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import times
 
-RULED_PX = 800  # of the longer side, so that there is room for numbers
+RULED_PX = 1600  # of the longer side, so that there is room for numbers
 
 DESCRIPTION = """\
 Draw a slice with rulers: its columns X and rows Y, as --point X,Y and --box X0,Y0,X1,Y1 of `sammed2d segment` count

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from SAMMed2DLib.cli import train_options
 from SAMMed2DLib.cli.train_options import AUTO, DESCRIPTION, NONE
 from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
+from SAMMed2DLib.plots.figure import missing
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
         f"{counted(config.steps, 'step')} of {config.images_per_batch * config.accumulate * team.size} images; "
         f"training {_words_of(config)}"
     )
+    if reason := missing():
+        say(f"note: curves.png is left out: {reason}")
     outcome = train(
         config,
         LayoutImages(data.train),

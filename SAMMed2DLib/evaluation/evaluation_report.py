@@ -16,7 +16,8 @@ from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMA
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.evaluation.sheet import draw_sheet
 from SAMMed2DLib.inference.predictor import Predictor
-from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.plots.figure import missing
+from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import counted
 
@@ -45,7 +46,7 @@ def write_report(
     peers: Sequence[str] = (),
     finished: bool = True,
 ) -> Path:
-    """Write report.md, summary.csv, summary.json, the charts and the sheet into the run's folder.
+    """Write report.md, summary.csv, summary.json, and with matplotlib the charts and the sheet into the run's folder.
 
     Args:
         run: with its results.
@@ -58,7 +59,7 @@ def write_report(
         the Markdown file.
     """
     folder, results = run.folder, run.results
-    pictures = _write_pictures(run, predictor, sources, peers, finished) if results else []
+    pictures = _write_pictures(run, predictor, sources, peers, finished) if results and not missing() else []
     text = "\n\n".join(_parts(run, peers, finished, pictures)) + "\n"
     with StagedFiles() as staged:
         staged.place(folder / REPORT).write_text(text, encoding="utf-8")
@@ -121,6 +122,8 @@ def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, pictures: S
         yield "**Stopped before the end: these are the results so far; the same command goes on.**"
     yield _settings_table(run)
     if run.results:
+        if reason := missing():
+            yield f"The pictures are left out: {reason}"
         yield from _tables(run, peers, pictures)
     else:
         yield "Nothing could be evaluated."

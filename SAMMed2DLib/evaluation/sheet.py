@@ -20,8 +20,9 @@ from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
+from SAMMed2DLib.plots.slice_view import SliceView
 
 ACROSS = 4
 FOUND_COLOR, LABEL_COLOR = (0.15, 0.60, 1.00), (1.00, 1.00, 1.00)
@@ -63,7 +64,7 @@ def draw_sheet(
     sources: Iterable[Source],
     results: Sequence[ObjectResult],
     options: EvaluationOptions,
-    side_px: int = 240,
+    side_px: int = 480,
 ) -> np.ndarray:
     """Draw the chosen objects of a box and of the most clicks that are scored; the model is asked again.
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from SAMMed2DLib.pictures.charts import line_chart
-from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.plots.charts import line_chart
+from SAMMed2DLib.plots.figure import missing
+from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.training.config import TrainingError
 
@@ -48,7 +49,9 @@ class RunLog:
         self._add(VALIDATION, "validation", row)
 
     def draw(self) -> None:
-        """Draw the curves anew."""
+        """Draw the curves anew; without matplotlib, which a long run should not fail for, there are none."""
+        if missing():
+            return
         rows, scores = read_rows(self._folder / LOG), read_rows(self._folder / VALIDATION)
         charts = []
         if rows:

@@ -33,8 +33,9 @@ from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.io.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
+from SAMMed2DLib.plots.slice_view import SliceView
 
 STRUCTURES = ("right lung", "left lung", "thoracic vertebral column", "lumbar vertebral column")
 AXES = ("axial", "coronal", "sagittal")
@@ -227,7 +228,7 @@ def sheet(volume: Volume, results: Sequence[Result], segments: Sequence[Segment]
         if (case.structure, case.axis) in seen:
             continue
         seen.add((case.structure, case.axis))
-        view = SliceView.of(case.plane, volume.ijk_to_ras, 260)
+        view = SliceView.of(case.plane, volume.ijk_to_ras, 400)
         outline = MaskLayer(case.reference, REFERENCE_COLOR, fill=0.0)
         pictures.append(draw_slice(case.image, view, [MaskLayer(case.reference, REFERENCE_COLOR)]))
         captions.append(f"{case.structure}\n{case.axis} {case.index}: reference")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     return save_tiny(tmp_path_factory.mktemp("weights") / "tiny.pt", name="tiny")
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    """As if matplotlib were not installed."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -1,14 +1,18 @@
-"""Charts: what is drawn where, legible ticks, and the awkward numbers of real runs."""
+"""Charts: what is drawn where, and the awkward numbers and names of real runs."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
 
-from SAMMed2DLib.pictures import ink
-from SAMMed2DLib.pictures.axes import axis_for, number_text, round_step
-from SAMMed2DLib.pictures.chart_frame import SERIES_COLORS
-from SAMMed2DLib.pictures.charts import bar_chart, line_chart
+from SAMMed2DLib.plots.charts import SERIES_COLORS, bar_chart, line_chart, value_text
 
+ROOT = Path(__file__).resolve().parents[2]
 BLUE, ORANGE = (np.round(np.array(color) * 255) for color in SERIES_COLORS[:2])
+SHAPE = (960, 1520, 3)  # two pixels for one of a common screen
 
 
 def where_it_has(color, picture):
@@ -16,102 +20,43 @@ def where_it_has(color, picture):
     return np.nonzero((np.abs(picture.astype(float) - color) < 2).all(axis=2))
 
 
-# Ink
-
-
-def test_a_thick_line_covers_what_is_within_half_its_width():
-    cover = ink.polyline((7, 9), np.array([[2, 3], [6, 3]]), 3)
-    assert (cover[2:5, 2:7] == 1).all()
-    assert cover[:1].sum() == cover[6:].sum() == 0
-
-
-def test_a_line_beyond_the_picture_covers_nothing():
-    assert ink.polyline((5, 5), np.array([[20, 20], [30, 20]]), 2).sum() == 0
-
-
-def test_a_rectangle_covers_parts_of_pixels():
-    assert np.array_equal(ink.rectangle((2, 3), 0.5, 0, 2.25, 1), [[0.5, 1, 0.25], [0, 0, 0]])
-
-
-def test_text_is_as_wide_as_said():
-    assert ink.text("Dice 0.9", 1.5).shape == (11, ink.text_width("Dice 0.9", 1.5))
-
-
-def test_letters_have_ink_and_spaces_none():
-    assert ink.text("I", 2).max() > 0.7
-    assert ink.text(" ", 2).sum() == 0
-
-
-def test_paint_cuts_what_lies_beyond_the_edges():
-    picture = np.zeros((2, 2, 3), np.float32)
-    ink.paint(picture, np.ones((2, 2)), (1, 1, 1), (-1, 1))
-    assert np.array_equal(picture[..., 0], [[0, 255], [0, 0]])
-
-
-# Axes
+def ink_in(picture):
+    """Rows and columns of what is dark."""
+    return np.nonzero((picture < 120).all(axis=2))
 
 
 @pytest.mark.parametrize(
-    ("values", "options", "texts"),
-    [
-        ([0.12, 0.97], {}, "0 0.2 0.4 0.6 0.8 1.0"),
-        ([3, 3999], {"from_zero": True}, "0 1000 2000 3000 4000"),
-        ([0, 12000], {}, "0 2.5K 5.0K 7.5K 10.0K 12.5K"),
-        ([0, 8], {"rounded": False}, "0 2 4 6 8"),
-        ([-1, 1], {}, "-1.0 -0.5 0 0.5 1.0"),
-        ([3, 900], {"log": True}, "1 10 100 1000"),
-        ([0, 0], {"from_zero": True}, "0 0.2 0.4 0.6 0.8 1.0"),
-        ([5, 5], {}, "4.4 4.6 4.8 5.0 5.2 5.4 5.6"),
-        ([], {}, "0 0.2 0.4 0.6 0.8 1.0"),
-        ([np.nan, np.inf, 0, 1], {}, "0 0.2 0.4 0.6 0.8 1.0"),
-        ([1e-5, 3e-5], {}, "1e-05 1.5e-05 2e-05 2.5e-05 3e-05"),
-    ],
-)
-def test_ticks_are_round_numbers(values, options, texts):
-    axis = axis_for([np.array(values, float)], **options)
-    assert " ".join(axis.texts) == texts
-
-
-def test_decades_are_equally_long_on_a_logarithmic_axis():
-    axis = axis_for([np.array([1, 1000])], log=True)
-    assert np.allclose(axis.share(np.array([1, 10, 100, 1000])), [0, 1 / 3, 2 / 3, 1])
-
-
-@pytest.mark.parametrize(("step", "rounded"), [(0.9, 1), (1, 1), (1.1, 2), (2.2, 2.5), (30, 50), (0.07, 0.1)])
-def test_steps_are_rounded_up(step, rounded):
-    assert round_step(step) == pytest.approx(rounded)
-
-
-def test_numbers_written_together_have_the_same_unit():
-    assert [number_text(value, 5000, 20000) for value in (5000, 10000)] == ["5K", "10K"]
-
-
-# Charts
+    ("value", "text"),
+    [(0.0, "0"), (0.934, "0.93"), (0.9, "0.90"), (1.0, "1"), (0.05, "0.05"), (3.14159, "3.1"), (250.4, "250"),
+     (1200.0, "1200"), (12345.0, "12.3K"), (2e7, "20M"), (-0.5, "-0.50"), (np.nan, ""), (np.inf, "")],
+)  # fmt: skip
+def test_values_over_bars_are_short(value, text):
+    assert value_text(value) == text
 
 
 def test_a_rising_curve_rises():
     picture = line_chart({"a": ([0, 1, 2], [0, 1, 2])})
     rows, columns = where_it_has(BLUE, picture)
-    assert picture.shape == (480, 760, 3) and picture.dtype == np.uint8
-    assert rows[columns.argmin()] > rows[columns.argmax()] + 300
+    assert picture.shape == SHAPE and picture.dtype == np.uint8
+    assert rows[columns.argmin()] > rows[columns.argmax()] + 600
 
 
 def test_nan_leaves_a_gap():
     picture = line_chart({"a": (np.arange(9), [1, 1, 1, 1, np.nan, 1, 1, 1, 1])})
     _, columns = where_it_has(BLUE, picture)
-    assert np.diff(np.unique(columns)).max() > 50
+    assert np.diff(np.unique(columns)).max() > 100
 
 
 def test_a_long_noisy_curve_keeps_its_single_peak():
     y = np.zeros(50_000)
     y[31_234] = 1
     rows, _ = where_it_has(BLUE, line_chart({"a": (np.arange(len(y)), y)}))
-    assert rows.max() - rows.min() > 300
+    assert rows.max() - rows.min() > 600
 
 
 @pytest.mark.parametrize("series", [{}, {"a": ([], [])}, {"a": ([1], [np.nan])}, {"a": ([1], [2])}])
 def test_nothing_or_a_single_point_is_still_a_chart(series):
-    assert line_chart(series, "title", "x", "y").shape == (480, 760, 3)
+    assert line_chart(series, "title", "x", "y").shape == SHAPE
 
 
 def test_values_beyond_the_limits_stay_within_the_plot():
@@ -137,7 +82,7 @@ def test_bars_are_as_high_as_their_values():
     rows_a, _ = where_it_has(BLUE, picture[:, : int(middle)])
     rows_b, _ = where_it_has(BLUE, picture[:, int(middle) :])
     height_a, height_b = np.ptp(rows_a) + 1, np.ptp(rows_b) + 1
-    assert abs(height_b - 2 * height_a) <= 4
+    assert abs(height_b - 2 * height_a) <= 4 and height_b > 600
 
 
 def test_bars_below_zero_hang_from_it():
@@ -152,17 +97,22 @@ def test_grouped_bars_with_a_missing_value():
     assert len(where_it_has(BLUE, picture)[0]) and len(where_it_has(ORANGE, picture)[0])
 
 
-def test_the_number_over_a_bar_that_reaches_the_limit_does_not_lie_on_the_legend():
-    words = dict(y_limits=(0, 1), size_hw=(420, 760))
-    plain = bar_chart(["a"], {"one": [0.1], "two": [0.1]}, "title", **words)
-    legend_hw = plain[: int(where_it_has(BLUE, plain)[0].min()) + 12]  # the title, and the line of the legend's keys
-    full = bar_chart(["a"], {"one": [1], "two": [1]}, "title", numbers=True, **words)
-    np.testing.assert_array_equal(full[: len(legend_hw)], legend_hw)
+def test_the_number_over_a_bar_that_reaches_the_limit_stands_between_the_bar_and_the_legend():
+    picture = bar_chart(["a"], {"one": [1], "two": [1]}, "title", y_limits=(0, 1), numbers=True)
+    rows, columns = where_it_has(BLUE, picture)
+    widths = np.bincount(rows)
+    bar_top = int(np.flatnonzero(widths > 100)[0])  # a key of the legend is narrower
+    key_end = int(np.flatnonzero(widths[:bar_top])[-1])
+    bar = columns[rows == bar_top]
+    above = ink_in(picture[:bar_top, bar.min() : bar.max()])[0]
+    number = above[above > key_end]
+    assert np.ptp(number) > 8 and number.max() < bar_top - 2
+    assert not (np.diff(np.unique(above[above > number.min() - 12])) > 8).any() and number.min() > key_end + 8
 
 
 def test_many_long_labels_are_turned_and_still_fit():
-    picture = bar_chart([f"vertebra number {n}" for n in range(80)], np.arange(80), log_y=True)
-    assert picture.shape == (480, 760, 3) and len(where_it_has(BLUE, picture)[0])
+    picture = bar_chart([f"vertebra number {n}" for n in range(80)], np.arange(80))
+    assert picture.shape == SHAPE and len(where_it_has(BLUE, picture)[0])
 
 
 def test_bars_without_labels_are_refused():
@@ -171,4 +121,39 @@ def test_bars_without_labels_are_refused():
 
 
 def test_no_bars_are_an_empty_chart():
-    assert bar_chart([], []).shape == (480, 760, 3)
+    assert bar_chart([], []).shape == SHAPE
+
+
+# What is the same everywhere
+
+
+def test_the_user_s_settings_of_matplotlib_change_nothing_and_stay():
+    def draw():
+        return bar_chart(["a", "b"], {"one": [1, 2], "two": [2, 1]}, "title", "x", "y", numbers=True)
+
+    plain = draw()
+    theirs = {"font.size": 30.0, "axes.facecolor": "black", "font.family": ["serif"], "axes.grid": True}
+    with matplotlib.rc_context(theirs):
+        np.testing.assert_array_equal(draw(), plain)
+        assert {key: matplotlib.rcParams[key] for key in theirs} == theirs
+
+
+def test_nothing_of_pyplot_is_loaded():
+    script = """
+import sys
+from SAMMed2DLib.plots.charts import line_chart
+line_chart({"a": ([0, 1], [0, 1])}, "title")
+print([name for name in sys.modules if name.startswith("matplotlib.pyplot")])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_names_are_shown_as_they_are_not_as_formulas_and_none_is_left_out(recwarn):
+    names = ["cost in $ or $x^{$", "_hidden", "\N{CJK UNIFIED IDEOGRAPH-732B}"]
+    few = line_chart({"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0]), "?": ([0], [0])})
+    odd = line_chart({name: ([0, 1], [0, 1]) for name in names}, *names)
+    bars = bar_chart(names, [1, 2, 3], *names)
+    assert odd.shape == bars.shape == few.shape == SHAPE and not recwarn.list
+    keys = [where_it_has(np.round(np.array(color) * 255), odd[:300])[0].size for color in SERIES_COLORS[:3]]
+    assert min(keys) > 100

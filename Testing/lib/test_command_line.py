@@ -456,7 +456,7 @@ def test_the_picture_has_rulers_when_asked_for(image: Path, predictor: StubPredi
     (width, height), (ruled_width, ruled_height) = (
         SimpleITK.ReadImage(str(path)).GetSize() for path in (plain, ruled)
     )
-    assert max(width, height) == 512 and ruled_width > 800 * width / 512 and ruled_height > 800 * height / 512
+    assert max(width, height) == 1024 and ruled_width > 1600 * width / 1024 and ruled_height > 1600 * height / 1024
 
 
 def test_the_report_alone_goes_to_stdout(

@@ -56,8 +56,21 @@ def test_a_folder_becomes_data_with_a_report(raw: Path, tmp_path: Path, capsys: 
         "- 198 slices without",
     ):
         assert line in report
-    assert read_picture(out / "mask_sizes.png").shape == (480, 760, 3)
-    assert read_picture(out / "samples.png").shape[1] > 6 * 256
+    assert read_picture(out / "mask_sizes.png").shape == (960, 1520, 3)
+    assert read_picture(out / "samples.png").shape[1] > 6 * 480
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_without_matplotlib_the_report_has_no_pictures_and_says_so(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert curate(raw, "-o", out, "--split", "1,0,0", "--similar", 0) == OK
+    reason = 'matplotlib is not installed: pip install "sammed2d[plots]"'
+    assert f"sammed2d: note: the report has no pictures: {reason}\n" in capsys.readouterr().err
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert f"The pictures are left out: {reason}" in report and "| train | 3 | 90 | 90 |" in report
+    assert "![](" not in report and not list(out.glob("*.png"))
 
 
 def test_a_dry_run_lists_pairs_and_what_is_left(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -70,6 +70,17 @@ def test_everything_is_measured_and_reported(evaluate, data, capsys):
     assert "images encoded/s" in report
 
 
+@pytest.mark.usefixtures("no_matplotlib")
+def test_without_matplotlib_the_report_has_no_pictures_and_says_so(evaluate, data, capsys):
+    assert evaluate() == OK
+    folder = data.parent / "report"
+    reason = 'matplotlib is not installed: pip install "sammed2d[plots]"'
+    assert capsys.readouterr().err == f"sammed2d: note: the report has no pictures: {reason}\n"
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert f"The pictures are left out: {reason}" in report and "| lesion | 3 |" in report
+    assert ".png)" not in report and not list(folder.glob("*.png"))
+
+
 def test_the_published_protocol_pads_and_does_not_zoom(evaluate, data):
     assert evaluate("--protocol", "published") == OK
     settings = json.loads((data.parent / "report/settings.json").read_text(encoding="utf-8"))

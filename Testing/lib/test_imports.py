@@ -21,7 +21,7 @@ FILES = sorted(path.relative_to(ROOT / PACKAGE).as_posix() for path in (ROOT / P
 
 EVERY_ROOM = "*"
 RUNTIME_PACKAGES = {"numpy", "torch", "SimpleITK", "requests", "urllib3"}  # urllib3 comes with requests
-OPTIONAL_PACKAGES = {"distributed", "pydicom"}  # in an extra of pyproject.toml; imported late only
+OPTIONAL_PACKAGES = {"distributed", "matplotlib", "pydicom"}  # in an extra of pyproject.toml; imported late only
 SLICER_PACKAGES = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt", "SAMMed2DSlicer"}
 
 
@@ -66,15 +66,15 @@ ROOMS = {
     "propagation": Room("imaging inference system"),
     "propagation.stack": Room("propagation imaging inference system", is_bare=False),
     # data, training, evaluation
-    "pictures": Room("imaging inference.prompts io system", late="SimpleITK"),
+    "plots": Room("imaging inference.prompts io system", late="SimpleITK matplotlib"),
     "data": Room("imaging inference.prompts io system", late="SimpleITK"),
     "data.dataset": Room("data imaging inference.prompts model.preprocessing", late="torch", is_bare=False),
     "data.synthetic": Room("data imaging", is_bare=False),
-    "data.curation": Room("data.sa_med2d imaging io pictures system", late="SimpleITK"),
+    "data.curation": Room("data.sa_med2d imaging io plots system", late="SimpleITK"),
     "training": Room(
-        "checkpoints data evaluation imaging inference model pictures registry.known_models system", **TORCH
+        "checkpoints data evaluation imaging inference model plots registry.known_models system", **TORCH
     ),
-    "evaluation": Room("data imaging inference model pictures propagation system", **TORCH),
+    "evaluation": Room("data imaging inference model plots propagation system", **TORCH),
     # many cases, and the command line
     "batch_run": Room("system"),
     "doctor": Room(

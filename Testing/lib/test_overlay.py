@@ -11,18 +11,17 @@ import SimpleITK
 
 from SAMMed2DLib.imaging.geometry import SlicePlane, ijk_from_ras
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
-from SAMMed2DLib.pictures.captions import fitting, text_mask
-from SAMMed2DLib.pictures.overlay import (
-    BACKGROUND,
+from SAMMed2DLib.plots.contact_sheet import BACKGROUND, contact_sheet
+from SAMMed2DLib.plots.figure import draw_over, fitting, new_figure, own_settings, text_width
+from SAMMed2DLib.plots.overlay import (
     BOX_COLOR,
     NEGATIVE_COLOR,
     POSITIVE_COLOR,
     MaskLayer,
-    contact_sheet,
     draw_slice,
     write_png,
 )
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.slice_view import SliceView
 
 SIZE_IJK = (6, 8, 10)
 EVERY_ORIENTATION = [
@@ -160,25 +159,49 @@ def test_a_point_at_the_border_is_drawn_as_far_as_it_fits(point: tuple[float, fl
     assert len(rows) and np.hypot(columns - x, rows - y).max() <= 3.5 + 2
 
 
-def test_letters_name_the_left_and_the_top_edge() -> None:
-    view = SliceView.of(a_plane(100, 100), PICTURE, 100)
-    image = np.zeros((100, 100, 3), np.uint8)
-    with_letters = draw_slice(image, view).max(axis=-1) > 0
-    assert with_letters[35:65, :20].any() and with_letters[:20, 35:65].any()
-    assert not with_letters[35:, 35:].any()
+def test_letters_name_the_left_and_the_top_edge_and_the_rest_stays() -> None:
+    view = SliceView.of(a_plane(100, 100), PICTURE, 400)
+    image = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
+    changed = (draw_slice(image, view) != draw_slice(image, view, letters=False)).any(axis=-1)
+    left, top = np.zeros_like(changed), np.zeros_like(changed)
+    left[170:230, :40] = top[:40, 170:230] = True
+    assert changed[left].sum() > 50 and changed[top].sum() > 50 and not changed[~(left | top)].any()
+
+
+def test_letters_are_seen_on_white_and_on_black() -> None:
+    view = SliceView.of(a_plane(100, 100), PICTURE, 400)
+    for grey in (0, 255):
+        shown = draw_slice(np.full((100, 100, 3), grey, np.uint8), view).astype(int)
+        assert (np.abs(shown - grey) > 150).all(axis=-1).sum() > 40
+
+
+def test_a_picture_too_small_for_letters_has_none() -> None:
+    flat = SliceView.of(a_plane(10, 100), PICTURE, 100)
+    image = np.full((10, 100, 3), 90, np.uint8)
+    assert (draw_slice(image, flat) == 90).all()
 
 
 def test_a_sheet_lays_pictures_out_in_rows_under_their_captions() -> None:
-    colors = (50, 100, 150)
-    pictures = [np.full((20, 30, 3), color, np.uint8) for color in colors]
+    pictures = [np.full((60, 90, 3), color, np.uint8) for color in (50, 100, 150)]
+    bare = contact_sheet(pictures, columns=2)
     sheet = contact_sheet(pictures, ["one", "", "three\nmore"], columns=2)
-    assert sheet.shape == (2 * (20 + 24 + 4) + 4, 2 * (30 + 4) + 4, 3)
-    tops = [4 + 24, 4 + 24, 4 + 24 + 48]
-    lefts = [4, 38, 4]
+    head = (sheet.shape[0] - bare.shape[0]) // 2
+    gap, step = 8, 60 + head + 8
+    assert bare.shape == (2 * 68 + gap, 2 * 98 + gap, 3) and head > 40
+    tops, lefts = (gap + head, gap + head, gap + head + step), (gap, gap + 98, gap)
     for picture, top, left in zip(pictures, tops, lefts, strict=True):
-        np.testing.assert_array_equal(sheet[top : top + 20, left : left + 30], picture)
-    assert (sheet[4:28, 4:34] > 200).any()
-    assert (sheet[4:28, 38:68] == BACKGROUND).all()
+        np.testing.assert_array_equal(sheet[top : top + 60, left : left + 90], picture)
+    assert (sheet[gap : gap + head, gap : gap + 90] > 200).any()
+    assert (sheet[gap : gap + head, gap + 98 : gap + 188] == BACKGROUND).all()
+    second = sheet[tops[2] - head : tops[2], gap : gap + 90]
+    assert (second[: head // 2] > 200).any() and (second[head // 2 :] > 200).any()
+
+
+def test_a_caption_stays_within_its_picture() -> None:
+    pictures = [np.full((60, 90, 3), 50, np.uint8)] * 2
+    sheet = contact_sheet(pictures, ["a caption that is far too long for its picture", ""], columns=2)
+    head = sheet.shape[0] - 60 - 8
+    assert (sheet[:head, 40:98] > 200).any() and (sheet[:head, 99:] == BACKGROUND).all()
 
 
 def test_a_sheet_without_pictures_or_with_other_captions_is_refused() -> None:
@@ -188,19 +211,24 @@ def test_a_sheet_without_pictures_or_with_other_captions_is_refused() -> None:
         contact_sheet([np.zeros((2, 2, 3), np.uint8)], ["a", "b"])
 
 
-def test_letters_of_the_font_are_all_different_and_small_ones_are_capitals() -> None:
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;-+=/()[]%_*<>'!?#& "
-    drawn = {text_mask(letter).tobytes() for letter in alphabet}
-    assert len(drawn) == len(alphabet)
-    np.testing.assert_array_equal(text_mask("lungä"), text_mask("LUNGA"))
-    np.testing.assert_array_equal(text_mask("猫"), text_mask("?"))
-    assert text_mask("AB", 2).shape == (14, 22)
+@pytest.mark.parametrize("text", ["abcdefgh", "", "$a$ and $b", "W" * 300, "\N{CJK UNIFIED IDEOGRAPH-732B}" * 9])
+@pytest.mark.parametrize("width_px", [0, 30, 100, 1000])
+def test_text_that_is_too_long_is_cut(text: str, width_px: int) -> None:
+    with own_settings():
+        figure = new_figure((10, 10))
+        cut = fitting(figure, text, width_px)
+        assert text_width(figure, cut) <= width_px
+        if cut != text:
+            assert text_width(figure, text) > width_px
+            assert not cut or (cut.endswith("\N{HORIZONTAL ELLIPSIS}") and text.startswith(cut[:-1]))
 
 
-def test_captions_that_are_too_long_are_cut() -> None:
-    assert fitting("abcdefgh", 8 * 6 - 1) == "abcdefgh"
-    assert fitting("abcdefgh", 5 * 6 - 1) == "abc.."
-    assert text_mask(fitting("abcdefgh", 50, 2), 2).shape[1] <= 50
+@pytest.mark.parametrize("size_hw", [(1, 1), (33, 1777), (1023, 999), (1601, 1602)])
+def test_a_figure_has_the_size_that_was_asked_for(size_hw: tuple[int, int]) -> None:
+    picture = np.full((*size_hw, 3), 7, np.uint8)
+    with own_settings():
+        draw_over(picture, new_figure(size_hw))
+    assert (picture == 7).all()
 
 
 def test_a_png_comes_back_and_other_names_are_refused(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import SimpleITK
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.io.volume_io import read_volume
-from SAMMed2DLib.pictures.overlay import draw_slice
-from SAMMed2DLib.pictures.rulers import marks_along, with_rulers
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.overlay import draw_slice
+from SAMMed2DLib.plots.rulers import marks_along, with_rulers
+from SAMMed2DLib.plots.slice_view import SliceView
 
 SIZE_IJK = (70, 50, 90)
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
@@ -32,7 +32,7 @@ def test_numbers_stand_where_their_pixels_are_shown(order, signs):
     ijk_to_ras = placed(order, signs)
     for axis in range(3):
         plane = SlicePlane.of_axis(SIZE_IJK, axis, 0, ijk_to_ras)
-        view = SliceView.of(plane, ijk_to_ras, 400)
+        view = SliceView.of(plane, ijk_to_ras, 800)
         image = np.zeros((*plane.size_hw, 3), np.uint8)
         x, y = 20, 40
         image[y, x] = 255
@@ -50,15 +50,37 @@ def test_every_pixel_of_a_tiny_slice_has_a_number():
     assert [value for value, _ in marks_along(view, 1)] == [0, 1, 2, 3]
 
 
+RED = (90, 10, 10)  # no text has it
+
+
 def test_the_slice_is_whole_within_its_rulers():
     plane = SlicePlane.of_axis((1000, 800, 1), 0, 0)
     view = SliceView.of(plane, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    image = np.full((800, 1000, 3), 200, np.uint8)
-    sheet = with_rulers(draw_slice(image, view, letters=False), view, "a legend " * 30)
-    where = np.argwhere((sheet == 200).all(axis=-1))
-    assert sheet.shape[0] > 830 and sheet.shape[1] > 1030
+    image = np.full((800, 1000, 3), RED, np.uint8)
+    sheet = with_rulers(draw_slice(image, view, letters=False), view, "a legend " * 90)
+    where = np.argwhere((sheet == RED).all(axis=-1))
+    assert sheet.shape[0] > 860 and sheet.shape[1] > 1060
     # The first column and the first row carry a line of the grid.
     assert (np.ptp(where, axis=0) + 1).tolist() == [799, 999]
+
+
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS[::7])
+def test_the_lines_of_the_rulers_pass_through_the_pixels_that_their_numbers_name(order, signs):
+    ijk_to_ras = placed(order, signs)
+    plane = SlicePlane.of_axis(SIZE_IJK, "axial", 0, ijk_to_ras)
+    view = SliceView.of(plane, ijk_to_ras, 700)
+    sheet = with_rulers(np.full((*view.size_hw, 3), RED, np.uint8), view)
+    top, left = np.argwhere((sheet == RED).all(axis=-1)).min(axis=0)
+    across, down = ({at for _, at in marks_along(view, edge)} for edge in (0, 1))
+    top, left = (low - (0 in marks) for low, marks in ((top, down), (left, across)))  # the first line may lie there
+    shown = sheet[top : top + view.size_hw[0], left : left + view.size_hw[1]]
+    assert set(np.flatnonzero((shown > RED).all(axis=(0, 2)))) == across
+    assert set(np.flatnonzero((shown > RED).all(axis=(1, 2)))) == down
+    elsewhere = np.delete(np.delete(shown, sorted(down), axis=0), sorted(across), axis=1)
+    assert (elsewhere == RED).all()
+    ticks_below, ticks_left = sheet[top + len(shown) + 4, left:], sheet[top:, left - 4]
+    assert set(np.flatnonzero(ticks_below[: shown.shape[1], 0] > 120)) == across
+    assert set(np.flatnonzero(ticks_left[: len(shown), 0] > 120)) == down
 
 
 @pytest.fixture
@@ -81,7 +103,7 @@ def test_a_slice_is_drawn(volume, tmp_path, capsys, words, told):
     picture = tmp_path / "slice.png"
     assert main(["show", str(volume), *words.split(), "-o", str(picture)]) == OK
     assert capsys.readouterr().out == f"{picture} written: {told}\n"
-    assert max(SimpleITK.ReadImage(str(picture)).GetSize()) > 800
+    assert max(SimpleITK.ReadImage(str(picture)).GetSize()) > 1600
 
 
 @pytest.mark.parametrize(

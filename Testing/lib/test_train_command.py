@@ -57,6 +57,14 @@ def test_a_run_leaves_weights_tables_and_curves(a_run):
     assert [row["step"] for row in read_rows(a_run / "validation.csv")] == ["0", "1", "2"]
 
 
+@pytest.mark.usefixtures("no_matplotlib")
+def test_without_matplotlib_a_run_leaves_out_its_curves_and_says_so(a_folder, tiny, tmp_path, capsys):
+    assert train(a_folder, tmp_path / "run", tiny, "--epochs", "1") == OK
+    note = 'note: curves.png is left out: matplotlib is not installed: pip install "sammed2d[plots]"'
+    assert capsys.readouterr().err.count(note) == 1
+    assert not (tmp_path / "run/curves.png").exists() and (tmp_path / "run/best.pt").exists()
+
+
 def test_the_best_weights_segment_an_image(a_run, tmp_path, capsys):
     picture = tmp_path / "slice.png"
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(40 * 48).astype(np.uint8).reshape(40, 48)), str(picture))

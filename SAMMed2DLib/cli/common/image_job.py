@@ -15,6 +15,7 @@ from SAMMed2DLib.cli.common.prompt_options import RequestError
 from SAMMed2DLib.imaging.intensity import FULL_RANGE, Intensity, Percentiles, Window
 from SAMMed2DLib.io.segmentation_io import check_output_suffix
 from SAMMed2DLib.io.volume_io import Volume
+from SAMMed2DLib.plots.figure import require
 from SAMMed2DLib.system.files import suffix_of
 from SAMMed2DLib.system.formatting import times
 from SAMMed2DLib.system.memory import available_memory, in_gib
@@ -104,6 +105,7 @@ def check_files(job: ImageJob) -> None:
 
     Raises:
         RequestError: an output cannot be written, or would replace what is read.
+        PlotsError: a picture is wanted, and there is no matplotlib.
     """
     if job.png and suffix_of(job.png) != ".png":
         raise RequestError(f"{job.png}: the picture is a PNG; end the name with .png")
@@ -116,6 +118,8 @@ def check_files(job: ImageJob) -> None:
             raise RequestError(f"{path}: is the image itself; give the output another name")
         if any(_is_same(path, one) for one in job.also_read):
             raise RequestError(f"{path}: is also read; give the output another name")
+    if job.png:
+        require()
 
 
 def check_place(path: str) -> None:

@@ -14,14 +14,15 @@ from SAMMed2DLib.cli.show import RULED_PX
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import Segment
 from SAMMed2DLib.io.volume_io import Volume
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
-from SAMMed2DLib.pictures.rulers import with_rulers
-from SAMMed2DLib.pictures.slice_view import MOST_PX, SliceView
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
+from SAMMed2DLib.plots.rulers import with_rulers
+from SAMMed2DLib.plots.slice_view import MOST_PX, SliceView
 
 if TYPE_CHECKING:
     from SAMMed2DLib.cli.segment import SegmentJob
 
-_SHEET_PX = 8192  # the most a side of a sheet of large slices has, about
+_SHEET_PX = 8192  # the most a side of a sheet has, about
 
 
 def pictures_of(
@@ -42,8 +43,8 @@ def pictures_of(
         masks: the predictions.
         intensity: as the model saw it.
     """
-    size_px = RULED_PX if job.rulers else 512 if len(masks) == 1 else 320
     most_px = min(MOST_PX, int(_SHEET_PX / math.ceil(math.sqrt(len(masks)))))
+    size_px = min(most_px, RULED_PX if job.rulers else 1024 if len(masks) == 1 else 640)
     pictures, captions = [], []
     for plane, predictions in masks.items():
         layers = [MaskLayer(one.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, one in predictions]

@@ -11,8 +11,9 @@ from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_w
 from SAMMed2DLib.cli.propagation.frames import Cine, Filled, Moving
 from SAMMed2DLib.cli.propagation.slice_report import PICTURES, caution, spread
 from SAMMed2DLib.imaging.geometry import name_of_axis
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
+from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def summary(report: dict[str, Any]) -> Iterable[str]:
 def sheet_of(cine: Cine, moving: Sequence[Moving], frames: Sequence[int]) -> np.ndarray:
     """A sheet of frames, keyframes and the least certain ones among them, on the slice that shows most."""
     index = _largest_slice(cine, moving)
-    view = SliceView.of(cine.plane(index), cine.volume.ijk_to_ras, 320)
+    view = SliceView.of(cine.plane(index), cine.volume.ijk_to_ras, 640)
     axis = name_of_axis(cine.axis, cine.volume.ijk_to_ras)
     pictures, captions = [], []
     for frame in shown_frames(moving, frames):

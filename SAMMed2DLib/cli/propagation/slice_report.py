@@ -10,8 +10,9 @@ import numpy as np
 from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_words, sizes, written
 from SAMMed2DLib.cli.propagation.slices import Stack, Tracked
 from SAMMed2DLib.imaging.geometry import name_of_axis
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
+from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def sheet_of(stack: Stack, tracked: Sequence[Tracked]) -> np.ndarray:
     for index in shown_slices(tracked):
         there = [(one, mask) for one in tracked if (mask := one.on(index)) is not None]
         layers = [MaskLayer(mask, one.segment.color or (1.0, 0.0, 0.0)) for one, mask in there]
-        view = SliceView.of(stack.plane(index), stack.volume.ijk_to_ras, 320)
+        view = SliceView.of(stack.plane(index), stack.volume.ijk_to_ras, 640)
         pictures.append(draw_slice(stack.picture(index), view, layers))
         words = [_caption(one, index) for one, _ in there]
         captions.append("\n".join([f"{axis} slice {index}", *words]))

@@ -33,7 +33,7 @@ from SAMMed2DLib.io.segmentation_io import (
     write_segmentation,
 )
 from SAMMed2DLib.io.volume_io import VolumeSequence, read_frames
-from SAMMed2DLib.pictures.overlay import write_png
+from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import listed
 

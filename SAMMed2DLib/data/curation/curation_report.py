@@ -12,20 +12,22 @@ from SAMMed2DLib.data.curation.curation_run import Curated
 from SAMMed2DLib.data.curation.records import REPORT, SAMPLES, SIZES, ImageRecord
 from SAMMed2DLib.data.sa_med2d import SPLITS, ImageEntry, MaskEntry
 from SAMMed2DLib.io.segmentation_io import SEGMENT_COLORS
-from SAMMed2DLib.pictures.charts import bar_chart
-from SAMMed2DLib.pictures.overlay import MaskLayer, contact_sheet, draw_slice, write_png
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.charts import bar_chart
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.figure import missing
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
+from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles
 
 _SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.01)  # of the frame
 _SHARE_NAMES = ("under 0.3", "0.3-1", "1-3", "3-10", "10-30", "over 30")
-_SAMPLES, _SAMPLE_PX = 24, 256
+_SAMPLES, _SAMPLE_PX = 24, 480
 _LOOKED_AT = 3000
 _MOST_LINES = 200
 
 
 def write_report(folder: Path, curated: Curated, unpaired: Sequence[str] = ()) -> None:
-    """Write report.md, mask_sizes.png and samples.png.
+    """Write report.md, and where matplotlib is installed mask_sizes.png and samples.png.
 
     Args:
         folder: the curated one.
@@ -34,8 +36,9 @@ def write_report(folder: Path, curated: Curated, unpaired: Sequence[str] = ()) -
     """
     entries = curated.assembly.entries
     images = {image.image: image for record in curated.records.values() for image in record.images}
-    write_png(folder / SIZES, size_chart(entries, images))
-    write_png(folder / SAMPLES, sample_sheet(folder, entries))
+    if not missing():
+        write_png(folder / SIZES, size_chart(entries, images))
+        write_png(folder / SAMPLES, sample_sheet(folder, entries))
     text = "\n".join(_lines(curated, unpaired, images)) + "\n"
     with StagedFiles() as staged:
         staged.place(folder / REPORT).write_text(text, encoding="utf-8")
@@ -129,7 +132,10 @@ def _lines(curated: Curated, unpaired: Sequence[str], images: Mapping[str, Image
     yield from _table("modality", entries, lambda entry: entry.modality or "unknown")
     yield from _table("axis", entries, lambda entry: entry.axis or "2D")
     yield from _table("class", entries, lambda entry: entry.anatomy or "unknown")
-    yield from ("## Sizes of masks", "", f"![]({SIZES})", "", "## Samples", "", f"![]({SAMPLES})", "")
+    if reason := missing():
+        yield from (f"The pictures are left out: {reason}", "")
+    else:
+        yield from ("## Sizes of masks", "", f"![]({SIZES})", "", "## Samples", "", f"![]({SAMPLES})", "")
     yield from _left_out(curated, entries)
     yield from _list("Cases that failed", [f"{place}: {error}" for place, error in sorted(curated.failed.items())])
     yield from _list("Files left unpaired", unpaired)

@@ -1,9 +1,8 @@
-"""Pictures of slices with masks and prompts, for people: contours, fills, captions, contact sheets."""
+"""Pictures of slices with masks and prompts, for people: in numpy, but for the letters of the patient's directions."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +10,15 @@ import numpy as np
 
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.io.itk_write import write_image
-from SAMMed2DLib.pictures.captions import LINE_HEIGHT, fitting, text_mask
-from SAMMed2DLib.pictures.slice_view import SliceView
+from SAMMed2DLib.plots.figure import DPI, Color, draw_over, new_figure, own_settings
+from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles
-
-Color = tuple[float, float, float]
 
 POSITIVE_COLOR: Color = (0.15, 0.95, 0.25)
 NEGATIVE_COLOR: Color = (1.00, 0.20, 0.20)
 BOX_COLOR: Color = (1.00, 0.90, 0.10)
 LETTER_COLOR: Color = (0.80, 0.80, 0.80)
-BACKGROUND = 24  # grey of what lies around the pictures of a sheet
+BLACK: Color = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +55,9 @@ def draw_slice(
 
     Returns:
         (h, w, 3) uint8 of the view's size.
+
+    Raises:
+        PlotsError: letters are to be written, and there is no matplotlib.
     """
     picture = view.picture(image_hwc)
     stroke = max(1, round(max(view.size_hw) / 300))
@@ -67,45 +67,10 @@ def draw_slice(
         _paint(picture, _contour(mask, stroke), layer.color)
     for prompt in prompts:
         _draw_prompts(picture, view, prompt, stroke)
+    drawn = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     if letters:
-        _draw_letters(picture, view.letters, stroke)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-
-
-def contact_sheet(
-    pictures: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int | None = None, scale: int = 1
-) -> np.ndarray:
-    """Lay pictures out in rows, from left to right, each under its caption.
-
-    Args:
-        pictures: (h, w, 3) uint8 each, of any sizes; at least one.
-        captions: one for each picture, or none; several lines are allowed, too long ones are cut.
-        columns: pictures in a row; None makes the sheet about square.
-        scale: px per pixel of the font.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        ValueError: no picture, or captions of another number.
-    """
-    if not pictures:
-        raise ValueError("a contact sheet needs at least one picture")
-    if captions and len(captions) != len(pictures):
-        raise ValueError(f"{len(captions)} captions for {len(pictures)} pictures; give one for each, or none")
-    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
-    head = lines * LINE_HEIGHT * scale + (4 * scale if lines else 0)
-    columns = min(len(pictures), columns or math.ceil(math.sqrt(len(pictures) * (height + head) / width)))
-    rows, gap = math.ceil(len(pictures) / columns), 4
-    step_y, step_x = height + head + gap, width + gap
-    sheet = np.full((rows * step_y + gap, columns * step_x + gap, 3), BACKGROUND, np.uint8)
-    for number, picture in enumerate(pictures):
-        top, left = gap + number // columns * step_y, gap + number % columns * step_x
-        _write_lines(sheet, captions[number] if captions else "", (top + 2 * scale, left), width, scale)
-        top, left = top + head, left + (width - picture.shape[1]) // 2
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return sheet
+        _write_letters(drawn, view.letters)
+    return drawn
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
@@ -164,31 +129,23 @@ def _draw_point(picture: np.ndarray, point_xy: np.ndarray, positive: bool, strok
     sign = (np.abs(y) <= half) & (np.abs(x) <= arm)
     if positive:
         sign |= (np.abs(x) <= half) & (np.abs(y) <= arm)
-    _paint(area, distance <= radius + stroke, (0.0, 0.0, 0.0))
+    _paint(area, distance <= radius + stroke, BLACK)
     _paint(area, distance <= radius, POSITIVE_COLOR if positive else NEGATIVE_COLOR)
-    _paint(area, sign, (0.0, 0.0, 0.0))
+    _paint(area, sign, BLACK)
 
 
-def _draw_letters(picture: np.ndarray, letters: tuple[str, str], stroke: int) -> None:
-    left, top = (text_mask(letter, stroke + 1) for letter in letters)
-    if picture.shape[0] < 3 * left.shape[0] or picture.shape[1] < 3 * left.shape[1]:
+def _write_letters(picture: np.ndarray, letters: tuple[str, str]) -> None:
+    """Write the patient's directions at the left and the top edge, where there is room for them."""
+    height, width = picture.shape[:2]
+    letter_px = max(height, width) / 26
+    if min(height, width) < 4 * letter_px:
         return
-    margin = 2 * stroke
-    for ink, place in (
-        (left, ((picture.shape[0] - left.shape[0]) // 2, margin)),
-        (top, (margin, (picture.shape[1] - top.shape[1]) // 2)),
-    ):
-        _stamp(picture, ink, (place[0] + stroke, place[1] + stroke), (0.0, 0.0, 0.0))  # legible on white too
-        _stamp(picture, ink, place)
+    with own_settings():
+        from matplotlib.patheffects import withStroke
 
-
-def _write_lines(sheet: np.ndarray, text: str, top_left: tuple[int, int], width: int, scale: int) -> None:
-    for number, line in enumerate(text.split("\n") if text else ()):
-        ink = text_mask(fitting(line, width, scale), scale)
-        _stamp(sheet, ink, (top_left[0] + number * LINE_HEIGHT * scale, top_left[1]), (0.95, 0.95, 0.95))
-
-
-def _stamp(picture: np.ndarray, ink: np.ndarray, top_left: tuple[int, int], color: Color = LETTER_COLOR) -> None:
-    top, left = top_left
-    area = picture[top : top + ink.shape[0], left : left + ink.shape[1]]
-    area[ink] = np.array(color) * 255
+        figure = new_figure((height, width))
+        rim = [withStroke(linewidth=letter_px * 72 / DPI / 8, foreground=BLACK)]  # legible on white too
+        look = {"color": LETTER_COLOR, "fontsize": letter_px * 72 / DPI, "path_effects": rim}
+        figure.text(letter_px / 3 / width, 0.5, letters[0], ha="left", va="center", **look)
+        figure.text(0.5, 1 - letter_px / 3 / height, letters[1], ha="center", va="top", **look)
+        draw_over(picture, figure)

@@ -1,1 +1,0 @@
-"""Pictures of slices with their masks and prompts, in numpy alone."""
