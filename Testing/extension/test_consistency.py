@@ -204,3 +204,13 @@ def test_the_citation_names_the_same_version_and_repository(cmake: dict[str, str
     version = re.search(r"^version: (\S+)$", citation, re.MULTILINE)
     assert version and f'\n__version__ = "{version.group(1)}"\n' in library
     assert f'\nrepository-code: "{cmake["homepage"]}"\n' in citation
+
+
+def test_contributing_tells_of_each_folder_and_of_none_that_is_not_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([\w/]+)/`", "\n".join(line for line in text.splitlines() if line.startswith("| "))))
+    parents = [ROOT, *(ROOT / name for name in (*MODULES, f"{NAME}/{NAME}Slicer", "Testing"))]
+    assert {name for name in told if not any((parent / name).is_dir() for parent in parents)} == set()
+    there = {file.parent.name for parent in parents[1:] for file in parent.glob("*/*.py")}
+    parts = {part for name in told for part in name.split("/")}
+    assert there - parts == set(), "say in CONTRIBUTING.md what is in there"
