@@ -173,7 +173,7 @@ def _tables(run: EvaluationRun, peers: Sequence[str], pictures: Sequence[str]) -
     yield from _published_part(results, run.options)
     if SHEET in pictures:
         yield "## Best, median and worst masks"
-        yield "Blue: the model's mask. White: the label's outline. Yellow: the box. Green + and red -: clicks."
+        yield "Orange: the model's mask. White: the label's outline. Blue: the box. Green + and pink -: clicks."
         yield f"![Best, median and worst masks]({SHEET}.png)"
 
 

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from SAMMed2DLib.imaging.components import largest_component
 
+# How prompts are drawn, red, green and blue in 0..1: told apart by colour-blind readers too, on grey and over segments.
+POSITIVE_COLOR, NEGATIVE_COLOR, BOX_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (0.25, 0.75, 1.00)
 # A click has been through several 4x4 products; a border point must not be lost to their rounding.
 _SLACK_PX = 1e-6
 

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR, Prompts
 from SAMMed2DLib.io.itk_write import write_image
 from SAMMed2DLib.plots.figure import DPI, Color, draw_over, new_figure, own_settings
 from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles
 
-POSITIVE_COLOR: Color = (0.15, 0.95, 0.25)
-NEGATIVE_COLOR: Color = (1.00, 0.20, 0.20)
-BOX_COLOR: Color = (1.00, 0.90, 0.10)
 LETTER_COLOR: Color = (0.80, 0.80, 0.80)
 BLACK: Color = (0.0, 0.0, 0.0)
 
@@ -44,7 +41,7 @@ def draw_slice(
     *,
     letters: bool = True,
 ) -> np.ndarray:
-    """Draw a slice with masks (contour and translucent inside) and prompts (+ green, - red, box yellow).
+    """Draw a slice with masks (contour and translucent inside) and prompts (+ green, - pink, box blue).
 
     Args:
         image_hwc: (H, W, 3) uint8, the slice as the model sees it.

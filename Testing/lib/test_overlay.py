@@ -10,13 +10,10 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib.imaging.geometry import SlicePlane, ijk_from_ras
-from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
+from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR, Prompts, box_of_mask
 from SAMMed2DLib.plots.contact_sheet import BACKGROUND, contact_sheet
 from SAMMed2DLib.plots.figure import draw_over, fitting, new_figure, own_settings, text_width
 from SAMMed2DLib.plots.overlay import (
-    BOX_COLOR,
-    NEGATIVE_COLOR,
-    POSITIVE_COLOR,
     MaskLayer,
     draw_slice,
     write_png,
@@ -136,7 +133,7 @@ def has_color(picture: np.ndarray, color: tuple[float, float, float]) -> np.ndar
     return (np.abs(picture.astype(float) - np.array(color) * 255) <= 1).all(axis=-1)
 
 
-def test_points_are_green_and_red_and_a_box_is_yellow_around_its_pixels() -> None:
+def test_points_and_a_box_have_their_colours_around_their_pixels() -> None:
     mask = np.zeros((20, 30), bool)
     mask[5:10, 4:14] = True
     view = SliceView.of(a_plane(20, 30), PICTURE, 300)

@@ -6,10 +6,10 @@ from typing import Any
 
 import slicer
 
-# As the effect draws them; told apart by colour-blind readers too.
-_POSITIVE_COLOR, _NEGATIVE_COLOR, _BOX_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (0.25, 0.75, 1.00)
+from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR
+
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
-_COLORS = {POSITIVE: _POSITIVE_COLOR, NEGATIVE: _NEGATIVE_COLOR, BOX: _BOX_COLOR}
+_COLORS = {POSITIVE: POSITIVE_COLOR, NEGATIVE: NEGATIVE_COLOR, BOX: BOX_COLOR}
 
 
 def style(node: Any, role: str) -> None:

@@ -18,6 +18,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging.masks import mask_of_text, mask_to_text
+from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segmentations import safe_name
 
@@ -38,9 +39,7 @@ POINTS, BOX = "points", "box"
 OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
 _ACCEPTED_OPACITY = 0.35
 
-# Told apart by colour-blind readers too, on grey and over any segment.
-_POSITIVE_COLOR, _NEGATIVE_COLOR, _ACTIVE_COLOR = (0.20, 0.90, 0.35), (1.00, 0.25, 0.55), (1.00, 0.90, 0.20)
-_BOX_COLOR = (0.25, 0.75, 1.00)
+_ACTIVE_COLOR = (1.00, 0.90, 0.20)  # under the mouse
 # Positions go through several 4x4 products.
 _SLACK_VOXELS = 1e-3
 
@@ -430,8 +429,8 @@ def _modify(node: Any, change: Callable[[Any], None]) -> None:
 
 
 def _style_points(display: Any) -> None:
-    display.SetSelectedColor(*_POSITIVE_COLOR)
-    display.SetColor(*_NEGATIVE_COLOR)
+    display.SetSelectedColor(*POSITIVE_COLOR)
+    display.SetColor(*NEGATIVE_COLOR)
     display.SetActiveColor(*_ACTIVE_COLOR)
     display.SetGlyphTypeFromString("Circle2D")
     display.SetGlyphScale(2.8)
@@ -447,7 +446,7 @@ def _style_points(display: Any) -> None:
 
 def _style_box(display: Any) -> None:
     for set_color in (display.SetSelectedColor, display.SetColor):
-        set_color(*_BOX_COLOR)
+        set_color(*BOX_COLOR)
     display.SetActiveColor(*_ACTIVE_COLOR)
     display.SetFillVisibility(False)
     display.SetPropertiesLabelVisibility(False)
