@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from SAMMed2DSlicer.resources import make_library_importable
@@ -351,6 +353,17 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             CatalogueError: there is no such model, or it is not on this computer yet.
         """
-        from SAMMed2DSlicer.setup import models
+        from SAMMed2DLib.registry.known_models import CatalogueError, weights_path
+        from SAMMed2DSlicer.inference import service
+        from SAMMed2DSlicer.setup import pytorch
 
-        models.choose(os.fspath(model), device)
+        name = os.fspath(model)
+        try:
+            path = weights_path(name)
+        except CatalogueError as error:
+            raise CatalogueError(pytorch.explain(error)) from error
+        if not path.is_file():
+            raise CatalogueError(_("There is no weights file {path}.").format(path=path))
+        shared = service.shared()
+        chosen = os.path.abspath(name) if name.endswith((".pt", ".pth")) else name
+        shared.choose(replace(shared.choice, model=chosen, device=device))

@@ -20,7 +20,7 @@ from slicer.util import VTKObservationMixin
 from SAMMed2DLib.imaging.masks import is_on_mask
 from SAMMed2DSlicer.effect import status_text
 from SAMMed2DSlicer.effect.forecast import Forecast, forecast
-from SAMMed2DSlicer.effect.preview import ShownMask, ViewPreview
+from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews, ViewPreview
 from SAMMed2DSlicer.effect.status_text import Accepted, Status
 from SAMMed2DSlicer.effect.tools import begin_inside
 from SAMMed2DSlicer.inference.prefetch import LookAhead
@@ -33,7 +33,7 @@ from SAMMed2DSlicer.scene import protection, segmentations, volumes
 from SAMMed2DSlicer.scene.segment_reader import changed_at, has_voxels, mask_on_slice
 from SAMMed2DSlicer.scene.segment_targets import EffectTarget, OneStep, SegmentTarget
 from SAMMed2DSlicer.scene.segment_writer import outside_text
-from SAMMed2DSlicer.scene.slice_views import SliceViews, drawn_once, plane_in, slice_widgets
+from SAMMed2DSlicer.scene.slice_views import drawn_once, plane_in, slice_widgets
 from SAMMed2DSlicer.scene.write_history import WriteHistory
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -18,7 +17,9 @@ from SAMMed2DSlicer.inference.service import Choice, Engine
 from SAMMed2DSlicer.inference.slice_task import ZOOMS
 from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.scene import protection, slice_views, volumes
+from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.icons import pixmap_of
 from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
 
 if TYPE_CHECKING:
@@ -266,8 +267,9 @@ class EffectPanel:
 
     def _fill_models(self) -> None:
         ui, engine = self.ui, self._engine
-        combo_boxes.fill(ui.modelComboBox, combo_boxes.model_names(engine), engine.choice.model)
-        combo_boxes.fill(ui.deviceComboBox, combo_boxes.device_names(engine), engine.choice.device)
+        combo_boxes.fill(ui.modelComboBox, models.model_names(engine.choice.model), engine.choice.model)
+        devices = models.device_names(engine.choice.device, is_ready=engine.state.is_ready)
+        combo_boxes.fill(ui.deviceComboBox, devices, engine.choice.device)
 
     def _choose_model(self) -> None:
         model, device = combo_boxes.chosen(self.ui.modelComboBox), combo_boxes.chosen(self.ui.deviceComboBox)
@@ -285,12 +287,3 @@ class EffectPanel:
     def _remove(self) -> None:
         for one in self._chosen():
             self._calls["remove"](one)
-
-
-def pixmap_of(image: np.ndarray, side_px: int) -> Any:
-    """A picture (H, W, 3) uint8 for a label, not larger than a square of this side."""
-    height, width = image.shape[:2]
-    pixels = np.ascontiguousarray(image)
-    pixmap = qt.QPixmap()
-    pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()))
-    return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)

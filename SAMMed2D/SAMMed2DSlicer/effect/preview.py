@@ -15,6 +15,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.slice_views import plane_in, slice_widgets
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -107,6 +108,71 @@ class ViewPreview:
         self.show(())
         self._effect.removeActor2D(self._widget, self._band)
         self._effect.scheduleRender(self._widget)
+
+
+class SliceViews:
+    """Previews in all slice views, and a look at what they show."""
+
+    def __init__(self, effect: Any) -> None:
+        """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
+        self._effect = effect
+        self._previews: dict[str, ViewPreview] = {}
+        self._planes: dict[str, SlicePlane] = {}
+        self._widgets: dict[str, Any] = {}
+        self._oblique: set[str] = set()
+        self._masks: Sequence[ShownMask] = ()
+
+    def open(self) -> None:
+        """Draw into the views of the present layout."""
+        self.close()
+        self._previews = {name: ViewPreview(self._effect, widget) for name, widget in slice_widgets().items()}
+
+    def close(self) -> None:
+        """Leave the views as they were."""
+        for preview in self._previews.values():
+            preview.close()
+        self._previews, self._planes, self._widgets, self._masks = {}, {}, {}, ()
+
+    def preview(self, widget: Any) -> ViewPreview | None:
+        """What is drawn into a view."""
+        return self._previews.get(widget.mrmlSliceNode().GetLayoutName())
+
+    def draw(self, masks: Sequence[ShownMask]) -> None:
+        """Draw these masks in all views."""
+        if not masks and not self._masks:
+            return
+        self._masks = masks
+        for preview in self._previews.values():
+            preview.show(masks)
+
+    def look(self, volume: Any) -> None:
+        """See which slices of a volume are shown; what follows goes by this look."""
+        from SAMMed2DLib.imaging.planes import is_on_grid
+
+        self._widgets = slice_widgets()
+        planes = {name: plane_in(widget, volume) for name, widget in self._widgets.items()}
+        self._planes = {name: plane for name, plane in planes.items() if plane is not None}
+        self._oblique = {name for name, plane in self._planes.items() if not is_on_grid(plane)}
+
+    def showing(self, plane: SlicePlane) -> list[Any]:
+        """The widgets of the views that show a slice."""
+        from SAMMed2DLib.imaging.planes import are_same_plane
+
+        def is_same(name: str, shown: SlicePlane) -> bool:
+            # Slices of the grid are the same if they are equal, which is soon found out for many sets.
+            return shown == plane or (name in self._oblique and are_same_plane(shown, plane))
+
+        return [self._widgets[name] for name, shown in self._planes.items() if is_same(name, shown)]
+
+    def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
+        """A view whose slices run like this one, best the preferred one; None if there is none."""
+        def normal(of: SlicePlane) -> np.ndarray:
+            steps = np.cross(of.column_step_ijk, of.row_step_ijk)
+            return steps / np.linalg.norm(steps)
+
+        across = normal(plane)
+        like = [self._widgets[name] for name, shown in self._planes.items() if abs(normal(shown) @ across) > 0.99]
+        return preferred if preferred in like else next(iter(like), None)
 
 
 def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[int, int]] | None:

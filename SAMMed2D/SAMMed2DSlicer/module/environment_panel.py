@@ -11,8 +11,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SAMMed2DSlicer.module.background_job import BackgroundJob, Report
 from SAMMed2DSlicer.setup import pytorch
-from SAMMed2DSlicer.setup.background_job import Background, Report
 from SAMMed2DSlicer.widgets import messages, tables
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
 
@@ -34,7 +34,7 @@ class EnvironmentPanel:
         """
         self.widget = widget
         self.ui = slicer.util.childWidgetVariables(widget)
-        self.background = Background()
+        self.background = BackgroundJob()
         tables.set_columns(self.ui.findingsTable, ["", _("What"), _("State")], stretched=2)
         self._busy = BusyBar(self.ui.checkProgress)
         self.ui.findingsTable.visible = False

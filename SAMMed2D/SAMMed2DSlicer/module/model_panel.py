@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import Engine, State
 from SAMMed2DSlicer.inference.worker import TASK
+from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import MODEL, StatusLine
 
@@ -52,8 +53,10 @@ class ModelPanel:
 
     def refresh(self) -> None:
         """Show the models that can be chosen, and the state of the chosen one."""
-        combo_boxes.fill(self.ui.modelSelector, combo_boxes.model_names(self._engine), self._engine.choice.model)
-        combo_boxes.fill(self.ui.deviceSelector, combo_boxes.device_names(self._engine), self._engine.choice.device)
+        choice, is_ready = self._engine.choice, self._engine.state.is_ready
+        combo_boxes.fill(self.ui.modelSelector, models.model_names(choice.model), choice.model)
+        devices = models.device_names(choice.device, is_ready=is_ready)
+        combo_boxes.fill(self.ui.deviceSelector, devices, choice.device)
         self._show_state(self._engine.state)
 
     def _engine_changed(self, state: State) -> None:

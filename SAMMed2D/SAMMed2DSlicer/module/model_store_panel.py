@@ -11,8 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import DEFAULT_MODEL, Engine
+from SAMMed2DSlicer.module.background_job import BackgroundJob, Report, Work
 from SAMMed2DSlicer.setup import models
-from SAMMed2DSlicer.setup.background_job import Background, Report, Work
 from SAMMed2DSlicer.widgets import messages, tables
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ManagePanel:
         """
         self.widget, self._engine, self._on_changed = widget, engine, on_changed
         self.ui = slicer.util.childWidgetVariables(widget)
-        self.background = Background()
+        self.background = BackgroundJob()
         self._models: list[StoredModel] = []
         self._decorate()
         self._connect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from SAMMed2DSlicer.prompts import placement, slice_prompts
 from SAMMed2DSlicer.scene import segmentations, volumes
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.icons import square
 from SAMMed2DSlicer.widgets.status_line import StatusLine
 from SAMMed2DSlicer.widgets.timers import single_shot
 
@@ -158,7 +159,7 @@ class PromptPanel(VTKObservationMixin):
             parameters.segment_id = next(iter(names), "")
         combo_boxes.fill(box, names, parameters.segment_id)
         for number, name in enumerate(names):
-            box.setItemIcon(number, _square(segmentations.segment_color(parameters.segmentation, name)))
+            box.setItemIcon(number, square(segmentations.segment_color(parameters.segmentation, name)))
         self.ui.addSegmentButton.enabled = parameters.segmentation is not None
 
     def _show_views(self, parameters: Parameters) -> None:
@@ -169,7 +170,7 @@ class PromptPanel(VTKObservationMixin):
         box = self.ui.viewSelector
         combo_boxes.fill(box, names, parameters.view)
         for number, node in enumerate(nodes):
-            box.setItemIcon(number, _square(node.GetLayoutColor()))
+            box.setItemIcon(number, square(node.GetLayoutColor()))
         try:
             volume = parameters.volume
             text = "" if volume is None else volumes.name_of_slice(_plane(parameters), volume)
@@ -329,10 +330,3 @@ def _volume_shown(view: str) -> Any:
         if node.GetLayoutName() == view and volume_id:
             return scene_.GetNodeByID(volume_id)
     return scene_.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-
-
-def _square(color: Sequence[float]) -> Any:
-    """An icon of one colour, each part from 0 to 1."""
-    pixmap = qt.QPixmap(12, 12)
-    pixmap.fill(qt.QColor(*(int(255 * part) for part in color)))
-    return qt.QIcon(pixmap)

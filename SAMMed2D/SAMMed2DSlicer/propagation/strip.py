@@ -9,7 +9,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect.effect_panel import pixmap_of
+from SAMMed2DSlicer.widgets.icons import pixmap_of
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.propagation.keyframe_reader import Keyframes

@@ -1,43 +1,17 @@
-"""Choosing a model, and the work of getting one, for the panel and for scripts."""
+"""Models and devices in the user's words, and the work of getting a model."""
 
 from __future__ import annotations
 
 import html
 import os
+import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference import service
-from SAMMed2DSlicer.setup import background_job, pytorch
-
 if TYPE_CHECKING:
     from SAMMed2DLib.registry.store import StoredModel
-
-
-def choose(model: str, device: str = "auto") -> None:
-    """Use another model from the next request on.
-
-    Args:
-        model: the name of an installed model, or the path of a weights file.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-
-    Raises:
-        CatalogueError: there is no such model here.
-    """
-    from SAMMed2DLib.registry.known_models import CatalogueError, weights_path
-
-    try:
-        path = weights_path(model)
-    except CatalogueError as error:
-        raise CatalogueError(pytorch.explain(error)) from error
-    if not path.is_file():
-        raise CatalogueError(_("There is no weights file {path}.").format(path=path))
-    name = os.path.abspath(model) if model.endswith((".pt", ".pth")) else model
-    shared = service.shared()
-    shared.choose(replace(shared.choice, model=name, device=device))
 
 
 class Download:
@@ -52,8 +26,13 @@ class Download:
         self._model = model
         self.attempt: tuple[int, int] | None = None
 
-    def __call__(self, report: background_job.Report, should_stop: Callable[[], bool]) -> Any:
-        """Download it, in a thread."""
+    def __call__(self, report: Callable[[int, int | None], object], should_stop: Callable[[], bool]) -> Any:
+        """Download it, in a thread.
+
+        Args:
+            report: gets how many bytes have arrived, and of how many; None where that is unknown.
+            should_stop: tells whether to stop.
+        """
         from SAMMed2DLib.registry.download import DownloadPolicy
         from SAMMed2DLib.registry.known_models import find, install
 
@@ -68,10 +47,10 @@ class Download:
         self.attempt = number, count
 
 
-def add(name: str, file: str) -> background_job.Work:
-    """The work of keeping the weights of a file under a name."""
+def add(name: str, file: str) -> Callable[..., Any]:
+    """The work of keeping the weights of a file under a name; as `Download`, to be called in a thread."""
 
-    def work(report: background_job.Report, should_stop: Callable[[], bool]) -> Any:
+    def work(report: Callable[[int, int | None], object], should_stop: Callable[[], bool]) -> Any:
         from SAMMed2DLib.registry.store import add_model
 
         return add_model(name, file)
@@ -122,3 +101,34 @@ def state_of(model: StoredModel) -> str:
     if model.entry is None:
         return _("added")
     return _("installed") if model.is_installed else _("not installed")
+
+
+# To choose from
+
+
+def device_names(chosen: str, *, is_ready: bool) -> dict[str, str]:
+    """Where a model can run, by the name of the device: what is there, and what is chosen.
+
+    Args:
+        chosen: the device that is chosen.
+        is_ready: whether a model is loaded; before, only what needs no PyTorch is known.
+    """
+    names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)")}
+    if is_ready and "torch" in sys.modules:
+        from SAMMed2DLib.inference.devices import available_devices
+
+        names |= {name: f"{what} ({name})" for name, what in available_devices().items() if name != "cpu"}
+    names.setdefault(chosen, chosen)
+    return names
+
+
+def model_names(chosen: str) -> dict[str, str]:
+    """The titles of the models that are installed, and of the one that is chosen, by name."""
+    from SAMMed2DLib.registry.store import stored_models
+
+    known = {model.name: model for model in stored_models()}
+    names = {name: model.title if model.entry else name for name, model in known.items() if model.is_installed}
+    if chosen in known and chosen not in names:
+        names[chosen] = _("{title} (not installed)").format(title=known[chosen].title)
+    names.setdefault(chosen, os.path.basename(chosen))
+    return names

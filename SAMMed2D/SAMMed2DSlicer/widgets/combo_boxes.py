@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import Engine
 from SAMMed2DSlicer.scene import volumes
 
 
@@ -36,37 +33,13 @@ def overwrite_names() -> dict[str, str]:
     }
 
 
-def device_names(engine: Engine) -> dict[str, str]:
-    """Where a model can run: what is there, as far as that is known before PyTorch is loaded, and what is chosen."""
-    names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)")}
-    if engine.state.is_ready and "torch" in sys.modules:
-        from SAMMed2DLib.inference.devices import available_devices
-
-        names |= {name: f"{what} ({name})" for name, what in available_devices().items() if name != "cpu"}
-    names.setdefault(engine.choice.device, engine.choice.device)
-    return names
-
-
-def model_names(engine: Engine) -> dict[str, str]:
-    """The models that are installed, and the one that is chosen."""
-    from SAMMed2DLib.registry.store import stored_models
-
-    known = {model.name: model for model in stored_models()}
-    names = {name: model.title if model.entry else name for name, model in known.items() if model.is_installed}
-    chosen = engine.choice.model
-    if chosen in known and chosen not in names:
-        names[chosen] = _("{title} (not installed)").format(title=known[chosen].title)
-    names.setdefault(chosen, os.path.basename(chosen))
-    return names
-
-
 def fill(box: Any, names: Mapping[str, str], value: str) -> None:
     """Show these items in a combo box, and choose one by its value, without telling anyone."""
     blocked = box.blockSignals(True)
     if [(box.itemData(n), box.itemText(n)) for n in range(box.count)] != list(names.items()):
         box.clear()
-        for one, text in names.items():
-            box.addItem(text, one)
+        for name, text in names.items():
+            box.addItem(text, name)
     box.setCurrentIndex(box.findData(value))
     box.blockSignals(blocked)
 

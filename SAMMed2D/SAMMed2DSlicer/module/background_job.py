@@ -16,7 +16,7 @@ Report = Callable[[int, "int | None"], object]
 Work = Callable[[Report, Callable[[], bool]], Any]
 
 
-class Background:
+class BackgroundJob:
     """A thread for long work, so that a click does not wait for it; used from the main thread."""
 
     def __init__(self) -> None:
