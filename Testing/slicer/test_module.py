@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from pathlib import Path
 
-import pytest
 import slicer
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted((ROOT / "SAMMed2D").rglob("*.py"))
-AT_ONCE = {"slicer", "qt", "ctk", "vtk", "SAMMed2DSlicer", "SegmentEditorEffects"}
 
 
 def test_it_says_what_it_is_and_under_which_licences(sammed2d):
@@ -25,18 +21,6 @@ def test_it_says_what_it_is_and_under_which_licences(sammed2d):
         assert words in sammed2d.helpText
     for words in ("2308.16184", "Segment Anything. ICCV 2023", "Licence of the code", "Licence of other weights"):
         assert words in sammed2d.acknowledgementText
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_no_file_imports_what_slicer_may_lack_at_once(script):
-    tree = ast.parse(script.read_text(encoding="utf-8"))
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module.split(".")[0])
-    assert found - AT_ONCE <= set(sys.stdlib_module_names)
 
 
 def test_nothing_stands_beside_the_modules_file():
