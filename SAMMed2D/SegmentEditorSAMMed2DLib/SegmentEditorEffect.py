@@ -14,10 +14,11 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
-    from SAMMed2DSlicer.effect.controller import Annotator, Options
+    from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.effect_panel import EffectPanel
-    from SAMMed2DSlicer.inference.service import State
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.effect.parameters import EffectOptions
+    from SAMMed2DSlicer.inference.service import ServiceState
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
 
 # A press and a release closer than this, in view px, are a click.
@@ -39,8 +40,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.panel: EffectPanel | None = None
         self.propagation: PropagationPanel | None = None
-        self.annotator: Annotator | None = None
-        self._options: Options | None = None
+        self.controller: EffectController | None = None
+        self._options: EffectOptions | None = None
         self._shortcuts: list[qt.QShortcut] = []
         self._escape: qt.QShortcut | None = None
         self._quieted: list[qt.QShortcut] = []
@@ -68,19 +69,23 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def helpText(self) -> str:
         """What the Segment Editor shows below the effects."""
-        return "<html>" + _(
-            "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
-            "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
-            "<li><b>Drag</b> a box around the structure.</li>"
-            "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"
-            "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
-            "outside and box.</li></ul>"
-            "Masking works as for other effects; other segments are protected until you say otherwise. "
-            "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
-            "<b>Prompts</b> and move its prompts, to correct what was accepted. "
-            "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
-            "Not a medical device: every mask needs a look."
-        ) + "</html>"
+        return (
+            "<html>"
+            + _(
+                "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
+                "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
+                "<li><b>Drag</b> a box around the structure.</li>"
+                "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"
+                "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
+                "outside and box.</li></ul>"
+                "Masking works as for other effects; other segments are protected until you say otherwise. "
+                "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
+                "<b>Prompts</b> and move its prompts, to correct what was accepted. "
+                "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
+                "Not a medical device: every mask needs a look."
+            )
+            + "</html>"
+        )
 
     # Options
 
@@ -102,13 +107,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
-        place = EffectPlace(self.scriptedEffect, lambda: self.annotator, self.panel.options)
+        place = EffectPlace(self.scriptedEffect, lambda: self.controller, self.panel.options)
         self.propagation = PropagationPanel(service.shared(), place, self.panel.status_line)
         self.panel.add_section(self.propagation.widget)
 
     def setMRMLDefaults(self) -> None:
         """Give the parameters their first values."""
-        from SAMMed2DSlicer.effect.effect_panel import DEFAULTS
+        from SAMMed2DSlicer.effect.parameters import DEFAULTS
 
         for name, value in DEFAULTS.items():
             self.scriptedEffect.setParameterDefault(name, value)
@@ -119,11 +124,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return
         self.panel.update_from_parameters()
         options = self.panel.options()
-        if self.annotator is not None and options != self._options:
+        if self.controller is not None and options != self._options:
             seen = (self._options.intensity, self._options.zoom) if self._options is not None else None
             self._options = options
             if seen != (options.intensity, options.zoom):
-                self.annotator.ask_again()
+                self.controller.ask_again()
 
     def updateMRMLFromGUI(self) -> None:
         """Nothing: each widget writes its own parameter."""
@@ -132,39 +137,39 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def activate(self) -> None:
         """Show the prompts, and load the model."""
-        from SAMMed2DSlicer.effect.controller import Annotator
+        from SAMMed2DSlicer.effect.controller import EffectController
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.scene.write_history import shared_write_history
 
         if self.panel is None:  # the Segment Editor goes
             return
-        self._engine = service.shared()
-        self._choice = self._engine.choice
+        self._service = service.shared()
+        self._choice = self._service.choice
         self._options = self.panel.options()
-        self.annotator = Annotator(
+        self.controller = EffectController(
             self.scriptedEffect,
-            self._engine,
+            self._service,
             self.panel.options,
             on_changed=self._show_work,
             on_closed=self._remove_shortcuts,
             write_history=shared_write_history(),
         )
-        self._engine.listen(self._show_engine)
+        self._service.listen(self._show_service)
         self._install_shortcuts()
         self._check_torch()
-        self.annotator.start()
-        self._show_engine(self._engine.state)
+        self.controller.start()
+        self._show_service(self._service.state)
 
     def deactivate(self) -> None:
         """Leave nothing behind but the prompts' nodes."""
-        if self.annotator is None or self.propagation is None or self.panel is None:
+        if self.controller is None or self.propagation is None or self.panel is None:
             return
         self.propagation.stop()
-        self.annotator.stop()
-        self.annotator = None
+        self.controller.stop()
+        self.controller = None
         self.panel.close()
         self._press = None
-        self._engine.unlisten(self._show_engine)
+        self._service.unlisten(self._show_service)
         self._remove_shortcuts()
 
     def cleanup(self) -> None:
@@ -174,14 +179,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
-        if self.annotator is not None:
-            self.annotator.ask_again()
+        if self.controller is not None:
+            self.controller.ask_again()
 
     def layoutChanged(self) -> None:
         """Follow the views."""
-        if self.annotator is not None:
+        if self.controller is not None:
             self._press = None
-            self.annotator.rebuild_views()
+            self.controller.rebuild_views()
 
     def interactionNodeModified(self, interactionNode: slicer.vtkMRMLInteractionNode) -> None:
         """Stay active while the user places markups of any kind."""
@@ -196,29 +201,29 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self, callerInteractor: vtk.vtkRenderWindowInteractor, eventId: int, viewWidget: slicer.qMRMLSliceWidget
     ) -> bool:
         """Take clicks and drags in slice views; everything else is Slicer's."""
-        if self.annotator is None or viewWidget.className() != "qMRMLSliceWidget" or self._is_placing():
+        if self.controller is None or viewWidget.className() != "qMRMLSliceWidget" or self._is_placing():
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent:
-            return self._pressed(self.annotator, callerInteractor, viewWidget)
+            return self._pressed(self.controller, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
             return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
         if eventId == vtk.vtkCommand.EnterEvent:
-            self.annotator.view_entered(viewWidget)
+            self.controller.view_entered(viewWidget)
         if self._press is None or self._press[0] is not viewWidget:
             return False
         start = self._press[1]
         if eventId == vtk.vtkCommand.MouseMoveEvent:
-            self._dragged(self.annotator, viewWidget, start, callerInteractor.GetEventPosition())
+            self._dragged(self.controller, viewWidget, start, callerInteractor.GetEventPosition())
             return True
         if eventId == vtk.vtkCommand.LeftButtonReleaseEvent:
-            self._released(self.annotator, viewWidget, start, callerInteractor)
+            self._released(self.controller, viewWidget, start, callerInteractor)
             return True
         return False
 
     def processViewNodeEvents(self, callerViewNode: slicer.vtkMRMLNode, eventId: int, viewWidget: qt.QWidget) -> None:
         """Follow slice views that move."""
-        if self.annotator is not None and viewWidget.className() == "qMRMLSliceWidget":
-            self.annotator.view_moved()
+        if self.controller is not None and viewWidget.className() == "qMRMLSliceWidget":
+            self.controller.view_moved()
 
     def _is_placing(self) -> bool:
         """Whether the user places markups with Slicer's own tools."""
@@ -232,42 +237,49 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return not _is_over_handle(viewWidget.mrmlSliceNode())
 
     def _pressed(
-        self, annotator: Annotator, interactor: vtk.vtkRenderWindowInteractor, viewWidget: slicer.qMRMLSliceWidget
+        self,
+        controller: EffectController,
+        interactor: vtk.vtkRenderWindowInteractor,
+        viewWidget: slicer.qMRMLSliceWidget,
     ) -> bool:
         if not self._is_ours(interactor, viewWidget):
             return False
-        if not annotator.is_active:  # a scene was closed meanwhile
-            annotator.start()
+        if not controller.is_active:  # a scene was closed meanwhile
+            controller.start()
             self._install_shortcuts()
         self._press = (viewWidget, interactor.GetEventPosition())
         self._arrange_keys()
         return True
 
     def _dragged(
-        self, annotator: Annotator, viewWidget: slicer.qMRMLSliceWidget, start: tuple[int, int], xy: tuple[int, int]
+        self,
+        controller: EffectController,
+        viewWidget: slicer.qMRMLSliceWidget,
+        start: tuple[int, int],
+        xy: tuple[int, int],
     ) -> None:
-        preview = annotator.preview_in(viewWidget)
+        preview = controller.preview_in(viewWidget)
         if preview is not None and _is_drag(start, xy):
             preview.show_band(start, xy)
 
     def _released(
         self,
-        annotator: Annotator,
+        controller: EffectController,
         viewWidget: slicer.qMRMLSliceWidget,
         start: tuple[int, int],
         interactor: vtk.vtkRenderWindowInteractor,
     ) -> None:
-        self._end_drag(annotator, viewWidget)
+        self._end_drag(controller, viewWidget)
         end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
         if _is_drag(start, end):
-            annotator.set_box(viewWidget, start, end)
+            controller.set_box(viewWidget, start, end)
         elif tool != "box":
             positive = (tool == "positive") != bool(interactor.GetControlKey())
-            annotator.add_point(viewWidget, start, positive)
+            controller.add_point(viewWidget, start, positive)
 
-    def _end_drag(self, annotator: Annotator, viewWidget: slicer.qMRMLSliceWidget) -> None:
+    def _end_drag(self, controller: EffectController, viewWidget: slicer.qMRMLSliceWidget) -> None:
         self._press = None
-        preview = annotator.preview_in(viewWidget)
+        preview = controller.preview_in(viewWidget)
         if preview is not None:
             preview.hide_band()
         self._arrange_keys()
@@ -276,40 +288,40 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def accept(self) -> None:
         """Write what is shown to the segment."""
-        if self.annotator is not None:
-            self.annotator.accept()
+        if self.controller is not None:
+            self.controller.accept()
 
     def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
-        if self.annotator is not None and self._press is not None:
-            self._end_drag(self.annotator, self._press[0])
-        elif self.annotator is not None:
-            self.annotator.clear()
+        if self.controller is not None and self._press is not None:
+            self._end_drag(self.controller, self._press[0])
+        elif self.controller is not None:
+            self.controller.clear()
 
     def cancel(self) -> None:
         """Wait for no answer; prompts are kept."""
-        if self.annotator is not None:
-            self.annotator.cancel()
+        if self.controller is not None:
+            self.controller.cancel()
 
-    def jump_to(self, group: PromptSet) -> None:
+    def jump_to(self, group: PromptGroup) -> None:
         """Show the slice of some prompts."""
-        if self.annotator is not None:
-            self.annotator.jump_to(group)
+        if self.controller is not None:
+            self.controller.jump_to(group)
 
-    def remove(self, group: PromptSet) -> None:
+    def remove(self, group: PromptGroup) -> None:
         """Take some prompts away."""
-        if self.annotator is not None:
-            self.annotator.remove(group)
+        if self.controller is not None:
+            self.controller.remove(group)
 
     def model_chosen(self) -> None:
         """Load the model that was chosen."""
-        if self.annotator is not None:
-            self._engine.prepare()
+        if self.controller is not None:
+            self._service.prepare()
 
     def stop_loading(self) -> None:
         """Wait for the model no longer; prompts are kept."""
         self.cancel()
-        self._engine.cancel_loading()
+        self._service.cancel_loading()
 
     def install_torch(self) -> None:
         """Install PyTorch, after asking."""
@@ -317,8 +329,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
         pytorch.ensure_torch()
         self._check_torch()
-        if self.annotator is not None:
-            self.annotator.ask_again()
+        if self.controller is not None:
+            self.controller.ask_again()
 
     def _check_torch(self) -> None:
         from SAMMed2DSlicer.setup import pytorch
@@ -327,27 +339,27 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if self.panel is not None:
             self.panel.show_missing(torch.text)
         if torch.is_ready:
-            self._engine.prepare()
+            self._service.prepare()
 
     def _show_work(self) -> None:
         """Show the state of the work."""
-        if self.annotator is not None and self.panel is not None and self.propagation is not None:
-            self.panel.show(self.annotator)
+        if self.controller is not None and self.panel is not None and self.propagation is not None:
+            self.panel.show(self.controller)
             self.propagation.show()
             self._arrange_keys()
 
-    def _show_engine(self, state: State) -> None:
-        if self.panel is None or self.annotator is None:
+    def _show_service(self, state: ServiceState) -> None:
+        if self.panel is None or self.controller is None:
             return
-        self.panel.show_engine()
-        is_other = self._engine.choice != self._choice  # chosen here or elsewhere
-        self._choice = self._engine.choice
-        if is_other and self.annotator.sets:
+        self.panel.show_service()
+        is_other = self._service.choice != self._choice  # chosen here or elsewhere
+        self._choice = self._service.choice
+        if is_other and self.controller.groups:
             qt.QTimer.singleShot(0, self._ask_again)
 
     def _ask_again(self) -> None:
-        if self.annotator is not None:
-            self.annotator.ask_again()
+        if self.controller is not None:
+            self.controller.ask_again()
 
     # Keys
 
@@ -395,10 +407,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         Two enabled shortcuts with one key would block each other, so the Segment Editor, which ends the effect with
         Esc, has to give it up meanwhile.
         """
-        if self.annotator is None or not self.annotator.is_active:
+        if self.controller is None or not self.controller.is_active:
             return
-        is_busy = self._press is not None or self.annotator.is_waiting
-        wants_escape = is_busy or bool(self.annotator.pending) or bool(self.annotator.unfinished)
+        is_busy = self._press is not None or self.controller.is_waiting
+        wants_escape = is_busy or bool(self.controller.pending) or bool(self.controller.unfinished)
         if self not in _keys_owner:
             if wants_escape:  # the keys are for the editor that was worked with last
                 self._install_shortcuts()

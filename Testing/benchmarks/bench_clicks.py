@@ -111,16 +111,16 @@ def wait_for_model(desk, threads: int | None) -> None:
     """Load the model, and say how many threads it may use."""
     import torch
 
-    engine = desk.effect._engine
-    engine.call(lambda session, should_stop: threads and torch.set_num_threads(threads))
-    print("torch uses", engine.call(lambda session, should_stop: torch.get_num_threads()), "threads")
+    service = desk.effect._service
+    service.call(lambda session, should_stop: threads and torch.set_num_threads(threads))
+    print("torch uses", service.call(lambda session, should_stop: torch.get_num_threads()), "threads")
 
 
 def do(desk, watch: Stopwatch, rows, action) -> None:
     """Time an action until its pixels are there."""
     with watch.click(rows):
         action()
-        while desk.annotator.is_waiting:
+        while desk.controller.is_waiting:
             APP.processEvents()
         began = time.perf_counter()
         desk.view.forceRender()

@@ -68,8 +68,8 @@ def model(sammed2d, monkeypatch):
     from SAMMed2DSlicer.inference import service
 
     bright = BrightSession()
-    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: bright)
-    service.shared().state = service.State("unloaded", "")
+    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: bright)
+    service.shared().state = service.ServiceState("unloaded", "")
     yield bright
     Desk.close_all()
     service.shared().worker.cancel_all()
@@ -102,8 +102,8 @@ def logic(sammed2d, monkeypatch):
 
     api = sys.modules["SAMMed2D"].SAMMed2DLogic()
     api.session = BrightMany()
-    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: api.session)
-    service.shared().state = service.State("unloaded", "")
+    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: api.session)
+    service.shared().state = service.ServiceState("unloaded", "")
     yield api
     service.shared().worker.cancel_all()
-    service.shared().state = service.State("unloaded", "")
+    service.shared().state = service.ServiceState("unloaded", "")

@@ -176,8 +176,8 @@ class Desk:
         return self.editor.effectByName("SAM-Med2D").self()
 
     @property
-    def annotator(self):
-        return self.effect.annotator
+    def controller(self):
+        return self.effect.controller
 
     @property
     def panel(self):
@@ -255,11 +255,11 @@ class Desk:
 
     def wait(self, until=None, seconds: float = 20):
         """Let the application run until nothing is on its way, or until something is so."""
-        done = until or (lambda: self.annotator is None or not self.annotator.is_waiting)
+        done = until or (lambda: self.controller is None or not self.controller.is_waiting)
         ends = time.perf_counter() + seconds
         self.pump(0.01)
         while not done():
-            assert time.perf_counter() < ends, f"nothing came: {self.annotator and self.annotator.status}"
+            assert time.perf_counter() < ends, f"nothing came: {self.controller and self.controller.status}"
             self.pump(0.005)
 
     @staticmethod
@@ -275,12 +275,12 @@ class Desk:
 
     @property
     def status(self):
-        return self.annotator.status
+        return self.controller.status
 
     @property
     def shown(self):
         """The masks that are shown and not accepted."""
-        return [self.annotator.pending_of(one).answer.mask for one in self.annotator.pending]
+        return [self.controller.pending_of(one).answer.mask for one in self.controller.pending]
 
     def segment(self, segment_id=None) -> np.ndarray:
         """A segment in the volume's voxels."""

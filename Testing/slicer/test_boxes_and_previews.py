@@ -35,7 +35,7 @@ def test_an_accepted_box_has_no_handles_and_the_next_drag_from_its_corner_begins
     size = boxes()[0].GetSize()
     assert not boxes()[0].GetDisplayNode().GetHandlesInteractive()
     drag(desk, (28, 24, 10), (45, 35, 10))
-    assert len(desk.annotator.sets) == 2 and boxes()[0].GetSize() == size
+    assert len(desk.controller.groups) == 2 and boxes()[0].GetSize() == size
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (28.5, 24.5, 45.5, 35.5), atol=0.6)
 
 
@@ -49,7 +49,7 @@ def test_an_accepted_box_that_is_chosen_in_the_table_can_be_dragged_until_anothe
     desk.pump(0.05)
     assert boxes()[0].GetDisplayNode().GetHandlesInteractive()
     drag(desk, (28, 24, 10), (45, 35, 10))
-    assert len(desk.annotator.sets) == 1 and desk.annotator.sets[0].state == "open"
+    assert len(desk.controller.groups) == 1 and desk.controller.groups[0].state == "open"
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (5.5, 5.5, 45.5, 35.5), atol=1)
     desk.accept()
     ui.promptsTable.selectRow(0)
@@ -74,7 +74,7 @@ def test_a_box_that_is_dragged_to_nothing_goes_back_to_what_it_was(desk, model, 
     drag(desk, (28, 24, 10), to)
     desk.pump(0.05)
     desk.wait()
-    np.testing.assert_allclose(desk.annotator.sets[0].prompts().box_xyxy, before, atol=1e-3)
+    np.testing.assert_allclose(desk.controller.groups[0].prompts().box_xyxy, before, atol=1e-3)
     np.testing.assert_array_equal(desk.shown[0], mask)
     assert desk.status.level == "info" and "Enter accepts" in desk.status.text
 
@@ -200,9 +200,9 @@ def test_what_lies_beside_the_geometry_says_how_to_extend_it(desk):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_forecast_is_what_slicer_writes(desk, seed):
+def test_the_dry_run_is_what_slicer_writes(desk, seed):
     """Random segments, masking and masks, on grids of any kind: the counts are those of the written voxels."""
-    from SAMMed2DSlicer.effect.forecast import forecast
+    from SAMMed2DSlicer.effect.dry_run import dry_run
     from SAMMed2DSlicer.scene import segment_targets, segment_writer, volumes
 
     rng = np.random.default_rng(seed)
@@ -223,7 +223,7 @@ def test_the_forecast_is_what_slicer_writes(desk, seed):
     y, x = rng.integers(0, 15, 2)
     mask[y : y + 30, x : x + 35] = True
     effect = desk.editor.effectByName("SAM-Med2D")
-    found = forecast(effect, mask, plane, desk.volume)
+    found = dry_run(effect, mask, plane, desk.volume)
     before = desk.segment()
     segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, desk.volume)
     written = desk.segment() & ~before
@@ -232,10 +232,10 @@ def test_the_forecast_is_what_slicer_writes(desk, seed):
     assert blocked == found.meant - found.in_range
 
 
-def test_a_forecast_of_a_large_volume_takes_no_longer_than_a_click_may(model):
+def test_a_dry_run_of_a_large_volume_takes_no_longer_than_a_click_may(model):
     import time
 
-    from SAMMed2DSlicer.effect.forecast import forecast
+    from SAMMed2DSlicer.effect.dry_run import dry_run
     from SAMMed2DSlicer.scene import volumes
 
     size = (256, 256, 120)
@@ -249,7 +249,7 @@ def test_a_forecast_of_a_large_volume_takes_no_longer_than_a_click_may(model):
     effect, times = desk.editor.effectByName("SAM-Med2D"), []
     for _ in range(5):
         began = time.process_time()
-        found = forecast(effect, mask, plane, desk.volume)
+        found = dry_run(effect, mask, plane, desk.volume)
         times.append(time.process_time() - began)
     assert found.in_range == 256 * 256 - 200 * 200 and min(times) < 0.05
 
@@ -264,7 +264,7 @@ def test_a_correction_shows_what_it_removes_in_black_and_white_stripes(model, sh
     desk.accept()
     desk.volume.GetDisplayNode().SetWindowLevel(1, 300 if shade == 0 else -300)  # all black, or all white
     desk.editor.effectByName("SAM-Med2D").setParameter("Intensity", "full")
-    desk.annotator.jump_to(desk.annotator.sets[0])
+    desk.controller.jump_to(desk.controller.groups[0])
     drag(desk, (45, 35, 10), (28, 24, 10))
     removed = desk.structure[10].copy()
     removed[:24, :28] = False
@@ -283,7 +283,7 @@ def test_a_click_beside_a_painted_mask_shows_what_it_takes_away(desk):
     slicer.util.updateSegmentBinaryLabelmapFromArray(painted, desk.segmentation, desk.segment_id, desk.volume)
     desk.pump(0.05)
     desk.click((37, 37, 10), control=True)
-    found = desk.annotator._forecast_of(desk.annotator.pending[0])
+    found = desk.controller._dry_run_of(desk.controller.pending[0])
     gone = (painted[10] > 0) & ~desk.shown[0]
     np.testing.assert_array_equal(found.removed_hw, gone)
     assert gone.any() and f"{desk.shown[0].sum()} px: 0 added, {gone.sum()} removed;" in desk.status.text
@@ -325,7 +325,7 @@ def test_the_thumbnail_lies_as_the_view_does(model, geometry, axis, spin_deg):
     seen = desk.image()[..., 0] > 120  # before anything is drawn over it
     desk.click()
     thumbnail = pixels(desk.panel.ui.thumbnailLabel.pixmap) > 120
-    picture = desk.annotator.pending_of(desk.annotator.pending[0]).request.image[..., 0] > 120
+    picture = desk.controller.pending_of(desk.controller.pending[0]).request.image[..., 0] > 120
     rows, columns = np.nonzero(seen)
     middle, spread = np.array([rows.mean(), columns.mean()]), np.array([rows.std(), columns.std()])
 

@@ -225,7 +225,7 @@ def test_a_refused_click_outside_does_not_make_the_next_object_part_of_this_segm
     desk.set(NewSegments=1)
     desk.drag((20, 18, K), (30, 26, K))
     desk.accept()
-    desk.effect.annotator.remove(desk.annotator.sets[0])
+    desk.effect.controller.remove(desk.controller.groups[0])
     desk.click((50, 44, K), control=True)
     assert "nothing to take away" in desk.status.text
     desk.click()
@@ -253,7 +253,7 @@ def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
 
     before = painted(desk)
     desk.click((38, 38, K), control=True)
-    (found,) = prompt_groups.find_sets(desk.segmentation)
+    (found,) = prompt_groups.find_groups(desk.segmentation)
     np.testing.assert_array_equal(found.known_hw, before[K])
     desk.editor.setActiveEffect(None)
     desk.activate()

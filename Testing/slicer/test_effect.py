@@ -118,7 +118,7 @@ def test_each_slice_and_each_segment_has_a_set_of_its_own(desk, model):
     desk.pump()
     desk.click((27, 22, 12))
     assert [len(prompts.labels) for prompts, _, _ in model.asked] == [1, 1, 1]
-    assert sorted((s.segment_id, s.slice_text()) for s in desk.annotator.sets) == [
+    assert sorted((s.segment_id, s.slice_text()) for s in desk.controller.groups) == [
         ("A", "axial 11"),
         ("A", "axial 13"),
         ("B", "axial 13"),
@@ -181,7 +181,7 @@ def test_a_deleted_point_is_forgotten_and_with_the_last_one_the_set_goes(desk, m
     np.testing.assert_allclose(model.asked[-1][0].points_xy, [(28, 24)], atol=0.8)
     points.RemoveNthControlPoint(0)
     desk.wait()
-    assert prompt_nodes() == [] and desk.annotator.sets == [] and desk.shown == []
+    assert prompt_nodes() == [] and desk.controller.groups == [] and desk.shown == []
 
 
 def test_a_point_that_is_deselected_in_the_markups_module_becomes_negative(desk, model):
@@ -206,7 +206,7 @@ def test_a_point_moved_off_its_slice_does_not_count_and_is_told(desk, model):
 
 def test_contradicting_points_are_explained(desk):
     desk.click()
-    desk.annotator.add_point(desk.widget, desk.xy(INSIDE), False)
+    desk.controller.add_point(desk.widget, desk.xy(INSIDE), False)
     desk.wait()
     assert "A click inside and a click outside are at the same place" in desk.status.text
     assert desk.status.level == "warning"
@@ -285,8 +285,8 @@ def test_one_acceptance_of_several_objects_is_one_step_of_undo(desk):
 
 def drag_corner(desk, corner, to):
     """Drag a corner of a box, which gets its handles back first, if it was accepted."""
-    for one in [one for one in desk.annotator.sets if one.is_accepted]:
-        desk.annotator.jump_to(one)
+    for one in [one for one in desk.controller.groups if one.is_accepted]:
+        desk.controller.jump_to(one)
     mouse_to(desk, desk.xy(corner))
     desk.view.drag(desk.xy(corner), desk.xy(to))
     desk.wait()
@@ -325,7 +325,7 @@ def test_a_second_object_on_the_slice_leaves_the_first_alone(desk):
     desk.drag(*boxes[1])
     desk.accept()
     assert first.any() and (desk.segment() & first).sum() == first.sum() and desk.segment().sum() > first.sum()
-    assert len(desk.annotator.sets) == 2
+    assert len(desk.controller.groups) == 2
 
 
 def test_a_negative_point_corrects_the_nearest_accepted_object(desk, model):
@@ -333,7 +333,7 @@ def test_a_negative_point_corrects_the_nearest_accepted_object(desk, model):
         desk.drag(*box)
         desk.accept()
     desk.click((40, 36, 10), control=True)
-    assert sorted(one.counts() for one in desk.annotator.sets) == [(0, 0, 1), (0, 1, 1)]
+    assert sorted(one.counts() for one in desk.controller.groups) == [(0, 0, 1), (0, 1, 1)]
     assert model.asked[-1][0].box_xyxy[0] > 20
 
 
@@ -364,11 +364,11 @@ def test_accepting_at_once_refines_until_enter_closes_the_object(desk, model):
     desk.click()
     desk.click((40, 40, 10), control=True)
     desk.click((28, 24, 10))
-    assert [one.counts() for one in desk.annotator.sets] == [(2, 1, 0)]
-    assert desk.annotator.sets[0].state == "written"
+    assert [one.counts() for one in desk.controller.groups] == [(2, 1, 0)]
+    assert desk.controller.groups[0].state == "written"
     desk.accept()
     desk.click((22, 20, 10))
-    assert [one.counts() for one in desk.annotator.sets] == [(2, 1, 0), (1, 0, 0)]
+    assert [one.counts() for one in desk.controller.groups] == [(2, 1, 0), (1, 0, 0)]
 
 
 def test_undo_of_an_acceptance_opens_the_prompts_again_and_redo_closes_them(desk):
@@ -377,10 +377,10 @@ def test_undo_of_an_acceptance_opens_the_prompts_again_and_redo_closes_them(desk
     whole = desk.segment()
     desk.editor.undo()
     desk.wait(lambda: desk.shown)
-    assert [one.state for one in desk.annotator.sets] == ["open"] and desk.panel.ui.acceptButton.enabled
+    assert [one.state for one in desk.controller.groups] == ["open"] and desk.panel.ui.acceptButton.enabled
     desk.editor.redo()
     desk.wait(lambda: not desk.shown)
-    assert [one.state for one in desk.annotator.sets] == ["accepted"] and "Enter accepts" not in desk.status.text
+    assert [one.state for one in desk.controller.groups] == ["accepted"] and "Enter accepts" not in desk.status.text
     desk.editor.undo()
     desk.wait(lambda: desk.shown)
     desk.accept()
@@ -397,7 +397,7 @@ def test_undo_of_a_correction_opens_the_prompts_too(desk):
     desk.editor.undo()
     desk.wait(lambda: desk.shown)
     np.testing.assert_array_equal(desk.segment(), whole)
-    assert [one.state for one in desk.annotator.sets] == ["open"]
+    assert [one.state for one in desk.controller.groups] == ["open"]
 
 
 def test_what_was_undone_is_not_written_at_once_again(desk):
@@ -417,7 +417,7 @@ def test_clearing_removes_the_prompts_and_leaves_the_segment(desk):
     desk.click((26, 22, 12))
     desk.effect.clear()
     desk.pump()
-    assert [s.slice_text() for s in desk.annotator.sets] == ["axial 11"] and desk.shown == []
+    assert [s.slice_text() for s in desk.controller.groups] == ["axial 11"] and desk.shown == []
     np.testing.assert_array_equal(desk.segment(), slice_of(desk.structure, INSIDE[2]))
 
 
@@ -649,7 +649,7 @@ def test_voxels_that_are_changed_in_place_are_asked_for_anew(desk, model):
 def test_other_news_of_the_volume_costs_nothing(desk, monkeypatch):
     desk.click()
     looks = []
-    monkeypatch.setattr(desk.annotator, "_picture_changed", lambda *event: looks.append(event))
+    monkeypatch.setattr(desk.controller, "_picture_changed", lambda *event: looks.append(event))
     desk.volume.SetAttribute("note", "seen")
     desk.volume.Modified()
     desk.pump(0.05)
@@ -740,7 +740,7 @@ def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(desk
     def many(count: int):
         plane = volumes.plane_shown(desk.slice_node, desk.volume)
         for number in range(2, count + 2):
-            one = prompt_groups.PromptSet(desk.segmentation, desk.segment_id, desk.volume, plane, number=number)
+            one = prompt_groups.PromptGroup(desk.segmentation, desk.segment_id, desk.volume, plane, number=number)
             one.add_point(desk.world(INSIDE), True)
             one.set_state(prompt_groups.ACCEPTED)
 
@@ -750,10 +750,11 @@ def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(desk
         return calls
 
     many(30)
-    desk.wait(lambda: len(desk.annotator.sets) == 30)
+    desk.wait(lambda: len(desk.controller.groups) == 30)
     desk.panel.ui.promptsButton.collapsed = False
     desk.pump(0.05)
-    calls = [counted(*what) for what in ((effect_panel, "_"), (planes, "are_same_plane"), (prompt_groups, "find_sets"))]
+    counted_names = ((effect_panel, "_"), (planes, "are_same_plane"), (prompt_groups, "find_groups"))
+    calls = [counted(*what) for what in counted_names]
     desk.show(2, 12)
     desk.pump(0.05)
     assert [len(made) < 15 for made in calls] == [True] * 3 and calls[0]
@@ -789,11 +790,11 @@ def test_a_saved_scene_goes_on_where_it_was_left(desk, model, tmp_path):
     again = Desk.__new__(Desk)
     reopen(again, model, desk)
     again.show(2, 12)
-    again.wait(lambda: again.annotator.pending)
+    again.wait(lambda: again.controller.pending)
     prompts = model.asked[-1][0]
     np.testing.assert_allclose(prompts.points_xy, asked.points_xy, atol=1e-6)
     np.testing.assert_allclose(prompts.box_xyxy, asked.box_xyxy, atol=1e-6)
-    assert [s.is_accepted for s in sorted(again.annotator.sets, key=lambda s: s.slice_text())] == [True, False]
+    assert [s.is_accepted for s in sorted(again.controller.groups, key=lambda s: s.slice_text())] == [True, False]
     again.accept()
     assert again.segment()[10].any() and again.segment()[12].any()
 
@@ -819,7 +820,7 @@ def test_what_was_added_is_known_after_the_effect_was_left_too(desk):
 
 
 def test_slices_beside_the_view_under_the_mouse_are_prepared_before_any_click(desk, model):
-    desk.wait(lambda: desk.effect._engine.state.is_ready)
+    desk.wait(lambda: desk.effect._service.state.is_ready)
     desk.view.mouse("EnterEvent", *desk.xy(INSIDE))
     desk.wait(lambda: len(model.encoded_ahead) >= 5)
 
@@ -839,7 +840,7 @@ def test_with_a_volume_go_its_prompts_of_any_segmentation(desk):
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
     name = other.GetSegmentation().AddEmptySegment("C", "C")
     plane = volumes.plane_shown(desk.slice_node, desk.volume)
-    prompt_groups.PromptSet(other, name, desk.volume, plane).add_point(desk.world(INSIDE), True)
+    prompt_groups.PromptGroup(other, name, desk.volume, plane).add_point(desk.world(INSIDE), True)
     assert len(prompt_nodes()) == 2
     slicer.mrmlScene.RemoveNode(desk.volume)
     desk.pump(0.05)

@@ -29,7 +29,7 @@ def begin(desk: Desk, model, delay_s: float = 0.15):
     """Click, and leave the answer on its way."""
     model.delay_s = delay_s
     desk.view.click(*desk.xy(INSIDE))
-    assert desk.annotator.is_waiting
+    assert desk.controller.is_waiting
 
 
 def finish(desk: Desk):
@@ -55,7 +55,7 @@ def test_the_application_runs_on_while_the_model_computes(desk, model):
         before = time.perf_counter()
         slicer.app.processEvents()
         late.append(time.perf_counter() - before)
-    assert desk.annotator.is_waiting and len(late) > 10
+    assert desk.controller.is_waiting and len(late) > 10
 
 
 def test_the_main_thread_gives_way_only_while_something_is_pending(desk, model):
@@ -78,7 +78,7 @@ def test_two_slices_asked_for_at_once_are_both_answered(desk, model):
     begin(desk, model)
     desk.show(1, INSIDE[1], name="Yellow")
     desk.view.click(*desk.xy(INSIDE))
-    desk.wait(lambda: len(desk.annotator.pending) == 2)
+    desk.wait(lambda: len(desk.controller.pending) == 2)
     assert len(model.asked) == 2
 
 
@@ -94,7 +94,7 @@ def test_an_answer_that_comes_just_when_another_slice_is_asked_for_is_not_asked_
         assert worker._condition.wait_for(lambda: worker._finished, 10)
     desk.show(1, INSIDE[1], name="Yellow")
     desk.view.click(*desk.xy(INSIDE))
-    desk.wait(lambda: len(desk.annotator.pending) == 2)
+    desk.wait(lambda: len(desk.controller.pending) == 2)
     assert len(model.asked) == 2
 
 
@@ -129,7 +129,7 @@ def test_the_segmentation_is_removed_meanwhile(desk, model):
     begin(desk, model)
     slicer.mrmlScene.RemoveNode(desk.segmentation)
     finish(desk)
-    assert desk.annotator is None or desk.shown == []
+    assert desk.controller is None or desk.shown == []
 
 
 def test_the_segment_is_removed_meanwhile(desk, model):
@@ -170,7 +170,7 @@ def test_another_effect_is_chosen_meanwhile(desk, model):
     assert len(prompt_nodes()) == 1 and not desk.segment().any()
     assert not prompt_nodes()[0].GetDisplayNode().GetVisibility()
     desk.activate()
-    desk.wait(lambda: desk.annotator.pending)
+    desk.wait(lambda: desk.controller.pending)
 
 
 def test_the_layout_changes_meanwhile(desk, model):
@@ -213,7 +213,7 @@ def test_a_view_beside_the_image_is_explained(desk):
 def test_without_a_volume_it_is_said(desk):
     desk.editor.setSourceVolumeNode(None)
     desk.pump()
-    if desk.annotator is not None:
+    if desk.controller is not None:
         desk.view.click(150, 150)
         desk.pump()
         assert "select a source volume" in desk.status.text
@@ -223,7 +223,7 @@ def test_without_a_volume_it_is_said(desk):
 def test_without_a_segment_it_is_said(desk):
     desk.segmentation.GetSegmentation().RemoveSegment(desk.segment_id)
     desk.pump()
-    if desk.annotator is not None:
+    if desk.controller is not None:
         desk.view.click(*desk.xy(INSIDE))
         assert "add one first" in desk.status.text
     assert prompt_nodes() == []
@@ -257,7 +257,7 @@ def test_what_was_said_goes_with_prompts_that_are_deleted_elsewhere(desk):
     desk.click()
     slicer.mrmlScene.RemoveNode(prompt_nodes()[0])
     desk.pump(0.05)
-    assert desk.annotator.sets == [] and desk.status.text == ""
+    assert desk.controller.groups == [] and desk.status.text == ""
 
 
 def test_what_one_segment_editor_accepted_another_one_does_not_accept_again(desk, model):
@@ -270,7 +270,7 @@ def test_what_one_segment_editor_accepted_another_one_does_not_accept_again(desk
     other.wait(lambda: desk.shown and other.shown)
     desk.accept()
     other.pump(0.05)
-    assert other.shown == [] and [one.state for one in other.annotator.sets] == ["accepted"]
+    assert other.shown == [] and [one.state for one in other.controller.groups] == ["accepted"]
     other.accept()
     assert "nothing to accept" in other.status.text
     whole = desk.segment()
@@ -306,7 +306,7 @@ def test_shift_and_other_buttons_belong_to_slicer(desk, model):
 def test_markups_can_be_placed_by_slicers_own_tools(desk):
     node = slicer.app.applicationLogic().GetInteractionNode()
     node.SetCurrentInteractionMode(node.Place)
-    assert desk.annotator is not None
+    assert desk.controller is not None
     desk.view.click(*desk.xy(INSIDE))
     node.SetCurrentInteractionMode(node.ViewTransform)
     assert prompt_nodes() == []
@@ -339,8 +339,8 @@ def test_a_model_that_cannot_be_loaded_is_explained(desk, model, monkeypatch):
     def broken(self, choice):
         raise CheckpointError("the file is damaged. Download it again.")
 
-    monkeypatch.setattr(service.Engine, "_session", broken)
-    service.shared().state = service.State("unloaded", "")
+    monkeypatch.setattr(service.InferenceService, "_session", broken)
+    service.shared().state = service.ServiceState("unloaded", "")
     desk.click()
     assert "Download it again" in desk.status.text
     assert service.shared().state.name == "failed"
@@ -438,4 +438,4 @@ def test_of_effects_that_have_ended_no_object_stays_alive(model):
         counts.append(living_objects())
     grown = {name: [count[name] for count in counts] for name in counts[-1] if counts[-1][name] > counts[0][name]}
     assert grown == {}
-    assert all(counts[-1][name] == before[name] for name in counts[-1] if name.endswith((".Annotator", "Panel")))
+    assert all(counts[-1][name] == before[name] for name in counts[-1] if name.endswith((".EffectController", "Panel")))

@@ -177,7 +177,7 @@ def test_a_non_linear_transform_gives_a_clear_message_and_changes_nothing(model)
     desk.volume.SetAndObserveTransformNodeID(node.GetID())
     desk.click()
     assert "non-linear" in desk.status.text and desk.status.level == "warning"
-    assert desk.annotator.sets == [] and not desk.segment().any()
+    assert desk.controller.groups == [] and not desk.segment().any()
 
 
 def test_a_preview_has_a_dark_line_on_bright_structures_and_a_bright_one_within(model):

@@ -43,7 +43,7 @@ def test_escape_clears_prompts_first_and_ends_the_effect_then(desk):
     desk.click()
     keys.press("Esc")
     desk.pump()
-    assert desk.annotator is not None and desk.annotator.sets == []
+    assert desk.controller is not None and desk.controller.groups == []
     keys.press("Esc")
     desk.pump()
     assert desk.editor.activeEffect() is None
@@ -82,7 +82,7 @@ def test_delete_over_a_point_removes_it(desk):
     desk.view.mouse("MouseMoveEvent", *desk.xy((30, 25, 10)))
     keys.press("Del", desk.view)
     desk.wait()
-    assert desk.annotator.sets[0].counts() == (1, 0, 0)
+    assert desk.controller.groups[0].counts() == (1, 0, 0)
 
 
 def test_of_two_editors_the_one_that_is_worked_with_has_the_keys(desk, model):
@@ -123,4 +123,4 @@ def test_escape_while_dragging_ends_the_drag_only(desk, model):
     keys.press("Esc")
     desk.view.mouse("LeftButtonReleaseEvent", *b)
     desk.pump()
-    assert desk.annotator is not None and desk.annotator.sets == [] and model.asked == []
+    assert desk.controller is not None and desk.controller.groups == [] and model.asked == []

@@ -13,12 +13,12 @@ SIZE = (120, 100, 24)
 
 @pytest.fixture
 def network(sammed2d):
-    """The shared engine with the built-in model, on the CPU."""
+    """The shared service with the built-in model, on the CPU."""
     from SAMMed2DSlicer.inference import service
 
     shared = service.shared()
-    shared.choice = service.Choice(device="cpu")
-    shared.state = service.State("unloaded", "")
+    shared.choice = service.ModelChoice(device="cpu")
+    shared.state = service.ServiceState("unloaded", "")
     yield shared
     Desk.close_all()
     shared.worker.cancel_all()
@@ -44,28 +44,28 @@ def dice_with_disc(mask) -> float:
 
 def test_a_box_around_a_disc_gives_the_disc(desk):
     desk.drag((26, 21, 10), (74, 69, 10))
-    desk.wait(lambda: desk.annotator.pending, 60)
+    desk.wait(lambda: desk.controller.pending, 60)
     desk.accept()
     assert dice_with_disc(desk.segment()[10]) > 0.85
-    assert "loaded in" in desk.effect._engine.state.text
+    assert "loaded in" in desk.effect._service.state.text
 
 
 def test_it_works_where_threads_get_nothing_from_the_event_loop(desk):
     with host.starving():
         desk.drag((26, 21, 10), (74, 69, 10))
-        desk.wait(lambda: desk.annotator.pending, 60)
+        desk.wait(lambda: desk.controller.pending, 60)
     assert dice_with_disc(desk.shown[0]) > 0.85
 
 
 def test_the_same_prompts_give_the_same_mask_again(desk):
     desk.click((50, 45, 10))
-    desk.wait(lambda: desk.annotator.pending, 60)
+    desk.wait(lambda: desk.controller.pending, 60)
     desk.click((80, 45, 10), control=True)
     first = desk.shown[0]
     desk.editor.setActiveEffect(None)
-    desk.effect._engine.call(lambda session, should_stop: session.forget())
+    desk.effect._service.call(lambda session, should_stop: session.forget())
     desk.activate()
-    desk.wait(lambda: desk.annotator.pending)
+    desk.wait(lambda: desk.controller.pending)
     np.testing.assert_array_equal(desk.shown[0], first)
 
 
@@ -82,8 +82,8 @@ def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(desk,
     desk.set(Tool="positive")
     for ijk, is_outside in [((56, 48, 10), False), ((80, 45, 10), True), ((38, 55, 10), False), ((45, 70, 10), True)]:
         desk.click(ijk, control=is_outside)
-    desk.wait(lambda: desk.annotator.pending and not desk.annotator.is_waiting, 60)
-    shown, (group,) = desk.shown[0], desk.annotator.sets
+    desk.wait(lambda: desk.controller.pending and not desk.controller.is_waiting, 60)
+    shown, (group,) = desk.shown[0], desk.controller.groups
     prompts = group.prompts()
     assert prompts.labels.tolist() == [1, 0, 1, 0] and 500 < shown.sum() < 4000
 
@@ -117,15 +117,15 @@ def test_choosing_another_model_answers_anew(desk, network, monkeypatch):
     from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
 
     desk.click((50, 45, 10))
-    desk.wait(lambda: desk.annotator.pending, 60)
+    desk.wait(lambda: desk.controller.pending, 60)
     asked = []
     original = type(network).submit
     monkeypatch.setattr(type(network), "submit", lambda self, *a, **k: asked.append(1) or original(self, *a, **k))
-    from SAMMed2DSlicer.inference.service import Choice
+    from SAMMed2DSlicer.inference.service import ModelChoice
 
-    network.choose(Choice(model=str(path_of(CATALOGUE["sam-med2d-small"])), device="cpu"))
-    desk.wait(lambda: asked and desk.annotator.pending and not desk.annotator.is_waiting, 60)
-    assert desk.effect._engine.state.is_ready
+    network.choose(ModelChoice(model=str(path_of(CATALOGUE["sam-med2d-small"])), device="cpu"))
+    desk.wait(lambda: asked and desk.controller.pending and not desk.controller.is_waiting, 60)
+    assert desk.effect._service.state.is_ready
 
 
 # Sequences
@@ -148,7 +148,7 @@ def test_each_frame_of_a_sequence_has_its_own_prompts(model):
     desk.pump(0.05)
     desk.click()
     np.testing.assert_array_equal(model.asked[-1][1][..., 0] > 127, frames[0][INSIDE[2]] > 100)
-    assert desk.annotator.sets[0].slice_text() == "axial 11, frame 1"
+    assert desk.controller.groups[0].slice_text() == "axial 11, frame 1"
     browser.SetSelectedItemNumber(1)
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     desk.pump(0.1)
@@ -157,14 +157,14 @@ def test_each_frame_of_a_sequence_has_its_own_prompts(model):
     desk.click((33, 22, 10))
     np.testing.assert_array_equal(model.asked[-1][1][..., 0] > 127, frames[1][INSIDE[2]] > 100)
     assert len(model.asked) == asked + 1 and len(model.asked[-1][0].labels) == 1
-    assert sorted(one.item for one in desk.annotator.sets) == [0, 1]
+    assert sorted(one.item for one in desk.controller.groups) == [0, 1]
     desk.accept()
     assert desk.segment()[INSIDE[2]].sum() == (frames[1][INSIDE[2]] > 100).sum()
-    assert [one.state for one in sorted(desk.annotator.sets, key=lambda one: one.item)] == ["open", "accepted"]
+    assert [one.state for one in sorted(desk.controller.groups, key=lambda one: one.item)] == ["open", "accepted"]
     browser.SetSelectedItemNumber(0)
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     desk.wait(lambda: desk.shown)
     np.testing.assert_array_equal(desk.shown[0], frames[0][INSIDE[2]] > 100)
     assert "Enter accepts" in desk.status.text  # it speaks of this frame again
-    desk.annotator.jump_to(next(one for one in desk.annotator.sets if one.item == 1))
+    desk.controller.jump_to(next(one for one in desk.controller.groups if one.item == 1))
     assert browser.GetSelectedItemNumber() == 1

@@ -119,7 +119,7 @@ def shown(desk):
     reading = desk.section._reading
 
     def is_read():
-        is_quiet = not (desk.annotator.is_waiting or desk.section._later.active or reading._job is not None)
+        is_quiet = not (desk.controller.is_waiting or desk.section._later.active or reading._job is not None)
         return is_quiet and reading.now is not None and reading.is_fresh
 
     desk.pump(0.1)

@@ -95,7 +95,7 @@ def test_another_model_while_it_runs_ends_it_with_what_was_found(running):
 
     shared = service.shared()
     chosen = shared.choice
-    shared.choose(service.Choice("other", chosen.device, chosen.cache_mib))
+    shared.choose(service.ModelChoice("other", chosen.device, chosen.cache_mib))
     finish(running)
     shared.choose(chosen)
     assert "Cancelled" in text(running)

@@ -147,11 +147,11 @@ def test_a_node_under_a_transform_is_where_it_is_seen(logic):
 
 
 def test_prompts_of_the_effect_are_told_apart_by_their_signs(logic):
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.prompts.slice_prompts import plane_of
 
     case = a_case()
-    one = PromptSet(case.segmentation, "A", case.volume, plane_of(case.volume, ("k", 10)))
+    one = PromptGroup(case.segmentation, "A", case.volume, plane_of(case.volume, ("k", 10)))
     one.add_point(case.world((25, 22, 10))[0], True)
     one.add_point(case.world((40, 40, 10))[0], False)
     prompts = prompts_of(logic, case, positive=one.points, negative=one.points)
@@ -441,7 +441,7 @@ def test_a_torch_that_cannot_be_imported_is_explained(logic):
 
 @pytest.fixture
 def chosen(app):
-    """The engine; its choice is put back."""
+    """The service; its choice is put back."""
     from SAMMed2DSlicer.inference import service
 
     before = service.shared().choice

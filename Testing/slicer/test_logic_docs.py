@@ -21,7 +21,7 @@ def chest(sammed2d):
     from SAMMed2DSlicer.inference import service
 
     before = service.shared().choice
-    service.shared().choose(service.Choice())
+    service.shared().choose(service.ModelChoice())
     spacing, origin = np.array([2.0, 2.0, 2.5]), np.array([-150.0, -150.0, -245.0])
     k, j, i = np.mgrid[0:100, 0:150, 0:150]
     r, a, s = (origin[n] + spacing[n] * index for n, index in enumerate((i, j, k)))

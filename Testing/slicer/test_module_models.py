@@ -23,11 +23,11 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def widget(logic, folder):
-    """The module's panel, shown; the engine's choice is put back."""
+    """The module's panel, shown; the service's choice is put back."""
     from SAMMed2DSlicer.inference import service
 
     before = service.shared().choice
-    service.shared().choose(service.Choice())
+    service.shared().choose(service.ModelChoice())
     slicer.util.selectModule("SAMMed2D")
     yield slicer.util.getModuleWidget("SAMMed2D")
     service.shared().choose(before)
@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_loaded_says_why(choice, monkeypatch):
     def broken(self, choice):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(service.Engine, "_session", broken)
+    monkeypatch.setattr(service.InferenceService, "_session", broken)
     monkeypatch.setattr(service.shared(), "_loaded", None)
     choice.ui.loadButton.click()
     assert host.pump(10, lambda: "not installed yet" in choice.ui.stateLabel.text)

@@ -365,7 +365,7 @@ def test_the_line_is_on_top_shows_loading_and_cancels_it(widget, panel, case, lo
 
     assert widget.layout.itemAt(0).widget() is panel.status_line.widget
     loading = threading.Event()
-    monkeypatch.setattr(service.Engine, "_session", lambda self, choice: loading.wait(10) and logic.session)
+    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: loading.wait(10) and logic.session)
     panel.segment()
     assert panel.status_line.text == "Loading the model..."
     panel.status_line.ui.cancelButton.click()

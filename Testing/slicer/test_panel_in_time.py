@@ -177,7 +177,7 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     monkeypatch.setattr("SAMMed2DSlicer.propagation.background.PIECE_S", 0.0)
     monkeypatch.setattr("SAMMed2DLib.propagation.estimate.TOGETHER", 1)
     before = cine.all()
-    session = section._running._engine._session(None)
+    session = section._running._service._session(None)
     session.delay_s = 0.1
     section.ui.bothButton.click()
     assert host.pump(20, lambda: done(section) > 1)
@@ -198,7 +198,7 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     ],
 )
 def test_a_run_ends_when_its_frames_go(section, cine, happens):
-    section._running._engine._session(None).delay_s = 0.2
+    section._running._service._session(None).delay_s = 0.2
     section.ui.bothButton.click()
     host.pump(0.3)
     happens(cine)

@@ -21,7 +21,7 @@ STEPS = int(os.environ.get("SAMMED2D_STEPS", 25))
 NAMES = ("A", "B", "C")
 
 
-class Annotating:
+class RandomUser:
     """A desk with two volumes and three segments, on which one thing after the other is done."""
 
     def __init__(self, model, geometry: str, seed: int) -> None:
@@ -144,7 +144,7 @@ class Annotating:
         what(self)
         self.desk.wait()
         self.desk.pump(0.005)
-        if what not in (Annotating.undo, Annotating.redo):
+        if what not in (RandomUser.undo, RandomUser.redo):
             now = self.segments()
             others = [name for name in NAMES if name not in (selected, self.desk.segment_id)]
             self.same({name: before[name] for name in others}, "segments that are not selected", now)
@@ -158,23 +158,23 @@ class Annotating:
 @pytest.mark.parametrize("geometry", ["plain", "turned"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_is_done_neighbours_stay_and_undo_takes_back(model, geometry, seed):
-    annotating = Annotating(model, geometry, seed)
+    user = RandomUser(model, geometry, seed)
     for _ in range(STEPS):
-        annotating.step()
-    annotating.desk.editor.setActiveEffect(None)
-    annotating.desk.pump(0.02)
+        user.step()
+    user.desk.editor.setActiveEffect(None)
+    user.desk.pump(0.02)
     assert all(node.GetDisplayNode().GetVisibility() == 0 for node in prompt_nodes())
     slicer.mrmlScene.Clear(0)
-    annotating.desk.pump(0.02)
+    user.desk.pump(0.02)
     assert prompt_nodes() == []
 
 
 def test_of_a_closed_scene_nothing_is_left(model):
     counts = []
     for seed in (7, 8, 9):
-        annotating = Annotating(model, "plain", seed)
+        user = RandomUser(model, "plain", seed)
         for _ in range(8):
-            annotating.step()
+            user.step()
         Desk.close_all()
         slicer.mrmlScene.Clear(0)
         Desk.pump(0.02)

@@ -34,7 +34,7 @@ def test_prompts_of_a_segment_with_any_name(model, tmp_path, name):
     saved_and_opened_again(tmp_path)
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     assert segmentation.GetSegmentation().GetSegment("S").GetName() == name
-    (one,) = prompt_groups.find_sets(segmentation)
+    (one,) = prompt_groups.find_groups(segmentation)
     assert one.counts() == (1, 0, 1)
 
 

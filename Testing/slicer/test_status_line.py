@@ -18,7 +18,7 @@ _kept = []  # PySide6 loses what it knows of a class with a widget that goes
 @pytest.fixture
 def desk(model) -> Desk:
     desk = Desk(model)
-    desk.wait(lambda: desk.effect._engine.state.is_ready)
+    desk.wait(lambda: desk.effect._service.state.is_ready)
     return desk
 
 
@@ -139,12 +139,12 @@ def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(de
     desk.wait(lambda: line.is_busy)
     assert line.text == "Segmenting..." and not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
     line.ui.cancelButton.click()
-    assert not desk.annotator.is_waiting and not line.is_busy and line.ui.cancelButton.isHidden()
+    assert not desk.controller.is_waiting and not line.is_busy and line.ui.cancelButton.isHidden()
     assert line.text.startswith("Cancelled. The prompts are still there")
     model.delay_s = 0
     desk.show(2, 13)
     desk.show(2, 12)
-    assert not desk.annotator.is_waiting and desk.shown == [] and len(desk.annotator.sets) == 2
+    assert not desk.controller.is_waiting and desk.shown == [] and len(desk.controller.groups) == 2
     desk.accept()  # asks again
     np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
     desk.click((28, 24, 12))
@@ -182,7 +182,7 @@ def test_what_a_run_did_is_not_said_after_its_undo(desk, line, model):
 def test_what_was_accepted_is_not_said_after_its_undo(desk, line):
     desk.click()
     desk.accept()
-    (points,) = (one.points for one in desk.annotator.sets)
+    (points,) = (one.points for one in desk.controller.groups)
     points.RemoveNthControlPoint(0)
     desk.pump(0.5)
     assert line.text == "Accepted: 370 voxels changed."
@@ -207,14 +207,14 @@ def test_loading_the_model_is_shown_and_can_be_cancelled(model, monkeypatch):
         time.sleep(0.3)
         return model
 
-    monkeypatch.setattr(service.Engine, "_session", slow)
+    monkeypatch.setattr(service.InferenceService, "_session", slow)
     desk = Desk(model)
     line = desk.panel.status_line
     assert line.text == "Loading the model..."
     assert not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
     desk.view.click(*desk.xy(INSIDE))
     line.ui.cancelButton.click()
-    assert not desk.annotator.is_waiting and not line.is_busy and "Cancelled." in line.text
+    assert not desk.controller.is_waiting and not line.is_busy and "Cancelled." in line.text
     desk.pump(0.4)
     assert desk.shown == [] and model.asked == []
     desk.view.click(*desk.xy((28, 24, 10)))
@@ -228,7 +228,7 @@ def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
     def broken(self, choice):
         raise ValueError("the weights are damaged")
 
-    monkeypatch.setattr(service.Engine, "_session", broken)
+    monkeypatch.setattr(service.InferenceService, "_session", broken)
     desk = Desk(model)
     desk.wait(lambda: not desk.panel.status_line.is_busy)
     assert desk.panel.status_line.text == "The weights are damaged"
@@ -300,7 +300,7 @@ def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(desk, line, 
     frame = desk.editor.effectByName("SAM-Med2D").optionsFrame()
     most = width(paint_like())
     long = "/data/" + "a_very_long_folder_name/" * 6 + "weights.pth cannot be opened: " + "no such file " * 5
-    service = desk.effect._engine
+    service = desk.effect._service
     monkeypatch.setattr(service, "choice", type(service.choice)(model=long, device="cpu"))
     for collapsed in (True, False):
         for section in (desk.panel.ui.inputButton, desk.panel.ui.promptsButton, desk.panel.ui.modelButton):
@@ -309,7 +309,7 @@ def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(desk, line, 
         for text in ("", "short", long):
             line.say(text, "error" if text else "info")
             line.begin("run", text, lambda: None)
-            desk.panel.show_engine()
+            desk.panel.show_service()
             desk.panel.ui.modelStateLabel.setText(text)
             desk.pump(0.05)
             assert width(frame) <= most, (collapsed, text[:5])

@@ -7,7 +7,6 @@ it is accepted. All of it is kept in the prompts' nodes, so that a saved scene g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,16 @@ from slicer.util import VTKObservationMixin
 
 from SAMMed2DLib.imaging.masks import is_on_mask
 from SAMMed2DSlicer.effect import status_text
-from SAMMed2DSlicer.effect.forecast import Forecast, forecast
+from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
+from SAMMed2DSlicer.effect.parameters import EffectOptions, begin_inside
 from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews, ViewPreview
 from SAMMed2DSlicer.effect.status_text import Accepted, Status
-from SAMMed2DSlicer.effect.tools import begin_inside
-from SAMMed2DSlicer.inference.prefetch import LookAhead
-from SAMMed2DSlicer.inference.request_queue import Pending, Request, Requests
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
+from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
-from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptSet
+from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptGroup
 from SAMMed2DSlicer.scene import protection, segmentations, volumes
 from SAMMed2DSlicer.scene.segment_reader import changed_at, has_voxels, mask_on_slice
 from SAMMed2DSlicer.scene.segment_targets import EffectTarget, OneStep, SegmentTarget
@@ -44,33 +43,14 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the user has chosen.
-
-    Attributes:
-        intensity: what the model sees, one of `scene.INTENSITIES`.
-        zoom: predict on crops around the prompts; None does what the weights were trained for.
-        accepts_at_once: whether answers are written without asking.
-        new_segments: whether each accepted object is followed by a new segment.
-        looks_ahead: whether neighbouring slices are encoded while idle.
-    """
-
-    intensity: str = volumes.WINDOW
-    zoom: bool | None = None
-    accepts_at_once: bool = False
-    new_segments: bool = False
-    looks_ahead: bool = True
-
-
-class Annotator(VTKObservationMixin):
+class EffectController(VTKObservationMixin):
     """The prompts of a segmentation while the effect is active."""
 
     def __init__(
         self,
         effect: Any,
-        engine: Engine,
-        options: Callable[[], Options],
+        service: InferenceService,
+        options: Callable[[], EffectOptions],
         on_changed: Callable[[], None],
         on_closed: Callable[[], None],
         write_history: WriteHistory,
@@ -79,26 +59,26 @@ class Annotator(VTKObservationMixin):
 
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect.
-            engine: answers.
+            service: answers.
             options: what the user has chosen.
             on_changed: called when the status, the sets or the answers have changed.
             on_closed: called when the scene was closed, and the work with it.
             write_history: what each set has added to its segment; it outlives this object.
         """
         VTKObservationMixin.__init__(self)
-        self._effect, self._engine, self._options = effect, engine, options
+        self._effect, self._service, self._options = effect, service, options
         self._on_changed, self._on_closed = on_changed, on_closed
         self.status = Status()
-        self.sets: list[PromptSet] = []
+        self.groups: list[PromptGroup] = []
         self.is_active = False
         self.last_view: Any = None
-        self._answers: dict[PromptSet, Pending] = {}
-        self._forecasts: dict[PromptSet, Forecast | None] = {}  # what accepting these answers would do
-        self._known: dict[PromptSet, Any] = {}  # the prompts as they were when last looked at
+        self._answers: dict[PromptGroup, PendingPrediction] = {}
+        self._dry_runs: dict[PromptGroup, DryRun | None] = {}  # what accepting these answers would do
+        self._known: dict[PromptGroup, Any] = {}  # the prompts as they were when last looked at
         self._write_history = write_history
-        self._touched: set[PromptSet] = set()  # to be looked at
-        self._undone: dict[PromptSet, str] = {}  # what they were before their voxels were taken out of the segment
-        self._in_view: dict[PromptSet, list[Any]] = {}
+        self._touched: set[PromptGroup] = set()  # to be looked at
+        self._undone: dict[PromptGroup, str] = {}  # what they were before their voxels were taken out of the segment
+        self._in_view: dict[PromptGroup, list[Any]] = {}
         self._accepts_next = False
         self._starts_object = False
         self._selected = ""
@@ -106,15 +86,15 @@ class Annotator(VTKObservationMixin):
         self._image_mtime = 0
         self._event: Status | None = None  # what has happened last, as long as it holds
         self._said_at: Any = None
-        self._said_of: PromptSet | None = None
+        self._said_of: PromptGroup | None = None
         self._is_said_of_masking = False
         self._said_time: int | None = None  # when the segment was changed, where what was said is about that change
         self._boxes = BoxShapes()
-        self._reopened: PromptSet | None = None  # accepted, and chosen to be corrected
-        self._cancelled: set[PromptSet] = set()  # not to be asked for until they change
+        self._reopened: PromptGroup | None = None  # accepted, and chosen to be corrected
+        self._cancelled: set[PromptGroup] = set()  # not to be asked for until they change
         self._views = SliceViews(effect)
-        self._requests = Requests(engine, self._request_of, self._answered, self._failed)
-        self._ahead = LookAhead(engine, self._slice_to_prepare, self._picture)
+        self._requests = RequestQueue(service, self._request_of, self._answered, self._failed)
+        self._prefetcher = SlicePrefetcher(service, self._slice_to_prepare, self._picture)
         self._later = single_shot(0, self._look_at_changes)
         self._redraw = single_shot(0, self._refresh)
 
@@ -140,7 +120,7 @@ class Annotator(VTKObservationMixin):
         return selected if selected and segmentation.GetSegmentation().GetSegment(selected) else ""
 
     @property
-    def pending(self) -> list[PromptSet]:
+    def pending(self) -> list[PromptGroup]:
         """Sets of the selected segment, of the frame that the volume shows, whose answers are shown."""
         ours = [one for one in self._answers if one.segment_id == self.segment_id]
         return [one for one in ours if one.item == volumes.sequence_item(one.volume)]
@@ -151,11 +131,11 @@ class Annotator(VTKObservationMixin):
         return self._requests.is_waiting
 
     @property
-    def unfinished(self) -> list[PromptSet]:
+    def unfinished(self) -> list[PromptGroup]:
         """Sets of the selected segment, in view, that the user is not done with."""
         return [one for one in self._in_view if not one.is_accepted]
 
-    def pending_of(self, one: PromptSet) -> Pending | None:
+    def pending_of(self, one: PromptGroup) -> PendingPrediction | None:
         """The answer of a set that is shown, or None."""
         return self._answers.get(one)
 
@@ -191,10 +171,10 @@ class Annotator(VTKObservationMixin):
             timer.stop()
         self._views.close()
         self.removeObservers()
-        for one in self.sets:
+        for one in self.groups:
             one.show_in(())
-        self.sets, self._answers, self._known, self._in_view, self._undone = [], {}, {}, {}, {}
-        self._forecasts = {}
+        self.groups, self._answers, self._known, self._in_view, self._undone = [], {}, {}, {}, {}
+        self._dry_runs = {}
         self.last_view = None
 
     def rebuild_views(self) -> None:
@@ -248,7 +228,7 @@ class Annotator(VTKObservationMixin):
 
     def cancel(self) -> None:
         """Wait for no answer; prompts stay, and are asked for again when they change, or by `accept`."""
-        unanswered = [one for one in self.sets if one.state == OPEN and one not in self._answers]
+        unanswered = [one for one in self.groups if one.state == OPEN and one not in self._answers]
         self._cancelled.update(unanswered)
         self._drop_requests()
         kept = _("Cancelled. The prompts are still there: Enter asks again, Esc clears them.")
@@ -258,12 +238,12 @@ class Annotator(VTKObservationMixin):
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
         self._drop_requests()
-        still_open = [one for one in self.sets if one.segment_id == self.segment_id and not one.is_accepted]
+        still_open = [one for one in self.groups if one.segment_id == self.segment_id and not one.is_accepted]
         for one in self.unfinished or still_open or list(self._in_view):
             self.remove(one)
         self._say(_("Prompts were cleared; the segment is as it was."))
 
-    def remove(self, one: PromptSet) -> None:
+    def remove(self, one: PromptGroup) -> None:
         """Take a set of prompts away; what was written stays."""
         self._forget(one)
         self._write_history.forget(one.key)
@@ -271,7 +251,7 @@ class Annotator(VTKObservationMixin):
         self._draw()
         self._tell()
 
-    def jump_to(self, one: PromptSet) -> None:
+    def jump_to(self, one: PromptGroup) -> None:
         """Show the slice of a set, in its frame of a sequence, and select its segment."""
         one.show_frame()
         if one.segment_id != self.segment_id:
@@ -286,7 +266,7 @@ class Annotator(VTKObservationMixin):
         self._reopened = one if one.is_accepted else None
         self._refresh()
 
-    def view_of(self, one: PromptSet) -> Any:
+    def view_of(self, one: PromptGroup) -> Any:
         """The view that shows the slice of a set, best the one that was worked in last; None if none does."""
         widgets = self._in_view.get(one, [])
         return self.last_view if self.last_view in widgets else next(iter(widgets), None)
@@ -302,7 +282,7 @@ class Annotator(VTKObservationMixin):
     def view_entered(self, widget: Any) -> None:
         """Work goes on in this slice view: its slices are those to prepare."""
         self.last_view = widget
-        self._ahead.rest()
+        self._prefetcher.rest()
 
     def view_moved(self) -> None:
         """Follow a slice view that moved."""
@@ -311,7 +291,7 @@ class Annotator(VTKObservationMixin):
 
     # Sets and their nodes
 
-    def _set_for(self, widget: Any, points_world: list[np.ndarray], positive: bool | None = None) -> PromptSet | None:
+    def _set_for(self, widget: Any, points_world: list[np.ndarray], positive: bool | None = None) -> PromptGroup | None:
         """The set to which prompts in a view belong, see `_found_set`; None, with a status, where there can be none."""
         from SAMMed2DLib.imaging.geometry import GeometryError
 
@@ -321,7 +301,7 @@ class Annotator(VTKObservationMixin):
             self._say(messages.text_of(error), WARNING)
             return None
 
-    def _found_set(self, widget: Any, points_world: list[np.ndarray], positive: bool | None) -> PromptSet:
+    def _found_set(self, widget: Any, points_world: list[np.ndarray], positive: bool | None) -> PromptGroup:
         """The set to which prompts in a view belong.
 
         It is the one that is not accepted yet; else, for a point that takes away, the one whose mask is there;
@@ -354,7 +334,7 @@ class Annotator(VTKObservationMixin):
             self._starts_object = False
         self._reopened = None
         owner = (self.segmentation, self.segment_id, self.volume, plane, volumes.sequence_item(self.volume))
-        here = [one for one in self.sets if one.belongs_to(*owner)]
+        here = [one for one in self.groups if one.belongs_to(*owner)]
         still_open = next((one for one in here if not one.is_accepted), None)
         if still_open is not None:
             return still_open
@@ -368,11 +348,11 @@ class Annotator(VTKObservationMixin):
             if takes_away and mask_hw.any() and not is_on:
                 raise volumes.SceneError(_("There is nothing to take away: click where the mask goes too far."))
             known_hw = mask_hw if is_on else None
-        one = PromptSet(*owner, number=1 + max((one.number for one in here), default=0), known_hw=known_hw)
+        one = PromptGroup(*owner, number=1 + max((one.number for one in here), default=0), known_hw=known_hw)
         one.show_in([widget.mrmlSliceNode().GetID()])
         return one
 
-    def _accepted_at(self, sets: Sequence[PromptSet], point_world: np.ndarray, is_on: bool) -> PromptSet | None:
+    def _accepted_at(self, sets: Sequence[PromptGroup], point_world: np.ndarray, is_on: bool) -> PromptGroup | None:
         """The accepted set that a point outside, (3,) mm, is about; None if it is about a mask of another origin.
 
         Beside all masks it is the nearest set; on a mask the one that wrote it, if that is as it was accepted.
@@ -404,11 +384,11 @@ class Annotator(VTKObservationMixin):
         self._effect.parameterSetNode().SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
 
     @drawn_once
-    def _give(self, one: PromptSet, widget: Any, give: Callable[[], None]) -> None:
+    def _give(self, one: PromptGroup, widget: Any, give: Callable[[], None]) -> None:
         give()
         self.last_view = widget
-        if one not in self.sets:
-            self.sets.append(one)
+        if one not in self.groups:
+            self.groups.append(one)
         for node in one.nodes:
             self._observe(node)
         self._touched.add(one)
@@ -437,7 +417,7 @@ class Annotator(VTKObservationMixin):
         self._node_modified(caller, event)
 
     def _node_modified(self, caller: Any, event: Any) -> None:
-        self._touched.update(one for one in self.sets if caller is one.points or caller is one.box)
+        self._touched.update(one for one in self.groups if caller is one.points or caller is one.box)
         self._later.start()
 
     def _look_at_changes(self) -> None:
@@ -451,7 +431,7 @@ class Annotator(VTKObservationMixin):
         """Find the sets whose prompts are not what they were, to be asked for; an event alone says little."""
         self._later.stop()
         touched, self._touched = self._touched, set()
-        for one in [one for one in self.sets if one in touched or one not in self._known]:
+        for one in [one for one in self.groups if one in touched or one not in self._known]:
             if one.points in one.nodes:
                 prompt_groups.label_points(one.points)
             if one.is_empty:
@@ -478,7 +458,7 @@ class Annotator(VTKObservationMixin):
 
     def _note_undone(self) -> None:
         """Sets whose voxels were taken out of the segment again are open, until they are brought back."""
-        for one in self.sets:
+        for one in self.groups:
             edit = self._write_history.edit(one.key)
             if edit is None:
                 continue
@@ -491,7 +471,7 @@ class Annotator(VTKObservationMixin):
 
     def _renew_corrected(self) -> None:
         """Masks that are to be corrected, and were changed by somebody else before it came to that, are read anew."""
-        for one in self.sets:
+        for one in self.groups:
             if one.known_hw is None or one.state != OPEN:
                 continue
             edit = self._write_history.edit(one.key)
@@ -505,7 +485,7 @@ class Annotator(VTKObservationMixin):
                 one.correct(present_hw if present_hw.any() else None)
                 self._drop_answer(one)
 
-    def _drop_answer(self, one: PromptSet) -> None:
+    def _drop_answer(self, one: PromptGroup) -> None:
         """Show and ask nothing for a set."""
         self._requests.forget(one)
         if self._answers.pop(one, None) is not None:
@@ -513,13 +493,13 @@ class Annotator(VTKObservationMixin):
         if self._said_of is one:
             self._event = None  # it is no longer so
 
-    def _forget(self, one: PromptSet) -> None:
-        for kept in (self._answers, self._forecasts, self._known, self._in_view, self._undone):
+    def _forget(self, one: PromptGroup) -> None:
+        for kept in (self._answers, self._dry_runs, self._known, self._in_view, self._undone):
             kept.pop(one, None)
         self._boxes.forget(one)
         self._cancelled.discard(one)
         self._requests.forget(one)
-        self.sets = [other for other in self.sets if other is not one]
+        self.groups = [other for other in self.groups if other is not one]
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_added(self, caller: Any, event: Any, node: Any) -> None:
@@ -529,7 +509,7 @@ class Annotator(VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, caller: Any, event: Any, node: Any) -> None:
         if prompt_groups.is_prompt_node(node) and not slicer.mrmlScene.IsClosing():
-            for one in [one for one in self.sets if node is one.points or node is one.box]:
+            for one in [one for one in self.groups if node is one.points or node is one.box]:
                 one.points = None if one.points is node else one.points
                 one.box = None if one.box is node else one.box
                 self._touched.add(one)
@@ -543,9 +523,9 @@ class Annotator(VTKObservationMixin):
         is_volume = node.IsA("vtkMRMLVolumeNode")
         if slicer.mrmlScene.IsClosing() or not (is_volume or node is self.segmentation):
             return
-        for one in [one for one in self.sets if node is one.segmentation or node is one.volume]:
+        for one in [one for one in self.groups if node is one.segmentation or node is one.volume]:
             self.remove(one)
-        for one in prompt_groups.sets_on(node):  # of other segmentations
+        for one in prompt_groups.groups_on(node):  # of other segmentations
             one.remove()
 
     def _scene_closes(self, caller: Any, event: Any) -> None:
@@ -576,7 +556,7 @@ class Annotator(VTKObservationMixin):
             return
         self._redraw.stop()
         if self._is_stale or self._is_segment_stale:  # masking, or what it goes by, may have changed
-            self._forecasts.clear()
+            self._dry_runs.clear()
             if self._is_said_of_masking:
                 self._event = None
         if self._is_stale:
@@ -599,14 +579,14 @@ class Annotator(VTKObservationMixin):
         self._draw()
         if self._options().accepts_at_once:  # answered while another segment was selected
             self._write([one for one in self.pending if one not in self._undone], closes=False)
-        self._ahead.rest()
+        self._prefetcher.rest()
         self._tell()
 
     def _find_sets(self) -> None:
         """Take over sets whose nodes came into the scene, and drop those of other segmentations."""
-        present = prompt_groups.find_sets(self.segmentation) if self.segmentation is not None else []
-        known = {id(node): one for one in self.sets for node in one.nodes}
-        sets: list[PromptSet] = []
+        present = prompt_groups.find_groups(self.segmentation) if self.segmentation is not None else []
+        known = {id(node): one for one in self.groups for node in one.nodes}
+        sets: list[PromptGroup] = []
         for found in present:
             one = next((known[id(node)] for node in found.nodes if id(node) in known), found)
             one.points, one.box = found.points, found.box
@@ -614,10 +594,10 @@ class Annotator(VTKObservationMixin):
             one.follow_volume()
             for node in one.nodes:
                 self._observe(node)
-        for gone in [one for one in self.sets if one not in sets]:
+        for gone in [one for one in self.groups if one not in sets]:
             gone.show_in(())
             self._forget(gone)
-        self.sets = sets
+        self.groups = sets
 
     def _observe_context(self) -> None:
         volume, segmentation = self.volume, self.segmentation
@@ -644,7 +624,7 @@ class Annotator(VTKObservationMixin):
     def _shown_otherwise(self, caller: Any, event: Any) -> None:
         """Masking may go by which segments are visible."""
         if self._answers:
-            self._forecasts.clear()
+            self._dry_runs.clear()
             self._redraw.start()
 
     def _volume_modified(self, caller: Any, event: Any) -> None:
@@ -667,7 +647,7 @@ class Annotator(VTKObservationMixin):
         self._views.look(self.volume)
         shown = (self.segment_id, self.volume, volumes.sequence_item(self.volume))
         self._in_view = {}
-        for one in self.sets:
+        for one in self.groups:
             is_ours = (one.segment_id, one.volume, one.item) == shown
             widgets = self._views.showing(one.plane) if is_ours else []
             if widgets:
@@ -681,14 +661,14 @@ class Annotator(VTKObservationMixin):
         masks = []
         for one in self.pending if self.segmentation is not None else ():
             color = segmentations.segment_color(self.segmentation, one.segment_id)
-            found, mask = self._forecast_of(one), self._answers[one].answer.mask
+            found, mask = self._dry_run_of(one), self._answers[one].answer.mask
             shown = (None, None) if found is None else (found.blocked_hw, found.removed_hw)
             masks.append(ShownMask(mask, one.plane, one.volume, color, *shown))
         self._views.draw(masks)
 
     # Asking
 
-    def _request_of(self, one: PromptSet) -> Request | None:
+    def _request_of(self, one: PromptGroup) -> Request | None:
         if one.item != volumes.sequence_item(one.volume):
             return None  # its frame is not there to be looked at
         _check_size(one)
@@ -697,9 +677,9 @@ class Annotator(VTKObservationMixin):
         return Request(one, one.prompts().checked(one.plane.size_hw), image, options.zoom, one.known_hw)
 
     @drawn_once
-    def _answered(self, pending: Pending) -> None:
+    def _answered(self, pending: PendingPrediction) -> None:
         one = pending.request.of
-        if not self.is_active or one not in self.sets or one.is_empty:
+        if not self.is_active or one not in self.groups or one.is_empty:
             return
         try:
             _check_size(one)
@@ -713,7 +693,7 @@ class Annotator(VTKObservationMixin):
             self._say(_("The mask stays as it is: click farther out, or farther in."), WARNING, one)
         else:
             self._answers[one] = pending
-            self._forecasts.pop(one, None)
+            self._dry_runs.pop(one, None)
             self._event = None
         self._draw()
         if one in self._answers and self._options().accepts_at_once and one not in self._undone:
@@ -722,10 +702,10 @@ class Annotator(VTKObservationMixin):
         if self._accepts_next and not self.is_waiting:  # it was said of all that were on their way
             self._accepts_next = False
             self._write(self.pending)
-        self._ahead.rest()
+        self._prefetcher.rest()
         self._tell()
 
-    def _failed(self, one: PromptSet, error: BaseException) -> None:
+    def _failed(self, one: PromptGroup, error: BaseException) -> None:
         if not self.is_active:
             return
         self._accepts_next = False
@@ -735,29 +715,29 @@ class Annotator(VTKObservationMixin):
         self._say(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR, of)
         self._requests.go_on(self._answers)
 
-    def _forecast_of(self, one: PromptSet) -> Forecast | None:
+    def _dry_run_of(self, one: PromptGroup) -> DryRun | None:
         """What accepting the answer of a set of the selected segment would do; None where nothing can be written.
 
         Of sets that are not in view it is not asked: there may be many, and each takes some milliseconds.
         """
         if one not in self._in_view:
             return None
-        if one not in self._forecasts:
+        if one not in self._dry_runs:
             mask, replaces = self._answers[one].answer.mask, self._write_history.to_replace(one.key)
             try:
-                found = forecast(self._effect, mask, one.plane, one.volume, replaces, one.known_hw)
+                found = dry_run(self._effect, mask, one.plane, one.volume, replaces, one.known_hw)
             except ValueError:  # accepting says it
                 found = None
-            self._forecasts[one] = found
-        return self._forecasts[one]
+            self._dry_runs[one] = found
+        return self._dry_runs[one]
 
     def _drop_requests(self) -> None:
         self._requests.drop()
-        self._ahead.stop()
+        self._prefetcher.stop()
         self._accepts_next = False
 
     def _slice_to_prepare(self) -> SlicePlane | None:
-        is_idle = self.is_active and self._options().looks_ahead and self._engine.state.is_ready and not self.is_waiting
+        is_idle = self.is_active and self._options().prefetches and self._service.state.is_ready and not self.is_waiting
         return plane_in(self.last_view, self.volume) if is_idle and self.last_view is not None else None
 
     def _picture(self, plane: SlicePlane) -> np.ndarray:
@@ -765,14 +745,14 @@ class Annotator(VTKObservationMixin):
 
     # Accepting
 
-    def _write(self, sets: Sequence[PromptSet], closes: bool = True) -> None:
+    def _write(self, sets: Sequence[PromptGroup], closes: bool = True) -> None:
         """Write the answers of some sets, and say what came of all of them; `closes`: the user is done with them."""
         target = OneStep(EffectTarget(self._effect))  # one acceptance is one step of undo
         accepted: list[Accepted] = []
         failures: list[str] = []
         is_blocked = False
         for one in [one for one in sets if one.segment_id == self.segment_id]:
-            found = self._forecast_of(one)
+            found = self._dry_run_of(one)
             if found is not None and found.is_nothing and found.inside:  # the answer waits for another masking
                 failures.append(status_text.nothing_text(self._answers[one], found))
                 is_blocked = True
@@ -786,7 +766,7 @@ class Annotator(VTKObservationMixin):
             self._say_status(status_text.of_acceptance(self.segmentation, accepted, failures))
             self._said_time, self._is_said_of_masking = self.changed_at, is_blocked
 
-    def _write_one(self, one: PromptSet, target: SegmentTarget, closes: bool) -> Accepted:
+    def _write_one(self, one: PromptGroup, target: SegmentTarget, closes: bool) -> Accepted:
         """Write the answer of a set.
 
         Raises:
@@ -804,7 +784,7 @@ class Annotator(VTKObservationMixin):
             self._close(one)
         return accepted
 
-    def _close(self, one: PromptSet) -> None:
+    def _close(self, one: PromptGroup) -> None:
         one.set_state(ACCEPTED)
         self._starts_object = True
         if self._options().new_segments:
@@ -812,11 +792,11 @@ class Annotator(VTKObservationMixin):
 
     # Telling
 
-    def _say(self, text: str, level: str = INFO, of: PromptSet | None = None) -> None:
+    def _say(self, text: str, level: str = INFO, of: PromptGroup | None = None) -> None:
         """Tell the user something, of a set in view or of all."""
         self._say_status(Status(text, level), of)
 
-    def _say_status(self, status: Status, of: PromptSet | None = None) -> None:
+    def _say_status(self, status: Status, of: PromptGroup | None = None) -> None:
         self._event = self.status = status
         self._said_time, self._is_said_of_masking = None, False
         self._said_at, self._said_of = self.place, of if of in self._in_view else None
@@ -827,7 +807,7 @@ class Annotator(VTKObservationMixin):
         is_of_shown = self._said_of is None or self._said_of in self._in_view or self._said_of in self._answers
         if self._said_at != self.place or not is_of_shown:
             self._event = None
-        shown = {one: (self._answers[one], self._forecast_of(one)) for one in self.pending}
+        shown = {one: (self._answers[one], self._dry_run_of(one)) for one in self.pending}
         status = self._event or status_text.of_shown(shown, self._in_view)
         if status != self.status:
             self.status = status
@@ -854,7 +834,7 @@ def _is_same_mask(mask_hw: np.ndarray, known_hw: np.ndarray | None) -> bool:
     return known_hw is not None and bool((mask_hw == known_hw).all())
 
 
-def _check_size(one: PromptSet) -> None:
+def _check_size(one: PromptGroup) -> None:
     """Raise a SceneError if the image was replaced by one of another size: the set's slice is not in it."""
     if volumes.size_ijk(one.volume) != one.plane.size_ijk:
         raise volumes.SceneError(

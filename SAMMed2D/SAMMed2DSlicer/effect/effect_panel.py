@@ -11,45 +11,49 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import resources
-from SAMMed2DSlicer.effect import controller
-from SAMMed2DSlicer.effect.tools import BOX, NEGATIVE, POSITIVE, TOOL
-from SAMMed2DSlicer.inference.service import Choice, Engine
-from SAMMed2DSlicer.inference.slice_task import ZOOMS
+from SAMMed2DSlicer.effect.parameters import (
+    AT_ONCE,
+    BOX,
+    DEFAULTS,
+    INTENSITY,
+    NEGATIVE,
+    NEW_SEGMENTS,
+    POSITIVE,
+    PREFETCH,
+    TOOL,
+    ZOOM,
+    EffectOptions,
+)
+from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_groups
-from SAMMed2DSlicer.scene import protection, slice_views, volumes
+from SAMMed2DSlicer.scene import protection, slice_views
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.icons import pixmap_of
 from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
 
 if TYPE_CHECKING:
-    from SAMMed2DSlicer.effect.controller import Annotator, Options
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.effect.controller import EffectController
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
-INTENSITY, ZOOM = "Intensity", "Zoom"
-AT_ONCE, NEW_SEGMENTS, LOOK_AHEAD = "AcceptAtOnce", "NewSegments", "LookAhead"
-DEFAULTS: dict[str, str | int] = {
-    **{TOOL: POSITIVE, INTENSITY: volumes.WINDOW, ZOOM: "auto", AT_ONCE: 0, NEW_SEGMENTS: 0, LOOK_AHEAD: 1},
-    **protection.DEFAULTS,
-}
 _LONGEST_NAME, _THUMBNAIL_PX = 24, 72
 
 
 class EffectPanel:
     """The widgets below the effects' buttons; it changes parameters and calls what it is given."""
 
-    def __init__(self, effect: Any, engine: Engine, calls: dict[str, Callable[..., None]]) -> None:
+    def __init__(self, effect: Any, service: InferenceService, calls: dict[str, Callable[..., None]]) -> None:
         """Make the widgets.
 
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
-            engine: whose model and device are chosen here.
+            service: whose model and device are chosen here.
             calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen) and "stop" (loading
-                it) without arguments; "jump" and "remove" with a prompt set.
+                it) without arguments; "jump" and "remove" with a prompt group.
         """
-        self._effect, self._engine, self._calls = effect, engine, calls
-        self._annotating: Annotator | None = None
-        self._sets: list[PromptSet] = []
+        self._effect, self._service, self._calls = effect, service, calls
+        self._controller: EffectController | None = None
+        self._groups: list[PromptGroup] = []
         self._rows: list[tuple[str, ...]] = []
         self._thumbnail: Any = None
         # Translating takes so long that a table of many rows would be felt.
@@ -69,7 +73,7 @@ class EffectPanel:
         self._checks = {
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
-            LOOK_AHEAD: self.ui.looksAheadCheckBox,
+            PREFETCH: self.ui.looksAheadCheckBox,
             protection.PROTECT: self.ui.protectsOthersCheckBox,
         }
         self._lists = {
@@ -91,16 +95,9 @@ class EffectPanel:
 
     # Parameters
 
-    def options(self) -> Options:
+    def options(self) -> EffectOptions:
         """What the user has chosen."""
-        get = self._effect.parameter
-        return controller.Options(
-            intensity=get(INTENSITY),
-            zoom=ZOOMS.get(get(ZOOM)),
-            accepts_at_once=bool(self._effect.integerParameter(AT_ONCE)),
-            new_segments=bool(self._effect.integerParameter(NEW_SEGMENTS)),
-            looks_ahead=bool(self._effect.integerParameter(LOOK_AHEAD)),
-        )
+        return EffectOptions.of(self._effect)
 
     def update_from_parameters(self) -> None:
         """Show the parameters."""
@@ -114,52 +111,52 @@ class EffectPanel:
 
     # What is going on
 
-    def show(self, annotating: Annotator) -> None:
+    def show(self, controller: EffectController) -> None:
         """Show the state of the work."""
-        self._show_status(annotating)
-        has_answer, has_sets = bool(annotating.pending), bool(annotating.sets)
-        can_accept = has_answer or annotating.is_waiting or bool(annotating.unfinished)
+        self._show_status(controller)
+        has_answer, has_groups = bool(controller.pending), bool(controller.groups)
+        can_accept = has_answer or controller.is_waiting or bool(controller.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
         self.ui.acceptButton.setToolTip(
             _("Write what is shown to the segment (Enter).")
             if can_accept
             else _("Nothing is shown yet: click on the structure, or drag a box around it.")
         )
-        self.ui.clearButton.setEnabled(has_sets)
+        self.ui.clearButton.setEnabled(has_groups)
         self.ui.clearButton.setToolTip(
             _("Take the prompts of this slice away (Esc); the segment stays as it is.")
-            if has_sets
+            if has_groups
             else _("There are no prompts.")
         )
-        self._annotating = annotating
-        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(annotating.sets)))
-        self._show_sets()
-        self._show_thumbnail(annotating)
+        self._controller = controller
+        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(controller.groups)))
+        self._show_groups()
+        self._show_thumbnail(controller)
 
-    def _show_status(self, annotating: Annotator) -> None:
+    def _show_status(self, controller: EffectController) -> None:
         """Say what is new, and show that an answer is on its way."""
         line, was_waiting = self.status_line, self.status_line.is_going_on(ANSWER)
-        if annotating.is_waiting and not was_waiting:
+        if controller.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
             line.begin(ANSWER, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
-        elif was_waiting and not annotating.is_waiting:
+        elif was_waiting and not controller.is_waiting:
             line.end(ANSWER)
-        is_new = annotating.status is not self._status or was_waiting != annotating.is_waiting
-        if is_new and not annotating.status.text and self._status is not None and line.said != self._status.text:
-            self._status, is_new = annotating.status, False  # something else was said meanwhile, and still holds
-        if line.be_at(annotating.place) or is_new:
-            self._status = annotating.status
-            line.say(annotating.status.text, annotating.status.level)
-            line.be_at(annotating.place)
+        is_new = controller.status is not self._status or was_waiting != controller.is_waiting
+        if is_new and not controller.status.text and self._status is not None and line.said != self._status.text:
+            self._status, is_new = controller.status, False  # something else was said meanwhile, and still holds
+        if line.be_at(controller.place) or is_new:
+            self._status = controller.status
+            line.say(controller.status.text, controller.status.level)
+            line.be_at(controller.place)
 
-    def show_engine(self) -> None:
+    def show_service(self) -> None:
         """Show which model is used, and whether it is ready."""
         self._fill_models()
-        state = self._engine.state
+        state = self._service.state
         self.ui.modelStateLabel.setText(messages.breakable(state.text))
-        name = os.path.basename(self._engine.choice.model)
+        name = os.path.basename(self._service.choice.model)
         self.ui.modelButton.setText(_("Model: {name}").format(name=messages.shortened(name, _LONGEST_NAME)))
-        self.ui.modelButton.setToolTip(self._engine.choice.model)
+        self.ui.modelButton.setToolTip(self._service.choice.model)
         if state.name == "loading":
             tip = _("Wait for the model no longer; the next prompt loads it.")
             self.status_line.begin(MODEL, _("Loading the model..."), self._calls["stop"], tip)
@@ -178,27 +175,27 @@ class EffectPanel:
         self.ui.installRow.setVisible(bool(text))
         self.ui.installLabel.setText(text)
 
-    def _show_sets(self) -> None:
+    def _show_groups(self) -> None:
         """Bring the table up to date while it is seen."""
-        if self._annotating is None or self.ui.promptsButton.collapsed:
+        if self._controller is None or self.ui.promptsButton.collapsed:
             return
-        rows = [self._row_of(one, self._annotating) for one in self._annotating.sets]
+        rows = [self._row_of(one, self._controller) for one in self._controller.groups]
         if rows != self._rows:
             table = self.ui.promptsTable
             table.setRowCount(len(rows))
             for row, texts in enumerate(rows):
                 for column, text in enumerate(texts):
                     table.setItem(row, column, qt.QTableWidgetItem(text))
-        self._rows, self._sets = rows, list(self._annotating.sets)
+        self._rows, self._groups = rows, list(self._controller.groups)
         self._enable_table_buttons()
 
-    def _row_of(self, one: PromptSet, annotating: Annotator) -> tuple[str, ...]:
+    def _row_of(self, one: PromptGroup, controller: EffectController) -> tuple[str, ...]:
         words = self._words
         segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
         positive, negative, boxes = one.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
         parts += [words["box"]] * bool(boxes)
-        state = words["shown" if annotating.pending_of(one) else one.state]
+        state = words["shown" if controller.pending_of(one) else one.state]
         name = segment.GetName() if segment is not None else words["removed"]
         return name, one.slice_text(), " ".join(parts), state
 
@@ -211,10 +208,10 @@ class EffectPanel:
             button.setEnabled(chosen)
             button.setToolTip(text if chosen else _("Choose a row first."))
 
-    def _show_thumbnail(self, annotating: Annotator) -> None:
-        group = annotating.pending[-1] if annotating.pending else None
-        shown = annotating.pending_of(group) if group is not None else None
-        view = annotating.view_of(group) if group is not None else None
+    def _show_thumbnail(self, controller: EffectController) -> None:
+        group = controller.pending[-1] if controller.pending else None
+        shown = controller.pending_of(group) if group is not None else None
+        view = controller.view_of(group) if group is not None else None
         if shown is self._thumbnail or (shown is not None and view is None):
             return
         self._thumbnail = shown
@@ -257,7 +254,7 @@ class EffectPanel:
         ui.clearButton.connect("clicked()", self._calls["clear"])
         ui.installButton.connect("clicked()", self._calls["install"])
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
-        ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_sets())
+        ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
         ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
         ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())
         ui.jumpButton.connect("clicked()", self._jump)
@@ -266,19 +263,19 @@ class EffectPanel:
         ui.deviceComboBox.connect("activated(int)", lambda index: self._choose_model())
 
     def _fill_models(self) -> None:
-        ui, engine = self.ui, self._engine
-        combo_boxes.fill(ui.modelComboBox, models.model_names(engine.choice.model), engine.choice.model)
-        devices = models.device_names(engine.choice.device, is_ready=engine.state.is_ready)
-        combo_boxes.fill(ui.deviceComboBox, devices, engine.choice.device)
+        ui, service = self.ui, self._service
+        combo_boxes.fill(ui.modelComboBox, models.model_names(service.choice.model), service.choice.model)
+        devices = models.device_names(service.choice.device, is_ready=service.state.is_ready)
+        combo_boxes.fill(ui.deviceComboBox, devices, service.choice.device)
 
     def _choose_model(self) -> None:
         model, device = combo_boxes.chosen(self.ui.modelComboBox), combo_boxes.chosen(self.ui.deviceComboBox)
-        self._engine.choose(Choice(model, device, self._engine.choice.cache_mib))
+        self._service.choose(ModelChoice(model, device, self._service.choice.cache_mib))
         self._calls["model"]()
 
-    def _chosen(self) -> list[PromptSet]:
+    def _chosen(self) -> list[PromptGroup]:
         rows = sorted({index.row() for index in self.ui.promptsTable.selectionModel().selectedRows()})
-        return [self._sets[row] for row in rows if row < len(self._sets)]
+        return [self._groups[row] for row in rows if row < len(self._groups)]
 
     def _jump(self) -> None:
         for one in self._chosen()[:1]:

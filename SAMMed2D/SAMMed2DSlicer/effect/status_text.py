@@ -9,9 +9,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect.forecast import Forecast
-from SAMMed2DSlicer.inference.request_queue import Pending
-from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+from SAMMed2DSlicer.effect.dry_run import DryRun
+from SAMMed2DSlicer.inference.request_queue import PendingPrediction
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_writer import WriteResult, losses_text, outside_text
 from SAMMed2DSlicer.widgets.messages import INFO, WARNING
 
@@ -25,7 +25,7 @@ class Status:
 
 
 def of_shown(
-    answers: Mapping[PromptSet, tuple[Pending, Forecast | None]], in_view: Collection[PromptSet]
+    answers: Mapping[PromptGroup, tuple[PendingPrediction, DryRun | None]], in_view: Collection[PromptGroup]
 ) -> Status:
     """Say what Enter would accept.
 
@@ -64,7 +64,7 @@ def of_shown(
     return Status(text, level)
 
 
-def nothing_text(pending: Pending, found: Forecast) -> str:
+def nothing_text(pending: PendingPrediction, found: DryRun) -> str:
     """Why nothing of a mask can be written, and what to do."""
     text = (
         _("{size}: nothing would be written. Change the masking, or clear the prompts with Esc.")
@@ -77,7 +77,7 @@ def nothing_text(pending: Pending, found: Forecast) -> str:
     return text.format(size=_size(pending, found))
 
 
-def _size(pending: Pending, found: Forecast | None) -> str:
+def _size(pending: PendingPrediction, found: DryRun | None) -> str:
     """How large a mask is, how much of it would be written and why not all, and what a correction changes."""
     pixels = int(pending.answer.mask.sum())
     text = _("{pixels} px").format(pixels=f"{pixels:,}")
@@ -98,7 +98,7 @@ def _size(pending: Pending, found: Forecast | None) -> str:
     return text
 
 
-def _limits(found: Forecast) -> list[str]:
+def _limits(found: DryRun) -> list[str]:
     """What keeps a part of a mask from being written."""
     limits = []
     if found.inside < found.meant:
@@ -158,7 +158,7 @@ def _of_written(written: Sequence[WriteResult]) -> str:
     return text
 
 
-def _listed(groups: Collection[PromptSet]) -> str:
+def _listed(groups: Collection[PromptGroup]) -> str:
     """The slices of some prompt groups, each once."""
     return _and(list(dict.fromkeys(group.slice_text() for group in groups)))
 

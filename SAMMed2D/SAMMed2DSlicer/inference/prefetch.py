@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 if TYPE_CHECKING:
@@ -17,20 +17,23 @@ _PAUSE_MS = 250
 _REACH = 8
 
 
-class LookAhead:
+class SlicePrefetcher:
     """Encodes one slice after the other until something else is to be done."""
 
     def __init__(
-        self, engine: Engine, where: Callable[[], SlicePlane | None], picture: Callable[[SlicePlane], np.ndarray]
+        self,
+        service: InferenceService,
+        where: Callable[[], SlicePlane | None],
+        picture: Callable[[SlicePlane], np.ndarray],
     ) -> None:
         """Prepare; nothing is done before `rest`.
 
         Args:
-            engine: encodes.
+            service: encodes.
             where: the slice that is worked on; None where there is nothing to prepare.
             picture: what the model sees of a slice; a ValueError ends the work.
         """
-        self._engine, self._where, self._picture = engine, where, picture
+        self._service, self._where, self._picture = service, where, picture
         self._left: list[SlicePlane] = []
         self._timer = single_shot(_PAUSE_MS, self._begin)
 
@@ -57,7 +60,7 @@ class LookAhead:
         except ValueError:
             self._left = []
             return
-        self._engine.ahead(lambda session, should_stop: session.encode(image, should_stop), self._next, owner=self)
+        self._service.prefetch(lambda session, should_stop: session.encode(image, should_stop), self._next, owner=self)
 
 
 def neighbours(plane: SlicePlane, count: int) -> list[SlicePlane]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DSlicer.inference.service import Engine
-from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+from SAMMed2DSlicer.inference.service import InferenceService
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Request:
     """A question: the prompts of a set, the picture that the model sees, whether it zooms, and what is corrected."""
 
-    of: PromptSet
+    of: PromptGroup
     prompts: Prompts
     image: np.ndarray
     zoom: bool | None
@@ -34,33 +34,33 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Pending:
+class PendingPrediction:
     """An answer that is shown and not accepted yet, and what was asked."""
 
     answer: MaskPrediction
     request: Request
 
 
-class Requests:
+class RequestQueue:
     """Asks for the set that changed last; what it replaces is asked for again afterwards."""
 
     def __init__(
         self,
-        engine: Engine,
-        make: Callable[[PromptSet], Request | None],
-        on_answer: Callable[[Pending], None],
-        on_error: Callable[[PromptSet, BaseException], None],
+        service: InferenceService,
+        make: Callable[[PromptGroup], Request | None],
+        on_answer: Callable[[PendingPrediction], None],
+        on_error: Callable[[PromptGroup, BaseException], None],
     ) -> None:
         """Begin with nothing to ask.
 
         Args:
-            engine: answers.
+            service: answers.
             make: the question of a set as it is now, None if it has none; a ValueError is handed to `on_error`.
             on_answer: gets each answer that is still wanted.
             on_error: gets what went wrong, and for which set.
         """
-        self._engine, self._make, self._on_answer, self._on_error = engine, make, on_answer, on_error
-        self._waiting: list[PromptSet] = []
+        self._service, self._make, self._on_answer, self._on_error = service, make, on_answer, on_error
+        self._waiting: list[PromptGroup] = []
         self._asked: Request | None = None
 
     @property
@@ -68,11 +68,11 @@ class Requests:
         """Whether an answer is on its way."""
         return self._asked is not None
 
-    def add(self, one: PromptSet) -> None:
+    def add(self, one: PromptGroup) -> None:
         """Ask for a set, before those that wait."""
         self._waiting = [other for other in self._waiting if other is not one] + [one]
 
-    def forget(self, one: PromptSet) -> None:
+    def forget(self, one: PromptGroup) -> None:
         """Ask for a set no more, and take nothing over for it."""
         self._waiting = [other for other in self._waiting if other is not one]
         if self._asked is not None and self._asked.of is one:
@@ -82,7 +82,7 @@ class Requests:
         """Ask for nothing, and take nothing over."""
         self._waiting, self._asked = [], None
 
-    def go_on(self, answered: dict[PromptSet, Pending]) -> None:
+    def go_on(self, answered: dict[PromptGroup, PendingPrediction]) -> None:
         """Ask for the newest set, unless that is going on, or it is answered already."""
         while self._waiting:
             one = self._waiting[-1]
@@ -102,7 +102,7 @@ class Requests:
 
     def _ask(self, request: Request) -> None:
         self._asked = request
-        self._engine.submit(
+        self._service.submit(
             lambda session, should_stop: session.answer(
                 request.image, request.prompts, mask=request.known_hw, zoom=request.zoom, should_stop=should_stop
             ),
@@ -114,7 +114,7 @@ class Requests:
     def _answered(self, request: Request, answer: Any) -> None:
         if self._is_wanted(request):
             self.forget(request.of)
-            self._on_answer(Pending(answer, request))
+            self._on_answer(PendingPrediction(answer, request))
 
     def _failed(self, request: Request, error: BaseException) -> None:
         if request is self._asked:

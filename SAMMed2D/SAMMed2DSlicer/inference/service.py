@@ -26,7 +26,7 @@ Work = Callable[["Session", ShouldStop], Any]
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """Which model to use, and where.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choice:
     cache_mib: int = 512
 
     @classmethod
-    def of_settings(cls) -> Choice:
+    def of_settings(cls) -> ModelChoice:
         """The choice that the user made last, from the application's settings."""
         settings = slicer.app.settings()
         return cls(
@@ -57,8 +57,8 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class State:
-    """What the engine is doing.
+class ServiceState:
+    """What the service is doing.
 
     Attributes:
         name: "unloaded", "loading", "ready" or "failed".
@@ -76,32 +76,32 @@ class State:
         return self.name == "ready"
 
 
-class Engine:
+class InferenceService:
     """Answers requests with the chosen model, which it loads with the first one."""
 
     def __init__(self) -> None:
         """Choose what the user chose last; nothing is loaded yet."""
         self.worker = Worker()
-        self.choice = Choice.of_settings()
-        self.state = State("unloaded", "")
-        self._loaded: tuple[Choice, Session] | None = None  # of the worker thread
+        self.choice = ModelChoice.of_settings()
+        self.state = ServiceState("unloaded", "")
+        self._loaded: tuple[ModelChoice, Session] | None = None  # of the worker thread
         self._load_seconds = 0.0
-        self._listeners: list[Callable[[State], None]] = []
+        self._listeners: list[Callable[[ServiceState], None]] = []
 
-    def choose(self, choice: Choice) -> None:
+    def choose(self, choice: ModelChoice) -> None:
         """Use another model from the next request on; what runs is dropped."""
         if choice == self.choice:
             return
         choice.remember()
         self.choice = choice
         self.worker.cancel_all()
-        self._set_state(State("unloaded", ""))
+        self._set_state(ServiceState("unloaded", ""))
 
-    def listen(self, listener: Callable[[State], None]) -> None:
+    def listen(self, listener: Callable[[ServiceState], None]) -> None:
         """Call this with every new state, on the main thread."""
         self._listeners.append(listener)
 
-    def unlisten(self, listener: Callable[[State], None]) -> None:
+    def unlisten(self, listener: Callable[[ServiceState], None]) -> None:
         """Undo `listen`; unknown listeners are no error."""
         if listener in self._listeners:
             self._listeners.remove(listener)
@@ -118,7 +118,7 @@ class Engine:
         """Wait for the model no longer, nor for what was asked meanwhile; the next request loads it."""
         if self.state.name == "loading":
             self.worker.cancel_all()
-            self._set_state(State("unloaded", ""))
+            self._set_state(ServiceState("unloaded", ""))
 
     def submit(
         self,
@@ -148,15 +148,15 @@ class Engine:
             if loaded is not None and loaded[0] == self.choice:
                 self._became_ready(str(loaded[1].predictor.device))
             else:
-                self._set_state(State("failed", messages.sentence(pytorch.explain(error))))
+                self._set_state(ServiceState("failed", messages.sentence(pytorch.explain(error))))
             if on_error is not None:
                 on_error(error)
 
         if not self.state.is_ready and self.state.name != "loading":
-            self._set_state(State("loading", _("Loading the model...")))
+            self._set_state(ServiceState("loading", _("Loading the model...")))
         return self.worker.submit(Job(self._with_session(self.choice, work), done, failed, kind, owner))
 
-    def ahead(self, work: Work, on_done: Callable[[Any], None], owner: object = None) -> Job:
+    def prefetch(self, work: Work, on_done: Callable[[Any], None], owner: object = None) -> Job:
         """Compute something that may be needed; given up as soon as something else is asked."""
         return self.submit(work, on_done, kind=AHEAD, owner=owner)
 
@@ -170,14 +170,14 @@ class Engine:
         self._became_ready(device)
         return result
 
-    def _with_session(self, choice: Choice, work: Work) -> Callable[[ShouldStop], tuple[Any, str]]:
+    def _with_session(self, choice: ModelChoice, work: Work) -> Callable[[ShouldStop], tuple[Any, str]]:
         def run(should_stop: ShouldStop) -> tuple[Any, str]:
             session = self._session(choice)
             return work(session, should_stop), str(session.predictor.device)
 
         return run
 
-    def _session(self, choice: Choice) -> Session:
+    def _session(self, choice: ModelChoice) -> Session:
         """The session of this choice; runs in the worker thread."""
         if self._loaded is None or self._loaded[0] != choice:
             from SAMMed2DLib.inference.predictor import load_predictor
@@ -194,9 +194,11 @@ class Engine:
     def _became_ready(self, device: str) -> None:
         if not self.state.is_ready or self.state.device != device:
             text = _("Ready on {device}, loaded in {seconds} s.")
-            self._set_state(State("ready", text.format(device=device, seconds=f"{self._load_seconds:.1f}"), device))
+            self._set_state(
+                ServiceState("ready", text.format(device=device, seconds=f"{self._load_seconds:.1f}"), device)
+            )
 
-    def _set_state(self, state: State) -> None:
+    def _set_state(self, state: ServiceState) -> None:
         self.state = state
         for listener in list(self._listeners):
             listener(state)
@@ -211,14 +213,12 @@ def _leave_a_core_to_slicer() -> None:
     torch.set_num_threads(max(1, _cores - 1))
 
 
-def shared() -> Engine:
-    """The engine of this application; made at the first call, ended with the application."""
-    name = "sammed2dEngine"  # kept on slicer.modules, so that it outlives a reload of the module's files
-    engine = getattr(slicer.modules, name, None)
-    if engine is None:
-        engine = Engine()
-        setattr(slicer.modules, name, engine)
-        slicer.app.connect("aboutToQuit()", engine.worker.stop)
-    return engine
-
-
+def shared() -> InferenceService:
+    """The service of this application; made at the first call, ended with the application."""
+    name = "sammed2dInferenceService"  # kept on slicer.modules, so that it outlives a reload of the module's files
+    service = getattr(slicer.modules, name, None)
+    if service is None:
+        service = InferenceService()
+        setattr(slicer.modules, name, service)
+        slicer.app.connect("aboutToQuit()", service.worker.stop)
+    return service

@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import Engine, State
+from SAMMed2DSlicer.inference.service import InferenceService, ServiceState
 from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
@@ -17,17 +17,17 @@ from SAMMed2DSlicer.widgets.status_line import MODEL, StatusLine
 
 
 class ModelPanel:
-    """Widgets to the engine's choice and back."""
+    """Widgets to the service's choice and back."""
 
-    def __init__(self, widget: Any, engine: Engine, status_line: StatusLine) -> None:
+    def __init__(self, widget: Any, service: InferenceService, status_line: StatusLine) -> None:
         """Connect the widgets.
 
         Args:
             widget: of Model.ui.
-            engine: whose model is chosen here.
+            service: whose model is chosen here.
             status_line: of the whole panel; shows that the model is being loaded.
         """
-        self.widget, self._engine, self._line = widget, engine, status_line
+        self.widget, self._service, self._line = widget, service, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
         self._loading_since: float | None = None
         self.ui.modelSelector.connect("activated(int)", self._choose)
@@ -35,14 +35,14 @@ class ModelPanel:
         self.ui.loadButton.connect("clicked()", self._load)
 
     def enter(self, node: Any) -> None:
-        """Show what is there now, and follow the engine."""
-        self._engine.unlisten(self._engine_changed)
-        self._engine.listen(self._engine_changed)
+        """Show what is there now, and follow the service."""
+        self._service.unlisten(self._service_changed)
+        self._service.listen(self._service_changed)
         self.refresh()
 
     def exit(self) -> None:
-        """Stop following the engine."""
-        self._engine.unlisten(self._engine_changed)
+        """Stop following the service."""
+        self._service.unlisten(self._service_changed)
 
     def forget(self) -> None:
         """Nothing here belongs to a scene."""
@@ -53,21 +53,21 @@ class ModelPanel:
 
     def refresh(self) -> None:
         """Show the models that can be chosen, and the state of the chosen one."""
-        choice, is_ready = self._engine.choice, self._engine.state.is_ready
+        choice, is_ready = self._service.choice, self._service.state.is_ready
         combo_boxes.fill(self.ui.modelSelector, models.model_names(choice.model), choice.model)
         devices = models.device_names(choice.device, is_ready=is_ready)
         combo_boxes.fill(self.ui.deviceSelector, devices, choice.device)
-        self._show_state(self._engine.state)
+        self._show_state(self._service.state)
 
-    def _engine_changed(self, state: State) -> None:
+    def _service_changed(self, state: ServiceState) -> None:
         self.refresh()
 
-    def _show_state(self, state: State) -> None:
+    def _show_state(self, state: ServiceState) -> None:
         label, is_loading = self.ui.stateLabel, state.name == "loading"
         if is_loading and self._loading_since is None:
             self._loading_since = time.perf_counter()
             tip = _("Wait for the model no longer; the next request loads it.")
-            self._line.begin(MODEL, _("Loading the model..."), self._engine.cancel_loading, tip)
+            self._line.begin(MODEL, _("Loading the model..."), self._service.cancel_loading, tip)
         if state.name == "failed":
             messages.show(label, state.text, messages.ERROR)
         elif state.is_ready:
@@ -79,7 +79,7 @@ class ModelPanel:
             self._line.end(MODEL)
         self.ui.loadButton.visible = state.name in ("unloaded", "failed")
 
-    def _ready_text(self, state: State) -> str:
+    def _ready_text(self, state: ServiceState) -> str:
         if self._loading_since is None:
             return _("Ready on {device}.").format(device=state.device)
         seconds = time.perf_counter() - self._loading_since
@@ -87,14 +87,14 @@ class ModelPanel:
 
     def _choose(self, index: int) -> None:
         chosen = replace(
-            self._engine.choice,
+            self._service.choice,
             model=combo_boxes.chosen(self.ui.modelSelector),
             device=combo_boxes.chosen(self.ui.deviceSelector),
         )
-        self._engine.choose(chosen)
+        self._service.choose(chosen)
 
     def _load(self) -> None:
-        self._engine.submit(lambda session, stop: None, lambda result: None, self._load_failed, TASK)
+        self._service.submit(lambda session, stop: None, lambda result: None, self._load_failed, TASK)
 
     def _load_failed(self, error: BaseException) -> None:
         messages.show_error(self.ui.stateLabel, error)

@@ -10,7 +10,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import DEFAULT_MODEL, Engine
+from SAMMed2DSlicer.inference.service import DEFAULT_MODEL, InferenceService
 from SAMMed2DSlicer.module.background_job import BackgroundJob, Report, Work
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import messages, tables
@@ -24,15 +24,15 @@ _PERMILLE = 1000  # of a transfer: a progress bar counts in ints, too small for 
 class ManagePanel:
     """Widgets to the folder of the models, and back."""
 
-    def __init__(self, widget: Any, engine: Engine, on_changed: Callable[[], None]) -> None:
+    def __init__(self, widget: Any, service: InferenceService, on_changed: Callable[[], None]) -> None:
         """Connect the widgets.
 
         Args:
             widget: of ManageModels.ui.
-            engine: it must not go on with a model that is removed.
+            service: it must not go on with a model that is removed.
             on_changed: called when a model has come or gone.
         """
-        self.widget, self._engine, self._on_changed = widget, engine, on_changed
+        self.widget, self._service, self._on_changed = widget, service, on_changed
         self.ui = slicer.util.childWidgetVariables(widget)
         self.background = BackgroundJob()
         self._models: list[StoredModel] = []
@@ -123,8 +123,8 @@ class ManagePanel:
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove a model")):
             return
         try:
-            if self._engine.choice.model == model.name:
-                self._engine.choose(replace(self._engine.choice, model=DEFAULT_MODEL))
+            if self._service.choice.model == model.name:
+                self._service.choose(replace(self._service.choice, model=DEFAULT_MODEL))
             remove_model(model.name)
         except PermissionError:
             text = _("Its file is in use: restart Slicer, then remove it.")

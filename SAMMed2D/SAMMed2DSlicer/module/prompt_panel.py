@@ -14,7 +14,7 @@ from slicer.util import VTKObservationMixin
 
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference import slice_task
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.module.registration import open_segment_editor
 from SAMMed2DSlicer.module.segment_controller import Segmenting
@@ -34,24 +34,26 @@ _REFRESH_MS = 50
 
 
 class PromptPanel(VTKObservationMixin):
-    """Widgets to parameters and back, and requests to the engine."""
+    """Widgets to parameters and back, and requests to the service."""
 
-    def __init__(self, widget: Any, engine: Engine, status_line: StatusLine, on_install: Callable[[], None]) -> None:
+    def __init__(
+        self, widget: Any, service: InferenceService, status_line: StatusLine, on_install: Callable[[], None]
+    ) -> None:
         """Connect the widgets; nothing is observed before `enter`.
 
         Args:
             widget: of SAMMed2D.ui.
-            engine: answers.
+            service: answers.
             status_line: of the whole panel.
             on_install: installs PyTorch.
         """
         VTKObservationMixin.__init__(self)
-        self.widget, self._engine, self.status_line = widget, engine, status_line
+        self.widget, self._service, self.status_line = widget, service, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
         self.parameters: Parameters | None = None
         self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
         self._is_showing = False
-        self.segmenting = Segmenting(engine, status_line, self._request_changed)
+        self.segmenting = Segmenting(service, status_line, self._request_changed)
         self._refreshing = single_shot(_REFRESH_MS, self.refresh)
         self._selectors = {
             "volume": self.ui.volumeSelector,

@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference import slice_task
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.slice_task import SlicePrediction, SliceTask
 from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.module.parameters import Parameters
@@ -23,17 +23,17 @@ _WATCH_MS = 200
 
 
 class Segmenting:
-    """A request to the engine, and what becomes of it."""
+    """A request to the service, and what becomes of it."""
 
-    def __init__(self, engine: Engine, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
+    def __init__(self, service: InferenceService, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
         """Prepare.
 
         Args:
-            engine: answers.
+            service: answers.
             status_line: shows what goes on, and what came of it.
             on_changed: called when something has begun or ended.
         """
-        self._engine, self._line, self._on_changed = engine, status_line, on_changed
+        self._service, self._line, self._on_changed = service, status_line, on_changed
         self._job: Any = None
         self._began = 0.0
         self._watching = repeating(_WATCH_MS, self._watch)
@@ -55,7 +55,7 @@ class Segmenting:
             return
         target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
         self._began = time.perf_counter()
-        self._job = self._engine.submit(task.answer, partial(self._answered, target), self._failed, TASK)
+        self._job = self._service.submit(task.answer, partial(self._answered, target), self._failed, TASK)
         self._watching.start()
         self._line.begin(ANSWER, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed."))
         self._line.bring_into_sight()

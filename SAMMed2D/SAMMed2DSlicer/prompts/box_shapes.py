@@ -10,7 +10,7 @@ import slicer
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptSet
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 # A drag along a line gives a row of pixels; what is thinner was meant to be no box.
 _THINNEST_PX = 0.5
@@ -46,7 +46,7 @@ class BoxShapes:
 
     def __init__(self) -> None:
         """Know of none."""
-        self._shapes: dict[PromptSet, BoxShape] = {}
+        self._shapes: dict[PromptGroup, BoxShape] = {}
         self._dragged: Any = None
 
     def begin_drag(self, roi: Any) -> None:
@@ -57,11 +57,11 @@ class BoxShapes:
         """The user has let go of it."""
         self._dragged = None
 
-    def forget(self, group: PromptSet) -> None:
+    def forget(self, group: PromptGroup) -> None:
         """A prompt group goes."""
         self._shapes.pop(group, None)
 
-    def settled(self, group: PromptSet, prompts: Prompts) -> Prompts | None:
+    def settled(self, group: PromptGroup, prompts: Prompts) -> Prompts | None:
         """The prompts of a group, with the box as it was, if nothing is left of it; None while it is still held so."""
         is_held = group.box is not None and group.box is self._dragged
         if is_nothing(prompts.box_xyxy) and group in self._shapes:

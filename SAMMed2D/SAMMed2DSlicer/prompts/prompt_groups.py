@@ -44,7 +44,7 @@ _ACTIVE_COLOR = (1.00, 0.90, 0.20)  # under the mouse
 _SLACK_VOXELS = 1e-3
 
 
-class PromptSet:
+class PromptGroup:
     """The prompts of one object of a segment on one slice: a view of its nodes, which may come and go."""
 
     def __init__(
@@ -324,18 +324,18 @@ def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
     return box_on_slice(*volumes.points_xy(corners_world, plane, volume))
 
 
-def find_sets(segmentation: Any) -> list[PromptSet]:
-    """The prompt sets of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
-    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(SEGMENTATION) is segmentation)
+def find_groups(segmentation: Any) -> list[PromptGroup]:
+    """The prompt groups of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
+    return _groups_of(node for node in prompt_nodes() if node.GetNodeReference(SEGMENTATION) is segmentation)
 
 
-def sets_on(volume: Any) -> list[PromptSet]:
-    """The prompt sets on the slices of a volume, of any segmentation."""
-    return _sets_of(node for node in prompt_nodes() if node.GetNodeReference(VOLUME) is volume)
+def groups_on(volume: Any) -> list[PromptGroup]:
+    """The prompt groups on the slices of a volume, of any segmentation."""
+    return _groups_of(node for node in prompt_nodes() if node.GetNodeReference(VOLUME) is volume)
 
 
-def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
-    sets: dict[tuple[str, ...], PromptSet] = {}
+def _groups_of(nodes: Iterator[Any]) -> list[PromptGroup]:
+    groups: dict[tuple[str, ...], PromptGroup] = {}
     for node in nodes:
         segmentation = node.GetNodeReference(SEGMENTATION)
         volume, plane = node.GetNodeReference(VOLUME), plane_of_text(node.GetAttribute(PLANE) or "")
@@ -343,13 +343,13 @@ def _sets_of(nodes: Iterator[Any]) -> list[PromptSet]:
             continue
         names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
         key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
-        if key not in sets:
+        if key not in groups:
             item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
             known_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
             segment_id = node.GetAttribute(SEGMENT_ID) or ""
-            sets[key] = PromptSet(segmentation, segment_id, volume, plane, item, number, known_hw)
-        setattr(sets[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
-    return list(sets.values())
+            groups[key] = PromptGroup(segmentation, segment_id, volume, plane, item, number, known_hw)
+        setattr(groups[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
+    return list(groups.values())
 
 
 def prompt_nodes() -> list[slicer.vtkMRMLMarkupsNode]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.propagation import api
 from SAMMed2DSlicer.propagation.keyframe_reader import FrameReading, KeyframeReading, plane_of
 from SAMMed2DSlicer.propagation.keyframes import BOTH, DOWN, UP, clear_slice
@@ -60,10 +60,10 @@ class Way(Protocol):
 class AlongSlices:
     """The slices parallel to the one that the view shows."""
 
-    def __init__(self, engine: Engine, place: Place, on_read: Callable[[], None]) -> None:
+    def __init__(self, service: InferenceService, place: Place, on_read: Callable[[], None]) -> None:
         """Prepare; see `KeyframeReading`."""
         self._place = place
-        self.reading = KeyframeReading(engine, place, on_read)
+        self.reading = KeyframeReading(service, place, on_read)
         self.hint = _("Segment two or three slices first; they are the keyframes.")
 
     def is_drawn(self, segment_id: str) -> bool:
@@ -116,10 +116,10 @@ class AlongTime:
 
     has_undo = True
 
-    def __init__(self, engine: Engine, place: Place, on_read: Callable[[], None]) -> None:
+    def __init__(self, service: InferenceService, place: Place, on_read: Callable[[], None]) -> None:
         """Prepare; see `KeyframeReading`."""
         self._place = place
-        self.reading = FrameReading(engine, place, on_read)
+        self.reading = FrameReading(service, place, on_read)
         self.hint = _("Segment the object in two or three frames first, each time on all its slices.")
         self._last: Callable[[], TimeUndo | None] = lambda: None
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import Job
 from SAMMed2DSlicer.propagation import keyframes, time_keyframes
 from SAMMed2DSlicer.propagation.keyframes import SegmentKeyframes
@@ -50,9 +50,9 @@ class Keyframes(Protocol):
 class KeyframeReading:
     """What was read last of a segment along a stack of slices, and what it was read of."""
 
-    def __init__(self, engine: Engine, place: Place, on_read: Callable[[], None]) -> None:
+    def __init__(self, service: InferenceService, place: Place, on_read: Callable[[], None]) -> None:
         """Prepare; `on_read` is called when something was read, or nothing is there to read."""
-        self._engine, self._place, self._on_read = engine, place, on_read
+        self._service, self._place, self._on_read = service, place, on_read
         self.course: Any = None
         self.now: Any = None
         self._key: Any = None
@@ -88,7 +88,7 @@ class KeyframeReading:
             return
         now = self._taken(course)
         self._job = Job(lambda should_stop: now.read(), partial(self._take, key, course, now), owner=self)
-        self._engine.worker.submit(self._job)
+        self._service.worker.submit(self._job)
 
     def forget(self) -> None:
         """Know nothing, and wait for nothing."""

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import resources
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.propagation.axis import AlongSlices, AlongTime, Way
 from SAMMed2DSlicer.propagation.keyframe_reader import KeyframeReading
 from SAMMed2DSlicer.propagation.keyframes import BOTH, DOWN, UP
@@ -34,20 +34,20 @@ SLICES, TIME = "slices", "time"
 class PropagationPanel:
     """The section; it runs propagations of the segments of a place."""
 
-    def __init__(self, engine: Engine, place: Place, status_line: StatusLine) -> None:
+    def __init__(self, service: InferenceService, place: Place, status_line: StatusLine) -> None:
         """Make the widgets; `widget` is to be put somewhere, and the line shows progress and what came of it."""
         self._place, self.status_line = place, status_line
         self._doing = ""
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DPropagation"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._later = single_shot(_SHOW_MS, self._look)  # edits come in bursts
-        self._time = AlongTime(engine, place, self._show_slices)
-        self._ways: dict[str, Way] = {SLICES: AlongSlices(engine, place, self._show_slices), TIME: self._time}
+        self._time = AlongTime(service, place, self._show_slices)
+        self._ways: dict[str, Way] = {SLICES: AlongSlices(service, place, self._show_slices), TIME: self._time}
         self._way = self._ways[SLICES]
         self._texts = {SLICES: _texts_of(self.ui), TIME: _time_texts()}
         self._undoing: Iterator[None] | None = None
         self._undo_step = single_shot(0, self._undo_on)
-        self._running = Propagating(engine, self._tell, self._show_progress)
+        self._running = Propagating(service, self._tell, self._show_progress)
         self.strip = Strip(self.ui.stripLabel, self.go_to)
         combo_boxes.fill(self.ui.alongComboBox, {SLICES: _("Slices"), TIME: _("Time")}, SLICES)
         self._show_way()

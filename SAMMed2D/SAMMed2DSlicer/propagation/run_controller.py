@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import Engine
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import TASK, Job
 from SAMMed2DSlicer.propagation.task import PropagationTask
 from SAMMed2DSlicer.scene import segment_writer
@@ -25,16 +25,16 @@ class Propagating:
     """One run at a time, and what becomes of it."""
 
     def __init__(
-        self, engine: Engine, tell: Callable[[str, str], None], on_progress: Callable[[int, int], None]
+        self, service: InferenceService, tell: Callable[[str, str], None], on_progress: Callable[[int, int], None]
     ) -> None:
         """Prepare.
 
         Args:
-            engine: answers.
+            service: answers.
             tell: gets a line for the user and its level (see `messages`), when something has begun or ended.
             on_progress: gets how many slices were found, of at most how many, a few times a second.
         """
-        self._engine, self._tell, self._on_progress = engine, tell, on_progress
+        self._service, self._tell, self._on_progress = service, tell, on_progress
         self._task: PropagationTask | None = None
         self._target: Callable[[], Any] | None = None
         self._opened = ExitStack()
@@ -89,19 +89,19 @@ class Propagating:
                 then()
 
         self._work = work
-        self._job = self._engine.worker.submit(Job(lambda should_stop: work(), done, self._failed, TASK))
+        self._job = self._service.worker.submit(Job(lambda should_stop: work(), done, self._failed, TASK))
 
     def _ask(self) -> None:
         """Begin with the model."""
         if self._task is None:
             return
-        is_loading = not self._engine.state.is_ready
+        is_loading = not self._service.state.is_ready
         self._tell(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
         self._on_progress(*self._task.progress)
         self._go_on(self._task)
 
     def _go_on(self, task: PropagationTask) -> None:
-        self._job = self._engine.submit(task.advance, self._advanced, self._failed, TASK)
+        self._job = self._service.submit(task.advance, self._advanced, self._failed, TASK)
 
     def _advanced(self, has_more: bool) -> None:
         if self._task is None or self._target is None:

@@ -13,7 +13,8 @@ from SAMMed2DSlicer.scene.segment_targets import EffectTarget, LogicTarget, Segm
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
-    from SAMMed2DSlicer.effect.controller import Annotator, Options
+    from SAMMed2DSlicer.effect.controller import EffectController
+    from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.module.parameters import Parameters
 
 Writer = Callable[[], AbstractContextManager[Any]]  # of a SegmentTarget
@@ -72,21 +73,23 @@ class EffectPlace:
 
     has_undo = can_undo = False  # the editor has it
 
-    def __init__(self, effect: Any, annotator: Callable[[], Annotator | None], options: Callable[[], Options]) -> None:
+    def __init__(
+        self, effect: Any, controller: Callable[[], EffectController | None], options: Callable[[], EffectOptions]
+    ) -> None:
         """Use a qSlicerSegmentEditorScriptedEffect, its work that is going on, and what the user has chosen."""
-        self._effect, self._annotator, self._options = effect, annotator, options
+        self._effect, self._controller, self._options = effect, controller, options
 
     @property
     def is_open(self) -> bool:
         """Whether the effect is active."""
-        return self._annotator() is not None
+        return self._controller() is not None
 
     @property
-    def _work(self) -> Annotator:
-        annotator = self._annotator()
-        if annotator is None:
+    def _work(self) -> EffectController:
+        controller = self._controller()
+        if controller is None:
             raise RuntimeError("the effect is not active")
-        return annotator
+        return controller
 
     @property
     def volume(self) -> Any:

@@ -23,7 +23,7 @@ _EVERYWHERE = (-(10**6), 10**6) * 3
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class DryRun:
     """What would be written.
 
     Attributes:
@@ -54,14 +54,14 @@ class Forecast:
         return self.meant > 0 and not (self.in_range or self.removed)
 
 
-def forecast(
+def dry_run(
     effect: Any,
     mask_hw: np.ndarray,
     plane: SlicePlane,
     volume: Any,
     replaces: VoxelPatch | None = None,
     known_hw: np.ndarray | None = None,
-) -> Forecast:
+) -> DryRun:
     """Find out what writing a mask to the selected segment of a Segment Editor would do.
 
     Args:
@@ -90,7 +90,7 @@ def forecast(
         known = voxels_of_mask(known_hw, plane, world_from_ijk(volume), grid, limit)
         replaces = voxel_patches.union([replaces, known])
     if meant is None and replaces is None:
-        return Forecast(0, 0, 0, 0, 0, 0)
+        return DryRun(0, 0, 0, 0, 0, 0)
     extent = voxel_patches.union_extent([meant, replaces])
     in_mask = voxel_patches.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
     in_geometry = _within(extent, limit)
@@ -107,7 +107,7 @@ def forecast(
     def on_slice(voxels: np.ndarray) -> np.ndarray:
         return _pixels_of(voxels, extent, plane, world_from_ijk(volume), grid)
 
-    return Forecast(
+    return DryRun(
         meant=int(in_mask.sum()),
         inside=int((in_mask & in_geometry).sum()),
         editable=int((in_mask & in_geometry & in_area).sum()),

@@ -1,0 +1,64 @@
+"""The effect's parameters, which scenes save: their names, first values and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from SAMMed2DSlicer.inference.slice_task import ZOOMS
+from SAMMed2DSlicer.scene import protection, volumes
+
+TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
+AT_ONCE, NEW_SEGMENTS, PREFETCH = "AcceptAtOnce", "NewSegments", "LookAhead"
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"  # what a click in a slice view is taken for
+DEFAULTS: dict[str, str | int] = {
+    TOOL: POSITIVE,
+    INTENSITY: volumes.WINDOW,
+    ZOOM: "auto",
+    AT_ONCE: 0,
+    NEW_SEGMENTS: 0,
+    PREFETCH: 1,
+}
+DEFAULTS |= protection.DEFAULTS
+
+
+@dataclass(frozen=True)
+class EffectOptions:
+    """What the user has chosen.
+
+    Attributes:
+        intensity: what the model sees, one of `volumes.INTENSITIES`.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        accepts_at_once: whether answers are written without asking.
+        new_segments: whether each accepted object is followed by a new segment.
+        prefetches: whether neighbouring slices are encoded while idle.
+    """
+
+    intensity: str = volumes.WINDOW
+    zoom: bool | None = None
+    accepts_at_once: bool = False
+    new_segments: bool = False
+    prefetches: bool = True
+
+    @classmethod
+    def of(cls, effect: Any) -> EffectOptions:
+        """Read the parameters of a qSlicerSegmentEditorScriptedEffect."""
+        return cls(
+            intensity=effect.parameter(INTENSITY),
+            zoom=ZOOMS.get(effect.parameter(ZOOM)),
+            accepts_at_once=bool(effect.integerParameter(AT_ONCE)),
+            new_segments=bool(effect.integerParameter(NEW_SEGMENTS)),
+            prefetches=bool(effect.integerParameter(PREFETCH)),
+        )
+
+
+def begin_inside(effect: Any, unless: Callable[[], bool] = lambda: False) -> None:
+    """Let the next click be a point inside, unless boxes are drawn; of a new object there is nothing to take away.
+
+    Args:
+        effect: the qSlicerSegmentEditorScriptedEffect.
+        unless: asked only where it matters, whether there is something to take away all the same.
+    """
+    if effect.parameter(TOOL) == NEGATIVE and not unless():
+        effect.setParameter(TOOL, POSITIVE)
