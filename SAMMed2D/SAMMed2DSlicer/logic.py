@@ -254,7 +254,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             many voxels `changed`; `is_complete`; and `outside_px` and `lost` as in `segmentSlice`.
 
         Raises:
-            ValueError, RuntimeError: see the class; and `SAMMed2DLib.propagation.estimate.PropagationError`, a
+            ValueError, RuntimeError: see the class; and `SAMMed2DLib.propagation.schedule.PropagationError`, a
                 ValueError, where the memory is not enough.
         """
         from SAMMed2DSlicer.propagation import api, task
@@ -311,7 +311,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             `is_complete`; and `undo`: call it to take the whole run back, but for frames that were changed since.
 
         Raises:
-            ValueError, RuntimeError: see the class; and `SAMMed2DLib.propagation.estimate.PropagationError`, a
+            ValueError, RuntimeError: see the class; and `SAMMed2DLib.propagation.schedule.PropagationError`, a
                 ValueError, where the memory is not enough.
         """
         from SAMMed2DSlicer.inference import slice_task

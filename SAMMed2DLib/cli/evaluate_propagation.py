@@ -20,7 +20,7 @@ from SAMMed2DLib.io.segmentation_io import Segmentation, placed, read_segmentati
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.evaluation.volumes import LabelledVolume, ObjectResult
+    from SAMMed2DLib.evaluation.volumes import LabelledVolume, ObjectScores
 
 # Slices are thick along an axis if they are so much thicker than along the others.
 _THICKER = 1.01
@@ -183,7 +183,7 @@ def _intensity(entry: Entry, volume: Volume) -> Intensity:
     return Window(level=level, width=width)
 
 
-def _shown(args: argparse.Namespace, results: Iterable[ObjectResult]) -> Iterator[ObjectResult]:
+def _shown(args: argparse.Namespace, results: Iterable[ObjectScores]) -> Iterator[ObjectScores]:
     """The same results; progress is shown as they pass."""
     shown = args.progress or sys.stderr.isatty()
     count = 0
@@ -195,7 +195,7 @@ def _shown(args: argparse.Namespace, results: Iterable[ObjectResult]) -> Iterato
         print(file=sys.stderr)
 
 
-def _report(listed: list[Entry], results: list[ObjectResult]) -> str:
+def _report(listed: list[Entry], results: list[ObjectScores]) -> str:
     from SAMMed2DLib.evaluation.volumes import losers, table_of_losers, table_of_volumes, table_of_ways
 
     parts = ["Volume Dice:", table_of_volumes(results), "All measures, means over objects:", table_of_ways(results)]
@@ -206,7 +206,7 @@ def _report(listed: list[Entry], results: list[ObjectResult]) -> str:
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
 
 
-def _write_csv(path: Path, results: list[ObjectResult]) -> None:
+def _write_csv(path: Path, results: list[ObjectScores]) -> None:
     from SAMMed2DLib.evaluation.volumes import csv_rows
     from SAMMed2DLib.system.files import StagedFiles
 

@@ -40,7 +40,7 @@ from SAMMed2DLib.io.segmentation_io import (
 )
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.plots.overlay import write_png
-from SAMMed2DLib.propagation.estimate import spans_of
+from SAMMed2DLib.propagation.schedule import spans_of
 from SAMMed2DLib.system.files import StagedFiles, suffix_of
 from SAMMed2DLib.system.formatting import listed
 

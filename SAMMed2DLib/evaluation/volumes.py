@@ -21,7 +21,9 @@ from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.propagation.estimate import WEIGHTS, Weights, interpolated, propagate
+from SAMMed2DLib.propagation.estimate import WEIGHTS, Weights
+from SAMMed2DLib.propagation.schedule import propagate
+from SAMMed2DLib.propagation.shapes import interpolated
 from SAMMed2DLib.propagation.stack import StackModel
 
 LEAST_SLICES = 7
@@ -35,8 +37,8 @@ THREE = (0.1, 0.5, 0.9)
 SOURCES = ("true", "clicks")
 # Name of the way, number of keyframes that it starts from.
 WAYS = (("propagated", 1), ("copied", 1), ("propagated", 3), ("interpolated", 3))
-# The weights of each witness.
-WITNESSES = {"shape": ("shape", "followed"), "grey": ("grey",), "model": ("model",)}
+# The weights of each evidence term.
+EVIDENCE_TERMS = {"shape": ("shape", "followed"), "grey": ("grey",), "model": ("model",)}
 
 Masks = Mapping[int, np.ndarray]
 Way = tuple[str, str, int]  # source of the keyframes, way, number of keyframes
@@ -89,7 +91,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class ObjectResult:
+class ObjectScores:
     """One object in all ways.
 
     Attributes:
@@ -108,16 +110,16 @@ class ObjectResult:
 
 
 def without(names: Iterable[str]) -> Weights:
-    """The weights with these witnesses silenced: "shape", "grey", "model".
+    """The weights with these evidence terms silenced: "shape", "grey", "model".
 
     Raises:
-        VolumeEvaluationError: there is no such witness.
+        VolumeEvaluationError: there is no such term.
     """
     silenced: dict[str, float] = {}
     for name in names:
-        if name not in WITNESSES:
-            raise VolumeEvaluationError(f"there is no witness {name!r}; choose of {', '.join(WITNESSES)}")
-        silenced |= dict.fromkeys(WITNESSES[name], 0.0)
+        if name not in EVIDENCE_TERMS:
+            raise VolumeEvaluationError(f"there is no evidence term {name!r}; choose of {', '.join(EVIDENCE_TERMS)}")
+        silenced |= dict.fromkeys(EVIDENCE_TERMS[name], 0.0)
     return replace(WEIGHTS, **silenced)
 
 
@@ -129,14 +131,14 @@ def evaluate_volumes(
     weights: Weights = WEIGHTS,
     zoom: bool | None = None,
     most: int | None = None,
-) -> Iterator[ObjectResult]:
+) -> Iterator[ObjectScores]:
     """Measure every object that is large enough, one result after the other.
 
     Args:
         predictor: the model.
         volumes: with their objects.
         sources: of the keyframes, of `SOURCES`.
-        weights: of the witnesses.
+        weights: of the evidence terms.
         zoom: look at crops; None does what the weights were trained for.
         most: objects of each volume at most.
     """
@@ -232,9 +234,9 @@ class _User:
             lambda index: rgb_from_slice(slices[index], intensity)
         )
 
-    def measured(self, volume: str, label: str, mask: np.ndarray, sources: Sequence[str]) -> ObjectResult:
+    def measured(self, volume: str, label: str, mask: np.ndarray, sources: Sequence[str]) -> ObjectScores:
         slices = int(mask.any(axis=(1, 2)).sum())
-        result = ObjectResult(volume, label, slices, float(mask.sum() / slices))
+        result = ObjectScores(volume, label, slices, float(mask.sum() / slices))
         for source in sources:
             for count in (1, 3):
                 indices = keyframes_of(mask, count)
@@ -279,7 +281,7 @@ class _User:
 # --- tables -------------------------------------------------------------------------------------------------
 
 
-def ways_of(results: Sequence[ObjectResult]) -> list[Way]:
+def ways_of(results: Sequence[ObjectScores]) -> list[Way]:
     """The ways that were measured, in the order of the tables.
 
     Raises:
@@ -293,10 +295,10 @@ def ways_of(results: Sequence[ObjectResult]) -> list[Way]:
     return [(s, way, n) for s in SOURCES for way, n in WAYS if (s, way, n) in results[0].scores]
 
 
-def table_of_volumes(results: Sequence[ObjectResult]) -> str:
+def table_of_volumes(results: Sequence[ObjectScores]) -> str:
     """Markdown: Dice of the volume, one row for each volume, and the means over objects and over volumes."""
     ways = ways_of(results)
-    groups: dict[str, list[ObjectResult]] = {}
+    groups: dict[str, list[ObjectScores]] = {}
     for one in results:
         groups.setdefault(one.volume, []).append(one)
     rows = {name: _mean_dice(group, ways) for name, group in groups.items()}
@@ -309,7 +311,7 @@ def table_of_volumes(results: Sequence[ObjectResult]) -> str:
     return "\n".join(lines)
 
 
-def table_of_ways(results: Sequence[ObjectResult]) -> str:
+def table_of_ways(results: Sequence[ObjectScores]) -> str:
     """Markdown: all measures, one row for each way; means over objects."""
     head = ["keyframes", "way", "volume Dice", "between keyframes", "slices right", "slices past the end: median"]
     head += ["90 %", "s per object", "slices/s"]
@@ -328,7 +330,7 @@ def table_of_ways(results: Sequence[ObjectResult]) -> str:
     return "\n".join(lines)
 
 
-def losers(results: Sequence[ObjectResult], source: str = "true") -> list[tuple[ObjectResult, float, float]]:
+def losers(results: Sequence[ObjectScores], source: str = "true") -> list[tuple[ObjectScores, float, float]]:
     """Objects that propagation finds less well than interpolation, with both Dice, the greatest loss first."""
     pairs = [
         (one, one.scores[source, "propagated", 3].volume, one.scores[source, "interpolated", 3].volume)
@@ -338,7 +340,7 @@ def losers(results: Sequence[ObjectResult], source: str = "true") -> list[tuple[
     return sorted((pair for pair in pairs if pair[1] < pair[2]), key=lambda pair: pair[1] - pair[2])
 
 
-def table_of_losers(results: Sequence[ObjectResult], source: str = "true") -> str:
+def table_of_losers(results: Sequence[ObjectScores], source: str = "true") -> str:
     """Markdown: the objects of `losers`."""
     head = ["volume", "object", "slices", "mean px", "propagated", "interpolated"]
     lines = [_row(head), "|---|---|" + "---:|" * 4]
@@ -347,7 +349,7 @@ def table_of_losers(results: Sequence[ObjectResult], source: str = "true") -> st
     return "\n".join(lines)
 
 
-def csv_rows(results: Iterable[ObjectResult]) -> Iterator[list[str]]:
+def csv_rows(results: Iterable[ObjectScores]) -> Iterator[list[str]]:
     """Every object in every way, the head first."""
     head = "volume,label,slices,area_px,keyframes,source,way,dice,dice_between,right,past,seconds,filled"
     yield head.split(",")
@@ -368,7 +370,7 @@ def csv_rows(results: Iterable[ObjectResult]) -> Iterator[list[str]]:
             ]
 
 
-def _mean_dice(results: Sequence[ObjectResult], ways: Sequence[Way]) -> list[float]:
+def _mean_dice(results: Sequence[ObjectScores], ways: Sequence[Way]) -> list[float]:
     return [float(np.mean([one.scores[way].volume for one in results])) for way in ways]
 
 

@@ -10,17 +10,9 @@ import numpy as np
 
 from SAMMed2DLib.inference.session import Session, ShouldStop, Stopped
 from SAMMed2DLib.inference.zoom import Crop
-from SAMMed2DLib.propagation.estimate import (
-    TOGETHER,
-    WEIGHTS,
-    Found,
-    Picture,
-    Propagated,
-    PropagationError,
-    Question,
-    Weights,
-    propagate,
-)
+from SAMMed2DLib.propagation.estimate import TOGETHER, WEIGHTS, ModelPrediction, ModelQuery, SliceImage, Weights
+from SAMMed2DLib.propagation.schedule import PropagationError, propagate
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
 from SAMMed2DLib.system.formatting import counted, times
 from SAMMed2DLib.system.memory import available_memory, in_gib
 
@@ -30,8 +22,8 @@ if TYPE_CHECKING:
 
 # Slices encoded in one batch; those beyond what is asked are encoded ahead.
 _AT_ONCE = 8
-# Pictures that are kept, since several objects and steps look at them.
-_KEPT_PICTURES = 32
+# Slice images that are kept, since several objects and steps look at them.
+_KEPT_IMAGES = 32
 # What a run takes besides what is counted: what torch keeps, and Python.
 _OVERHEAD_BYTES = 64 * 1024**2
 
@@ -40,7 +32,7 @@ Keyframes = Mapping[int, np.ndarray]
 
 def propagate_stack(
     session: Session,
-    picture: Picture,
+    slice_image: SliceImage,
     objects: Sequence[Keyframes],
     first: int,
     last: int,
@@ -50,28 +42,28 @@ def propagate_stack(
     only: Collection[int] | None = None,
     weights: Weights = WEIGHTS,
     should_stop: ShouldStop | None = None,
-) -> Iterator[Propagated]:
-    """Carry objects from their keyframes through a stack of slices with a model; see `propagation.propagate`.
+) -> Iterator[PropagatedSlice]:
+    """Carry objects from their keyframes through a stack of slices with a model; see `schedule.propagate`.
 
     Args:
         session: the model.
-        picture: returns a slice, (H, W, 3) uint8, by its number.
+        slice_image: returns a slice, (H, W, 3) uint8, by its number.
         objects: keyframes of each object.
         first: lowest slice to fill.
         last: highest slice to fill.
         zoom: look at a crop around all objects instead of whole slices; None does what the weights were trained for.
         every: the model is asked on every n-th slice.
         only: spans without any of these slices are left out.
-        weights: of the witnesses.
+        weights: of the evidence terms.
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
 
     Raises:
-        PropagationError: see `propagation.propagate`; or the memory is not enough.
+        PropagationError: see `schedule.propagate`; or the memory is not enough.
     """
-    kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_PICTURES)(picture)
+    kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_IMAGES)(slice_image)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     model = StackModel(session, kept, zoomed, objects, should_stop)
-    return propagate(model.picture, model, objects, first, last, every=every, only=only, weights=weights)
+    return propagate(model.slice_image, model, objects, first, last, every=every, only=only, weights=weights)
 
 
 def memory_of_run(
@@ -88,11 +80,11 @@ def memory_of_run(
     """
     height, width = size_hw
     masks = mask_bytes * slices * objects
-    pictures = 3 * 2 * min(slices, _KEPT_PICTURES)  # as they are, and what the model sees of them
+    images = 3 * 2 * min(slices, _KEPT_IMAGES)  # as they are, and what the model sees of them
     logits = 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
     embeddings = min(session.cache_bytes, slices * session.predictor.embedding_bytes)
     working = session.predictor.working_bytes(_AT_ONCE)
-    return int(height * width * (masks + pictures + logits)) + embeddings + working + _OVERHEAD_BYTES
+    return int(height * width * (masks + images + logits)) + embeddings + working + _OVERHEAD_BYTES
 
 
 def check_memory(session: Session, size_hw: tuple[int, int], slices: int, objects: int) -> None:
@@ -120,12 +112,12 @@ def refuse_beyond_memory(needed_bytes: int, what: str, objects: int) -> None:
 
 
 class StackModel:
-    """Answers what `propagation.propagate` asks; to be used from one thread at a time."""
+    """Predicts what `schedule.propagate` asks for, on one view of all slices; to be used from one thread at a time."""
 
     def __init__(
         self,
         session: Session,
-        picture: Picture,
+        slice_image: SliceImage,
         zoom: bool,
         objects: Sequence[Keyframes],
         should_stop: ShouldStop | None = None,
@@ -134,22 +126,22 @@ class StackModel:
 
         Args:
             session: the model, and its cache of embeddings.
-            picture: returns a slice, (H, W, 3) uint8, by its number.
+            slice_image: returns a slice, (H, W, 3) uint8, by its number.
             zoom: whether to look at a crop.
             objects: keyframes of each object.
-            should_stop: asked for every picture and within every block of the network; ends the work with
+            should_stop: asked for every slice image and within every block of the network; ends the work with
                 `session.Stopped`.
         """
-        self._session, self._picture, self._should_stop = session, picture, should_stop
+        self._session, self._slice_image, self._should_stop = session, slice_image, should_stop
         self._keyframes, self._zoom = objects, zoom
         self._sent: set[int] = set()  # slices that the session has got
-        self._seen = lru_cache(_KEPT_PICTURES)(self._cut)  # the session need not read these again
+        self._seen = lru_cache(_KEPT_IMAGES)(self._cut)  # the session need not read these again
 
-    def picture(self, index: int) -> np.ndarray:
+    def slice_image(self, index: int) -> np.ndarray:
         """A whole slice; this is where a run can be stopped that has nothing to ask."""
         if self._should_stop is not None and self._should_stop():
             raise Stopped
-        return self._picture(index)
+        return self._slice_image(index)
 
     @cached_property
     def _view(self) -> Crop:
@@ -164,42 +156,42 @@ class StackModel:
         view = Crop.around(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), (height, width))
         return whole if view.is_whole else view
 
-    def __call__(self, questions: Sequence[Question]) -> list[Found]:
-        """Answer questions; about objects outside the view with logits of 0."""
-        seen = [one for one in questions if self._view.holds(one.prompts)]
-        pictures = self._pictures(one.index for one in seen)
-        pairs = [(pictures[one.index], self._prompts(one)) for one in seen]
-        soon = self._pictures(self._ahead(seen))
-        self._sent |= pictures.keys() | soon.keys()
+    def __call__(self, queries: Sequence[ModelQuery]) -> list[ModelPrediction]:
+        """One prediction for each query, in their order; logits of 0 for objects outside the view."""
+        seen = [query for query in queries if self._view.holds(query.prompts)]
+        images = self._images(query.index for query in seen)
+        pairs = [(images[query.index], self._prompts(query)) for query in seen]
+        soon = self._images(self._ahead(seen))
+        self._sent |= images.keys() | soon.keys()
         found = self._session.answer_pairs(pairs, ahead=list(soon.values()), should_stop=self._should_stop)
-        answers = {id(one): self._whole(answer) for one, answer in zip(seen, found, strict=True)}
-        nothing = Found(np.zeros(self._view.size_hw, np.float32), float("nan"))
-        return [answers.get(id(one), nothing) for one in questions]
+        predictions = {id(query): self._whole(prediction) for query, prediction in zip(seen, found, strict=True)}
+        nothing = ModelPrediction(np.zeros(self._view.size_hw, np.float32), float("nan"))
+        return [predictions.get(id(query), nothing) for query in queries]
 
-    def _ahead(self, questions: Sequence[Question]) -> list[int]:
-        """Slices to encode with those of the questions, if any of these must be encoded."""
-        asked = {one.index for one in questions}
+    def _ahead(self, queries: Sequence[ModelQuery]) -> list[int]:
+        """Slices to encode with those of the queries, if any of these must be encoded."""
+        asked = {query.index for query in queries}
         if asked <= self._sent:
             return []
-        ahead = dict.fromkeys(index for one in questions for index in one.ahead)
+        ahead = dict.fromkeys(index for query in queries for index in query.ahead)
         return [index for index in ahead if index not in self._sent | asked][: max(_AT_ONCE - len(asked), 0)]
 
-    def _pictures(self, indices: Iterable[int]) -> dict[int, np.ndarray]:
+    def _images(self, indices: Iterable[int]) -> dict[int, np.ndarray]:
         """What the model sees of slices, the same array for all objects of one."""
         return {index: self._seen(index) for index in dict.fromkeys(indices)}
 
     def _cut(self, index: int) -> np.ndarray:
-        picture = self._view.cut(self._picture(index)).copy()
-        picture.flags.writeable = False
-        return picture
+        image = self._view.cut(self._slice_image(index)).copy()
+        image.flags.writeable = False
+        return image
 
-    def _prompts(self, question: Question) -> Prompts:
-        prompts = self._view.prompts(question.prompts)
-        if question.expected is None:
+    def _prompts(self, query: ModelQuery) -> Prompts:
+        prompts = self._view.prompts(query.prompts)
+        if query.expected is None:
             return prompts
-        return prompts.with_low_res_logits(self._session.predictor.mask_prompt(self._view.cut(question.expected)))
+        return prompts.with_low_res_logits(self._session.predictor.mask_prompt(self._view.cut(query.expected)))
 
-    def _whole(self, found: Prediction) -> Found:
+    def _whole(self, part: Prediction) -> ModelPrediction:
         whole = np.zeros(self._view.size_hw, np.float32)
-        self._view.cut(whole)[...] = found.logits()
-        return Found(whole, found.score)
+        self._view.cut(whole)[...] = part.logits()
+        return ModelPrediction(whole, part.score)

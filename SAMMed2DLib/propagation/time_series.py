@@ -1,7 +1,7 @@
 """Segments carried along time: the slices stay where they are, and the frames of a 4D image follow one another.
 
 Each slice of the volume is a stack of its own, of frames instead of slices, and is filled by the rules of
-`propagation.propagate`, but for one: nobody expects an object to become smaller from frame to frame. Objects that are
+`schedule.propagate`, but for one: nobody expects an object to become smaller from frame to frame. Objects that are
 drawn on the same slice share what the model encodes.
 """
 
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.propagation.estimate import Propagated, PropagationError, Weights, propagate, spans_of
+from SAMMed2DLib.propagation.estimate import Weights
+from SAMMed2DLib.propagation.schedule import PropagationError, propagate, spans_of
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
 from SAMMed2DLib.system.formatting import counted, times
 
 if TYPE_CHECKING:
@@ -22,21 +24,21 @@ if TYPE_CHECKING:
 
 # Beyond the keyframes of a volume objects end, and so are expected smaller; beyond those of a sequence they do not.
 WEIGHTS = Weights(shrink_px=0.0)
-# Pictures of one slice that are kept, since several objects and steps look at them.
-_KEPT_PICTURES = 32
-# Pictures of several slices are kept while a frame is at hand, so that it need not be read once for each of them.
+# Images of one slice that are kept, since several objects and steps look at them.
+_KEPT_IMAGES = 32
+# Images of several slices are kept while a frame is at hand, so that it need not be read once for each of them.
 _KEPT_BYTES = 512 * 1024**2
 
 # (frame, slice), both from 0
-Place = tuple[int, int]
-# The pictures of some slices of a frame, each (H, W, 3) uint8, in the order asked for.
-Pictures = Callable[[int, Sequence[int]], Sequence[np.ndarray]]
+FrameAndSlice = tuple[int, int]
+# The images of some slices of a frame, each (H, W, 3) uint8, in the order asked for.
+FrameImages = Callable[[int, Sequence[int]], Sequence[np.ndarray]]
 # Masks (H, W) bool of one object; an empty one says that it is not there.
-TimeKeyframes = Mapping[Place, np.ndarray]
+TimeKeyframes = Mapping[FrameAndSlice, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class InTime:
+class FrameResult:
     """One object on one slice of a frame that is no keyframe there.
 
     Attributes:
@@ -44,7 +46,7 @@ class InTime:
         frame: the time point.
         index: the slice.
         mask: (H, W) bool; empty where the object was not found between two keyframes.
-        confidence: 0 .. 1, see `propagation.Propagated`.
+        confidence: 0 .. 1, see `tracks.PropagatedSlice`.
         score: IoU that the model predicts; NaN where it was not asked.
     """
 
@@ -58,7 +60,7 @@ class InTime:
 
 def propagate_in_time(
     session: Session,
-    pictures: Pictures,
+    images: FrameImages,
     objects: Sequence[TimeKeyframes],
     first: int,
     last: int,
@@ -69,7 +71,7 @@ def propagate_in_time(
     only: Collection[int] | None = None,
     should_stop: ShouldStop | None = None,
     kept_bytes: int = _KEPT_BYTES,
-) -> Iterator[InTime]:
+) -> Iterator[FrameResult]:
     """Carry objects from the frames in which they are drawn to other frames, each slice on its own.
 
     All frames of a slice come before those of the next slices; within a slice in no particular order, each once for
@@ -78,7 +80,7 @@ def propagate_in_time(
 
     Args:
         session: the model.
-        pictures: called with a frame and the slices that are needed of it; frames may be read from a disk then.
+        images: called with a frame and the slices that are needed of it; frames may be read from a disk then.
         objects: keyframes of each object.
         first: lowest frame to fill.
         last: highest frame to fill.
@@ -87,7 +89,7 @@ def propagate_in_time(
         every: the model is asked on every n-th frame; those between are interpolated.
         only: spans without any of these frames are left out; None does all. A span across the end of a cycle is one.
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
-        kept_bytes: the most that pictures take which are kept for the next slices.
+        kept_bytes: the most that images take which are kept for the next slices.
 
     Raises:
         PropagationError: there is no keyframe that shows an object, keyframes of different sizes, a range that is none
@@ -99,15 +101,16 @@ def propagate_in_time(
     slices = shown_slices(objects)
     if not slices:
         raise PropagationError("there is no keyframe that shows an object: segment it in one frame at least")
-    store = _PictureStore(pictures, slices, last - first + 1, _picture_bytes(objects), kept_bytes)
+    store = _ImageStore(images, slices, last - first + 1, _image_bytes(objects), kept_bytes)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     for index in slices:
         numbers, stacks = _stacks(objects, index, period)
-        picture = lru_cache(_KEPT_PICTURES)(store.stack(index, period))
+        slice_image = lru_cache(_KEPT_IMAGES)(store.stack(index, period))
         nearby = only if only is None or period is None else _with_spans(only, stacks, period)
-        model = StackModel(session, picture, zoomed, stacks, should_stop)
-        for one in propagate(model.picture, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS):
-            yield _in_time(one, numbers, index)
+        model = StackModel(session, slice_image, zoomed, stacks, should_stop)
+        results = propagate(model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS)
+        for result in results:
+            yield _on_frame(result, numbers[result.number], index)
 
 
 def check_memory(session: Session, size_hw: tuple[int, int], frames: int, slices: int, objects: int) -> None:
@@ -148,11 +151,12 @@ def confidence_of_frame(slices: Iterable[tuple[int, float]]) -> float:
     both = [(max(pixels, 1), confidence) for pixels, confidence in slices]  # one that was lost counts, too
     if not both:
         return 1.0
-    return float(np.average([one for _, one in both], weights=[pixels for pixels, _ in both]))
+    return float(np.average([confidence for _, confidence in both], weights=[pixels for pixels, _ in both]))
 
 
-def _in_time(one: Propagated, numbers: Sequence[int], index: int) -> InTime:
-    return InTime(numbers[one.number], one.index, index, one.mask, one.confidence, one.score)
+def _on_frame(result: PropagatedSlice, number: int, index: int) -> FrameResult:
+    """A result of the stack of one slice, whose "slices" are frames."""
+    return FrameResult(number, result.index, index, result.mask, result.confidence, result.score)
 
 
 def _check_period(period: int | None, first: int, last: int) -> None:
@@ -172,9 +176,9 @@ def _stacks(
     objects: Sequence[TimeKeyframes], index: int, period: int | None
 ) -> tuple[list[int], list[dict[int, np.ndarray]]]:
     """The objects that a keyframe shows on a slice, and their masks on it by frame."""
-    found = [{frame: mask for (frame, at), mask in one.items() if at == index} for one in objects]
-    numbers = [n for n, masks in enumerate(found) if any(np.any(mask) for mask in masks.values())]
-    return numbers, [_unrolled(found[n], period) for n in numbers]
+    drawn = [{frame: mask for (frame, at), mask in keyframes.items() if at == index} for keyframes in objects]
+    numbers = [n for n, masks in enumerate(drawn) if any(np.any(mask) for mask in masks.values())]
+    return numbers, [_unrolled(drawn[n], period) for n in numbers]
 
 
 def _unrolled(masks: dict[int, np.ndarray], period: int | None) -> dict[int, np.ndarray]:
@@ -185,26 +189,28 @@ def _unrolled(masks: dict[int, np.ndarray], period: int | None) -> dict[int, np.
     return {high - period: masks[high], **masks, low + period: masks[low]}
 
 
-def _picture_bytes(objects: Sequence[TimeKeyframes]) -> int:
-    """What the picture of one slice takes, the masks having its size."""
+def _image_bytes(objects: Sequence[TimeKeyframes]) -> int:
+    """What the image of one slice takes, the masks having its size."""
     return 3 * next(int(np.size(mask)) for keyframes in objects for mask in keyframes.values())
 
 
-class _PictureStore:
-    """The pictures of the slice at work, and of as many of the next ones as may be kept."""
+class _ImageStore:
+    """The images of the slice at work, and of as many of the next ones as may be kept."""
 
-    def __init__(self, read: Pictures, slices: Sequence[int], frames: int, picture_bytes: int, kept_bytes: int) -> None:
+    def __init__(
+        self, read: FrameImages, slices: Sequence[int], frames: int, image_bytes: int, kept_bytes: int
+    ) -> None:
         """Take hold of the frames; nothing is read yet."""
         self._read, self._slices = read, slices
-        self._at_once = max(1, kept_bytes // (frames * picture_bytes))
+        self._at_once = max(1, kept_bytes // (frames * image_bytes))
         self._block: Sequence[int] = ()
         self._kept: dict[int, Sequence[np.ndarray]] = {}
 
     def stack(self, index: int, period: int | None) -> Callable[[int], np.ndarray]:
-        """The pictures of one slice by frame; of a cycle also those before and after its frames."""
-        return lambda frame: self._picture(frame if period is None else frame % period, index)
+        """The images of one slice by frame; of a cycle also those before and after its frames."""
+        return lambda frame: self._image(frame if period is None else frame % period, index)
 
-    def _picture(self, frame: int, index: int) -> np.ndarray:
+    def _image(self, frame: int, index: int) -> np.ndarray:
         if index not in self._block:
             start = self._slices.index(index)
             self._block, self._kept = self._slices[start : start + self._at_once], {}

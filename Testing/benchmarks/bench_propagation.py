@@ -23,7 +23,8 @@ from SAMMed2DLib.evaluation.volumes import is_measured, keyframes_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.propagation.estimate import Found, Question, Weights, propagate
+from SAMMed2DLib.propagation.estimate import ModelPrediction, ModelQuery, Weights
+from SAMMed2DLib.propagation.schedule import propagate
 from SAMMed2DLib.propagation.stack import StackModel
 
 SLICES, SIDE = 96, 256
@@ -86,13 +87,13 @@ class Run:
         session, asked = Session(self._predictor), 0
         model = StackModel(session, self._task.pictures.__getitem__, False, self._keyframes)
 
-        def counted(questions: Sequence[Question]) -> list[Found]:
+        def counted(questions: Sequence[ModelQuery]) -> list[ModelPrediction]:
             nonlocal asked
             asked += sum(question.expected is not None for question in questions)
             return model(questions)
 
         last = len(self._task.pictures) - 1
-        found = list(propagate(model.picture, counted, self._keyframes, 0, last, weights=self._weights))
+        found = list(propagate(model.slice_image, counted, self._keyframes, 0, last, weights=self._weights))
         if session.encoded > last + 1:
             raise SystemExit(f"{session.encoded} encodings of {last + 1} slices: one should be enough for all objects")
         self.asked, self.found, self.encoded = asked, len(found), session.encoded

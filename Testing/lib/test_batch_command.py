@@ -322,10 +322,10 @@ def test_a_stop_in_the_middle_of_a_mask_writes_no_part_of_it(
     folder: Path, batch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from SAMMed2DLib.propagation import stack
-    from SAMMed2DLib.propagation.estimate import Propagated
+    from SAMMed2DLib.propagation.tracks import PropagatedSlice
 
     def stopped(*args: object, **options: object) -> Any:
-        yield Propagated(0, 4, the_cylinder()[4], 0.9, 0.8)
+        yield PropagatedSlice(0, 4, the_cylinder()[4], 0.9, 0.8)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stack, "propagate_stack", stopped)

@@ -18,8 +18,8 @@ from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.propagation import estimate, stack, time_series
-from SAMMed2DLib.propagation.estimate import Propagated
-from SAMMed2DLib.propagation.time_series import InTime
+from SAMMed2DLib.propagation.time_series import FrameResult
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -166,7 +166,7 @@ def test_an_empty_segment_is_noted_and_the_others_go_on(
 def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate._Run, "_is_open", lambda *_: True)  # the ball is too clear to ask
+    monkeypatch.setattr(estimate.Estimator, "is_open", lambda *_: True)  # the ball is too clear to ask
     draw(image, ball=on(the_cylinder(), 2, 9))
     assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--json", image.parent / "r.json") == OK
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]
@@ -178,8 +178,8 @@ def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
 def test_a_stop_writes_what_is_finished(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stopped(*args: object, **options: object) -> Iterator[Propagated]:
-        yield Propagated(0, 4, the_cylinder()[4], 0.9, 0.8)
+    def stopped(*args: object, **options: object) -> Iterator[PropagatedSlice]:
+        yield PropagatedSlice(0, 4, the_cylinder()[4], 0.9, 0.8)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stack, "propagate_stack", stopped)
@@ -193,7 +193,7 @@ def test_a_stop_writes_what_is_finished(
 def test_a_stop_before_anything_is_finished_touches_no_file(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stopped(*args: object, **options: object) -> Iterator[Propagated]:
+    def stopped(*args: object, **options: object) -> Iterator[PropagatedSlice]:
         raise KeyboardInterrupt
         yield
 
@@ -208,7 +208,7 @@ def test_slices_between_keyframes_where_it_was_lost_are_named(
     image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = np.zeros(SHAPE_KJI[1:], bool)
-    lost = [Propagated(0, index, nothing, 0.1, 0.2) for index in (6, 4, 5, 8)]
+    lost = [PropagatedSlice(0, index, nothing, 0.1, 0.2) for index in (6, 4, 5, 8)]
     monkeypatch.setattr(stack, "propagate_stack", lambda *args, **options: iter(lost))
     draw(image, ball=on(the_cylinder(), 3, 9))
     assert propagate() == OK
@@ -385,9 +385,9 @@ def test_a_single_mask_may_name_its_frame_apart(in_time: Any) -> None:
 def test_a_loop_is_a_cycle_of_all_frames(in_time: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     periods = []
 
-    def asked(*args: Any, **options: Any) -> Iterator[InTime]:
+    def asked(*args: Any, **options: Any) -> Iterator[FrameResult]:
         periods.append(options["period"])
-        return iter([InTime(0, 5, 1, the_beat(5)[1], 0.9, 0.8)])
+        return iter([FrameResult(0, 5, 1, the_beat(5)[1], 0.9, 0.8)])
 
     monkeypatch.setattr(time_series, "propagate_in_time", asked)
     assert in_time("--range 5,5") == in_time("--range 5,5 --loop") == OK
@@ -415,8 +415,8 @@ def test_a_slice_that_a_mask_leaves_empty_stays_empty_in_its_frame(in_time: Any)
 def test_a_stop_in_time_writes_the_frames_that_have_something(
     in_time: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stopped(*args: object, **options: object) -> Iterator[InTime]:
-        yield InTime(0, 2, 1, the_beat(2)[1], 0.9, 0.8)
+    def stopped(*args: object, **options: object) -> Iterator[FrameResult]:
+        yield FrameResult(0, 2, 1, the_beat(2)[1], 0.9, 0.8)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(time_series, "propagate_in_time", stopped)
@@ -429,7 +429,7 @@ def test_a_stop_in_time_writes_the_frames_that_have_something(
 def test_frames_without_the_object_are_named(
     in_time: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lost = [InTime(0, frame, 1, np.zeros((40, 48), bool), 0.1, 0.2) for frame in (1, 2)]
+    lost = [FrameResult(0, frame, 1, np.zeros((40, 48), bool), 0.1, 0.2) for frame in (1, 2)]
     monkeypatch.setattr(time_series, "propagate_in_time", lambda *args, **options: iter(lost))
     assert in_time("") == OK
     assert "beat was not found in the frames 1 to 3, 5" in capsys.readouterr().err

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.imaging.metrics import dice
-from SAMMed2DLib.propagation.estimate import (
-    Found,
-    PropagationError,
-    Span,
-    Stop,
-    Weights,
-    interpolated,
-    propagate,
-    signed_distance,
-    spans_of,
-)
+from SAMMed2DLib.propagation.estimate import ModelPrediction, Weights
+from SAMMed2DLib.propagation.schedule import PropagationError, Span, propagate, spans_of
+from SAMMed2DLib.propagation.shapes import interpolated, signed_distance
+from SAMMed2DLib.propagation.stop_rule import StopRule
 
 SIZE = 48
 
@@ -44,10 +37,11 @@ class Volume:
     def picture(self, index):
         return self.pictures[index]
 
-    def predict(self, questions):
+    def predict(self, queries):
         """A model that knows the truth, and says so."""
-        self.asked += [one.index for one in questions]
-        return [Found(np.where(self.masks[one.index], 5.0, -5.0).astype(np.float32), 0.9) for one in questions]
+        self.asked += [query.index for query in queries]
+        logits = [np.where(self.masks[query.index], 5.0, -5.0).astype(np.float32) for query in queries]
+        return [ModelPrediction(of_slice, 0.9) for of_slice in logits]
 
     def run(self, keys, first=0, last=19, **options):
         keyframes = [{index: self.masks[index] for index in keys}]
@@ -176,7 +170,7 @@ def test_every_third_slice_is_asked_and_the_others_are_interpolated(keys):
 
 def test_a_model_that_fails_on_the_keyframes_is_hardly_heard():
     volume, wrong = Volume(), Volume()
-    wrong.predict = lambda questions: [Found(np.full((SIZE, SIZE), 6.0, np.float32), 0.9) for _ in questions]
+    wrong.predict = lambda questions: [ModelPrediction(np.full((SIZE, SIZE), 6.0, np.float32), 0.9) for _ in questions]
     good, bad = volume.run([6, 13]), wrong.run([6, 13])
     assert all(dice(bad[n].mask, good[n].mask) > 0.9 for n in good)
     assert bad[9].confidence < good[9].confidence
@@ -222,7 +216,7 @@ def test_confidence_falls_with_the_distance_from_keyframes():
 
 def test_the_order_of_rules_to_stop_does_not_matter_for_a_clear_end():
     volume = Volume()
-    loose = Stop(overlap=0, area=0, growth=99, grey=-99)
+    loose = StopRule(overlap=0, area=0, growth=99, grey=-99)
     assert max(volume.run([9], stop=loose)) >= max(volume.run([9]))
 
 

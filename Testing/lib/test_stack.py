@@ -21,7 +21,8 @@ from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.propagation import stack
-from SAMMed2DLib.propagation.estimate import PropagationError, Weights
+from SAMMed2DLib.propagation.estimate import Weights
+from SAMMed2DLib.propagation.schedule import PropagationError
 from SAMMed2DLib.propagation.stack import check_memory, memory_of_run, propagate_stack
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,6 @@ TOO_LONG = {
     "SAMMed2D/SAMMed2DSlicer/propagation/task.py",
     "SAMMed2D/SegmentEditorSAMMed2DLib/SegmentEditorEffect.py",
     "SAMMed2DLib/imaging/geometry.py",
-    "SAMMed2DLib/propagation/estimate.py",
 }
 TOO_MANY_METHODS = {
     "SAMMed2D/SAMMed2DSlicer/effect/controller.py EffectController",
@@ -47,7 +46,6 @@ TOO_FULL = {
     "SAMMed2DLib/training",
 }
 TWICE = {
-    "ObjectResult",
     "Stack",
 }
 

@@ -15,8 +15,8 @@ from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.propagation import time_series
-from SAMMed2DLib.propagation.estimate import PropagationError
-from SAMMed2DLib.propagation.time_series import InTime, confidence_of_frame, propagate_in_time, shown_slices
+from SAMMed2DLib.propagation.schedule import PropagationError
+from SAMMed2DLib.propagation.time_series import FrameResult, confidence_of_frame, propagate_in_time, shown_slices
 
 SIZE = 48
 # The model of these tests fails on the keyframes, so by itself it would not be asked.
@@ -58,7 +58,7 @@ class Cine:
         return {(frame, index): self.masks[frame][index] for frame in frames for index in slices}
 
 
-def by_place(found: Sequence[InTime]) -> dict[tuple[int, int, int], InTime]:
+def by_place(found: Sequence[FrameResult]) -> dict[tuple[int, int, int], FrameResult]:
     places = {(one.number, one.frame, one.index): one for one in found}
     assert len(places) == len(found), "a place came twice"
     return places
@@ -134,7 +134,7 @@ def test_with_little_memory_slices_are_read_one_by_one_and_the_result_is_the_sam
 
 def test_stopping_keeps_the_slices_that_were_yielded(session: Session) -> None:
     cine = Cine(frames=6, slices=3)
-    found: list[InTime] = []
+    found: list[FrameResult] = []
     with pytest.raises(Stopped):
         for one in propagate_in_time(
             session, cine, [cine.keys([0, 5], [0, 1, 2])], 0, 5, should_stop=lambda: len(found) >= 4

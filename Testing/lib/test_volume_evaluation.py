@@ -11,7 +11,7 @@ import SimpleITK
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.evaluation.volumes import (
-    ObjectResult,
+    ObjectScores,
     Scores,
     VolumeEvaluationError,
     copied,
@@ -76,19 +76,19 @@ def test_the_simpler_ways_copy_and_interpolate() -> None:
     np.testing.assert_array_equal(interpolated_volume({4: mask[4], 12: mask[12]}, 20), mask)
 
 
-def test_a_witness_is_silenced_by_its_weights() -> None:
+def test_an_evidence_term_is_silenced_by_its_weights() -> None:
     assert without([]) == Weights()
     assert without(["shape", "model"]) == Weights(shape=0.0, followed=0.0, model=0.0)
-    with pytest.raises(VolumeEvaluationError, match="no witness 'luck'"):
+    with pytest.raises(VolumeEvaluationError, match="no evidence term 'luck'"):
         without(["luck"])
 
 
-def a_result(volume: str, ours: float, theirs: float) -> ObjectResult:
+def a_result(volume: str, ours: float, theirs: float) -> ObjectScores:
     ways = {
         ("true", "propagated", 3): Scores(ours, ours, 1.0, (0, 2), 2.0, 10),
         ("true", "interpolated", 3): Scores(theirs, theirs, 0.5, (0, 0)),
     }
-    return ObjectResult(volume, "a", 9, 70.0, ways)
+    return ObjectScores(volume, "a", 9, 70.0, ways)
 
 
 def test_tables_tell_means_over_objects_and_volumes_and_what_lost() -> None:

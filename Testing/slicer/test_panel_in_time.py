@@ -175,7 +175,7 @@ def test_all_visible_segments_are_those_that_are_drawn_somewhere(section, cine):
 
 def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     monkeypatch.setattr("SAMMed2DSlicer.propagation.background.PIECE_S", 0.0)
-    monkeypatch.setattr("SAMMed2DLib.propagation.estimate.TOGETHER", 1)
+    monkeypatch.setattr("SAMMed2DLib.propagation.schedule.TOGETHER", 1)
     before = cine.all()
     session = section._running._service._session(None)
     session.delay_s = 0.1

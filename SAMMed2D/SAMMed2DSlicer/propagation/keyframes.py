@@ -172,7 +172,7 @@ class SegmentKeyframes:
 
     def targets(self, wanted: Collection[int] | None, first: int, last: int) -> set[int]:
         """All slices that a run with these wanted ones fills: whole spans between and beyond keyframes."""
-        from SAMMed2DLib.propagation.estimate import spans_of
+        from SAMMed2DLib.propagation.schedule import spans_of
 
         found: set[int] = set()
         for span in spans_of(self.numbers, first, last):

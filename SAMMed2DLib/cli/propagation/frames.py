@@ -11,7 +11,7 @@ from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import Segment
 from SAMMed2DLib.io.volume_io import Volume, VolumeSequence
-from SAMMed2DLib.propagation.time_series import InTime, Place, confidence_of_frame
+from SAMMed2DLib.propagation.time_series import FrameAndSlice, FrameResult, confidence_of_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Filled:
     score: float
 
     @classmethod
-    def of(cls, found: InTime) -> Filled:
+    def of(cls, found: FrameResult) -> Filled:
         """Take over what was found."""
         return cls(np.packbits(found.mask), int(found.mask.sum()), found.confidence, found.score)
 
@@ -92,7 +92,7 @@ class Moving:
         shown = [slices_shown(mask, axis) for mask in self.drawn.values()]
         return [int(index) for index in np.flatnonzero(np.logical_or.reduce(shown))] if shown else []
 
-    def keyframes(self, cine: Cine) -> dict[Place, np.ndarray]:
+    def keyframes(self, cine: Cine) -> dict[FrameAndSlice, np.ndarray]:
         """Masks (H, W) bool by frame and slice: a frame in which it is drawn also says where it is not."""
         slices = self.slices(cine.axis)
         return {(frame, n): cine.plane(n).extract(mask) for frame, mask in self.drawn.items() for n in slices}

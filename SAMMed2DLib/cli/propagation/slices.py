@@ -10,7 +10,7 @@ from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import Segment
 from SAMMed2DLib.io.volume_io import Volume
-from SAMMed2DLib.propagation.estimate import Propagated
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class Tracked:
     segment: Segment
     mask: np.ndarray
     keyframes: dict[int, np.ndarray]
-    found: dict[int, Propagated] = field(default_factory=dict)
+    found: dict[int, PropagatedSlice] = field(default_factory=dict)
 
     def on(self, index: int) -> np.ndarray | None:
         """(H, W) bool of a slice; None where there is nothing."""
