@@ -210,20 +210,22 @@ class Predictor:
             PromptError: the prompts do not fit the slice or contradict each other.
             ValueError: an embedding is of several slices or of other weights.
         """
-        for embedding, _ in pairs:
-            if len(embedding) != 1:
-                raise ValueError(f"the embedding holds {len(embedding)} slices: choose one, embedding[i]")
-            if embedding.model_name != self.name:
-                raise ValueError(
-                    f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
-                )
-        checked = [(one, self._checked(prompts, one.frames[0])) for one, prompts in pairs]
+        checked = [(embedding, self._checked(embedding, prompts)) for embedding, prompts in pairs]
         found: dict[int, Prediction] = {}
         for indices in _alike(checked):
             group = [checked[i] for i in indices]
             decoded = self._on_device(partial(self._decode, group))
             found.update(zip(indices, decoded, strict=True))
         return [found[i] for i in range(len(checked))]
+
+    @torch.inference_mode()
+    def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
+        """All three masks that the network draws of one object, in its order; `predict` returns the best of them.
+
+        Arguments and errors as in `predict`.
+        """
+        pair = (embedding, self._checked(embedding, prompts))
+        return self._on_device(partial(self._decode, [pair], best=False))
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
@@ -248,8 +250,14 @@ class Predictor:
         self._place(self.device, torch.float32)
         return self._encode(inputs)
 
-    def _checked(self, prompts: Prompts, frame: ModelFrame) -> Prompts:
-        checked = prompts.checked(frame.size_hw)
+    def _checked(self, embedding: Embedding, prompts: Prompts) -> Prompts:
+        if len(embedding) != 1:
+            raise ValueError(f"the embedding holds {len(embedding)} slices: choose one, embedding[i]")
+        if embedding.model_name != self.name:
+            raise ValueError(
+                f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
+            )
+        checked = prompts.checked(embedding.size_hw)
         side = self.model.prompt_encoder.mask_input_size
         logits = checked.low_res_logits
         if logits is not None and logits.shape != (side, side):
@@ -259,8 +267,8 @@ class Predictor:
             )
         return checked
 
-    def _decode(self, group: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
-        """Decode prompts of one kind (see `_alike`) as one batch."""
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]], best: bool = True) -> list[Prediction]:
+        """Decode prompts of one kind (see `_alike`) as one batch: the best mask of each, or all three."""
         embeddings, prompts = zip(*group, strict=True)
         frame = embeddings[0].frames[0]
         points = boxes = masks = None
@@ -279,8 +287,8 @@ class Predictor:
             shared: SharedImage | None = self._share(features)
         else:
             features, shared = torch.cat([embedding.features for embedding in embeddings]).to(self.device), None
-        low_res, scores = self.model.decode(features, points, boxes, masks, shared=shared, best=True)
-        found = zip(scores[:, 0].tolist(), low_res[:, 0].cpu().numpy(), strict=True)
+        low_res, scores = self.model.decode(features, points, boxes, masks, shared=shared, best=best)
+        found = zip(scores.flatten().tolist(), low_res.flatten(0, 1).cpu().numpy(), strict=True)
         return [Prediction(score, logits, frame) for score, logits in found]
 
     def _share(self, features: Tensor) -> SharedImage:

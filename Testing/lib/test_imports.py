@@ -34,12 +34,14 @@ class Room:
         outside: packages, wherever they are imported.
         late: packages that only functions may import (and annotations use).
         is_bare: whether the room opens with numpy alone.
+        is_face: whether even what is ours, and numpy, is imported only when it is used.
     """
 
     ours: str = ""
     outside: str = ""
     late: str = ""
     is_bare: bool = True
+    is_face: bool = False
 
 
 TORCH = {"outside": "torch", "is_bare": False}
@@ -48,7 +50,7 @@ COMMAND_LINE = Room(EVERY_ROOM, late="torch SimpleITK requests distributed")
 
 # From the bottom to the top. The longest name that fits a file is its room.
 ROOMS = {
-    "__init__": Room(),
+    "__init__": Room(EVERY_ROOM, is_face=True),
     "system": Room(),
     "imaging": Room(),
     "io": Room("imaging system", late="SimpleITK pydicom"),
@@ -62,6 +64,7 @@ ROOMS = {
     "inference.devices": Room(**TORCH),
     "inference.predictor": Room("inference model checkpoints registry.known_models", **TORCH),
     "inference.zoom": Room("inference imaging", is_bare=False),
+    "inference.sam_predictor": Room("inference", late="torch"),
     "inference.session": Room("inference", late="torch", is_bare=False),
     "propagation": Room("imaging inference system"),
     "propagation.stack": Room("propagation imaging inference system", is_bare=False),
@@ -181,6 +184,8 @@ def complaints(file: str, source: str) -> list[str]:
 
 
 def _complaint_of_ours(name: str, found: Import) -> str | None:
+    if ROOMS[name].is_face and not found.is_late:
+        return "the package itself opens without importing anything: name it for types, and load it when it is used"
     allowed = ROOMS[name].ours.split()
     is_in_package_itself = found.name.split(".")[0] not in ROOMS
     if is_in_package_itself or EVERY_ROOM in allowed or any(is_within(found.name, room) for room in (name, *allowed)):
@@ -195,7 +200,7 @@ def _complaint_of_others(name: str, found: Import) -> str | None:
     if package in sys.stdlib_module_names or package in room.outside.split():
         return None
     if package == "numpy":
-        return "the package itself opens without numpy" if name == "__init__" else None
+        return "the package itself opens without numpy" if room.is_face and not found.is_late else None
     if package not in room.late.split():
         return f"the room {name!r} may not use this package"
     return None if found.is_late else "this package may be imported inside functions only"
@@ -257,6 +262,8 @@ def test_a_bare_room_uses_no_package_at_once():
 
 
 GOOD = [
+    ("__init__.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .inference.session import Session"),
+    ("__init__.py", "def f():\n    from SAMMed2DLib.imaging.intensity import rgb_from_slice"),
     ("imaging/intensity.py", "import math\nimport numpy as np\nfrom collections.abc import Sequence"),
     ("imaging/intensity.py", "from .. import __version__"),
     ("imaging/intensity.py", "from SAMMed2DLib import __version__"),
@@ -286,7 +293,8 @@ def test_good_imports_pass(file, source):
         ("helpers.py", "", "add 'helpers' to ROOMS"),
         ("viewer/panel.py", "", "add 'viewer' to ROOMS"),
         ("__init__.py", "import numpy", "opens without numpy"),
-        ("__init__.py", "from .imaging.intensity import rgb_from_slice", "only nothing of ours"),
+        ("__init__.py", "from .imaging.intensity import rgb_from_slice", "opens without importing anything"),
+        ("__init__.py", "def f():\n    import torch", "may not use this package"),
         ("imaging/intensity.py", "import torch", "may not use this package"),
         ("imaging/intensity.py", "def f():\n    import torch", "2 imports torch: the room 'imaging' may not"),
         ("imaging/intensity.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", "may not"),
