@@ -15,26 +15,28 @@ only rounding.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from SAMMed2DLib.imaging.affines import (
+    GeometryError,
+    array_axis_of,
+    checked_numbers,
+    checked_points,
+    ijk_from_ras,
+    name_of_axis,
+    ras_from_ijk,
+    whole_number,
+)
+
 # A click has been through several 4x4 products; a border point must not be lost to their rounding.
 _SLACK = 1e-6
 
-# Name -> the RAS component along which its slices are stacked.
-_NAMED_AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-
 _Triple = tuple[float, float, float]
-
-
-class GeometryError(ValueError):
-    """Sizes, matrices or arrays that do not describe a volume and a slice of it."""
 
 
 class OutsideVolumeError(GeometryError):
@@ -72,7 +74,7 @@ class SlicePlane:
     def __post_init__(self) -> None:
         """Turn the numbers into plain ones and refuse what is no plane."""
         for name in ("origin_ijk", "column_step_ijk", "row_step_ijk"):
-            object.__setattr__(self, name, tuple(_checked(getattr(self, name), (3,), name).tolist()))
+            object.__setattr__(self, name, tuple(checked_numbers(getattr(self, name), (3,), name).tolist()))
         for name, length in (("size_hw", 2), ("size_ijk", 3)):
             object.__setattr__(self, name, _sizes(getattr(self, name), length, name))
         if not np.any(np.cross(self.column_step_ijk, self.row_step_ijk)):
@@ -107,7 +109,7 @@ class SlicePlane:
         """
         size = _sizes(size_ijk, 3, "size_ijk")
         normal = 2 - array_axis_of(axis, ijk_to_ras)
-        number = _whole(index, "a slice index")
+        number = whole_number(index, "a slice index")
         if not 0 <= number < size[normal]:
             raise OutsideVolumeError(
                 f"there is no slice {number} along {'ijk'[normal]} ({name_of_axis(2 - normal, ijk_to_ras)}); "
@@ -169,7 +171,7 @@ class SlicePlane:
             GeometryError: the points are not (N, 2) finite numbers.
         """
         steps = np.array([self.column_step_ijk, self.row_step_ijk])
-        return np.array(self.origin_ijk) + _points(points_xy, 2) @ steps
+        return np.array(self.origin_ijk) + checked_points(points_xy, 2) @ steps
 
     def xy_from_ijk(self, points_ijk: ArrayLike) -> np.ndarray:
         """Bring points of the volume that are on this slice to the slice image.
@@ -185,7 +187,7 @@ class SlicePlane:
             OutsidePlaneError: a point is more than half a voxel off this slice, or beyond its edges.
             GeometryError: the points are not (N, 3) finite numbers.
         """
-        points = _points(points_ijk, 3)
+        points = checked_points(points_ijk, 3)
         _check_inside(points, self.size_ijk)
         points_xy, off_plane = self.project(points)
         beyond = _are_beyond(points_xy, self.size_hw[::-1]) | (np.abs(off_plane) > 0.5 + _SLACK)
@@ -213,7 +215,7 @@ class SlicePlane:
         """
         normal = np.cross(self.column_step_ijk, self.row_step_ijk)
         steps = np.column_stack([self.column_step_ijk, self.row_step_ijk, normal / np.linalg.norm(normal)])
-        from_origin = _points(points_ijk, 3) - np.array(self.origin_ijk)
+        from_origin = checked_points(points_ijk, 3) - np.array(self.origin_ijk)
         x, y, off_plane = np.linalg.solve(steps, from_origin.T)
         return np.column_stack([x, y]), off_plane
 
@@ -259,43 +261,13 @@ class SlicePlane:
         height, width = self.size_hw
         x_axis, x_step = _grid_step(self.column_step_ijk)
         y_axis, y_step = _grid_step(self.row_step_ijk)
-        start = [_whole(value, "the origin of a slice along the voxel grid") for value in self.origin_ijk]
+        start = [whole_number(value, "the origin of a slice along the voxel grid") for value in self.origin_ijk]
         _check_inside(self.ijk_from_xy([[0, 0], [width - 1, height - 1]]), self.size_ijk)
         index_ijk: list[int | slice] = list(start)
         index_ijk[x_axis] = _run(start[x_axis], x_step, width)
         index_ijk[y_axis] = _run(start[y_axis], y_step, height)
         view = volume_kji[tuple(reversed(index_ijk))]
         return view if y_axis > x_axis else view.swapaxes(0, 1)
-
-
-def array_axis_of(axis: str | int, ijk_to_ras: ArrayLike | None = None) -> int:
-    """Find the array axis of volume_kji along which slices of this kind are stacked.
-
-    A name means the volume axis that runs closest to superior ("axial"), anterior ("coronal") or right
-    ("sagittal"), in either direction. The three names always mean three different axes: of the six ways to
-    pair them, the one with the largest sum of direction cosines. Without a matrix they are k, j and i.
-
-    Args:
-        axis: "axial", "coronal" or "sagittal"; or the array axis itself: 0 = k, 1 = j, 2 = i.
-        ijk_to_ras: (4, 4), mm; without effect on a number.
-
-    Returns:
-        0, 1 or 2. There are volume_kji.shape[axis] such slices.
-
-    Raises:
-        GeometryError: `axis` is none of these, or the matrix is not an affine that can be inverted.
-    """
-    matrix = np.eye(4) if ijk_to_ras is None else checked_affine(ijk_to_ras)
-    if axis in _NAMED_AXES:
-        return 2 - _volume_axes_of_ras(matrix)[_NAMED_AXES[str(axis)]]
-    if isinstance(axis, str) or _whole(axis, "an axis") not in (0, 1, 2):
-        raise GeometryError(f"no axis {axis!r}; choose 'axial', 'coronal', 'sagittal', 0 = k, 1 = j or 2 = i")
-    return int(axis)
-
-
-def name_of_axis(array_axis: int, ijk_to_ras: ArrayLike | None = None) -> str:
-    """The patient's name for slices along an array axis: the inverse of `array_axis_of`."""
-    return next(name for name in _NAMED_AXES if array_axis_of(name, ijk_to_ras) == array_axis)
 
 
 def nearest_index(points: ArrayLike) -> np.ndarray:
@@ -310,7 +282,7 @@ def nearest_index(points: ArrayLike) -> np.ndarray:
     Raises:
         GeometryError: a number is not finite.
     """
-    return np.floor(_checked(points, None, "points") + 0.5).astype(np.int64)
+    return np.floor(checked_numbers(points, None, "points") + 0.5).astype(np.int64)
 
 
 def voxels_of(points_ijk: ArrayLike, size_ijk: Sequence[int]) -> np.ndarray:
@@ -327,104 +299,10 @@ def voxels_of(points_ijk: ArrayLike, size_ijk: Sequence[int]) -> np.ndarray:
         OutsideVolumeError: a point is more than half a voxel outside the volume.
         GeometryError: the points are not (N, 3) finite numbers, or a size is less than 1.
     """
-    points, size = _points(points_ijk, 3), _sizes(size_ijk, 3, "size_ijk")
+    points, size = checked_points(points_ijk, 3), _sizes(size_ijk, 3, "size_ijk")
     _check_inside(points, size)
     # The far border belongs to the volume but would round up, out of it.
     return np.clip(nearest_index(points), 0, np.array(size) - 1)
-
-
-def ras_from_ijk(points_ijk: ArrayLike, ijk_to_ras: ArrayLike) -> np.ndarray:
-    """Bring voxels to the patient.
-
-    Args:
-        points_ijk: (N, 3), IJK, voxels.
-        ijk_to_ras: (4, 4), mm.
-
-    Returns:
-        (N, 3) float64, RAS, mm.
-
-    Raises:
-        GeometryError: the points are not (N, 3) finite numbers, or the matrix is no invertible affine.
-    """
-    matrix = checked_affine(ijk_to_ras)
-    return _points(points_ijk, 3) @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def ijk_from_ras(points_ras: ArrayLike, ijk_to_ras: ArrayLike) -> np.ndarray:
-    """Bring points of the patient to voxels; also points outside the volume.
-
-    Args:
-        points_ras: (N, 3), RAS, mm.
-        ijk_to_ras: (4, 4), mm.
-
-    Returns:
-        (N, 3) float64, IJK, voxels; not rounded.
-
-    Raises:
-        GeometryError: the points are not (N, 3) finite numbers, or the matrix is no invertible affine.
-    """
-    matrix = checked_affine(ijk_to_ras)
-    return np.linalg.solve(matrix[:3, :3], (_points(points_ras, 3) - matrix[:3, 3]).T).T
-
-
-def checked_affine(values: ArrayLike, name: str = "ijk_to_ras") -> np.ndarray:
-    """Take a matrix that others give.
-
-    Args:
-        values: (4, 4).
-        name: what errors call it.
-
-    Returns:
-        (4, 4) float64.
-
-    Raises:
-        GeometryError: it is not finite, no affine, or has no inverse.
-    """
-    matrix = _checked(values, (4, 4), name)
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not np.array_equal(matrix[3], [0, 0, 0, 1]):
-        raise GeometryError(
-            f"the last row of {name} must be 0 0 0 1, not {matrix[3].tolist()}; give an affine matrix with an inverse"
-        )
-    if not lengths.all() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
-        raise GeometryError(
-            f"{name} {matrix.tolist()} has no inverse; its first three columns must be three directions"
-        )
-    return matrix
-
-
-def _volume_axes_of_ras(ijk_to_ras: np.ndarray) -> tuple[int, ...]:
-    """Pair each RAS component with its volume axis, 0 = i, 1 = j, 2 = k."""
-    steps = ijk_to_ras[:3, :3]
-    cosines = np.abs(steps / np.linalg.norm(steps, axis=0))
-
-    def closeness(axes: tuple[int, ...]) -> float:
-        # Rounded, so that at 45 degrees the last bit of the matrix does not decide.
-        return round(float(cosines[range(3), axes].sum()), 9)
-
-    return max(permutations(range(3)), key=closeness)
-
-
-def _points(points: ArrayLike, count: int) -> np.ndarray:
-    array = _checked(points, None, "points")
-    if array.size == 0:
-        return np.empty((0, count))
-    if array.ndim != 2 or array.shape[1] != count:
-        raise GeometryError(f"points have shape (N, {count}), not {array.shape}; give a list of points")
-    return array
-
-
-def _checked(values: Any, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
-    """Return finite float64 numbers of this shape; None stands for any shape."""
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise GeometryError(f"{name} cannot be read as numbers: {error}") from error
-    if shape is not None and array.shape != shape:
-        raise GeometryError(f"{name} must have the shape {shape}, not {array.shape}")
-    if not np.isfinite(array).all():
-        raise GeometryError(f"{name} must be finite; NaN or infinity is nowhere in a volume")
-    return array
 
 
 def _sizes(values: Any, length: int, name: str) -> Any:
@@ -432,15 +310,6 @@ def _sizes(values: Any, length: int, name: str) -> Any:
     if array.shape != (length,) or array.dtype.kind not in "iu" or (array < 1).any():
         raise GeometryError(f"{name} must be {length} whole numbers of at least 1, not {values}")
     return tuple(array.tolist())
-
-
-def _whole(value: Any, what: str) -> int:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise GeometryError(f"{what} must be a whole number, not {value!r}; see nearest_index") from error
 
 
 def _are_beyond(points: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -1,12 +1,21 @@
-"""Headers of NRRD and MetaImage files that ITK reads beyond the end of its memory: refused before ITK sees them."""
+"""Headers of NRRD and MetaImage files, read before ITK sees them.
+
+Those that ITK would read beyond the end of its memory are refused, and the voxels are found, so that a file that is cut
+off or damaged is told as such.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+
+from SAMMed2DLib.io.compressed import check_zlib, cut_off, has_whole_gzip, has_whole_zlib, opened
 from SAMMed2DLib.io.volume import VolumeError
 
 _LONGEST_HEADER = 64 << 20
@@ -57,3 +66,119 @@ def _check_meta(path: Path, start: bytes) -> None:
     for text in re.findall(rb"ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)", start):
         if b"%" in text and not _PATTERN.fullmatch(text.strip()):
             raise VolumeError(f"{path}: is damaged: its ElementDataFile is no file; export it again")
+
+
+# --- where the voxels are, and whether they are whole ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class VoxelPart:
+    """The voxels of a file.
+
+    Attributes:
+        path: of the file that holds them.
+        start: the byte from which on it does.
+        packing: "gzip", "zlib", or nothing.
+        size: in bytes, as packed; None where only the end of the file tells.
+    """
+
+    path: Path
+    start: int
+    packing: str = ""
+    size: int | None = None
+
+    def check_size(self, unpacked: int) -> None:
+        """Refuse a file that is shorter than its header says, before anything is read."""
+        size = unpacked if not self.packing else self.size or 0
+        there = max(self.path.stat().st_size - self.start, 0)
+        if there < size:
+            raise cut_off(self.path, f"it holds {there} of {size} bytes of its voxels")
+
+    def check(self, array: np.ndarray) -> None:
+        """Compare the checksum at the end with what was read; where they differ, read all once more, to be sure.
+
+        Raises:
+            VolumeError: the file is cut off or damaged.
+        """
+        if self.packing == "gzip":
+            is_whole = has_whole_gzip(self.path, self.start, array)
+        else:
+            is_whole = not self.packing or has_whole_zlib(self.path, self.start + (self.size or 0), array)
+        if not is_whole:
+            self.check_to_end()
+
+    def check_to_end(self) -> None:
+        """Unpack all, so that the checksum is compared.
+
+        Raises:
+            VolumeError: the file is cut off or damaged.
+        """
+        if self.packing == "gzip":
+            with opened(self.path, skip=self.start):
+                pass
+        elif self.packing:
+            check_zlib(self.path, self.start, self.size or 0)
+
+
+def voxel_parts(path: Path) -> list[VoxelPart]:
+    """Where a NRRD or MetaImage file holds its voxels, as far as it is easy to tell."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        if head == b"NRRD":
+            file.seek(0)
+            return _nrrd_parts(path, _lines(file, b""))
+        if path.suffix.lower() in (".mha", ".mhd"):
+            file.seek(0)
+            return _meta_parts(path, _lines(file, b"ElementDataFile"))
+    return []
+
+
+def _lines(file: Any, last: bytes) -> tuple[dict[str, str], list[str], int]:
+    """Fields of a header, lines that are none, and where the header ends."""
+    fields: dict[str, str] = {}
+    others: list[str] = []
+    while file.tell() < _LONGEST_HEADER and (line := file.readline(1 << 16)):
+        text = line.strip()
+        if not last and not text:
+            break
+        key, separator, value = text.partition(b"=") if last else text.partition(b":")
+        if separator and not value.startswith(b"="):
+            fields[key.strip().decode("latin-1").lower()] = value.strip().decode("latin-1")
+        else:
+            others.append(text.decode("latin-1"))
+        if last and key.strip() == last:
+            break
+    return fields, others, file.tell()
+
+
+def _nrrd_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> list[VoxelPart]:
+    fields, others, end = header
+    packing = {"gzip": "gzip", "gz": "gzip", "raw": ""}.get(fields.get("encoding", "").lower())
+    skips = [fields.get(key, "0") for key in ("byte skip", "byteskip", "line skip", "lineskip")]
+    if packing is None or any(skip != "0" for skip in skips):
+        return []
+    name = fields.get("data file", fields.get("datafile", ""))
+    if not name:
+        return [VoxelPart(path, end, packing)]
+    # "LIST" is followed by names; with a pattern, as in "volume%03d.raw.gz 1 9 1", more is to be worked out.
+    names = others[1:] if name.upper().startswith("LIST") else [name]
+    files = [path.parent / name for name in names if not re.search(r"%\d*d", name)]
+    return [VoxelPart(file, 0, packing) for file in files if os.path.isfile(file) and (packing or len(files) == 1)]
+
+
+def _meta_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> list[VoxelPart]:
+    fields, _, end = header
+    name = fields.get("elementdatafile", "")
+    file = path if name.upper() == "LOCAL" else path.parent / name
+    is_plain = fields.get("binarydata", "True").lower() == "true" and "headersize" not in fields
+    if not name or not os.path.isfile(file) or not is_plain:
+        return []
+    start = end if file == path else 0
+    if fields.get("compresseddata", "").lower() != "true":
+        return [VoxelPart(file, start)]
+    size = _whole(fields.get("compresseddatasize", "0"))
+    return [VoxelPart(file, start, "zlib", size)] if size else []
+
+
+def _whole(text: str) -> int:
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else 0

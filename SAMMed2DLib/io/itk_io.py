@@ -5,25 +5,27 @@ SimpleITK is imported inside the functions, so that this module can be imported 
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.io.compressed import check_zlib, cut_off, has_whole_gzip, has_whole_zlib, opened
-from SAMMed2DLib.io.image_header import check_header
+from SAMMed2DLib.io.image_header import check_header, voxel_parts
 from SAMMed2DLib.io.png_jpeg import check_jpeg_end, is_jpeg, jpeg_orientation, png_without_alpha, upright
 from SAMMed2DLib.io.volume import LPS_TO_RAS, VolumeError, checked_place
 
-_LONGEST_HEADER = 64 << 20
+if TYPE_CHECKING:
+    import SimpleITK
+
 _LIST = "NRRD_kinds[pixel]"
+_FULL_BYTES = 1 << 16  # what is left of a disk on which nothing fits any more
 
 
 class ItkFile:
@@ -52,7 +54,7 @@ class ItkFile:
         self.path = path
         self.notes: tuple[str, ...] = ()
         check_header(path)
-        self._parts = _parts(path)
+        self._parts = voxel_parts(path)
         self._grey_alpha = png_without_alpha(path)
         if is_jpeg(path):
             check_jpeg_end(path)
@@ -197,117 +199,17 @@ def itk_warnings_off() -> Iterator[None]:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(were_on)
 
 
-# --- whether the file is whole ------------------------------------------------------------------------------
+def write_image(image: SimpleITK.Image, path: Path) -> None:
+    """Write an image file, compressed where its format can be. NIfTI has a writer of its own: ITK's forgets errors.
 
-
-@dataclass(frozen=True)
-class _Part:
-    """The voxels of a file.
-
-    Attributes:
-        path: of the file that holds them.
-        start: the byte from which on it does.
-        packing: "gzip", "zlib", or nothing.
-        size: in bytes, as packed; None where only the end of the file tells.
+    Raises:
+        OSError: it cannot be written, for instance because the disk is full.
     """
+    import SimpleITK
 
-    path: Path
-    start: int
-    packing: str = ""
-    size: int | None = None
-
-    def check_size(self, unpacked: int) -> None:
-        """Refuse a file that is shorter than its header says, before anything is read."""
-        size = unpacked if not self.packing else self.size or 0
-        there = max(self.path.stat().st_size - self.start, 0)
-        if there < size:
-            raise cut_off(self.path, f"it holds {there} of {size} bytes of its voxels")
-
-    def check(self, array: np.ndarray) -> None:
-        """Compare the checksum at the end with what was read; where they differ, read all once more, to be sure.
-
-        Raises:
-            VolumeError: the file is cut off or damaged.
-        """
-        if self.packing == "gzip":
-            is_whole = has_whole_gzip(self.path, self.start, array)
-        else:
-            is_whole = not self.packing or has_whole_zlib(self.path, self.start + (self.size or 0), array)
-        if not is_whole:
-            self.check_to_end()
-
-    def check_to_end(self) -> None:
-        """Unpack all, so that the checksum is compared.
-
-        Raises:
-            VolumeError: the file is cut off or damaged.
-        """
-        if self.packing == "gzip":
-            with opened(self.path, skip=self.start):
-                pass
-        elif self.packing:
-            check_zlib(self.path, self.start, self.size or 0)
-
-
-def _parts(path: Path) -> list[_Part]:
-    """Where a NRRD or MetaImage file holds its voxels, as far as it is easy to tell."""
-    with path.open("rb") as file:
-        head = file.read(4)
-        if head == b"NRRD":
-            file.seek(0)
-            return _nrrd_parts(path, _lines(file, b""))
-        if path.suffix.lower() in (".mha", ".mhd"):
-            file.seek(0)
-            return _meta_parts(path, _lines(file, b"ElementDataFile"))
-    return []
-
-
-def _lines(file: Any, last: bytes) -> tuple[dict[str, str], list[str], int]:
-    """Fields of a header, lines that are none, and where the header ends."""
-    fields: dict[str, str] = {}
-    others: list[str] = []
-    while file.tell() < _LONGEST_HEADER and (line := file.readline(1 << 16)):
-        text = line.strip()
-        if not last and not text:
-            break
-        key, separator, value = text.partition(b"=") if last else text.partition(b":")
-        if separator and not value.startswith(b"="):
-            fields[key.strip().decode("latin-1").lower()] = value.strip().decode("latin-1")
-        else:
-            others.append(text.decode("latin-1"))
-        if last and key.strip() == last:
-            break
-    return fields, others, file.tell()
-
-
-def _nrrd_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> list[_Part]:
-    fields, others, end = header
-    packing = {"gzip": "gzip", "gz": "gzip", "raw": ""}.get(fields.get("encoding", "").lower())
-    skips = [fields.get(key, "0") for key in ("byte skip", "byteskip", "line skip", "lineskip")]
-    if packing is None or any(skip != "0" for skip in skips):
-        return []
-    name = fields.get("data file", fields.get("datafile", ""))
-    if not name:
-        return [_Part(path, end, packing)]
-    # "LIST" is followed by names; with a pattern, as in "volume%03d.raw.gz 1 9 1", more is to be worked out.
-    names = others[1:] if name.upper().startswith("LIST") else [name]
-    files = [path.parent / one for one in names if not re.search(r"%\d*d", one)]
-    return [_Part(file, 0, packing) for file in files if os.path.isfile(file) and (packing or len(files) == 1)]
-
-
-def _meta_parts(path: Path, header: tuple[dict[str, str], list[str], int]) -> list[_Part]:
-    fields, _, end = header
-    name = fields.get("elementdatafile", "")
-    file = path if name.upper() == "LOCAL" else path.parent / name
-    is_plain = fields.get("binarydata", "True").lower() == "true" and "headersize" not in fields
-    if not name or not os.path.isfile(file) or not is_plain:
-        return []
-    start = end if file == path else 0
-    if fields.get("compresseddata", "").lower() != "true":
-        return [_Part(file, start)]
-    size = _whole(fields.get("compresseddatasize", "0"))
-    return [_Part(file, start, "zlib", size)] if size else []
-
-
-def _whole(text: str) -> int:
-    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else 0
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        is_full = shutil.disk_usage(path.parent).free < _FULL_BYTES
+        code = errno.ENOSPC if is_full else errno.EIO
+        raise OSError(code, os.strerror(code), str(path.parent)) from error

@@ -12,7 +12,7 @@ import numpy as np
 from SAMMed2DLib.imaging.grids import alignment
 from SAMMed2DLib.io.dicom import looks_like_dicom
 from SAMMed2DLib.io.dicom.segments import read_segments
-from SAMMed2DLib.io.itk_write import write_image
+from SAMMed2DLib.io.itk_io import write_image
 from SAMMed2DLib.io.nifti import write_nifti
 from SAMMed2DLib.io.seg_nrrd import (
     LARGEST_LABEL,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR, Prompts
-from SAMMed2DLib.io.itk_write import write_image
+from SAMMed2DLib.io.itk_io import write_image
 from SAMMed2DLib.plots.figure import DPI, Color, draw_over, new_figure, own_settings
 from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles

@@ -24,8 +24,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SAMMed2DLib.data.simulated_user import centre_error_point, centre_point
+from SAMMed2DLib.imaging.affines import array_axis_of
 from SAMMed2DLib.imaging.components import largest_component
-from SAMMed2DLib.imaging.geometry import SlicePlane, array_axis_of
+from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor

@@ -13,15 +13,13 @@ import SimpleITK
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras, ras_from_ijk
 from SAMMed2DLib.imaging.geometry import (
     GeometryError,
     OutsidePlaneError,
     OutsideVolumeError,
     SlicePlane,
-    array_axis_of,
-    ijk_from_ras,
     nearest_index,
-    ras_from_ijk,
     voxels_of,
 )
 

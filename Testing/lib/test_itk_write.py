@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib.cli.common.errors import words_of
-from SAMMed2DLib.io.itk_write import write_image
+from SAMMed2DLib.io.itk_io import write_image
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.imaging.geometry import SlicePlane, ijk_from_ras
+from SAMMed2DLib.imaging.affines import ijk_from_ras
+from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR, Prompts, box_of_mask
 from SAMMed2DLib.plots.contact_sheet import BACKGROUND, contact_sheet
 from SAMMed2DLib.plots.figure import draw_over, fitting, new_figure, own_settings, text_width

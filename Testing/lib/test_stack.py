@@ -15,8 +15,7 @@ import torch
 from tiny_network import CONFIG
 
 from SAMMed2DLib.imaging.geometry import SlicePlane
-from SAMMed2DLib.imaging.parallel_planes import mask_on, planes_along
-from SAMMed2DLib.imaging.planes import plane_of_view, voxels_of_mask
+from SAMMed2DLib.imaging.planes import mask_on, plane_of_view, planes_along, voxels_of_mask
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model

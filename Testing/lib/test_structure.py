@@ -27,7 +27,6 @@ TOO_LONG = {
     "SAMMed2D/SAMMed2DSlicer/prompts/prompt_groups.py",
     "SAMMed2D/SAMMed2DSlicer/propagation/task.py",
     "SAMMed2D/SegmentEditorSAMMed2DLib/SegmentEditorEffect.py",
-    "SAMMed2DLib/imaging/geometry.py",
 }
 TOO_MANY_METHODS = {
     "SAMMed2D/SAMMed2DSlicer/effect/controller.py EffectController",

@@ -145,8 +145,7 @@ def test_an_oblique_view_is_filled_and_its_keyframes_stay(logic):
     red.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(view))
     red.UpdateMatrices()
     plane = plane_of(case.volume, "Red")
-    from SAMMed2DLib.imaging.parallel_planes import mask_on, planes_along
-    from SAMMed2DLib.imaging.planes import voxels_of_mask
+    from SAMMed2DLib.imaging.planes import mask_on, planes_along, voxels_of_mask
 
     planes, position = planes_along(plane, np.eye(4))
     extent = (0, 59, 0, 49, 0, 23)

@@ -260,7 +260,7 @@ def _check_roi(node: Any) -> None:
 
 def _corners_of_pair(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
     """The eight corners that two opposite ones mean: in the slice where both are on it, else along R, A and S."""
-    from SAMMed2DLib.imaging.geometry import ras_from_ijk
+    from SAMMed2DLib.imaging.affines import ras_from_ijk
 
     pair = _world_points(box)
     if len(pair) != 2:

@@ -55,7 +55,7 @@ class Stack:
         Raises:
             SceneError: the volume or the segmentation is under a non-linear transform.
         """
-        from SAMMed2DLib.imaging.parallel_planes import planes_along
+        from SAMMed2DLib.imaging.planes import planes_along
 
         world, geometry = volumes.world_from_ijk(volume), segment_reader.image_matrix(labelmap)
         parent = volumes.world_from_local(segmentation)
@@ -80,7 +80,7 @@ class Stack:
 
     def middle_world(self, number: int) -> np.ndarray:
         """The middle of a slice, (3,) mm."""
-        from SAMMed2DLib.imaging.geometry import ras_from_ijk
+        from SAMMed2DLib.imaging.affines import ras_from_ijk
 
         plane = self.planes[number]
         height, width = plane.size_hw

@@ -12,7 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
-from SAMMed2DLib.imaging.geometry import ijk_from_ras
+from SAMMed2DLib.imaging.affines import ijk_from_ras
 from SAMMed2DLib.imaging.planes import pixels_outside, voxels_of_mask
 from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 from SAMMed2DSlicer.scene.segment_reader import image_matrix, segment_in

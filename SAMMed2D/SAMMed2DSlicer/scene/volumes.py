@@ -133,7 +133,7 @@ def world_from_xy(slice_node: Any, xy: Sequence[float]) -> np.ndarray:
 
 def points_xy(points_world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
     """Bring points of the scene to a slice: (N, 2) slice px, and (N,) their distance from it, voxels."""
-    from SAMMed2DLib.imaging.geometry import ijk_from_ras
+    from SAMMed2DLib.imaging.affines import ijk_from_ras
 
     return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
 
@@ -146,7 +146,7 @@ def half_layer(plane: SlicePlane) -> float:
 
 def name_of_slice(plane: SlicePlane, volume: Any) -> str:
     """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
-    from SAMMed2DLib.imaging.geometry import array_axis_of
+    from SAMMed2DLib.imaging.affines import array_axis_of
     from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid
 
     if not is_on_grid(plane):

@@ -21,16 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from SAMMed2DLib.cli.common.options import AXES
-from SAMMed2DLib.imaging.geometry import (
-    OutsidePlaneError,
-    OutsideVolumeError,
-    SlicePlane,
-    array_axis_of,
-    ijk_from_ras,
-    name_of_axis,
-    nearest_index,
-    ras_from_ijk,
-)
+from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras, name_of_axis, ras_from_ijk
+from SAMMed2DLib.imaging.geometry import OutsidePlaneError, OutsideVolumeError, SlicePlane, nearest_index
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.io.markups import box_on_slice, read_fiducials, read_rois
 from SAMMed2DLib.io.volume_io import Volume

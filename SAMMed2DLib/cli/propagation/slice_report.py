@@ -9,7 +9,7 @@ import numpy as np
 
 from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_words, sizes, written
 from SAMMed2DLib.cli.propagation.slices import Stack, Tracked
-from SAMMed2DLib.imaging.geometry import name_of_axis
+from SAMMed2DLib.imaging.affines import name_of_axis
 from SAMMed2DLib.plots.contact_sheet import contact_sheet
 from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
 from SAMMed2DLib.plots.slice_view import SliceView
