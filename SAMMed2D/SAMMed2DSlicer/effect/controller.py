@@ -48,7 +48,7 @@ class EffectController(VTKObservationMixin):
 
     def __init__(
         self,
-        effect: Any,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
         service: InferenceService,
         options: Callable[[], EffectOptions],
         on_changed: Callable[[], None],
@@ -116,7 +116,7 @@ class EffectController(VTKObservationMixin):
     def segment_id(self) -> str:
         """The selected segment; empty if there is none."""
         segmentation = self.segmentation
-        selected = self._effect.parameterSetNode().GetSelectedSegmentID() if segmentation is not None else None
+        selected = protection.editor_node(self._effect).GetSelectedSegmentID() if segmentation is not None else None
         return selected if selected and segmentation.GetSegmentation().GetSegment(selected) else ""
 
     @property
@@ -154,7 +154,7 @@ class EffectController(VTKObservationMixin):
             self.addObserver(mrml, event, call)
         # Before the Segment Editor, which ends the effect then.
         self.addObserver(mrml, mrml.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
-        self.addObserver(self._effect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._editor_modified)
+        self.addObserver(protection.editor_node(self._effect), vtk.vtkCommand.ModifiedEvent, self._editor_modified)
         protection.follow_masking(self._effect)
         self._selected = self.segment_id
         self.rebuild_views()
@@ -255,7 +255,7 @@ class EffectController(VTKObservationMixin):
         """Show the slice of a set, in its frame of a sequence, and select its segment."""
         one.show_frame()
         if one.segment_id != self.segment_id:
-            self._effect.parameterSetNode().SetSelectedSegmentID(one.segment_id)
+            protection.editor_node(self._effect).SetSelectedSegmentID(one.segment_id)
         widget = self._views.along(one.plane, self.last_view)
         if widget is not None:
             middle = one.middle_world()
@@ -381,7 +381,7 @@ class EffectController(VTKObservationMixin):
         name = segmentation.GetSegment(self.segment_id).GetName().rsplit(" #", 1)[0]
         numbers = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
         number = next(n for n in range(2, len(numbers) + 3) if f"{name} #{n}" not in numbers)
-        self._effect.parameterSetNode().SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
+        protection.editor_node(self._effect).SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
 
     @drawn_once
     def _give(self, one: PromptGroup, widget: Any, give: Callable[[], None]) -> None:
@@ -825,7 +825,7 @@ class EffectController(VTKObservationMixin):
         return self.segmentation, self.segment_id, self.volume, volumes.sequence_item(self.volume), tuple(planes)
 
 
-def _image_mtime(volume: Any) -> int:
+def _image_mtime(volume: slicer.vtkMRMLScalarVolumeNode) -> int:
     image = volume.GetImageData()
     return image.GetMTime() if image is not None else 0
 

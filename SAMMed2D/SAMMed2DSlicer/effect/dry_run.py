@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
@@ -55,10 +56,10 @@ class DryRun:
 
 
 def dry_run(
-    effect: Any,
+    effect: slicer.qSlicerSegmentEditorScriptedEffect,
     mask_hw: np.ndarray,
     plane: SlicePlane,
-    volume: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
     replaces: VoxelPatch | None = None,
     known_hw: np.ndarray | None = None,
 ) -> DryRun:
@@ -127,7 +128,9 @@ def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     return inside[0][:, None, None] & inside[1][:, None] & inside[2]
 
 
-def _in_area(target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: Any) -> np.ndarray:
+def _in_area(
+    target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: vtk.vtkMatrix4x4
+) -> np.ndarray:
     """Where Slicer's editable area allows to write, (K, J, I) bool.
 
     As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
@@ -151,13 +154,19 @@ def _in_area(target: segment_targets.EffectTarget, node: Any, around: VoxelPatch
 
 
 def _in_range(
-    target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: Any, volume: Any
+    target: segment_targets.EffectTarget,
+    node: Any,
+    around: VoxelPatch,
+    geometry: vtk.vtkMatrix4x4,
+    volume: slicer.vtkMRMLScalarVolumeNode,
 ) -> np.ndarray:
     """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
     if not node.GetSourceVolumeIntensityMask():
         return np.ones_like(around.mask_kji)
     source, found = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    source.ShallowCopy(volume.GetImageData())
+    image = volume.GetImageData()
+    if image is not None:
+        source.ShallowCopy(image)
     ras_from_ijk = np.linalg.inv(world_from_local(target.segmentation)) @ world_from_ijk(volume)
     source.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ras_from_ijk))
     reference = segment_writer.labelmap_of(around, geometry)

@@ -42,7 +42,12 @@ _LONGEST_NAME, _THUMBNAIL_PX = 24, 72
 class EffectPanel:
     """The widgets below the effects' buttons; it changes parameters and calls what it is given."""
 
-    def __init__(self, effect: Any, service: InferenceService, calls: dict[str, Callable[..., None]]) -> None:
+    def __init__(
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        service: InferenceService,
+        calls: dict[str, Callable[..., None]],
+    ) -> None:
         """Make the widgets.
 
         Args:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+import slicer
 
 from SAMMed2DSlicer.inference.slice_task import ZOOMS
 from SAMMed2DSlicer.scene import protection, volumes
@@ -42,7 +43,7 @@ class EffectOptions:
     prefetches: bool = True
 
     @classmethod
-    def of(cls, effect: Any) -> EffectOptions:
+    def of(cls, effect: slicer.qSlicerSegmentEditorScriptedEffect) -> EffectOptions:
         """Read the parameters of a qSlicerSegmentEditorScriptedEffect."""
         return cls(
             intensity=effect.parameter(INTENSITY),
@@ -53,7 +54,7 @@ class EffectOptions:
         )
 
 
-def begin_inside(effect: Any, unless: Callable[[], bool] = lambda: False) -> None:
+def begin_inside(effect: slicer.qSlicerSegmentEditorScriptedEffect, unless: Callable[[], bool] = lambda: False) -> None:
     """Let the next click be a point inside, unless boxes are drawn; of a new object there is nothing to take away.
 
     Args:

@@ -45,7 +45,7 @@ class ShownMask:
 
     mask_hw: np.ndarray
     plane: SlicePlane
-    volume: Any
+    volume: slicer.vtkMRMLScalarVolumeNode
     color: tuple[float, float, float]
     blocked_hw: np.ndarray | None = None
     removed_hw: np.ndarray | None = None
@@ -63,7 +63,7 @@ class ShownMask:
 class ViewPreview:
     """The actors of one slice view; `add` and `remove` come from the effect."""
 
-    def __init__(self, effect: Any, widget: Any) -> None:
+    def __init__(self, effect: slicer.qSlicerSegmentEditorScriptedEffect, widget: Any) -> None:
         """Prepare for a view: `effect` is the qSlicerSegmentEditorScriptedEffect."""
         self._effect, self._widget = effect, widget
         self._masks: list[Any] = []
@@ -113,7 +113,7 @@ class ViewPreview:
 class SliceViews:
     """Previews in all slice views, and a look at what they show."""
 
-    def __init__(self, effect: Any) -> None:
+    def __init__(self, effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
         """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
         self._effect = effect
         self._previews: dict[str, ViewPreview] = {}
@@ -145,7 +145,7 @@ class SliceViews:
         for preview in self._previews.values():
             preview.show(masks)
 
-    def look(self, volume: Any) -> None:
+    def look(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
         """See which slices of a volume are shown; what follows goes by this look."""
         from SAMMed2DLib.imaging.planes import is_on_grid
 
@@ -175,7 +175,7 @@ class SliceViews:
         return preferred if preferred in like else next(iter(like), None)
 
 
-def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[int, int]] | None:
+def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, tuple[int, int]] | None:
     """A mask in the pixels of a slice view.
 
     Returns:
@@ -200,7 +200,7 @@ def mask_in_view(shown: ShownMask, slice_node: Any) -> tuple[np.ndarray, tuple[i
     return (np.ascontiguousarray(drawn), (x0, y0)) if drawn.any() else None
 
 
-def _mask_from_view(shown: ShownMask, slice_node: Any) -> np.ndarray:
+def _mask_from_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
     """(4, 4): view px to the mask's (x, y) px, and the distance from its slice in thicknesses."""
     world = volumes.world_from_ijk(shown.volume)
     frame = np.eye(4)

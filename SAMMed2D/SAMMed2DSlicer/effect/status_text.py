@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.dry_run import DryRun
@@ -42,9 +42,7 @@ def of_shown(
             count=len(answers), slices=_listed(answers)
         )
     elif group not in in_view:
-        text = _("The mask on {slice} is not accepted yet: Enter accepts, Esc clears.").format(
-            slice=group.slice_text()
-        )
+        text = _("The mask on {slice} is not accepted yet: Enter accepts, Esc clears.").format(slice=group.slice_text())
     elif found is not None and found.is_nothing:
         text, level = nothing_text(pending, found), WARNING
     elif found is not None and found.corrects and not (found.added or found.removed):
@@ -118,7 +116,9 @@ class Accepted:
     shown_px: int
 
 
-def of_acceptance(segmentation: Any, accepted: Sequence[Accepted], failures: Sequence[str]) -> Status:
+def of_acceptance(
+    segmentation: slicer.vtkMRMLSegmentationNode, accepted: Sequence[Accepted], failures: Sequence[str]
+) -> Status:
     """Say what came of one acceptance of one or several objects.
 
     Args:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 
 from SAMMed2DSlicer.inference import service
 from SAMMed2DSlicer.inference.slice_task import SliceTask, find_segment, write
@@ -56,8 +57,8 @@ def ask(work: service.Work) -> Any:
 
 
 def segment(
-    volume: Any,
-    segmentation: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
     plane: Any,
     overwrite: str = "none",
@@ -104,7 +105,7 @@ def segment_many(
 
 
 def encode_slices(
-    volume: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
     axis: str,
     indices: Sequence[int] | None,
     intensity: str,
@@ -124,7 +125,7 @@ def encode_slices(
     return encoded
 
 
-def count_of_slices(volume: Any, axis: str) -> int:
+def count_of_slices(volume: slicer.vtkMRMLScalarVolumeNode, axis: str) -> int:
     """How many slices a volume has along an axis.
 
     Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of, prompts_on
@@ -17,7 +18,7 @@ from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 from SAMMed2DSlicer.scene.segment_targets import LogicTarget
 from SAMMed2DSlicer.scene.segment_writer import write_mask
-from SAMMed2DSlicer.scene.segmentations import make_readable
+from SAMMed2DSlicer.scene.segmentations import make_readable, segment_of
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class SliceTask:
     @classmethod
     def of_scene(
         cls,
-        volume: Any,
+        volume: slicer.vtkMRMLScalarVolumeNode,
         plane: Any,
         objects: Sequence[Mapping[str, Any]],
         intensity: str = volumes.WINDOW,
@@ -108,9 +109,9 @@ class SliceTask:
     @classmethod
     def of_correction(
         cls,
-        volume: Any,
+        volume: slicer.vtkMRMLScalarVolumeNode,
         plane: Any,
-        segmentation: Any,
+        segmentation: slicer.vtkMRMLSegmentationNode,
         segment_id: str,
         question: dict[str, Any],
         intensity: str = volumes.WINDOW,
@@ -125,7 +126,7 @@ class SliceTask:
         make_readable(segmentation)
         known_hw = mask_on_slice(volume, found, segmentation, segment_id)
         if not known_hw.any():
-            name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+            name = segment_of(segmentation, segment_id).GetName()
             raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
         prompts = (prompts_on(found, volume, **question, is_correction=True),)
         return cls(volumes.model_image(volume, found, intensity), found, prompts, zoom_of(zoom), known_hw)
@@ -153,7 +154,7 @@ def zoom_of(zoom: bool | str | None) -> bool | None:
     return ZOOMS[zoom]
 
 
-def check_segment(segmentation: Any, segment_id: str) -> None:
+def check_segment(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
     """See that there is a segment to write to.
 
     Raises:
@@ -170,7 +171,7 @@ def check_segment(segmentation: Any, segment_id: str) -> None:
         raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
 
 
-def find_segment(segmentation: Any, name: str) -> str:
+def find_segment(segmentation: slicer.vtkMRMLSegmentationNode, name: str) -> str:
     """The ID of the segment that a script means: by its ID, or by its name where that is no segment's ID.
 
     Raises:
@@ -185,8 +186,8 @@ def find_segment(segmentation: Any, name: str) -> str:
 
 def write(
     prediction: SlicePrediction,
-    volume: Any,
-    segmentation: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
     overwrite: str = "none",
     known_hw: np.ndarray | None = None,

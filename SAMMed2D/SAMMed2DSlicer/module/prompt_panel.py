@@ -249,7 +249,7 @@ class PromptPanel(VTKObservationMixin):
         if self.parameters is not None and not self._is_showing:
             setattr(self.parameters, name, combo_boxes.chosen(box))
 
-    def _segmentation_made(self, segmentation: Any) -> None:
+    def _segmentation_made(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         segmentations.prepare(segmentation, self.parameters.volume if self.parameters is not None else None)
         segmentations.add_segment(segmentation)
 

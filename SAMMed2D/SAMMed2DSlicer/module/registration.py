@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -43,7 +42,11 @@ def register_effect() -> bool:
     return True
 
 
-def open_segment_editor(volume: Any = None, segmentation: Any = None, segment_id: str = "") -> None:
+def open_segment_editor(
+    volume: slicer.vtkMRMLScalarVolumeNode | None = None,
+    segmentation: slicer.vtkMRMLSegmentationNode | None = None,
+    segment_id: str = "",
+) -> None:
     """Go on in the Segment Editor, with the effect; what is not given is left to the editor."""
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.modules.SegmentEditorWidget.editor

@@ -29,11 +29,11 @@ class BoxShape:
     object_to_node: np.ndarray
 
     @classmethod
-    def of(cls, roi: Any) -> BoxShape:
+    def of(cls, roi: slicer.vtkMRMLMarkupsROINode) -> BoxShape:
         """The shape that a vtkMRMLMarkupsROINode has now."""
         return cls(tuple(roi.GetSize()), slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()).copy())
 
-    def give_to(self, roi: Any) -> None:
+    def give_to(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
         """Let a vtkMRMLMarkupsROINode have it, with one event."""
         modify = roi.StartModify()
         roi.SetSize(*self.size_mm)
@@ -49,7 +49,7 @@ class BoxShapes:
         self._shapes: dict[PromptGroup, BoxShape] = {}
         self._dragged: Any = None
 
-    def begin_drag(self, roi: Any) -> None:
+    def begin_drag(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
         """The user has taken hold of a box."""
         self._dragged = roi
 

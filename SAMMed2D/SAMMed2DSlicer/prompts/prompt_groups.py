@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from SAMMed2DLib.imaging.masks import mask_of_text, mask_to_text
 from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.segmentations import safe_name
+from SAMMed2DSlicer.scene.segmentations import safe_name, segment_of
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "SAMMed2D."
 ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
-    _PREFIX + name
-    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
+    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
 )
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
@@ -49,9 +48,9 @@ class PromptGroup:
 
     def __init__(
         self,
-        segmentation: Any,
+        segmentation: slicer.vtkMRMLSegmentationNode,
         segment_id: str,
-        volume: Any,
+        volume: slicer.vtkMRMLScalarVolumeNode,
         plane: SlicePlane,
         item: int = -1,
         number: int = 1,
@@ -129,7 +128,14 @@ class PromptGroup:
         if display is not None and bool(display.GetHandlesInteractive()) != on:
             display.SetHandlesInteractive(on)
 
-    def belongs_to(self, segmentation: Any, segment_id: str, volume: Any, plane: SlicePlane, item: int) -> bool:
+    def belongs_to(
+        self,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segment_id: str,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        plane: SlicePlane,
+        item: int,
+    ) -> bool:
         """Whether this is a set of this segment on this slice."""
         from SAMMed2DLib.imaging.planes import are_same_plane
 
@@ -241,14 +247,12 @@ class PromptGroup:
             self._slice_text = name if self.item < 0 else frame
         return self._slice_text
 
-    def _make(
-        self, class_name: str, role: str, fill: Callable[[Any], None], style: Callable[[Any], None]
-    ) -> Any:
+    def _make(self, class_name: str, role: str, fill: Callable[[Any], None], style: Callable[[Any], None]) -> Any:
         """Make a node with its prompts in it.
 
         It comes into the scene with its display: Slicer gives one of its own to markups that have none.
         """
-        segment = self.segmentation.GetSegmentation().GetSegment(self.segment_id)
+        segment = segment_of(self.segmentation, self.segment_id)
         name = f"{segment.GetName()} {self.slice_text()} {role}"
         display = _new_node(class_name.removesuffix("Node") + "DisplayNode")
         style(display)
@@ -314,7 +318,9 @@ class PromptGroup:
         return frame, size_mm
 
 
-def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
+def box_of_roi(
+    roi: slicer.vtkMRMLMarkupsROINode, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray | None:
     """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
     from SAMMed2DLib.io.markups import CORNER_SIGNS, box_on_slice
 
@@ -324,12 +330,12 @@ def box_of_roi(roi: Any, plane: SlicePlane, volume: Any) -> np.ndarray | None:
     return box_on_slice(*volumes.points_xy(corners_world, plane, volume))
 
 
-def find_groups(segmentation: Any) -> list[PromptGroup]:
+def find_groups(segmentation: slicer.vtkMRMLSegmentationNode) -> list[PromptGroup]:
     """The prompt groups of a segmentation, as the nodes of the scene tell; incomplete nodes are left out."""
     return _groups_of(node for node in prompt_nodes() if node.GetNodeReference(SEGMENTATION) is segmentation)
 
 
-def groups_on(volume: Any) -> list[PromptGroup]:
+def groups_on(volume: slicer.vtkMRMLScalarVolumeNode) -> list[PromptGroup]:
     """The prompt groups on the slices of a volume, of any segmentation."""
     return _groups_of(node for node in prompt_nodes() if node.GetNodeReference(VOLUME) is volume)
 

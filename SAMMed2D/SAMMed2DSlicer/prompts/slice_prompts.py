@@ -30,7 +30,7 @@ _SLACK = 1e-3
 # Slices
 
 
-def plane_of(volume: Any, plane: Any) -> SlicePlane:
+def plane_of(volume: slicer.vtkMRMLScalarVolumeNode, plane: Any) -> SlicePlane:
     """Find the slice that is meant.
 
     Args:
@@ -89,7 +89,7 @@ def views_shown() -> list[Any]:
 
 def prompts_on(
     plane: SlicePlane,
-    volume: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
     positive: Any = (),
     negative: Any = (),
     box: Any = None,
@@ -136,8 +136,7 @@ def points_of(node: Any, positive: bool) -> np.ndarray:
     found = [
         node.GetNthControlPointPositionWorld(n)
         for n in range(node.GetNumberOfControlPoints())
-        if _is_placed(node, n)
-        and (not is_mixed or bool(node.GetNthControlPointSelected(n)) == positive)
+        if _is_placed(node, n) and (not is_mixed or bool(node.GetNthControlPointSelected(n)) == positive)
     ]
     return np.array(found, float).reshape(-1, 3)
 
@@ -151,13 +150,15 @@ def is_node(value: Any, kind: str = "vtkMRMLNode") -> bool:
     return hasattr(value, "IsA") and bool(value.IsA(kind))
 
 
-def _points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any) -> np.ndarray:
+def _points_xy(points: Any, positive: bool, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """All points on the slice, (N, 2) slice px."""
     found = [_some_points_xy(one, positive, plane, volume) for one in _parts(points)]
     return np.concatenate([np.empty((0, 2)), *found])
 
 
-def _ordered_points(points: Any, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
+def _ordered_points(
+    points: Any, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+) -> tuple[np.ndarray, np.ndarray]:
     """Points of both sides: (N, 2) slice px and (N,) int, 1 inside and 0 beside the object."""
     points = () if points is None else points
     if is_node(points):
@@ -188,7 +189,9 @@ def _parts(points: Any) -> Iterator[Any]:
         yield points
 
 
-def _some_points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any) -> np.ndarray:
+def _some_points_xy(
+    points: Any, positive: bool, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray:
     """The points of one node that are on the slice, or plain points, which must all be on it."""
     if is_node(points):
         if not is_node(points, "vtkMRMLMarkupsNode"):
@@ -210,7 +213,9 @@ def _some_points_xy(points: Any, positive: bool, plane: SlicePlane, volume: Any)
     return xy
 
 
-def _projected(world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _projected(
+    world: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, 2) slice px, (N,) whether a point is on the slice, and (N,) how far it is off the slice, voxels."""
     xy, off = volumes.points_xy(world, plane, volume)
     low, high = np.array([-0.5, -0.5]), np.array(plane.size_hw[::-1]) - 0.5
@@ -229,7 +234,7 @@ def _world_points(points: Any) -> np.ndarray:
     return world
 
 
-def _box_xyxy(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
+def _box_xyxy(box: Any, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """A box on the slice, (4,) slice px, half-open.
 
     Raises:
@@ -258,7 +263,7 @@ def _check_roi(node: Any) -> None:
         raise SceneError(_("The box {name} is not placed yet: draw it in a slice view.").format(name=node.GetName()))
 
 
-def _corners_of_pair(box: Any, plane: SlicePlane, volume: Any) -> np.ndarray:
+def _corners_of_pair(box: Any, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """The eight corners that two opposite ones mean: in the slice where both are on it, else along R, A and S."""
     from SAMMed2DLib.imaging.affines import ras_from_ijk
 

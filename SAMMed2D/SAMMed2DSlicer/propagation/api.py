@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference import blocking, service
@@ -18,8 +19,8 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 
 
 def propagate(
-    volume: Any,
-    segmentation: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: str | Sequence[str],
     plane: Any,
     settings: Settings,
@@ -37,8 +38,8 @@ def propagate(
 
 
 def propagate_in_time(
-    volume: Any,
-    segmentation: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: str | Sequence[str],
     plane: Any,
     settings: TimeSettings,
@@ -59,7 +60,7 @@ def propagate_in_time(
     return task.result
 
 
-def _checked(segmentation: Any, segment_ids: str | Sequence[str]) -> list[str]:
+def _checked(segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: str | Sequence[str]) -> list[str]:
     names = [segment_ids] if isinstance(segment_ids, str) else list(segment_ids)
     return [find_segment(segmentation, name) for name in names or [""]]
 
@@ -91,7 +92,12 @@ def _unstoppable(work: Callable[[], None]) -> Callable[[Callable[[], bool]], Non
 
 
 def task_in_time(
-    volume: Any, segmentation: Any, segment_ids: Sequence[str], target: Any, settings: TimeSettings, plane: Any = None
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_ids: Sequence[str],
+    target: Any,
+    settings: TimeSettings,
+    plane: Any = None,
 ) -> TimeTask:
     """Prepare a run along time; arguments and errors as in `TimeTask.of_scene`."""
     frames = sequences.Frames.of(volume, segmentation)
@@ -99,9 +105,9 @@ def task_in_time(
 
 
 def task_of(
-    volume: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
     plane: Any,
-    segmentation: Any,
+    segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: Sequence[str],
     target: Any,
     settings: Settings,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import InferenceService
@@ -112,7 +113,7 @@ class KeyframeReading:
 
     # Along what
 
-    def _course(self, labelmap: Any) -> Any:
+    def _course(self, labelmap: slicer.vtkOrientedImageData) -> Any:
         place = self._place
         return Stack.of(place.volume, plane_of(place), place.segmentation, labelmap)
 
@@ -146,7 +147,7 @@ class FrameReading(KeyframeReading):
         """How many frames there are."""
         return len(self.course.frames.values)
 
-    def _course(self, labelmap: Any) -> Course:
+    def _course(self, labelmap: slicer.vtkOrientedImageData) -> Course:
         frames = Frames.of(self._place.volume, self._place.segmentation)
         return Course(frames, stack_of(frames, labelmap))
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
 from SAMMed2DSlicer.scene.segment_targets import SegmentTarget
 from SAMMed2DSlicer.scene.segment_writer import labelmap_of
+from SAMMed2DSlicer.scene.segmentations import segment_of
 
 _TAG = "SAMMed2D.Propagation"
 _VERSION = 1
@@ -48,7 +50,7 @@ class Memory:
     done: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, segmentation: Any, segment_id: str) -> Memory:
+    def of(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Memory:
         """What is remembered of a segment; nothing where the tag is missing or not readable."""
         try:
             kept = json.loads(tag_of(segmentation, segment_id) or "{}")
@@ -71,7 +73,7 @@ class Memory:
         self.left.pop(number, None)
         self.done.discard(number)
 
-    def keep(self, segmentation: Any, segment_id: str) -> None:
+    def keep(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Write the tag."""
         kept = {
             "version": _VERSION,
@@ -81,13 +83,19 @@ class Memory:
             "keyframes": {str(n): text for n, text in sorted(self.keyframes.items())},
             "done": runs_of(self.done),
         }
-        segmentation.GetSegmentation().GetSegment(segment_id).SetTag(_TAG, json.dumps(kept, separators=(",", ":")))
+        segment_of(segmentation, segment_id).SetTag(_TAG, json.dumps(kept, separators=(",", ":")))
 
 
 class SegmentKeyframes:
     """A segment along a stack of slices, as it is now."""
 
-    def __init__(self, stack: Stack, segmentation: Any, segment_id: str, chosen: Collection[int] | None = None) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segment_id: str,
+        chosen: Collection[int] | None = None,
+    ) -> None:
         """Take hold of the segment, on the main thread; `read` looks at it.
 
         Args:
@@ -97,7 +105,7 @@ class SegmentKeyframes:
             chosen: the keyframes, where a script says which.
         """
         self.segment_id = segment_id
-        self.name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        self.name = segment_of(segmentation, segment_id).GetName()
         self.slices = SegmentSlices(stack, segmentation, segment_id)
         self.memory = Memory.of(segmentation, segment_id)
         self._is_of_stack, self._chosen = self.memory.stack == stack.key(), chosen
@@ -194,7 +202,7 @@ def runs_of(numbers: Iterable[int]) -> list[list[int]]:
     return runs
 
 
-def tag_of(segmentation: Any, segment_id: str, name: str = _TAG) -> str:
+def tag_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, name: str = _TAG) -> str:
     """What a segment remembers, as it is kept; empty for nothing."""
     from vtk import reference
 

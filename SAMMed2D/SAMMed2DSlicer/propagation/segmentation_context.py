@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
+import slicer
+
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import volumes
@@ -74,7 +76,10 @@ class EffectPlace:
     has_undo = can_undo = False  # the editor has it
 
     def __init__(
-        self, effect: Any, controller: Callable[[], EffectController | None], options: Callable[[], EffectOptions]
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        controller: Callable[[], EffectController | None],
+        options: Callable[[], EffectOptions],
     ) -> None:
         """Use a qSlicerSegmentEditorScriptedEffect, its work that is going on, and what the user has chosen."""
         self._effect, self._controller, self._options = effect, controller, options

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+import vtk
 
 from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DLib.imaging.planes import pixels_outside
@@ -46,10 +47,16 @@ class Stack:
     segmentation_from_volume: np.ndarray
     grid_world: np.ndarray
     grid_extent: tuple[int, ...]
-    geometry: Any
+    geometry: vtk.vtkMatrix4x4
 
     @classmethod
-    def of(cls, volume: Any, plane: SlicePlane, segmentation: Any, labelmap: Any) -> Stack:
+    def of(
+        cls,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        plane: SlicePlane,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        labelmap: slicer.vtkOrientedImageData,
+    ) -> Stack:
         """Take the slices parallel to one of a volume; `labelmap` has the grid of the segmentation.
 
         Raises:
@@ -64,7 +71,7 @@ class Stack:
         in_segmentation = np.linalg.inv(parent) @ world
         return cls(tuple(planes), position, world, in_segmentation, grid, tuple(labelmap.GetExtent()), geometry)
 
-    def is_in_place(self, volume: Any, segmentation: Any) -> bool:
+    def is_in_place(self, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
         """Whether a volume and a segmentation lie to each other as before; moved together, nothing changes."""
         try:
             parent, world = volumes.world_from_local(segmentation), volumes.world_from_ijk(volume)
@@ -169,7 +176,7 @@ def _shifted(shift: Sequence[int]) -> np.ndarray:
 class SegmentSlices:
     """The voxels of a segment slice by slice, as they are when `read` is called."""
 
-    def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
+    def __init__(self, stack: Stack, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Take hold of the segment, on the main thread; nothing is read yet."""
         self._stack = stack
         self._reader = segment_reader.SegmentReader(segmentation, segment_id, stack.geometry)

@@ -26,7 +26,7 @@ _KEYFRAME, _EDGE, _BACKGROUND, _SHOWN = (255, 255, 255), (0, 0, 0), (30, 30, 30)
 class Strip:
     """A label that shows the slices from left to right."""
 
-    def __init__(self, label: Any, on_clicked: Callable[[int], None]) -> None:
+    def __init__(self, label: qt.QLabel, on_clicked: Callable[[int], None]) -> None:
         """Draw into a QLabel; a click on it gives the number of a slice."""
         self._label, self._on_clicked = label, on_clicked
         self._count = 0

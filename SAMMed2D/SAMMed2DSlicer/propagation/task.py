@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
@@ -154,15 +155,17 @@ class _Object:
 class PropagationTask(InPieces):
     """One run; `of_scene` and `steps` on the main thread, `read` and `advance` in the worker thread."""
 
-    def __init__(self, volume: Any, segmentation: Any, stack: Stack) -> None:
+    def __init__(
+        self, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, stack: Stack
+    ) -> None:
         """Use `of_scene`."""
         super().__init__()
         self.volume, self.segmentation, self.stack = volume, segmentation, stack
         self.is_read = False
         self._objects: list[_Object] = []
-        self._image = volume.GetImageData()  # kept as long as the worker looks at its voxels
-        self._image_time = self._image.GetMTime()
         self._voxels = volumes.volume_kji(volume)
+        self._image = volume.GetImageData()  # kept as long as the worker looks at its voxels
+        self._image_time = 0 if self._image is None else self._image.GetMTime()
         self._settings = ""
         self._choose = Settings()
         self._rule: Any = None
@@ -172,11 +175,11 @@ class PropagationTask(InPieces):
     @classmethod
     def of_scene(
         cls,
-        volume: Any,
+        volume: slicer.vtkMRMLScalarVolumeNode,
         plane: SlicePlane,
-        segmentation: Any,
+        segmentation: slicer.vtkMRMLSegmentationNode,
         segment_ids: Sequence[str],
-        labelmap: Any,
+        labelmap: slicer.vtkOrientedImageData,
         settings: Settings,
         model: str,
         chosen: Sequence[int] | None = None,
@@ -307,7 +310,7 @@ class PropagationTask(InPieces):
         if any(node.GetScene() is None for node in nodes):
             raise SceneError(_("The image or the segmentation was removed: the propagation was given up."))
         image = self.volume.GetImageData()
-        if image is not self._image or image.GetMTime() != self._image_time:
+        if image is None or image is not self._image or image.GetMTime() != self._image_time:
             raise SceneError(_("The image was changed: the propagation was given up."))
         if not self.stack.is_in_place(self.volume, self.segmentation):
             raise SceneError(_("The image or the segmentation was moved: the propagation was given up."))

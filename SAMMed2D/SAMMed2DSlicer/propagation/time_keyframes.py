@@ -11,14 +11,16 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DSlicer.propagation import keyframes
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
+from SAMMed2DSlicer.scene.segmentations import segment_of
 from SAMMed2DSlicer.scene.sequences import Frames
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class FrameMemory:
     confidence: float = 0.0
 
     @classmethod
-    def of(cls, segmentation: Any, segment_id: str) -> FrameMemory:
+    def of(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> FrameMemory:
         """What is remembered; nothing where the tag is missing or not readable."""
         try:
             left, confidence = json.loads(keyframes.tag_of(segmentation, segment_id, TAG) or "[]")
@@ -50,9 +52,9 @@ class FrameMemory:
         except (ValueError, TypeError):
             return cls()
 
-    def keep(self, segmentation: Any, segment_id: str) -> None:
+    def keep(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Write the tag."""
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        segment = segment_of(segmentation, segment_id)
         if self.left:
             segment.SetTag(TAG, json.dumps([self.left, round(self.confidence, 3)]))
         else:
@@ -62,7 +64,7 @@ class FrameMemory:
 class SegmentInFrame:
     """A segment in one frame, as it is when `read` is called."""
 
-    def __init__(self, stack: Stack, segmentation: Any, segment_id: str) -> None:
+    def __init__(self, stack: Stack, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Take hold of the voxels, on the main thread; nothing is read yet.
 
         Args:
@@ -131,7 +133,7 @@ class SegmentInTime:
             only: look at this slice only; None for all.
         """
         self.segment_id = segment_id
-        self.name = frames.segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        self.name = segment_of(frames.segmentation, segment_id).GetName()
         self.frames = [SegmentInFrame(stack, frames.drawing(n), segment_id) for n in range(len(frames.values))]
         self._size_hw, self._only = stack.planes[0].size_hw, only
         self.ours: set[int] = set()

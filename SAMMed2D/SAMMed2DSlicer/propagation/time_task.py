@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
@@ -145,7 +146,7 @@ class TimeTask(InPieces):
         frames: Frames,
         plane: Any,
         segment_ids: Sequence[str],
-        labelmap: Any,
+        labelmap: slicer.vtkOrientedImageData,
         settings: TimeSettings,
     ) -> TimeTask:
         """Take what a run needs; on the main thread.
@@ -352,7 +353,7 @@ class TimeTask(InPieces):
         return node
 
 
-def stack_of(frames: Frames, labelmap: Any, plane: Any = None) -> Stack:
+def stack_of(frames: Frames, labelmap: slicer.vtkOrientedImageData, plane: Any = None) -> Stack:
     """The slices of all frames: those parallel to one, by default as they are stored.
 
     Raises:

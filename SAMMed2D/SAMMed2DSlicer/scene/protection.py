@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.scene.volumes import SceneError
 
 # Parameters of the effect: whether other segments are protected, and Masking's choice when that was decided.
 PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"
@@ -16,13 +20,25 @@ PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"
 DEFAULTS = {PROTECT: 1, MASKING_SEEN: 0}
 
 
-def follow_masking(effect: Any) -> None:
+def editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> slicer.vtkMRMLSegmentEditorNode:
+    """What is chosen in the effect's Segment Editor.
+
+    Raises:
+        SceneError: the editor is not set up, or goes.
+    """
+    node = effect.parameterSetNode()
+    if node is None:
+        raise SceneError(_("The Segment Editor is closed: open it again."))
+    return node
+
+
+def follow_masking(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
     """Protect no longer, once the user has chosen in *Masking* that other segments give way.
 
     Args:
         effect: the qSlicerSegmentEditorScriptedEffect.
     """
-    node = effect.parameterSetNode()
+    node = editor_node(effect)
     mode = node.GetOverwriteMode()
     if mode == effect.integerParameter(MASKING_SEEN):
         return
@@ -31,15 +47,15 @@ def follow_masking(effect: Any) -> None:
         effect.setParameter(PROTECT, 0)
 
 
-def are_protected(effect: Any) -> bool:
+def are_protected(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
     """Whether the effect protects other segments, whatever *Masking* says."""
     return bool(effect.integerParameter(PROTECT))
 
 
 @contextmanager
-def protected(effect: Any) -> Iterator[None]:
+def protected(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> Iterator[None]:
     """Let no other segment give way; the user's choice in the parameter node is the same before and after."""
-    node = effect.parameterSetNode()
+    node = editor_node(effect)
     chosen, modifying = node.GetOverwriteMode(), node.StartModify()
     node.SetOverwriteMode(node.OverwriteNone)
     try:

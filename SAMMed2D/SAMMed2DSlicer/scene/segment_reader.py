@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, overlap, shape_kji
+from SAMMed2DSlicer.scene.segmentations import segment_of
 from SAMMed2DSlicer.scene.volumes import image_kji, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 _SLAB_VOXELS = 1_000_000
 
 
-def segment_in(segmentation: Any, segment_id: str, extent: Sequence[int], geometry: Any) -> np.ndarray:
+def segment_in(
+    segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, extent: Sequence[int], geometry: vtk.vtkMatrix4x4
+) -> np.ndarray:
     """Read a segment within an extent of a geometry: (K, J, I) bool.
 
     Args:
@@ -38,7 +41,9 @@ class SegmentReader:
     changes in place is noticed by `is_stale`.
     """
 
-    def __init__(self, segmentation: Any, segment_id: str, geometry: Any) -> None:
+    def __init__(
+        self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, geometry: vtk.vtkMatrix4x4
+    ) -> None:
         """Take hold of the voxels, on the main thread; nothing is read yet.
 
         Args:
@@ -55,7 +60,7 @@ class SegmentReader:
         self._extent, self._to_own = image.GetExtent(), _between_grids(geometry, image_matrix(image))
         self._shift = _whole_shift(self._to_own)
         self._values = image_kji(image)
-        self._label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+        self._label = segment_of(segmentation, segment_id).GetLabelValue()
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
@@ -101,41 +106,44 @@ class SegmentReader:
         for axis in (2, 1, 0):
             step = self._to_own[axis]
             index = np.floor(step[0] * i + step[1] * j + step[2] * k + step[3] + 0.5).astype(np.int32)
-            inside &= (index >= self._extent[2 * axis]) & (index <= self._extent[2 * axis + 1])
-            at.append(np.clip(index, *self._extent[2 * axis : 2 * axis + 2]) - self._extent[2 * axis])
+            low, high = self._extent[2 * axis], self._extent[2 * axis + 1]
+            inside &= (index >= low) & (index <= high)
+            at.append(np.clip(index, low, high) - low)
         return inside & (self._values[tuple(at)] == self._label)
 
 
-def voxels_of(segmentation: Any, segment_id: str) -> Any:
-    """The binary labelmap of a segment, a vtkOrientedImageData; None if there is no such segment, or it is empty."""
+def voxels_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkOrientedImageData | None:
+    """The binary labelmap of a segment; None if there is no such segment, or it is empty."""
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     image = segment.GetRepresentation(name) if segment is not None else None
-    return None if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None else image
+    if not isinstance(image, slicer.vtkOrientedImageData) or image.IsEmpty():
+        return None
+    return None if image.GetPointData().GetScalars() is None else image
 
 
-def has_voxels(segmentation: Any, segment_id: str) -> bool:
+def has_voxels(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
     """Whether a segment has any voxel; a new one shares the labelmap of others."""
     image = voxels_of(segmentation, segment_id)
     if image is None:
         return False
-    label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    label = segment_of(segmentation, segment_id).GetLabelValue()
     values = image_kji(image).reshape(-1)
     pieces = (values[start : start + _SLAB_VOXELS] for start in range(0, len(values), _SLAB_VOXELS))
     return any((piece == label).any() for piece in pieces)
 
 
-def changed_at(segmentation: Any, segment_id: str) -> int:
+def changed_at(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
     """When the voxels of a segment were changed last, a number that grows; 0 for none."""
     return _time_of(voxels_of(segmentation, segment_id))
 
 
-def _time_of(image: Any) -> int:
+def _time_of(image: vtk.vtkImageData | None) -> int:
     """When an image was changed last; 0 for none."""
     return 0 if image is None else image.GetMTime()
 
 
-def _between_grids(geometry: Any, other: Any) -> np.ndarray:
+def _between_grids(geometry: vtk.vtkMatrix4x4, other: Any) -> np.ndarray:
     """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
     return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
 
@@ -147,14 +155,19 @@ def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
     return (int(shift[0]), int(shift[1]), int(shift[2])) if same else None
 
 
-def image_matrix(image: Any) -> Any:
-    """The vtkMatrix4x4 from an image's voxels to its RAS."""
+def image_matrix(image: slicer.vtkOrientedImageData) -> vtk.vtkMatrix4x4:
+    """The matrix from an image's voxels to its RAS."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return matrix
 
 
-def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id: str) -> np.ndarray:
+def mask_on_slice(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    plane: SlicePlane,
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+) -> np.ndarray:
     """Read a segment on a slice, in its pixels: each has the segment's voxel that is nearest to its centre.
 
     Args:
@@ -182,5 +195,5 @@ def mask_on_slice(volume: Any, plane: SlicePlane, segmentation: Any, segment_id:
     i, j, k = (ijk[inside] - extent[:, 0]).T
     values = image_kji(image)
     found = np.zeros(len(ijk), bool)
-    found[inside] = values[k, j, i] == segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    found[inside] = values[k, j, i] == segment_of(segmentation, segment_id).GetLabelValue()
     return found.reshape(size_hw)

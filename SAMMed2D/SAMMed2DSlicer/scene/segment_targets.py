@@ -36,7 +36,7 @@ class SegmentTarget(Protocol):
     def default_labelmap(self) -> Any:
         """An empty labelmap in the geometry to write in, or None."""
 
-    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+    def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it, by the editor's rules."""
 
     @property
@@ -48,22 +48,22 @@ class SegmentTarget(Protocol):
 class EffectTarget:
     """The selected segment of a Segment Editor, written through an effect."""
 
-    effect: Any  # qSlicerSegmentEditorScriptedEffect
+    effect: slicer.qSlicerSegmentEditorScriptedEffect
 
     @property
     def segmentation(self) -> Any:
         """The segmentation node."""
-        return self.effect.parameterSetNode().GetSegmentationNode()
+        return protection.editor_node(self.effect).GetSegmentationNode()
 
     @property
     def segment_id(self) -> str:
         """The selected segment."""
-        return self.effect.parameterSetNode().GetSelectedSegmentID() or ""
+        return protection.editor_node(self.effect).GetSelectedSegmentID() or ""
 
     @property
     def overwrites(self) -> bool:
         """Whether other segments give way to what is added."""
-        node = self.effect.parameterSetNode()
+        node = protection.editor_node(self.effect)
         return node.GetOverwriteMode() != node.OverwriteNone and not protection.are_protected(self.effect)
 
     def make_editable(self) -> None:
@@ -77,7 +77,7 @@ class EffectTarget:
         """An empty labelmap in the editor's geometry."""
         return self.effect.defaultModifierLabelmap()
 
-    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+    def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it, by the editor's rules."""
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
@@ -92,7 +92,13 @@ class LogicTarget:
     """Any segment, written through Slicer's segment editor logic without a Segment Editor; for scripts."""
 
     def __init__(
-        self, volume: Any, segmentation: Any, segment_id: str, overwrite: str = "none", *, keeps_undo: bool = False
+        self,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segment_id: str,
+        overwrite: str = "none",
+        *,
+        keeps_undo: bool = False,
     ) -> None:
         """Prepare to write.
 
@@ -170,7 +176,7 @@ class LogicTarget:
         """An empty labelmap in the segmentation's geometry."""
         return self._logic.GetModifierLabelmap() if self._logic.ResetModifierLabelmapToDefault() else None
 
-    def modify(self, labelmap: Any, adds: bool, segment_id: str | None = None) -> None:
+    def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it."""
         mode = self._logic.ModificationModeAdd if adds else self._logic.ModificationModeRemove
         self._logic.ModifySegmentByLabelmap(

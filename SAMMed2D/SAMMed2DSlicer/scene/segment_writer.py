@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -58,10 +58,10 @@ class SegmentEdit:
         left: the same, as it was left.
     """
 
-    segmentation: Any
+    segmentation: slicer.vtkMRMLSegmentationNode
     segment_id: str
     added: VoxelPatch
-    geometry: Any
+    geometry: vtk.vtkMatrix4x4
     before: np.ndarray
     left: np.ndarray
 
@@ -93,7 +93,7 @@ def write_mask(
     target: SegmentTarget,
     mask_hw: np.ndarray,
     plane: SlicePlane,
-    volume: Any,
+    volume: slicer.vtkMRMLScalarVolumeNode,
     replaces: VoxelPatch | None = None,
     known_hw: np.ndarray | None = None,
 ) -> WriteResult:
@@ -131,7 +131,11 @@ def write_mask(
 
 
 def _write_voxels(
-    target: SegmentTarget, patch: VoxelPatch | None, replaces: VoxelPatch | None, geometry: Any, only_new: bool
+    target: SegmentTarget,
+    patch: VoxelPatch | None,
+    replaces: VoxelPatch | None,
+    geometry: vtk.vtkMatrix4x4,
+    only_new: bool,
 ) -> WriteResult:
     """Put voxels in place of others, one of both at least; `only_new`: those that the segment has are not added."""
     extent = voxel_patches.union_extent([patch, replaces])
@@ -153,7 +157,9 @@ def _write_voxels(
     return WriteResult(voxel_patches.count(patch), int((after != before).sum()), lost=others.lost(), edit=edit)
 
 
-def replace_segment(segmentation: Any, segment_id: str, patch: VoxelPatch | None, geometry: Any) -> None:
+def replace_segment(
+    segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, patch: VoxelPatch | None, geometry: vtk.vtkMatrix4x4
+) -> None:
     """Let a segment have these voxels, and no others; for frames of a sequence, which no Segment Editor can edit.
 
     Masking and undo are those of the caller; other segments are left as they are.
@@ -167,7 +173,7 @@ def replace_segment(segmentation: Any, segment_id: str, patch: VoxelPatch | None
         raise SceneError(_("Slicer could not write to {name}.").format(name=segmentation.GetName()))
 
 
-def labelmap_of(patch: VoxelPatch, geometry: Any) -> Any:
+def labelmap_of(patch: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
     """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*patch.extent)
@@ -201,7 +207,7 @@ class OtherSegments:
 
 
 def other_segments_of(
-    target: SegmentTarget, written_ids: Sequence[str], extent: Sequence[int], geometry: Any
+    target: SegmentTarget, written_ids: Sequence[str], extent: Sequence[int], geometry: vtk.vtkMatrix4x4
 ) -> OtherSegments:
     """What segments that may give way have within an extent; to be asked after something was written.
 
@@ -219,7 +225,7 @@ def other_segments_of(
 # What is said of it
 
 
-def losses_text(segmentation: Any, lost: Mapping[str, int]) -> str:
+def losses_text(segmentation: slicer.vtkMRMLSegmentationNode, lost: Mapping[str, int]) -> str:
     """Who lost what, for the user: "B lost 120 voxels, C lost 3 voxels"."""
     parts = []
     for segment_id, count in lost.items():

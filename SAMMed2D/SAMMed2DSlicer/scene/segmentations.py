@@ -24,7 +24,7 @@ def safe_name(text: str) -> str:
 # New segmentations and segments
 
 
-def new_segmentation(volume: Any, name: str, segment_names: Sequence[str] = ()) -> Any:
+def new_segmentation(volume: slicer.vtkMRMLScalarVolumeNode, name: str, segment_names: Sequence[str] = ()) -> Any:
     """Make a segmentation node with the geometry and the transform of a volume.
 
     Args:
@@ -44,7 +44,7 @@ def new_segmentation(volume: Any, name: str, segment_names: Sequence[str] = ()) 
     return segmentation
 
 
-def prepare(segmentation: Any, volume: Any) -> None:
+def prepare(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Let a new segmentation be seen, and give it the geometry and the transform of a volume, if there is one."""
     segmentation.CreateDefaultDisplayNodes()  # without, segments have no colours
     if volume is None:
@@ -53,7 +53,7 @@ def prepare(segmentation: Any, volume: Any) -> None:
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
 
 
-def add_segment(segmentation: Any) -> str:
+def add_segment(segmentation: slicer.vtkMRMLSegmentationNode) -> str:
     """Add an empty segment with a new name, and return its ID."""
     segments = segmentation.GetSegmentation()
     taken = {segments.GetNthSegment(n).GetName() for n in range(segments.GetNumberOfSegments())}
@@ -61,7 +61,7 @@ def add_segment(segmentation: Any) -> str:
     return segments.AddEmptySegment("", _("Segment {number}").format(number=number))
 
 
-def emptied(segmentation: Any) -> Any:
+def emptied(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
     """A segmentation node like another one, all of whose segments are empty; in no scene."""
     copy = slicer.vtkMRMLSegmentationNode()
     copy.SetName(segmentation.GetName())
@@ -73,38 +73,53 @@ def emptied(segmentation: Any) -> Any:
     return copy
 
 
-def add_like(segmentation: Any, other: Any, segment_id: str) -> None:
+def add_like(
+    segmentation: slicer.vtkMRMLSegmentationNode, other: slicer.vtkMRMLSegmentationNode, segment_id: str
+) -> None:
     """Add an empty segment with the name, colour and terminology that it has in another segmentation node."""
-    source = other.GetSegmentation().GetSegment(segment_id)
-    ours = segmentation.GetSegmentation()
-    segment = ours.GetSegment(ours.AddEmptySegment(segment_id, source.GetName(), source.GetColor()))
-    segment.SetTerminology(source.GetTerminology())
+    source = segment_of(other, segment_id)
+    added_id = segmentation.GetSegmentation().AddEmptySegment(segment_id, source.GetName(), source.GetColor())
+    segment_of(segmentation, added_id).SetTerminology(source.GetTerminology())
 
 
 # What there is
 
 
-def segment_names(segmentation: Any) -> dict[str, str]:
+def segment_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkSegment:
+    """A segment by its ID.
+
+    Raises:
+        SceneError: there is no such segment.
+    """
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    if segment is None:
+        message = _("{name} has no segment {id}: add it first.")
+        raise SceneError(message.format(name=segmentation.GetName(), id=repr(segment_id)))
+    return segment
+
+
+def segment_names(segmentation: slicer.vtkMRMLSegmentationNode | None) -> dict[str, str]:
     """The segments of a segmentation node, by their IDs; none without a node."""
-    segments = segmentation.GetSegmentation() if segmentation is not None else None
-    return {name: segments.GetSegment(name).GetName() for name in segments.GetSegmentIDs()} if segments else {}
+    if segmentation is None:
+        return {}
+    return {name: segment_of(segmentation, name).GetName() for name in segmentation.GetSegmentation().GetSegmentIDs()}
 
 
-def segment_color(segmentation: Any, segment_id: str) -> tuple[float, float, float]:
+def segment_color(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[float, float, float]:
     """The colour of a segment, each part from 0 to 1."""
-    return tuple(segmentation.GetSegmentation().GetSegment(segment_id).GetColor())
+    return segment_of(segmentation, segment_id).GetColor()
 
 
 # Labelmaps: Slicer edits nothing else
 
 
-def make_readable(segmentation: Any) -> None:
+def make_readable(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Give the segments of a segmentation node labelmaps to read, beside what they are made of."""
     if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap() and _has_source(segmentation):
         segmentation.GetSegmentation().CreateRepresentation(_labelmap())
 
 
-def make_editable(logic: Any, segmentation: Any) -> None:
+def make_editable(logic: Any, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Let labelmaps be what the segments are made of, as the Segment Editor does; surfaces follow them from now on.
 
     Args:
@@ -121,7 +136,7 @@ def make_editable(logic: Any, segmentation: Any) -> None:
             segment.AddRepresentation(_labelmap(), slicer.vtkOrientedImageData())
 
 
-def _convert(logic: Any, segmentation: Any) -> None:
+def _convert(logic: Any, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     if not _has_source(segmentation):  # nothing to convert, which Slicer would call a failure
         segmentation.GetSegmentation().SetSourceRepresentationName(_labelmap())
         return
@@ -138,12 +153,12 @@ def _labelmap() -> str:
     return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
-def _has_source(segmentation: Any) -> bool:
+def _has_source(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
     """Whether any segment has what the segmentation says that its segments are made of."""
     name = segmentation.GetSegmentation().GetSourceRepresentationName()
     return any(segment.GetRepresentation(name) is not None for segment in _segments(segmentation))
 
 
-def _segments(segmentation: Any) -> list[Any]:
+def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> list[Any]:
     segments = segmentation.GetSegmentation()
     return [segments.GetSegment(segment_id) for segment_id in segments.GetSegmentIDs()]

@@ -26,26 +26,30 @@ def proxy_of(node: Any) -> Any:
     return next((proxy for proxy in shown if proxy is not None), node)
 
 
-def browser_of(volume: Any, segmentation: Any = None) -> Any:
+def browser_of(
+    volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None = None
+) -> slicer.vtkMRMLSequenceBrowserNode | None:
     """The sequence browser that plays a volume, best one that also plays a segmentation; None if there is none."""
     playing = [one for one in _browsers() if volume is not None and one.GetSequenceNode(volume) is not None]
     both = [one for one in playing if segmentation is not None and one.GetSequenceNode(segmentation) is not None]
     return next(iter(both + playing), None)
 
 
-def has_frames(volume: Any) -> bool:
+def has_frames(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
     """Whether a volume is shown by a sequence browser, with more than one frame."""
     browser = browser_of(volume)
     return browser is not None and browser.GetNumberOfItems() > 1
 
 
-def is_played_with(volume: Any, segmentation: Any) -> bool:
+def is_played_with(
+    volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None
+) -> bool:
     """Whether each frame of a volume has its own segmentation."""
     browser = browser_of(volume, segmentation)
     return browser is not None and segmentation is not None and browser.GetSequenceNode(segmentation) is not None
 
 
-def make_sequence(volume: Any, segmentation: Any) -> None:
+def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Give each frame of a volume a segmentation of its own, and let its browser save what is drawn.
 
     What the segmentation has now becomes that of the present frame; in the others all segments are empty.
@@ -58,32 +62,40 @@ def make_sequence(volume: Any, segmentation: Any) -> None:
     if sequence is None:
         sequence = _new_sequence(browser, segmentation)
     elif not browser.GetSaveChanges(sequence):  # what is shown may be newer than what is kept
-        value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
+        value = _index_value(browser, browser.GetSelectedItemNumber())
         sequence.SetDataNodeAtValue(segmentation, value)
     browser.SetSaveChanges(sequence, True)
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 
 
-def _new_sequence(browser: Any, segmentation: Any) -> Any:
+def _new_sequence(browser: slicer.vtkMRMLSequenceBrowserNode, segmentation: slicer.vtkMRMLSegmentationNode) -> Any:
     if any(one.GetSequenceNode(segmentation) is not None for one in _browsers()):
         message = _("{name} belongs to the sequence of another browser: choose, or make, another segmentation.")
         raise SceneError(message.format(name=segmentation.GetName()))
     # A sequence that is added with something in it is shown at once, by another node.
     sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
     sequence.SetName(segmentations.safe_name(sequence.GetName()))
-    master, shown = browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber()
+    shown = browser.GetSelectedItemNumber()
     empty = segmentations.emptied(segmentation)
-    sequence.SetDataNodeAtValue(segmentation, master.GetNthIndexValue(shown))
+    sequence.SetDataNodeAtValue(segmentation, _index_value(browser, shown))
     for number in set(range(browser.GetNumberOfItems())) - {shown}:
-        sequence.SetDataNodeAtValue(empty, master.GetNthIndexValue(number))
+        sequence.SetDataNodeAtValue(empty, _index_value(browser, number))
     return sequence
 
 
-def _browsers() -> list[Any]:
+def _browsers() -> list[slicer.vtkMRMLSequenceBrowserNode]:
     return slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
 
 
-def _browser_with_frames(volume: Any, segmentation: Any) -> Any:
+def _index_value(browser: slicer.vtkMRMLSequenceBrowserNode, number: int) -> str:
+    """The index of a frame, such as its time, in a browser that has frames."""
+    master = browser.GetMasterSequenceNode()
+    return "" if master is None else master.GetNthIndexValue(number)
+
+
+def _browser_with_frames(
+    volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
+) -> slicer.vtkMRMLSequenceBrowserNode:
     browser = browser_of(volume, segmentation)
     if browser is None:
         message = _("{name} has no frames: choose the volume that a sequence browser shows of a sequence.")
@@ -105,13 +117,13 @@ class Frames:
         values: the index of each frame in the sequences, such as its time.
     """
 
-    volume: Any
-    segmentation: Any
-    browser: Any
+    volume: slicer.vtkMRMLScalarVolumeNode
+    segmentation: slicer.vtkMRMLSegmentationNode
+    browser: slicer.vtkMRMLSequenceBrowserNode
     values: tuple[str, ...]
 
     @classmethod
-    def of(cls, volume: Any, segmentation: Any) -> Frames:
+    def of(cls, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> Frames:
         """Find the frames.
 
         Raises:
@@ -125,8 +137,7 @@ class Frames:
                 "frames."
             )
             raise SceneError(message.format(segmentation=segmentation.GetName(), browser=browser.GetName()))
-        master = browser.GetMasterSequenceNode()
-        values = tuple(master.GetNthIndexValue(number) for number in range(browser.GetNumberOfItems()))
+        values = tuple(_index_value(browser, number) for number in range(browser.GetNumberOfItems()))
         return cls(volume, segmentation, browser, values)
 
     @property
@@ -208,7 +219,7 @@ class Images:
         return image, image.GetMTime()
 
 
-def _is_on_grid_of(volume: Any, other: Any) -> bool:
+def _is_on_grid_of(volume: slicer.vtkMRMLScalarVolumeNode, other: Any) -> bool:
     if volumes.size_ijk(volume) != volumes.size_ijk(other):
         return False
     return bool(np.allclose(volumes.local_from_ijk(volume), volumes.local_from_ijk(other), atol=1e-4))

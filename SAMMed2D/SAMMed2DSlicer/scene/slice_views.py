@@ -34,7 +34,9 @@ def slice_widgets() -> dict[str, Any]:
     return {name: manager.sliceWidget(name) for name in manager.sliceViewNames()}
 
 
-def as_seen(image: np.ndarray, plane: SlicePlane, volume: Any, slice_node: Any) -> np.ndarray:
+def as_seen(
+    image: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode, slice_node: slicer.vtkMRMLSliceNode
+) -> np.ndarray:
     """An image of a slice, turned and mirrored to lie as a view shows it, as nearly as quarter turns do.
 
     Args:
@@ -52,7 +54,7 @@ def as_seen(image: np.ndarray, plane: SlicePlane, volume: Any, slice_node: Any) 
     return image[:: -1 if down[1] > 0 else 1, :: -1 if right[0] < 0 else 1]  # y goes up in a view
 
 
-def plane_in(widget: Any, volume: Any) -> SlicePlane | None:
+def plane_in(widget: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane | None:
     """The slice of a volume in a view; None if it shows none."""
     from SAMMed2DLib.imaging.geometry import GeometryError
 

@@ -28,7 +28,7 @@ class SceneError(ValueError):
 # Volumes
 
 
-def volume_kji(volume: Any) -> np.ndarray:
+def volume_kji(volume: slicer.vtkMRMLScalarVolumeNode | None) -> np.ndarray:
     """The voxels of a volume node, (K, J, I) or (K, J, I, C); a view, not to be written to.
 
     Raises:
@@ -53,7 +53,7 @@ def image_kji(image: vtk.vtkImageData) -> np.ndarray:
     return values.reshape(shape if values.ndim == 1 or values.shape[1] == 1 else (*shape, values.shape[1]))
 
 
-def size_ijk(volume: Any) -> tuple[int, int, int]:
+def size_ijk(volume: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[int, int, int]:
     """Voxels of a volume along i, j and k.
 
     Raises:
@@ -62,10 +62,10 @@ def size_ijk(volume: Any) -> tuple[int, int, int]:
     image = volume.GetImageData() if volume is not None else None
     if image is None or 0 in image.GetDimensions():
         raise SceneError(_("The volume has no image: load or select one."))
-    return tuple(image.GetDimensions())
+    return image.GetDimensions()
 
 
-def world_from_ijk(volume: Any) -> np.ndarray:
+def world_from_ijk(volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """(4, 4), mm: voxels of a volume to the scene, through its parent transforms.
 
     Raises:
@@ -74,7 +74,7 @@ def world_from_ijk(volume: Any) -> np.ndarray:
     return world_from_local(volume) @ local_from_ijk(volume)
 
 
-def local_from_ijk(volume: Any) -> np.ndarray:
+def local_from_ijk(volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """(4, 4), mm: voxels of a volume to its own RAS."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
@@ -102,7 +102,7 @@ def world_from_local(node: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def sequence_item(volume: Any) -> int:
+def sequence_item(volume: slicer.vtkMRMLScalarVolumeNode | None) -> int:
     """The item of a sequence that a proxy volume shows; -1 for other volumes."""
     logic = slicer.modules.sequences.logic() if hasattr(slicer.modules, "sequences") else None
     browser = logic.GetFirstBrowserNodeForProxyNode(volume) if logic is not None and volume is not None else None
@@ -112,7 +112,7 @@ def sequence_item(volume: Any) -> int:
 # Slices and what the model sees of them
 
 
-def plane_shown(slice_node: Any, volume: Any) -> SlicePlane:
+def plane_shown(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane:
     """The slice of a volume that a slice view shows.
 
     Raises:
@@ -126,12 +126,14 @@ def plane_shown(slice_node: Any, volume: Any) -> SlicePlane:
     )
 
 
-def world_from_xy(slice_node: Any, xy: Sequence[float]) -> np.ndarray:
+def world_from_xy(slice_node: slicer.vtkMRMLSliceNode, xy: Sequence[float]) -> np.ndarray:
     """A position in a slice view, px from its lower left, in the scene: (3,) mm."""
     return slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS())[:3] @ (xy[0], xy[1], 0, 1)
 
 
-def points_xy(points_world: np.ndarray, plane: SlicePlane, volume: Any) -> tuple[np.ndarray, np.ndarray]:
+def points_xy(
+    points_world: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+) -> tuple[np.ndarray, np.ndarray]:
     """Bring points of the scene to a slice: (N, 2) slice px, and (N,) their distance from it, voxels."""
     from SAMMed2DLib.imaging.affines import ijk_from_ras
 
@@ -144,7 +146,7 @@ def half_layer(plane: SlicePlane) -> float:
     return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
 
 
-def name_of_slice(plane: SlicePlane, volume: Any) -> str:
+def name_of_slice(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
     from SAMMed2DLib.imaging.affines import array_axis_of
     from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid
@@ -157,7 +159,7 @@ def name_of_slice(plane: SlicePlane, volume: Any) -> str:
     return f"{shown} {int(plane.origin_ijk[axis]) + 1}"
 
 
-def intensity_of(volume: Any, rule: str) -> Any:
+def intensity_of(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
     """The rule that turns intensities into what the model sees (see `SAMMed2DLib.imaging.intensity`).
 
     Args:
@@ -178,7 +180,7 @@ def intensity_of(volume: Any, rule: str) -> Any:
     return WHOLE if rule == FULL_RANGE else Percentiles()
 
 
-def model_image(volume: Any, plane: SlicePlane, rule: str = WINDOW) -> np.ndarray:
+def model_image(volume: slicer.vtkMRMLScalarVolumeNode, plane: SlicePlane, rule: str = WINDOW) -> np.ndarray:
     """What the model sees of a slice: (H, W, 3) uint8.
 
     Raises:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 
 from SAMMed2DSlicer.scene.segment_writer import SegmentEdit, WriteResult, write_mask
 
@@ -28,7 +29,7 @@ class WriteHistory:
         target: SegmentTarget,
         mask_hw: np.ndarray,
         plane: SlicePlane,
-        volume: Any,
+        volume: slicer.vtkMRMLScalarVolumeNode,
         known_hw: np.ndarray | None = None,
     ) -> WriteResult:
         """Write a mask in place of what the same prompts had added.

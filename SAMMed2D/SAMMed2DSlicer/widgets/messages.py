@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.scene.volumes import SceneError
@@ -19,7 +19,7 @@ _COLORS = {INFO: "", WARNING: "#b35c00", ERROR: "#c02020"}
 _TOLD = (ValueError, OSError, ImportError, pytorch.InstallError)
 
 
-def show(label: Any, text: str, level: str = INFO) -> None:
+def show(label: qt.QLabel, text: str, level: str = INFO) -> None:
     """Show a text; without one the label takes no space."""
     color = _COLORS[level]
     label.styleSheet = f"color: {color}" if color else ""
@@ -54,7 +54,7 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def show_error(label: Any, error: BaseException) -> None:
+def show_error(label: qt.QLabel, error: BaseException) -> None:
     """Show what went wrong."""
     show(label, text_of(error), ERROR)
 

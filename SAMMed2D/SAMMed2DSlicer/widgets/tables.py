@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import qt
 
 _MOST_ROWS_PX = 320
 
 
-def set_columns(table: Any, titles: Sequence[str], stretched: int) -> None:
+def set_columns(table: qt.QTableWidget, titles: Sequence[str], stretched: int) -> None:
     """Name the columns; one takes the room that the others leave."""
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
@@ -24,7 +23,7 @@ def set_columns(table: Any, titles: Sequence[str], stretched: int) -> None:
     table.wordWrap = True
 
 
-def fill(table: Any, rows: Sequence[Sequence[str]]) -> None:
+def fill(table: qt.QTableWidget, rows: Sequence[Sequence[str]]) -> None:
     """Show these rows, keep the selection by its number, and take the room that they need."""
     table.setRowCount(len(rows))
     for number, row in enumerate(rows):
@@ -38,7 +37,7 @@ def fill(table: Any, rows: Sequence[Sequence[str]]) -> None:
     fit(table)
 
 
-def fit(table: Any) -> None:
+def fit(table: qt.QTableWidget) -> None:
     """Make a table as high as its rows."""
     table.resizeRowsToContents()
     rows = sum(table.rowHeight(number) for number in range(table.rowCount))

@@ -38,6 +38,7 @@ class qMRMLSegmentEditorWidget(qt.QWidget):
 class qSlicerSegmentEditorAbstractEffect(qt.QObject):
     ModificationModeAdd: int
     ModificationModeRemove: int
+    NotConfirmed: int
     name: str
     perSegment: bool
     requireSegments: bool
