@@ -86,7 +86,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.module.environment_panel import EnvironmentPanel
         from SAMMed2DSlicer.module.model_panel import ModelPanel
-        from SAMMed2DSlicer.module.model_store_panel import ManagePanel
+        from SAMMed2DSlicer.module.model_store_panel import ModelStorePanel
         from SAMMed2DSlicer.module.prompt_panel import PromptPanel
         from SAMMed2DSlicer.propagation.propagation_panel import ModulePropagation
         from SAMMed2DSlicer.propagation.segmentation_context import ModulePlace
@@ -104,7 +104,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slices,
             propagation,
             model,
-            ManagePanel(self._load("ManageModels"), service.shared(), model.refresh),
+            ModelStorePanel(self._load("ManageModels"), service.shared(), model.refresh),
             EnvironmentPanel(self._load("Environment"), self.installTorch),
         )
         self.layout.addWidget(status_line.widget)

@@ -30,7 +30,6 @@ TOO_LONG = {
 }
 TOO_MANY_METHODS = {
     "SAMMed2D/SAMMed2DSlicer/effect/controller.py EffectController",
-    "SAMMed2D/SAMMed2DSlicer/module/prompt_panel.py PromptPanel",
     "SAMMed2D/SAMMed2DSlicer/prompts/prompt_groups.py PromptGroup",
     "SAMMed2D/SAMMed2DSlicer/propagation/propagation_panel.py PropagationPanel",
     # Slicer calls an effect by some thirty names.

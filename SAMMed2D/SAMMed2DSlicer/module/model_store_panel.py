@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PERMILLE = 1000  # of a transfer: a progress bar counts in ints, too small for the bytes of a large file
 
 
-class ManagePanel:
+class ModelStorePanel:
     """Widgets to the folder of the models, and back."""
 
     def __init__(self, widget: Any, service: InferenceService, on_changed: Callable[[], None]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import slicer
 
 from SAMMed2DSlicer.inference.slice_task import ZOOMS
+from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import volumes
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
 
 
 class NodeReference:
@@ -58,9 +64,9 @@ class Parameters:
         box: the ROI node.
         segment_id: the segment; it may be gone.
         view: the name of the slice view.
-        intensity: one of `scene.INTENSITIES`.
+        intensity: one of `volumes.INTENSITIES`.
         zoom: one of `ZOOMS`.
-        overwrite: one of `scene.OVERWRITE`.
+        overwrite: "none", "visible" or "all".
     """
 
     volume = NodeReference("Volume")
@@ -79,6 +85,30 @@ class Parameters:
         self.node = node
 
     @property
-    def question(self) -> dict[str, Any]:
+    def prompts(self) -> dict[str, Any]:
         """The prompts, as `slice_prompts.prompts_on` takes them."""
         return {"positive": self.positive, "negative": self.negative, "box": self.box}
+
+    def plane(self) -> SlicePlane:
+        """The slice of the volume that the view shows.
+
+        Raises:
+            ValueError: the view shows none of it, or there is no such view.
+        """
+        return slice_prompts.plane_of(self.volume, self.view)
+
+    def choose_defaults(self) -> None:
+        """Choose what is probably meant, where nothing is chosen yet."""
+        if self.volume is None:
+            self.volume = _volume_shown(self.view)
+        if self.segmentation is None:
+            self.segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+
+
+def _volume_shown(view: str) -> Any:
+    """The volume in the background of a slice view, else the first one of the scene, else None."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        volume_id = node.GetBackgroundVolumeID()
+        if node.GetLayoutName() == view and volume_id:
+            return slicer.mrmlScene.GetNodeByID(volume_id)
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")

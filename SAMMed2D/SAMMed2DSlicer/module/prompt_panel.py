@@ -5,36 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.inference.service import InferenceService
+from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.module.registration import open_segment_editor
-from SAMMed2DSlicer.module.segment_controller import Segmenting
+from SAMMed2DSlicer.module.scene_follower import SceneFollower
+from SAMMed2DSlicer.module.segment_controller import SegmentController
 from SAMMed2DSlicer.prompts import placement, slice_prompts
-from SAMMed2DSlicer.scene import segmentations, volumes
+from SAMMed2DSlicer.scene import segmentations
 from SAMMed2DSlicer.setup import pytorch
-from SAMMed2DSlicer.widgets import combo_boxes, messages
-from SAMMed2DSlicer.widgets.icons import square
+from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.status_line import StatusLine
-from SAMMed2DSlicer.widgets.timers import single_shot
-
-if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.geometry import SlicePlane
-
-# The panel follows the scene this much later, so that scrolling through slices costs nothing.
-_REFRESH_MS = 50
 
 
-class PromptPanel(VTKObservationMixin):
-    """Widgets to parameters and back, and requests to the service."""
+class PromptPanel:
+    """What the user does and sees in these sections, and requests to the service."""
 
     def __init__(
         self, widget: Any, service: InferenceService, status_line: StatusLine, on_install: Callable[[], None]
@@ -47,55 +40,43 @@ class PromptPanel(VTKObservationMixin):
             status_line: of the whole panel.
             on_install: installs PyTorch.
         """
-        VTKObservationMixin.__init__(self)
-        self.widget, self._service, self.status_line = widget, service, status_line
+        self.widget, self.status_line = widget, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
-        self.parameters: Parameters | None = None
         self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
-        self._is_showing = False
-        self.segmenting = Segmenting(service, status_line, self._request_changed)
-        self._refreshing = single_shot(_REFRESH_MS, self.refresh)
-        self._selectors = {
-            "volume": self.ui.volumeSelector,
-            "segmentation": self.ui.segmentationSelector,
-            "positive": self.ui.positiveSelector,
-            "negative": self.ui.negativeSelector,
-            "box": self.ui.boxSelector,
-        }
-        self._lists = {
-            "intensity": (self.ui.intensitySelector, combo_boxes.intensity_names()),
-            "zoom": (self.ui.zoomSelector, combo_boxes.zoom_names()),
-            "overwrite": (self.ui.overwriteSelector, combo_boxes.overwrite_names()),
-        }
+        self._inputs = ParameterWidgets(self.ui)
+        self.follower = SceneFollower(self.refresh)
+        self._segmenting = SegmentController(service, status_line, self._request_changed)
         self._decorate()
         self._connect(on_install)
 
     @property
+    def parameters(self) -> Parameters | None:
+        """What is chosen; None while the panel is left."""
+        return self._inputs.parameters
+
+    @property
     def is_running(self) -> bool:
         """Whether an answer is on its way."""
-        return self.segmenting.is_running
+        return self._segmenting.is_running
 
     # Life
 
     def enter(self, node: Any) -> None:
         """Show and follow the parameters in a node."""
-        self.parameters = Parameters(node)
-        self._choose_defaults(self.parameters)
-        self._follow_layout(True)
+        parameters = self._inputs.parameters = Parameters(node)
+        parameters.choose_defaults()
+        self.follower.begin()
         self.refresh()
 
     def exit(self) -> None:
         """Stop following the scene; an answer on its way is still written."""
-        self._refreshing.stop()
-        self.removeObservers()
-        if self.parameters is not None:
-            self._follow_layout(False)
-        self.parameters = None
+        self.follower.end()
+        self._inputs.parameters = None
 
     def forget(self) -> None:
         """Drop the answer on its way: its nodes go."""
         if self.is_running:
-            self.segmenting.cancel()
+            self._segmenting.cancel()
 
     def cleanup(self) -> None:
         """End everything."""
@@ -109,14 +90,10 @@ class PromptPanel(VTKObservationMixin):
         parameters = self.parameters
         if parameters is None:
             return
-        self._follow_nodes(parameters)
-        self._is_showing = True
-        try:
-            self._show_parameters(parameters)
-        finally:
-            self._is_showing = False
+        self.follower.follow(parameters)
+        self._inputs.show(parameters)
         self._show_torch()
-        self.status_line.be_at(self._place_shown(parameters))
+        self.status_line.be_at(_place_of(parameters))
         self._show_action()
         self.on_refreshed()
 
@@ -130,55 +107,12 @@ class PromptPanel(VTKObservationMixin):
         if parameters.segmentation is None:
             return _("Select or create a segmentation for the result.")
         try:
-            plane = _plane(parameters)
+            plane = parameters.plane()
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
-            slice_prompts.prompts_on(plane, parameters.volume, **parameters.question)
+            slice_prompts.prompts_on(plane, parameters.volume, **parameters.prompts)
         except ValueError as error:
             return messages.text_of(error)
         return ""
-
-    def _place_shown(self, parameters: Parameters) -> Any:
-        """What is worked on: what is said holds for it."""
-        plane = None
-        if parameters.volume is not None:
-            with suppress(ValueError):  # the view shows none of it
-                plane = _plane(parameters)
-        return parameters.volume, parameters.segmentation, parameters.segment_id, plane
-
-    def _show_parameters(self, parameters: Parameters) -> None:
-        for name, selector in self._selectors.items():
-            if selector.currentNode() is not getattr(parameters, name):
-                selector.setCurrentNode(getattr(parameters, name))
-        for name, (box, names) in self._lists.items():
-            combo_boxes.fill(box, names, getattr(parameters, name))
-        self._show_segments(parameters)
-        self._show_views(parameters)
-
-    def _show_segments(self, parameters: Parameters) -> None:
-        box = self.ui.segmentSelector
-        names = segmentations.segment_names(parameters.segmentation)
-        if parameters.segmentation is not None and parameters.segment_id not in names:
-            parameters.segment_id = next(iter(names), "")
-        combo_boxes.fill(box, names, parameters.segment_id)
-        for number, name in enumerate(names):
-            box.setItemIcon(number, square(segmentations.segment_color(parameters.segmentation, name)))
-        self.ui.addSegmentButton.enabled = parameters.segmentation is not None
-
-    def _show_views(self, parameters: Parameters) -> None:
-        nodes = slice_prompts.views_shown()
-        names = {node.GetLayoutName(): node.GetLayoutName() for node in nodes}
-        if nodes and parameters.view not in names:
-            parameters.view = next(iter(names))
-        box = self.ui.viewSelector
-        combo_boxes.fill(box, names, parameters.view)
-        for number, node in enumerate(nodes):
-            box.setItemIcon(number, square(node.GetLayoutColor()))
-        try:
-            volume = parameters.volume
-            text = "" if volume is None else volumes.name_of_slice(_plane(parameters), volume)
-        except ValueError:
-            text = _("outside")
-        self.ui.sliceLabel.text = text
 
     def _show_torch(self) -> None:
         state = pytorch.torch_state()
@@ -197,57 +131,20 @@ class PromptPanel(VTKObservationMixin):
 
     def _request_changed(self) -> None:
         self._show_action()
-        self._changed()  # soon, also where no voxel was changed: what is said then is of this slice and segment
-
-    # Following
-
-    def _follow_nodes(self, parameters: Parameters) -> None:
-        """Observe the parameters, the nodes that they refer to, and the slice view."""
-        self.removeObservers()
-        self.addObserver(parameters.node, "ModifiedEvent", self._changed)
-        for node in {parameters.positive, parameters.negative, parameters.box} - {None}:
-            for event in (node.PointModifiedEvent, "ModifiedEvent", node.TransformModifiedEvent):
-                self.addObserver(node, event, self._changed)
-        if parameters.segmentation is not None:
-            segments = parameters.segmentation.GetSegmentation()
-            kinds = (segments.SegmentAdded, segments.SegmentRemoved, segments.SegmentModified)
-            for event in (*kinds, segments.SourceRepresentationModified):
-                self.addObserver(segments, event, self._changed)
-        if parameters.volume is not None:
-            for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):
-                self.addObserver(parameters.volume, event, self._changed)
-        for node in slice_prompts.views_shown():
-            if node.GetLayoutName() == parameters.view:
-                self.addObserver(node, "ModifiedEvent", self._changed)
-
-    def _follow_layout(self, on: bool) -> None:
-        manager = slicer.app.layoutManager()
-        if manager is not None:  # there is none without a main window
-            (manager.connect if on else manager.disconnect)("layoutChanged(int)", self._layout_changed)
-
-    def _changed(self, caller: Any = None, event: Any = None) -> None:
-        if not self._refreshing.active:
-            self._refreshing.start()
-
-    def _layout_changed(self, layout: int) -> None:
-        self._changed()
+        self.follower.tell_soon()  # also where no voxel was changed: what is said then is of this slice and segment
 
     # What the user does
 
-    def _choose_defaults(self, parameters: Parameters) -> None:
-        """What is probably meant, where nothing is chosen yet."""
-        if parameters.volume is None:
-            parameters.volume = _volume_shown(parameters.view)
-        if parameters.segmentation is None:
-            parameters.segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    def segment(self) -> None:
+        """Ask for the slice that is shown; the answer is written when it comes."""
+        if self.parameters is not None:
+            self._segmenting.start(self.parameters)
 
-    def _node_chosen(self, name: str, node: Any) -> None:
-        if self.parameters is not None and not self._is_showing:
-            setattr(self.parameters, name, node)
-
-    def _item_chosen(self, name: str, box: Any, index: int) -> None:
-        if self.parameters is not None and not self._is_showing:
-            setattr(self.parameters, name, combo_boxes.chosen(box))
+    def _segment_clicked(self) -> None:
+        if self.is_running:
+            self._segmenting.cancel()
+        else:
+            self.segment()
 
     def _segmentation_made(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         segmentations.prepare(segmentation, self.parameters.volume if self.parameters is not None else None)
@@ -262,7 +159,7 @@ class PromptPanel(VTKObservationMixin):
         if self.parameters is None:
             return
         if getattr(self.parameters, role) is None:
-            selector = self._selectors[role]
+            selector = self._inputs.node_selectors[role]
             setattr(self.parameters, role, selector.addNode(selector.nodeTypes[0]))
         placement.start(getattr(self.parameters, role), role)
 
@@ -272,19 +169,6 @@ class PromptPanel(VTKObservationMixin):
             return
         with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
             open_segment_editor(parameters.volume, parameters.segmentation, parameters.segment_id)
-
-    # Segmenting
-
-    def segment(self) -> None:
-        """Ask for the slice that is shown; the answer is written when it comes."""
-        if self.parameters is not None:
-            self.segmenting.start(self.parameters)
-
-    def _segment_clicked(self) -> None:
-        if self.is_running:
-            self.segmenting.cancel()
-        else:
-            self.segment()
 
     # Widgets
 
@@ -300,11 +184,6 @@ class PromptPanel(VTKObservationMixin):
 
     def _connect(self, on_install: Callable[[], None]) -> None:
         ui = self.ui
-        for name, selector in self._selectors.items():
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", partial(self._node_chosen, name))
-        boxes = {name: box for name, (box, _names) in self._lists.items()}
-        for name, box in {**boxes, "view": ui.viewSelector, "segment_id": ui.segmentSelector}.items():
-            box.connect("activated(int)", partial(self._item_chosen, name, box))
         for role, button in (
             (placement.POSITIVE, ui.placePositiveButton),
             (placement.NEGATIVE, ui.placeNegativeButton),
@@ -312,7 +191,7 @@ class PromptPanel(VTKObservationMixin):
         ):
             button.connect("clicked()", partial(self._place, role))
             made = partial(placement.style, role=role)
-            self._selectors[role].connect("nodeAddedByUser(vtkMRMLNode*)", made)
+            self._inputs.node_selectors[role].connect("nodeAddedByUser(vtkMRMLNode*)", made)
         ui.segmentationSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._segmentation_made)
         ui.addSegmentButton.connect("clicked()", self._add_segment)
         ui.segmentButton.connect("clicked()", self._segment_clicked)
@@ -320,15 +199,10 @@ class PromptPanel(VTKObservationMixin):
         ui.installButton.connect("clicked()", on_install)
 
 
-def _plane(parameters: Parameters) -> SlicePlane:
-    return slice_prompts.plane_of(parameters.volume, parameters.view)
-
-
-def _volume_shown(view: str) -> Any:
-    """The volume in the background of a slice view, else the first one of the scene, else None."""
-    scene_ = slicer.mrmlScene
-    for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        volume_id = node.GetBackgroundVolumeID()
-        if node.GetLayoutName() == view and volume_id:
-            return scene_.GetNodeByID(volume_id)
-    return scene_.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+def _place_of(parameters: Parameters) -> Any:
+    """What is worked on: what is said holds for it."""
+    plane = None
+    if parameters.volume is not None:
+        with suppress(ValueError):  # the view shows none of it
+            plane = parameters.plane()
+    return parameters.volume, parameters.segmentation, parameters.segment_id, plane

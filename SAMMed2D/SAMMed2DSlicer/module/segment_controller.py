@@ -22,7 +22,7 @@ from SAMMed2DSlicer.widgets.timers import repeating
 _WATCH_MS = 200
 
 
-class Segmenting:
+class SegmentController:
     """A request to the service, and what becomes of it."""
 
     def __init__(self, service: InferenceService, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class Segmenting:
         try:
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
             task = SliceTask.of_scene(
-                parameters.volume, parameters.view, [parameters.question], parameters.intensity, parameters.zoom
+                parameters.volume, parameters.view, [parameters.prompts], parameters.intensity, parameters.zoom
             )
         except ValueError as error:
             self._failed(error)

@@ -100,7 +100,7 @@ def task_in_time(
     plane: Any = None,
 ) -> TimeTask:
     """Prepare a run along time; arguments and errors as in `TimeTask.of_scene`."""
-    frames = sequences.Frames.of(volume, segmentation)
+    frames = sequences.FrameSeries.of(volume, segmentation)
     return TimeTask.of_scene(frames, plane, segment_ids, target.default_labelmap(), settings)
 
 

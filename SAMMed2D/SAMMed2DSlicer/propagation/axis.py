@@ -131,7 +131,7 @@ class AlongTime:
             return False
         if not sequences.is_played_with(place.volume, place.segmentation):
             return True
-        return not sequences.Frames.of(place.volume, place.segmentation).saves_changes
+        return not sequences.FrameSeries.of(place.volume, place.segmentation).saves_changes
 
     def make_sequence(self) -> None:
         """Give each frame its own segmentation.
@@ -146,7 +146,7 @@ class AlongTime:
         place = self._place
         if not sequences.is_played_with(place.volume, place.segmentation):
             return False
-        frames = sequences.Frames.of(place.volume, place.segmentation)
+        frames = sequences.FrameSeries.of(place.volume, place.segmentation)
         drawings = [frames.drawing(number) for number in range(len(frames.values))]
         return any(one is not None and segment_reader.voxels_of(one, segment_id) is not None for one in drawings)
 

@@ -19,7 +19,7 @@ from SAMMed2DSlicer.propagation.slice_stack import Stack
 from SAMMed2DSlicer.propagation.time_keyframes import SegmentInTime
 from SAMMed2DSlicer.propagation.time_task import stack_of
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.sequences import Frames
+from SAMMed2DSlicer.scene.sequences import FrameSeries
 
 
 class Keyframes(Protocol):
@@ -130,7 +130,7 @@ class KeyframeReading:
 class Course:
     """The frames of a sequence, and the slices that all of them have."""
 
-    frames: Frames
+    frames: FrameSeries
     stack: Stack
 
 
@@ -148,7 +148,7 @@ class FrameReading(KeyframeReading):
         return len(self.course.frames.values)
 
     def _course(self, labelmap: slicer.vtkOrientedImageData) -> Course:
-        frames = Frames.of(self._place.volume, self._place.segmentation)
+        frames = FrameSeries.of(self._place.volume, self._place.segmentation)
         return Course(frames, stack_of(frames, labelmap))
 
     def _state(self, course: Course) -> Any:

@@ -21,7 +21,7 @@ from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DSlicer.propagation import keyframes
 from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, Stack
 from SAMMed2DSlicer.scene.segmentations import segment_of
-from SAMMed2DSlicer.scene.sequences import Frames
+from SAMMed2DSlicer.scene.sequences import FrameSeries
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
@@ -123,7 +123,7 @@ class SegmentInFrame:
 class SegmentInTime:
     """A segment in all frames, as it is when `read` is called."""
 
-    def __init__(self, stack: Stack, frames: Frames, segment_id: str, only: int | None = None) -> None:
+    def __init__(self, stack: Stack, frames: FrameSeries, segment_id: str, only: int | None = None) -> None:
         """Take hold of it, on the main thread.
 
         Args:

@@ -24,7 +24,7 @@ from SAMMed2DSlicer.propagation.task import Settings
 from SAMMed2DSlicer.propagation.time_keyframes import DIRECTIONS, FrameMemory, SegmentInFrame, SegmentInTime
 from SAMMed2DSlicer.propagation.time_undo import TimeUndo
 from SAMMed2DSlicer.scene import segment_writer, segmentations, volumes
-from SAMMed2DSlicer.scene.sequences import Frames, Images
+from SAMMed2DSlicer.scene.sequences import FrameImages, FrameSeries
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ class _Object:
 class TimeTask(InPieces):
     """One run; `of_scene` and `steps` on the main thread, `read` and `advance` in the worker thread."""
 
-    def __init__(self, frames: Frames, stack: Stack, settings: TimeSettings) -> None:
+    def __init__(self, frames: FrameSeries, stack: Stack, settings: TimeSettings) -> None:
         """Use `of_scene`."""
         super().__init__()
         self.frames, self.stack, self._settings = frames, stack, settings
-        self._images = Images(frames)
+        self._images = FrameImages(frames)
         self._rule = volumes.intensity_of(frames.volume, settings.intensity)
         self._only: int | None = None
         self._objects: list[_Object] = []
@@ -143,7 +143,7 @@ class TimeTask(InPieces):
     @classmethod
     def of_scene(
         cls,
-        frames: Frames,
+        frames: FrameSeries,
         plane: Any,
         segment_ids: Sequence[str],
         labelmap: slicer.vtkOrientedImageData,
@@ -353,7 +353,7 @@ class TimeTask(InPieces):
         return node
 
 
-def stack_of(frames: Frames, labelmap: slicer.vtkOrientedImageData, plane: Any = None) -> Stack:
+def stack_of(frames: FrameSeries, labelmap: slicer.vtkOrientedImageData, plane: Any = None) -> Stack:
     """The slices of all frames: those parallel to one, by default as they are stored.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from SAMMed2DSlicer.propagation.slice_stack import Stack
 from SAMMed2DSlicer.propagation.time_keyframes import FrameMemory, SegmentInFrame
 from SAMMed2DSlicer.scene import segment_writer
-from SAMMed2DSlicer.scene.sequences import Frames
+from SAMMed2DSlicer.scene.sequences import FrameSeries
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
@@ -29,7 +29,7 @@ class _Replaced:
 class TimeUndo:
     """What a run has replaced; called, it takes the run back."""
 
-    def __init__(self, frames: Frames, stack: Stack) -> None:
+    def __init__(self, frames: FrameSeries, stack: Stack) -> None:
         """Begin with nothing."""
         self._frames, self._stack = frames, stack
         self._replaced: list[_Replaced] = []

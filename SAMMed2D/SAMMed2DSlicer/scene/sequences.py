@@ -107,7 +107,7 @@ def _browser_with_frames(
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class FrameSeries:
     """The frames of a volume and of a segmentation, counted from 0 as the browser does.
 
     Attributes:
@@ -123,7 +123,7 @@ class Frames:
     values: tuple[str, ...]
 
     @classmethod
-    def of(cls, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> Frames:
+    def of(cls, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> FrameSeries:
         """Find the frames.
 
         Raises:
@@ -186,10 +186,10 @@ class Frames:
         return self.browser.GetSequenceNode(self.segmentation)
 
 
-class Images:
+class FrameImages:
     """The voxels of all frames, to be read in any thread; copies of nothing."""
 
-    def __init__(self, frames: Frames) -> None:
+    def __init__(self, frames: FrameSeries) -> None:
         """Take hold of them, on the main thread.
 
         Raises:
