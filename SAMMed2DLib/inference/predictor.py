@@ -18,8 +18,9 @@ from SAMMed2DLib.checkpoints import Checkpoint, CheckpointError, fit_state_dict,
 from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_device, choose_precision
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
-from SAMMed2DLib.model.preprocessing import Fit, ModelFrame
-from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.preprocessing import Fit, ModelFrame, stretched
+from SAMMed2DLib.model.refiner import prompt_maps
+from SAMMed2DLib.model.sam import Sam, resize_bilinear
 from SAMMed2DLib.model.shapes import config_of
 from SAMMed2DLib.model.transformer import SharedImage
 from SAMMed2DLib.registry.known_models import weights_path
@@ -109,6 +110,7 @@ class Predictor:
         fit: Fit = "stretch",
         channel_order: str = "rgb",
         prefers_zoom: bool = False,
+        click_scales: Sequence[float] = (1.0,),
     ) -> None:
         """Take over a model.
 
@@ -122,6 +124,8 @@ class Predictor:
                 reverses them, which agrees with the colour images of the published training.
             prefers_zoom: the weights were trained for crops around the prompts (see `zoom`); what the user does
                 not decide follows this.
+            click_scales: a first click is answered on crops of so many times the slice's longer side, and the best mask
+                is taken; for weights that were trained on views of all scales.
 
         Raises:
             DeviceError: no such device or precision.
@@ -133,6 +137,7 @@ class Predictor:
         self.fit: Fit = fit
         self.channel_order = channel_order
         self.prefers_zoom = prefers_zoom
+        self.click_scales = tuple(click_scales)
         self.model = model.eval().requires_grad_(False)
         chosen = choose_device(device)
         self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
@@ -158,7 +163,7 @@ class Predictor:
         """
         if not len(images):
             raise ValueError("no image to embed: pass at least one (H, W, 3) uint8 slice")
-        frames = tuple(ModelFrame(self._size_of(image), self.model.image_size, self.fit) for image in images)
+        frames = tuple(self._frame_of(self._size_of(image)) for image in images)
         inputs = [
             frame.model_image(image if self.channel_order == "rgb" else image[..., ::-1])
             for frame, image in zip(frames, images, strict=True)
@@ -229,9 +234,51 @@ class Predictor:
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
-        frame = ModelFrame((logits_hw.shape[0], logits_hw.shape[1]), self.model.image_size, self.fit)
+        frame = self._frame_of((logits_hw.shape[0], logits_hw.shape[1]))
         logits = torch.from_numpy(np.ascontiguousarray(logits_hw, np.float32))[None, None]
         return frame.low_res_logits(logits, self.model.prompt_encoder.mask_input_size)[0, 0].numpy()
+
+    @property
+    def has_refiner(self) -> bool:
+        """Whether the network draws outlines at a higher resolution itself, see `refine`."""
+        return self.model.refiner is not None
+
+    @torch.inference_mode()
+    def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
+        """Draw the outline of a prediction anew at twice its resolution, by the network's refiner.
+
+        Args:
+            prediction: of the image.
+            image: (H, W, 3) uint8, what was embedded.
+            prompts: what was asked, image px.
+
+        Returns:
+            (H, W) float32 logits, positive inside the mask.
+
+        Raises:
+            ValueError: the network has no refiner.
+        """
+        refiner, frame = self.model.refiner, prediction.frame
+        if refiner is None:
+            raise ValueError(f"{self.name!r} has no refiner: use the prediction's logits")
+        low_res = torch.from_numpy(prediction.low_res_logits)[None, None]
+        side = low_res.shape[-1]
+        points = boxes = None
+        if len(prompts.labels):
+            placed = torch.from_numpy(frame.model_from_xy(prompts.points_xy))
+            points = (placed[None], torch.tensor(prompts.labels)[None])
+        if prompts.box_xyxy is not None:
+            boxes = torch.from_numpy(frame.model_from_xy(prompts.box_xyxy.reshape(2, 2)))[None]
+        maps = prompt_maps(points, boxes, side, frame.prompt_size or frame.image_size, 1)
+        seen = (stretched(image, 2 * side)[None], low_res, maps)
+        fine = refiner(*(part.to(self.device) for part in seen)).cpu()
+        return resize_bilinear(fine, frame.size_hw)[0, 0].numpy()
+
+    def _frame_of(self, size_hw: tuple[int, int]) -> ModelFrame:
+        model = self.model
+        prompt_size = model.prompt_encoder.image_size
+        apart = None if prompt_size == model.image_size else prompt_size
+        return ModelFrame(size_hw, model.image_size, self.fit, model.preprocessing, apart)
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:
@@ -368,7 +415,15 @@ def load_predictor(
         fit=fit,
         channel_order=channel_order,
         prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
+        click_scales=_click_scales(checkpoint.provenance.get("click_scales")),
     )
+
+
+def _click_scales(recorded: object) -> tuple[float, ...]:
+    """What a file says of its weights; the whole slice alone where it says nothing, or what is no share of a slice."""
+    scales = recorded if isinstance(recorded, list) else []
+    shares = tuple(float(scale) for scale in scales if isinstance(scale, int | float) and 0 < scale <= 1)
+    return shares or (1.0,)
 
 
 def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:

@@ -185,6 +185,20 @@ class Session:
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
 
+    @property
+    def has_refiner(self) -> bool:
+        """Whether the network draws outlines itself."""
+        return self.predictor.has_refiner
+
+    @property
+    def click_scales(self) -> tuple[float, ...]:
+        """Sides of the crops on which a first click is answered, of the slice's longer side."""
+        return self.predictor.click_scales
+
+    def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
+        """Draw an outline by the network's refiner: (H, W) logits."""
+        return self.predictor.refine(prediction, image, prompts)
+
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`."""
         return self.predictor.mask_prompt(logits_hw)

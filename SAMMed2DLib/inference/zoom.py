@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.point_constraints import constrained_logits
 from SAMMed2DLib.inference.predictor import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
@@ -23,12 +24,27 @@ OBJECT_SHARE = 0.6
 # A crop of more than this share of the slice, along both sides, is not worth an encoding.
 LARGEST_SHARE = 0.75
 SMALLEST_CROP_PX = 32
+# Where first clicks are answered at several scales, a new crop is cut of an object that takes less of its crop's side.
+SMALL_SHARE = 0.3
+# Parts of a refined mask that are smaller, beside the largest one, are flecks.
+FLECK_SHARE = 0.2
 # A mask that is there already is given to the model as logits of this size, as in its training.
 _MASK_LOGIT = 6.0
 
 
 class Model(Protocol):
     """What is needed of a model: a `Session`, which remembers what it has seen, or a `Predictor`."""
+
+    @property
+    def has_refiner(self) -> bool:
+        """Whether the network draws outlines itself; else they are fitted to the grey values."""
+
+    @property
+    def click_scales(self) -> tuple[float, ...]:
+        """Sides of the crops on which a first click is answered, of the slice's longer side."""
+
+    def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
+        """Draw an outline by the network's refiner."""
 
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
         """Encode slices, (H, W, 3) uint8."""
@@ -71,6 +87,18 @@ class Crop:
             spans.append((min(max(start, 0), size - length), length))
         (x0, width), (y0, height) = spans
         return cls(x0, y0, x0 + width, y0 + height, size_hw)
+
+    @classmethod
+    def centred(cls, point_xy: np.ndarray, share: float, size_hw: tuple[int, int]) -> Crop:
+        """Choose a square around a point, its side a share of the slice's longer one, moved at the slice's border."""
+        side = max(round(share * max(size_hw)), SMALLEST_CROP_PX)
+        spans = []
+        for centre, size in zip(point_xy, size_hw[::-1], strict=True):
+            length = min(side, size)
+            start = int(np.clip(round(float(centre) - length / 2), 0, size - length))
+            spans.append((start, start + length))
+        (x0, x1), (y0, y1) = spans
+        return cls(x0, y0, x1, y1, size_hw)
 
     @property
     def is_whole(self) -> bool:
@@ -165,9 +193,12 @@ def predict_zoomed(
         PromptError: the prompts do not fit the slice or contradict each other.
     """
     prompts = replace(prompts, low_res_logits=None).checked((image.shape[0], image.shape[1]))
-    if previous is not None and previous.embedding is not None and _still_fits(previous, prompts):
+    is_shown_well = previous is None or len(model.click_scales) == 1 or not _is_small(previous)
+    if previous is not None and previous.embedding is not None and is_shown_well and _still_fits(previous, prompts):
         refined = prompts.with_low_res_logits(previous.low_res_logits)
         return _predict_in(model, previous.embedding, image, previous.view, refined, previous)
+    if previous is None and prompts.box_xyxy is None and len(model.click_scales) > 1:
+        previous = _first_click(model, image, prompts)
     view = _view_for(model, image, prompts, previous)
     embedding = model.embed([image if view.is_whole else view.cut(image)])
     if previous is not None:
@@ -203,8 +234,44 @@ def _predict_in(
 ) -> ViewPrediction:
     inside = view.prompts(prompts)
     found = model.predict(embedding, inside)
-    mask = _constrained(fitted_logits(found.logits(), view.cut(image)), inside, previous)
+    cut = view.cut(image)
+    if model.has_refiner:
+        mask = _without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
+    else:
+        mask = _constrained(fitted_logits(found.logits(), cut), inside, previous)
     return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
+
+
+def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPrediction:
+    """The mask of the highest predicted IoU on crops of several scales; one that is cut off or empty is the last."""
+    size_hw = (image.shape[0], image.shape[1])
+    click = prompts.points_xy[int(np.argmax(prompts.labels == 1))]
+    found = []
+    for scale in model.click_scales:
+        view = Crop.centred(click, scale, size_hw)
+        found.append(_predict_in(model, model.embed([view.cut(image)]), image, view, prompts, None))
+    return max(found, key=lambda one: one.score - _touches_border(one) - (not one.mask.any()))
+
+
+def _is_small(found: ViewPrediction) -> bool:
+    """Whether a crop around the mask would show it much larger."""
+    if not found.mask.any():
+        return False
+    box, view = box_of_mask(found.mask), found.view
+    return bool(max(box[2:] - box[:2]) < SMALL_SHARE * max(view.x1 - view.x0, view.y1 - view.y0))
+
+
+def _without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """The parts of a mask (H, W) that are no flecks beside its largest part, and those with a positive point."""
+    if not mask.any():
+        return mask
+    parts = label_components(mask)
+    kept = parts.area_px >= FLECK_SHARE * parts.area_px.max()
+    for (x, y), label in zip(np.round(prompts.points_xy).astype(int), prompts.labels, strict=True):
+        is_within = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
+        if label == 1 and is_within and mask[y, x]:
+            kept[parts.index_hw[y, x] - 1] = True
+    return mask & np.isin(parts.index_hw, np.flatnonzero(kept) + 1)
 
 
 def _constrained(logits_hw: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> np.ndarray:

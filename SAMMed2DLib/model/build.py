@@ -12,12 +12,15 @@ from torch.overrides import TorchFunctionMode
 from SAMMed2DLib.model.image_encoder import ImageEncoderViT
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
-from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.refiner import Refiner
+from SAMMed2DLib.model.sam import PREPROCESSINGS, Preprocessing, Sam
 from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
 
-_LARGEST = {"image_size": 4096, "depth": 128, "decoder_depth": 32}
+_LARGEST = {"image_size": 4096, "depth": 128, "decoder_depth": 32, "prompt_size": 4096, "refiner_dim": 256}
 _LARGEST_SIZE = 16_384
 _LARGEST_MLP_RATIO = 64.0
+# What files say only where it is not the default, so that earlier versions read the others.
+_LATER = ("preprocessing", "prompt_size", "refiner_dim")
 _SHOWN = 60  # letters of a value in a message
 
 
@@ -47,6 +50,10 @@ class ModelConfig:
         mask_in_channels: channels inside the mask prompt's convolutions.
         tiny_vit: sizes of a TinyViT that takes the ViT's place; `patch_size` is then its stride, and the other sizes of
             the ViT mean nothing.
+        preprocessing: how pixels come into the model frame: "published", by nearest neighbours and ImageNet's
+            statistics; "min-max", bilinearly with antialiasing and stretched to 0..1 in each image.
+        prompt_size: side of the frame that points and boxes are counted in, px; None: that of the model frame.
+        refiner_dim: channels of the refiner; None: there is none.
     """
 
     image_size: int = 256
@@ -65,6 +72,9 @@ class ModelConfig:
     iou_hidden_dim: int = 256
     mask_in_channels: int = 16
     tiny_vit: TinyVitSizes | None = None
+    preprocessing: Preprocessing = "published"
+    prompt_size: int | None = None
+    refiner_dim: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what are no sizes, and sizes that do not fit together."""
@@ -92,6 +102,13 @@ class ModelConfig:
             largest = _LARGEST.get(field.name, _LARGEST_SIZE)
             if field.type == "int" and not (type(value) is int and 0 < value <= largest):
                 raise ConfigError(f"{field.name} must be a whole number from 1 to {largest:,}, not {_shown(value)}")
+        for name in ("prompt_size", "refiner_dim"):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and 0 < value <= _LARGEST[name]):
+                raise ConfigError(f"{name} must be a whole number from 1 to {_LARGEST[name]:,}, not {_shown(value)}")
+        if self.preprocessing not in PREPROCESSINGS:
+            known = ", ".join(PREPROCESSINGS)
+            raise ConfigError(f"preprocessing must be one of {known}, not {_shown(self.preprocessing)}")
         ratio = self.mlp_ratio
         if type(ratio) not in (int, float) or not 0 < ratio <= _LARGEST_MLP_RATIO or int(self.embed_dim * ratio) < 1:
             raise ConfigError(f"mlp_ratio must be a number above 0, up to {_LARGEST_MLP_RATIO:g}, not {_shown(ratio)}")
@@ -112,7 +129,12 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for `from_dict`."""
         tiny_vit = {} if self.tiny_vit is None else {"tiny_vit": self.tiny_vit.to_dict()}
-        sizes = {name: value for name, value in asdict(self).items() if name != "tiny_vit"}
+        later = {field.name: field.default for field in fields(self) if field.name in _LATER}
+        sizes = {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "tiny_vit" and not (name in later and value == later[name])
+        }
         return {**sizes, "global_blocks": list(self.global_blocks), **tiny_vit}
 
     @classmethod
@@ -174,7 +196,8 @@ VARIANTS: dict[str, ModelConfig] = {
 def build_model(config: ModelConfig) -> Sam:
     """Build a network with freshly initialised weights, in evaluation mode."""
     encoder = _build_encoder(config)
-    prompts = PromptEncoder(config.image_size, config.grid, config.out_dim, config.mask_in_channels)
+    prompt_size = config.prompt_size or config.image_size
+    prompts = PromptEncoder(prompt_size, config.grid, config.out_dim, config.mask_in_channels)
     decoder = MaskDecoder(
         config.out_dim,
         config.decoder_depth,
@@ -182,7 +205,8 @@ def build_model(config: ModelConfig) -> Sam:
         config.decoder_mlp_dim,
         config.iou_hidden_dim,
     )
-    return Sam(encoder, prompts, decoder).eval()
+    refiner = None if config.refiner_dim is None else Refiner(config.refiner_dim)
+    return Sam(encoder, prompts, decoder, refiner, config.preprocessing).eval()
 
 
 def _build_encoder(config: ModelConfig) -> ImageEncoderViT | TinyVit:

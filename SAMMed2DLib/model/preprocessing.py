@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from SAMMed2DLib.model.sam import resize_bilinear
+from SAMMed2DLib.model.sam import Preprocessing, resize_bilinear
 
 Fit = Literal["stretch", "pad"]
 FITS: tuple[Fit, ...] = ("stretch", "pad")
@@ -28,11 +29,15 @@ class ModelFrame:
         image_size: S, px.
         fit: "stretch" brings every slice to S x S, as the published predictor does. "pad" centres a slice
             smaller than S on both sides in zeros, as the published data loaders do, and stretches others.
+        preprocessing: how pixels are brought there, see `ModelConfig`; "min-max" always stretches.
+        prompt_size: side of the frame that points and boxes are counted in, px; None: S.
     """
 
     size_hw: tuple[int, int]
     image_size: int = 256
     fit: Fit = "stretch"
+    preprocessing: Preprocessing = "published"
+    prompt_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown fit or an empty slice."""
@@ -44,7 +49,8 @@ class ModelFrame:
     @property
     def is_padded(self) -> bool:
         """Whether the slice is centred unscaled in the frame."""
-        return self.fit == "pad" and max(self.size_hw) < self.image_size
+        fits = self.fit == "pad" and max(self.size_hw) < self.image_size
+        return fits and self.preprocessing == "published"
 
     @property
     def offset_xy(self) -> tuple[int, int]:
@@ -63,7 +69,7 @@ class ModelFrame:
         return (self.image_size / width, self.image_size / height)
 
     def model_from_xy(self, points_xy: np.ndarray) -> np.ndarray:
-        """Map slice px to model px.
+        """Map slice px to px of the frame that the network counts prompts in: the model frame, mostly.
 
         There is no half-pixel correction, as published: the weights were trained that way.
 
@@ -74,7 +80,10 @@ class ModelFrame:
             (..., 2) float32, model px.
         """
         points = np.asarray(points_xy, dtype=np.float64)
-        return (points * self.scale_xy + self.offset_xy).astype(np.float32)
+        in_frame = points * self.scale_xy + self.offset_xy
+        if self.prompt_size is not None:
+            in_frame *= self.prompt_size / self.image_size
+        return in_frame.astype(np.float32)
 
     def resample_nearest(self, slice_hw: np.ndarray) -> np.ndarray:
         """Bring an image or label (H, W, ...) of any dtype to (S, S, ...); outside is 0."""
@@ -95,7 +104,7 @@ class ModelFrame:
             image_hwc: (H, W, 3) uint8.
 
         Returns:
-            (3, S, S) float32; the padding is 0 after normalisation.
+            (3, S, S) float32, normalised as `preprocessing` says; the padding is 0 after normalisation.
 
         Raises:
             ValueError: not (H, W, 3) uint8 of this frame's size.
@@ -105,6 +114,8 @@ class ModelFrame:
                 f"expected uint8 of shape {(*self.size_hw, 3)}, got {image_hwc.dtype} {image_hwc.shape}; "
                 "image.rgb_from_slice makes such an image of any slice"
             )
+        if self.preprocessing == "min-max":
+            return stretched(image_hwc, self.image_size)
         placed = normalise(torch.from_numpy(self.resample_nearest(image_hwc)))
         if self.is_padded:
             inside = torch.from_numpy(self.resample_nearest(np.ones(self.size_hw, bool)))
@@ -139,6 +150,14 @@ def normalise(image_hwc: Tensor) -> Tensor:
     """Subtract the mean and divide by the standard deviation: (H, W, 3) uint8 to (3, H, W) float32."""
     mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
     return ((image_hwc.float() - mean) / std).permute(2, 0, 1).contiguous()
+
+
+def stretched(image_hwc: np.ndarray, side: int) -> Tensor:
+    """Resize (H, W, 3) uint8 to (3, side, side) float32 bilinearly with antialiasing, its values stretched to 0..1."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float()
+    small = functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
+    low, high = small.min(), small.max()
+    return (small - low) / (high - low).clamp(min=1e-8)
 
 
 def nearest_index(size: int, target: int) -> np.ndarray:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from SAMMed2DLib.model.image_encoder import ImageEncoderViT
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
+from SAMMed2DLib.model.refiner import Refiner
 from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.model.transformer import SharedImage
+
+# How pixels come into the model frame; see `ModelConfig`.
+Preprocessing = Literal["published", "min-max"]
+PREPROCESSINGS: tuple[Preprocessing, ...] = ("published", "min-max")
 
 
 class Sam(nn.Module):
@@ -20,12 +27,16 @@ class Sam(nn.Module):
         image_encoder: ImageEncoderViT | TinyVit,
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
+        refiner: Refiner | None = None,
+        preprocessing: Preprocessing = "published",
     ) -> None:
-        """Join the three parts; the attribute names are the prefixes of the state dict."""
+        """Join the parts; the attribute names are the prefixes of the state dict."""
         super().__init__()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        self.refiner = refiner
+        self.preprocessing = preprocessing
 
     @property
     def image_size(self) -> int:

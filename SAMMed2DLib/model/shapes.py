@@ -49,6 +49,7 @@ def config_of(declared: Mapping[str, Any] | None, shapes: Shapes) -> ModelConfig
         said = config.grid if i in config.global_blocks else config.window_size
         pairs.append((f"a window of block {i} of", said, side))
     _check_declared(pairs)
+    _check_refiner(config, shapes)
     return config
 
 
@@ -70,7 +71,13 @@ def _tiny_vit_config(declared: Mapping[str, Any], shapes: Shapes) -> ModelConfig
             held[name] += (size,)
     pairs: list[tuple[str, object, object]] = [(name, getattr(config.tiny_vit, name), v) for name, v in held.items()]
     _check_declared([*pairs, *((name, getattr(config, name), v) for name, v in _decoder_sizes(shapes).items())])
+    _check_refiner(config, shapes)
     return config
+
+
+def _check_refiner(config: ModelConfig, shapes: Shapes) -> None:
+    held = _shape(shapes, "refiner.first.weight", 4)[0] if "refiner.first.weight" in shapes else None
+    _check_declared([("refiner_dim", config.refiner_dim, held)])
 
 
 def _check_declared(pairs: Iterable[tuple[str, object, object]]) -> None:

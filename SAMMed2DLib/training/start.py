@@ -69,6 +69,7 @@ def known_start(
         CatalogueError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
         ConfigError: the image size does not fit.
+        TrainingError: the network has another preprocessing than the published one, or the file is incomplete.
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
@@ -77,6 +78,8 @@ def known_start(
         own = config_of(checkpoint.config, shapes)
     except ConfigError as error:
         raise CheckpointError(f"{path.name}: {error}") from error
+    if own.preprocessing != "published":
+        raise TrainingError(f"{path.name} sees images in a way that training does not know: begin with another model")
     config = replace(own, image_size=image_size or own.image_size, adapter=own.adapter or add_adapters)
     wanted = {name: tuple(value.shape) for name, value in build_empty(config).state_dict().items()}
     fitted = fit_state_dict(checkpoint.state, wanted, reset_heads=reset_heads and not own.adapter)

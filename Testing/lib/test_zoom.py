@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -29,6 +29,9 @@ class _SurePrediction:
 
 class _BrightPixels:
     """A stand-in model: the mask is what is bright in the image it is shown; counts what it is asked."""
+
+    has_refiner = False
+    click_scales = (1.0,)
 
     def __init__(self) -> None:
         self.embedded: list[tuple[int, ...]] = []
@@ -70,6 +73,49 @@ def test_a_click_is_followed_by_a_crop_around_what_it_found(model, image):
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
     assert model.embedded == [(*SIZE, 3), (32, 32, 3)]
     assert [len(asked.labels) for asked in model.asked] == [1, 1]
+
+
+def test_a_first_click_at_several_scales_begins_with_the_surest_mask(model, image):
+    class SurerWhenLarger(_BrightPixels):
+        click_scales = (1.0, 0.5, 0.25)
+
+        def predict(self, embedding, prompts):
+            found = super().predict(embedding, prompts)
+            return replace(found, score=float(found.mask.mean()))
+
+    model = SurerWhenLarger()
+    found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert model.embedded == [(*SIZE, 3), (80, 80, 3), (40, 40, 3), (32, 32, 3)]
+    assert (model.asked[-1].low_res_logits == found.mask.sum()).all()  # the crop around it begins with that mask
+
+
+def test_a_mask_that_is_cut_off_is_taken_only_where_there_is_no_other(image):
+    class SurerWhenSmaller(_BrightPixels):
+        click_scales = (1.0, 0.25)
+
+        def predict(self, embedding, prompts):
+            return replace(super().predict(embedding, prompts), score=1 - embedding.shape[0] / 200)
+
+    image[10:90, 60:150] = 200  # larger than the smaller crop, whose mask would be the surer one
+    model = SurerWhenSmaller()
+    found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+
+
+def test_a_refiner_draws_the_outline_instead_of_the_fit_and_flecks_go(image):
+    class Refined(_BrightPixels):
+        has_refiner = True
+
+        def refine(self, prediction, image, prompts):
+            logits = np.full(image.shape[:2], -1, np.float32)
+            logits[5:20, 5:20] = logits[25, 25] = 1  # an object and a fleck
+            return logits
+
+    found = predict_zoomed(Refined(), image, Prompts.of(box=(100, 40, 118, 52)))
+    view, expected = found.view, np.zeros(SIZE, bool)
+    expected[view.y0 + 5 : view.y0 + 20, view.x0 + 5 : view.x0 + 20] = True
+    np.testing.assert_array_equal(found.mask, expected)
 
 
 def test_a_correction_keeps_crop_and_logits(model, image):

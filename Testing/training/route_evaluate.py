@@ -4,7 +4,8 @@
         --methods box ellipse ellipse+fit product lite@112 --sets us_breast_busuc ct_lung_tumor_msd
 
 A method `route:FILE` is a checkpoint of route_train.py (`routeD:FILE` with a student), `route-coarse:FILE` the same
-without its refiner, `route+fit:FILE` with the fit to grey values instead. Methods in the file are not scored again.
+without its refiner, `route+fit:FILE` with the fit to grey values instead; `product:FILE` is a weights file, answered as
+the product answers. Methods in the results are not scored again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.evaluation.objects import Target, filled, moved_box, targets_of
 from SAMMed2DLib.evaluation.simulated_user_protocol import click_by_click
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
-from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.refinement import fitted_logits
 from SAMMed2DLib.inference.session import Session
@@ -149,8 +150,9 @@ def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
     }
     if name in simple:
         return simple[name]
-    if name == "product":
-        return partial(_product, load_predictor(device="cpu"))
+    if name.partition(":")[0] == "product":
+        weights = name.partition(":")[2]
+        return partial(_product, load_predictor(Path(weights) if weights else DEFAULT_MODEL, device="cpu"))
     kind, _, rest = name.partition("@")
     if kind in ("lite", "lite+fit", "lite-whole"):
         assert lite is not None

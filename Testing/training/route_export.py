@@ -1,0 +1,56 @@
+"""Write a checkpoint of route_train.py (Route L) as a weights file that the product loads.
+
+    python Testing/training/route_export.py --checkpoint RUN/checkpoint.pt --weights lite_medsam.pth --output FILE.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from route_features import SEEN_PX, VIEW_PX
+from route_model import CLICK_SHARES
+
+from SAMMed2DLib.checkpoints import save_lean, sha256_of
+from SAMMed2DLib.model.build import TINY, build_empty
+
+
+def main() -> None:
+    """Join the frozen encoder and the trained parts, and save them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint, whose encoder is frozen")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    kept = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
+    lite = torch.load(options.weights, map_location="cpu", weights_only=True)
+    heads = {_name_of_head(name): value for name, value in kept["ema"]["heads"].items()}
+    refiner = {f"refiner.{name}": value for name, value in kept["ema"]["refiner"].items()}
+    dim = refiner["refiner.first.weight"].shape[0]
+    config = replace(TINY, image_size=SEEN_PX, preprocessing="min-max", prompt_size=VIEW_PX, refiner_dim=dim)
+    state = {**lite, **heads, **refiner}
+    wanted = build_empty(config).state_dict()
+    provenance = {
+        "prefers_zoom": True,
+        "click_scales": list(CLICK_SHARES),
+        "steps": kept["step"],
+        "encoder": "LiteMedSAM (Apache-2.0), frozen",
+        "encoder_sha256": sha256_of(options.weights),
+    }
+    save_lean(options.output, {name: state[name] for name in wanted}, config.to_dict(), provenance, dtype="float16")
+    print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB after {kept['step']} steps")
+
+
+def _name_of_head(name: str) -> str:
+    return f"image_encoder.{name}" if name.startswith("neck.") else name
+
+
+if __name__ == "__main__":
+    main()
