@@ -107,7 +107,7 @@ def test_models_lie_in_the_users_data_folder_or_where_the_variable_says(
 
 def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
     code = (
-        "import sys; from SAMMed2DLib import catalogue as c; c.is_installed(c.find('sam-med2d_b'));"
+        "import sys; from SAMMed2DLib.registry import known_models as c; c.is_installed(c.find('sam-med2d_b'));"
         "assert not {'torch', 'requests', 'numpy'} & set(sys.modules), 'heavy import'"
     )
     environment = {"SAMMED2D_MODELS_DIR": str(tmp_path / "models"), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -118,7 +118,7 @@ def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
 def test_the_embedded_model_lies_in_the_package_and_is_never_downloaded(tmp_path, monkeypatch):
     small = find("sam-med2d-small")
     assert known_models.path_of(small, tmp_path) == (
-        Path(known_models.__file__).parent / "weights" / "sam-med2d-small.pt"
+        Path(known_models.__file__).parents[1] / "weights" / "sam-med2d-small.pt"
     )
     monkeypatch.setattr(known_models, "_WEIGHTS_DIR", tmp_path)
     with pytest.raises(CatalogueError, match="Install the program again"):
