@@ -216,7 +216,7 @@ def test_a_missing_torch_is_said_and_can_be_installed(widget, panel, case, monke
 def test_a_click_on_the_button_segments_the_slice(panel, case, logic):
     panel.ui.segmentButton.click()
     assert panel.is_running and panel.ui.segmentButton.text == "Cancel"
-    assert panel.status_line.ui.progressBar.isVisible() and panel.status_line.ui.progressBar.maximum > 0  # see busy.py
+    assert panel.status_line.ui.progressBar.isVisible() and panel.status_line.ui.progressBar.maximum > 0  # see BusyBar
     finish(panel)
     assert not panel.status_line.ui.progressBar.isVisible()
     expected = on_slice(case.structure, 2, 10)

@@ -81,11 +81,11 @@ class EnvironmentPanel:
         """Show what was found."""
         self._end()
         table = self.ui.findingsTable
-        rows = [(one.level, one.subject, _state_of(one)) for one in findings]
+        rows = [(finding.level, finding.subject, _state_of(finding)) for finding in findings]
         table.visible = True
         tables.fill(table, rows)
-        for number, one in enumerate(findings):
-            table.item(number, 0).setForeground(qt.QBrush(qt.QColor(_COLORS[one.level])))
+        for number, finding in enumerate(findings):
+            table.item(number, 0).setForeground(qt.QBrush(qt.QColor(_COLORS[finding.level])))
         self.refresh()
 
     def _failed(self, error: BaseException) -> None:

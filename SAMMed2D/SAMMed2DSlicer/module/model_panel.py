@@ -17,7 +17,7 @@ from SAMMed2DSlicer.widgets.status_line import MODEL, StatusLine
 
 
 class ModelPanel:
-    """Widgets to the service's choice and back."""
+    """Which model answers and where it runs, and what the service is doing."""
 
     def __init__(self, widget: Any, service: InferenceService, status_line: StatusLine) -> None:
         """Connect the widgets.

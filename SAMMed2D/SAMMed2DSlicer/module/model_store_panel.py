@@ -22,7 +22,7 @@ _PERMILLE = 1000  # of a transfer: a progress bar counts in ints, too small for 
 
 
 class ModelStorePanel:
-    """Widgets to the folder of the models, and back."""
+    """The models on this computer in a table, and what can be done with them."""
 
     def __init__(self, widget: Any, service: InferenceService, on_changed: Callable[[], None]) -> None:
         """Connect the widgets.
@@ -59,7 +59,7 @@ class ModelStorePanel:
         from SAMMed2DLib.registry.store import stored_models
 
         self._models = stored_models()
-        rows = [(models.name_of(one), models.size_of(one), models.state_of(one)) for one in self._models]
+        rows = [(models.name_of(model), models.size_of(model), models.state_of(model)) for model in self._models]
         tables.fill(self.ui.modelsTable, rows)
         self._show_selected()
         self.ui.folderLabel.text = _("Models are kept in {folder}").format(folder=models_dir())
@@ -162,7 +162,7 @@ class ModelStorePanel:
         from SAMMed2DLib.system.memory import in_gib
 
         bar = self.ui.transferProgress
-        bar.maximum = _PERMILLE  # never 0: Qt's busy bar would hold the thread up, see busy.py
+        bar.maximum = _PERMILLE  # never 0: Qt's busy bar would hold the thread up, see busy_bar.py
         bar.value = int(_PERMILLE * done / total) if total else 0
         bar.format = _("{done} of {total}").format(done=in_gib(done), total=in_gib(total)) if total else ""
 

@@ -33,10 +33,16 @@ class NodeReference:
 
 
 class Text:
-    """A text, or one of a few words; a word that a scene brings and that is unknown counts as not set."""
+    """A text, or a word out of a few; a word that a scene brings and that is unknown counts as not set."""
 
     def __init__(self, name: str, default: str = "", allowed: tuple[str, ...] = ()) -> None:
-        """Name the parameter, and say which words it may be."""
+        """Prepare for a parameter.
+
+        Args:
+            name: of the parameter in the node.
+            default: where it is not set.
+            allowed: all words that it may be; none for any text.
+        """
         self._name, self._default, self._allowed = name, default, allowed
 
     def __get__(self, parameters: Parameters, owner: type | None = None) -> str:
@@ -53,7 +59,7 @@ class Text:
 
 
 class Parameters:
-    """The choices of the panel, in a vtkMRMLScriptedModuleNode.
+    """The options of the panel, in a vtkMRMLScriptedModuleNode.
 
     Attributes:
         node: the node; its ModifiedEvent tells of every change, and of referenced nodes that leave the scene.

@@ -47,7 +47,13 @@ def open_segment_editor(
     segmentation: slicer.vtkMRMLSegmentationNode | None = None,
     segment_id: str = "",
 ) -> None:
-    """Go on in the Segment Editor, with the effect; what is not given is left to the editor."""
+    """Go on in the Segment Editor, with the effect; what is not given is left to the editor.
+
+    Args:
+        volume: to edit on.
+        segmentation: to edit.
+        segment_id: of the segment to select.
+    """
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.modules.SegmentEditorWidget.editor
     if segmentation is not None:

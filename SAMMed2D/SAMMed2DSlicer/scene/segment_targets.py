@@ -37,7 +37,13 @@ class SegmentTarget(Protocol):
         """An empty labelmap in the geometry to write in, or None."""
 
     def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
-        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
+        """Add to the segment, or to another one, or remove from it, by the editor's rules.
+
+        Args:
+            labelmap: the voxels, in the segmentation's RAS.
+            adds: whether they are added; else they are removed.
+            segment_id: of the other segment.
+        """
 
     @property
     def overwrites(self) -> bool:
@@ -194,7 +200,7 @@ class UndoStep:
         self._target, self._is_saved = target, False
 
     def begin(self) -> bool:
-        """A change follows; tell whether it is the first one."""
+        """A change follows; tell whether it is the first."""
         if self._is_saved:
             return False
         self._is_saved = True

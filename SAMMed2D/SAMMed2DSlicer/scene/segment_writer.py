@@ -164,6 +164,12 @@ def replace_segment(
 
     Masking and undo are those of the caller; other segments are left as they are.
 
+    Args:
+        segmentation: the segmentation node, in the scene or of a sequence.
+        segment_id: the segment.
+        patch: its voxels; None for none.
+        geometry: voxels of the patch to the segmentation's RAS.
+
     Raises:
         SceneError: Slicer refuses it.
     """

@@ -76,7 +76,13 @@ def emptied(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegme
 def add_like(
     segmentation: slicer.vtkMRMLSegmentationNode, other: slicer.vtkMRMLSegmentationNode, segment_id: str
 ) -> None:
-    """Add an empty segment with the name, colour and terminology that it has in another segmentation node."""
+    """Add an empty segment like that of another segmentation node.
+
+    Args:
+        segmentation: where to add it.
+        other: has a segment with this ID, whose name, colour and terminology it gets.
+        segment_id: the ID in both.
+    """
     source = segment_of(other, segment_id)
     added_id = segmentation.GetSegmentation().AddEmptySegment(segment_id, source.GetName(), source.GetColor())
     segment_of(segmentation, added_id).SetTerminology(source.GetTerminology())

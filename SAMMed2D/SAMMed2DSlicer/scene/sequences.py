@@ -30,9 +30,10 @@ def browser_of(
     volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None = None
 ) -> slicer.vtkMRMLSequenceBrowserNode | None:
     """The sequence browser that plays a volume, best one that also plays a segmentation; None if there is none."""
-    playing = [one for one in _browsers() if volume is not None and one.GetSequenceNode(volume) is not None]
-    both = [one for one in playing if segmentation is not None and one.GetSequenceNode(segmentation) is not None]
-    return next(iter(both + playing), None)
+    playing = [browser for browser in _browsers() if volume is not None and browser.GetSequenceNode(volume) is not None]
+    if segmentation is not None:
+        playing.sort(key=lambda browser: browser.GetSequenceNode(segmentation) is None)  # stable: the first stays first
+    return next(iter(playing), None)
 
 
 def has_frames(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
@@ -69,7 +70,7 @@ def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.v
 
 
 def _new_sequence(browser: slicer.vtkMRMLSequenceBrowserNode, segmentation: slicer.vtkMRMLSegmentationNode) -> Any:
-    if any(one.GetSequenceNode(segmentation) is not None for one in _browsers()):
+    if any(browser.GetSequenceNode(segmentation) is not None for browser in _browsers()):
         message = _("{name} belongs to the sequence of another browser: choose, or make, another segmentation.")
         raise SceneError(message.format(name=segmentation.GetName()))
     # A sequence that is added with something in it is shown at once, by another node.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
+from SAMMed2DLib.imaging.geometry import GeometryError
 from SAMMed2DSlicer.scene import volumes
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def as_seen(
 
 def plane_in(widget: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane | None:
     """The slice of a volume in a view; None if it shows none."""
-    from SAMMed2DLib.imaging.geometry import GeometryError
-
     try:
         return volumes.plane_shown(widget.mrmlSliceNode(), volume) if volume is not None else None
     except (volumes.SceneError, GeometryError):

@@ -14,6 +14,11 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from SAMMed2DLib.imaging import intensity
+from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras
+from SAMMed2DLib.imaging.intensity import Percentiles, Window, rgb_from_slice
+from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid, picture_of, plane_of_view
+
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
@@ -119,8 +124,6 @@ def plane_shown(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLScala
         OutsideVolumeError: the view does not meet the volume.
         SceneError: the volume is empty, or bent by a transform.
     """
-    from SAMMed2DLib.imaging.planes import plane_of_view
-
     return plane_of_view(
         slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS()), world_from_ijk(volume), size_ijk(volume)
     )
@@ -134,9 +137,16 @@ def world_from_xy(slice_node: slicer.vtkMRMLSliceNode, xy: Sequence[float]) -> n
 def points_xy(
     points_world: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring points of the scene to a slice: (N, 2) slice px, and (N,) their distance from it, voxels."""
-    from SAMMed2DLib.imaging.affines import ijk_from_ras
+    """Bring points of the scene to a slice.
 
+    Args:
+        points_world: (N, 3), mm.
+        plane: the slice, of this volume.
+        volume: the volume node.
+
+    Returns:
+        (N, 2) slice px, and (N,) their distance from the slice, voxels.
+    """
     return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
 
 
@@ -148,9 +158,6 @@ def half_layer(plane: SlicePlane) -> float:
 
 def name_of_slice(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
-    from SAMMed2DLib.imaging.affines import array_axis_of
-    from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid
-
     if not is_on_grid(plane):
         return _("oblique")
     axis, world = grid_axis(plane), world_from_ijk(volume)
@@ -169,24 +176,23 @@ def intensity_of(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
     Raises:
         SceneError: there is no such rule.
     """
-    from SAMMed2DLib.imaging.intensity import FULL_RANGE as WHOLE
-    from SAMMed2DLib.imaging.intensity import Percentiles, Window
-
     if rule not in INTENSITIES:
         raise SceneError(_("Unknown intensities {rule}: choose one of {all}.").format(rule=rule, all=INTENSITIES))
     display = volume.GetScalarVolumeDisplayNode() if rule == WINDOW else None
     if display is not None and display.GetWindow() > 0:
         return Window(width=display.GetWindow(), level=display.GetLevel())
-    return WHOLE if rule == FULL_RANGE else Percentiles()
+    return intensity.FULL_RANGE if rule == FULL_RANGE else Percentiles()
 
 
 def model_image(volume: slicer.vtkMRMLScalarVolumeNode, plane: SlicePlane, rule: str = WINDOW) -> np.ndarray:
     """What the model sees of a slice: (H, W, 3) uint8.
 
+    Args:
+        volume: the volume node.
+        plane: the slice, of this volume.
+        rule: one of INTENSITIES.
+
     Raises:
         SceneError: the volume is empty, or there is no such rule.
     """
-    from SAMMed2DLib.imaging.intensity import rgb_from_slice
-    from SAMMed2DLib.imaging.planes import picture_of
-
     return rgb_from_slice(picture_of(plane, volume_kji(volume)), intensity_of(volume, rule))

@@ -34,7 +34,13 @@ def overwrite_names() -> dict[str, str]:
 
 
 def fill(box: Any, names: Mapping[str, str], value: str) -> None:
-    """Show these items in a combo box, and choose one by its value, without telling anyone."""
+    """Show items in a combo box, and choose one of them, without a signal.
+
+    Args:
+        box: the QComboBox.
+        names: the texts of the items, by their values.
+        value: of the item to choose.
+    """
     blocked = box.blockSignals(True)
     if [(box.itemData(n), box.itemText(n)) for n in range(box.count)] != list(names.items()):
         box.clear()

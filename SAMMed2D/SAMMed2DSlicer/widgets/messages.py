@@ -20,7 +20,13 @@ _TOLD = (ValueError, OSError, ImportError, pytorch.InstallError)
 
 
 def show(label: qt.QLabel, text: str, level: str = INFO) -> None:
-    """Show a text; without one the label takes no space."""
+    """Show a text; without one the label takes no space.
+
+    Args:
+        label: the QLabel.
+        text: for the user, one line.
+        level: INFO, WARNING or ERROR, which gives the colour.
+    """
     color = _COLORS[level]
     label.styleSheet = f"color: {color}" if color else ""
     label.text = breakable(text)

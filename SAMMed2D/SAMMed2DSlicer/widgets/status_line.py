@@ -127,7 +127,14 @@ class StatusLine:
             self._show_work()
 
     def go_on(self, name: str, text: str, done: int = 0, total: int = 0) -> None:
-        """Show how far it is; nothing, if it is over."""
+        """Show how far it is; nothing, if it is over.
+
+        Args:
+            name: as given to `begin`.
+            text: one line for the user.
+            done: how much is done.
+            total: of how much; 0 where that is unknown.
+        """
         work = self._works.get(name)
         if work is not None:
             work.text, work.done, work.total = text, done, total
@@ -204,7 +211,13 @@ class StatusLine:
 
 
 def running_text(text: str, done: int, total: int) -> str:
-    """What is going on, with how many slices are done."""
+    """What is going on, with how many slices are done.
+
+    Args:
+        text: what is going on.
+        done: how many slices are done.
+        total: of how many; 0 where that is unknown, which gives the text alone.
+    """
     if not total:
         return text
     return _("{text} {done} of {total} slices").format(text=text, done=f"{done:,}", total=f"{total:,}")

@@ -10,7 +10,13 @@ _MOST_ROWS_PX = 320
 
 
 def set_columns(table: qt.QTableWidget, titles: Sequence[str], stretched: int) -> None:
-    """Name the columns; one takes the room that the others leave."""
+    """Name the columns; one of them takes the room that the others leave.
+
+    Args:
+        table: the QTableWidget.
+        titles: of all columns.
+        stretched: the number of the column that takes the room, from 0.
+    """
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
     header = table.horizontalHeader()
