@@ -43,7 +43,8 @@ __all__ = [
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import GeometryError, SlicePlane
     from SAMMed2DLib.imaging.intensity import FullRange, Percentiles, Window, rgb_from_slice
-    from SAMMed2DLib.inference.predictor import Prediction, Predictor, load_predictor
+    from SAMMed2DLib.inference.prediction import Prediction
+    from SAMMed2DLib.inference.predictor import Predictor, load_predictor
     from SAMMed2DLib.inference.prompts import PromptError, Prompts
     from SAMMed2DLib.inference.sam_predictor import SamPredictor
     from SAMMed2DLib.inference.session import MaskPrediction, Session
@@ -60,7 +61,7 @@ _FILES = {
     "GeometryError": "imaging.geometry",
     "MaskPrediction": "inference.session",
     "Percentiles": "imaging.intensity",
-    "Prediction": "inference.predictor",
+    "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
     "PromptError": "inference.prompts",
     "Prompts": "inference.prompts",

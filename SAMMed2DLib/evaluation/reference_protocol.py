@@ -25,7 +25,8 @@ from SAMMed2DLib.evaluation.evaluation_options import (
 )
 from SAMMed2DLib.evaluation.objects import Target, filled, moved_box
 from SAMMed2DLib.evaluation.scores import ScoreSheet
-from SAMMed2DLib.inference.predictor import Embedding, Predictor
+from SAMMed2DLib.inference.prediction import Embedding
+from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import box_of_mask
 from SAMMed2DLib.model.mask_decoder import select_best
 

@@ -12,7 +12,8 @@ from SAMMed2DLib.inference.prompts import PromptError, Prompts
 if TYPE_CHECKING:
     import torch
 
-    from SAMMed2DLib.inference.predictor import Embedding, Predictor
+    from SAMMed2DLib.inference.prediction import Embedding
+    from SAMMed2DLib.inference.predictor import Predictor
 
 IMAGE_FORMATS = ("RGB", "BGR")
 

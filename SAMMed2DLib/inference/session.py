@@ -22,7 +22,8 @@ from SAMMed2DLib.inference.point_constraints import corrected
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.inference.predictor import Embedding, Prediction, Predictor
+    from SAMMed2DLib.inference.prediction import Embedding, Prediction
+    from SAMMed2DLib.inference.predictor import Predictor
     from SAMMed2DLib.inference.zoom import ViewPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2

@@ -15,7 +15,7 @@ import numpy as np
 
 from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.point_constraints import constrained_logits
-from SAMMed2DLib.inference.predictor import Embedding, Prediction
+from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.refinement import fitted_logits
 

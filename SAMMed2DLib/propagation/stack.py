@@ -17,7 +17,7 @@ from SAMMed2DLib.system.formatting import counted, times
 from SAMMed2DLib.system.memory import available_memory, in_gib
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.inference.predictor import Prediction
+    from SAMMed2DLib.inference.prediction import Prediction
     from SAMMed2DLib.inference.prompts import Prompts
 
 # Slices encoded in one batch; those beyond what is asked are encoded ahead.

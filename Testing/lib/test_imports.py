@@ -62,6 +62,7 @@ ROOMS = {
     # from prompts to masks, and to the other slices
     "inference": Room("imaging"),
     "inference.devices": Room(**TORCH),
+    "inference.prediction": Room("model.preprocessing", **TORCH),
     "inference.predictor": Room("inference model checkpoints registry.known_models", **TORCH),
     "inference.zoom": Room("inference imaging", is_bare=False),
     "inference.sam_predictor": Room("inference", late="torch"),

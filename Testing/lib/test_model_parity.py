@@ -12,7 +12,8 @@ import torch
 from golden_cases import CASES, TESTING, CasePrompts, GoldenFile, formula_image, golden_state
 from torch import Tensor
 
-from SAMMed2DLib.inference.predictor import Embedding, Predictor
+from SAMMed2DLib.inference.prediction import Embedding
+from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
 from SAMMed2DLib.model.preprocessing import ModelFrame, nearest_index
