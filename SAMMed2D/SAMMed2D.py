@@ -89,7 +89,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.module.model_store_panel import ModelStorePanel
         from SAMMed2DSlicer.module.prompt_panel import PromptPanel
         from SAMMed2DSlicer.propagation.propagation_panel import ModulePropagation
-        from SAMMed2DSlicer.propagation.segmentation_context import ModulePlace
+        from SAMMed2DSlicer.propagation.segmentation_context import ModuleContext
         from SAMMed2DSlicer.widgets.status_line import StatusLine
 
         self.logic = SAMMed2DLogic()
@@ -98,7 +98,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         status_line = StatusLine()
         model = ModelPanel(self._load("Model"), service.shared(), status_line)
         slices = PromptPanel(prompts, service.shared(), status_line, self.installTorch)
-        propagation = ModulePropagation(service.shared(), ModulePlace(lambda: slices.parameters), status_line)
+        propagation = ModulePropagation(service.shared(), ModuleContext(lambda: slices.parameters), status_line)
         slices.on_refreshed = propagation.show
         self.panels = (
             slices,

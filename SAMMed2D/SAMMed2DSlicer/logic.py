@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.registry.store import StoredModel
     from SAMMed2DSlicer.inference.blocking import Outcome
     from SAMMed2DSlicer.inference.slice_task import SlicePrediction, SliceResult
-    from SAMMed2DSlicer.propagation.task import PropagationResult
-    from SAMMed2DSlicer.propagation.time_task import TimeResult
+    from SAMMed2DSlicer.propagation.results import PropagationResult
 
 
 class SAMMed2DLogic(ScriptedLoadableModuleLogic):
@@ -257,10 +256,11 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             ValueError, RuntimeError: see the class; and `SAMMed2DLib.propagation.schedule.PropagationError`, a
                 ValueError, where the memory is not enough.
         """
-        from SAMMed2DSlicer.propagation import api, task
+        from SAMMed2DSlicer.inference import slice_task
+        from SAMMed2DSlicer.propagation import api
+        from SAMMed2DSlicer.propagation.results import PropagationSettings
 
-        options = {"direction": direction, "first": first, "last": last, "every": every}
-        settings = task.settings_of({**options, "intensity": intensity, "zoom": zoom})
+        settings = PropagationSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom))
         return api.propagate(
             volumeNode, segmentationNode, segmentIds, plane, settings, keyframes, overwrite, progress, shouldCancel
         )
@@ -282,7 +282,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         makeSequence: bool = False,
         progress: Callable[[int, int], object] | None = None,
         shouldCancel: Callable[[], bool] | None = None,
-    ) -> TimeResult:
+    ) -> PropagationResult:
         """Carry segments along time, from the frames of a sequence in which they are drawn to the others.
 
         Volume and segmentation must be in the same sequence browser. Frames that show a segment are its keyframes,
@@ -315,9 +315,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
                 ValueError, where the memory is not enough.
         """
         from SAMMed2DSlicer.inference import slice_task
-        from SAMMed2DSlicer.propagation import api, time_task
+        from SAMMed2DSlicer.propagation import api
+        from SAMMed2DSlicer.propagation.results import PropagationSettings
 
-        settings = time_task.TimeSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom), loop=loop)
+        settings = PropagationSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom), loop)
         return api.propagate_in_time(
             volumeNode, segmentationNode, segmentIds, plane, settings, makeSequence, progress, shouldCancel
         )

@@ -94,7 +94,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAMMed2DSlicer.effect.effect_panel import EffectPanel
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
-        from SAMMed2DSlicer.propagation.segmentation_context import EffectPlace
+        from SAMMed2DSlicer.propagation.segmentation_context import EffectContext
 
         calls: dict[str, Callable[..., None]] = {
             "accept": self.accept,
@@ -107,8 +107,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
-        place = EffectPlace(self.scriptedEffect, lambda: self.controller, self.panel.options)
-        self.propagation = PropagationPanel(service.shared(), place, self.panel.status_line)
+        context = EffectContext(self.scriptedEffect, lambda: self.controller, self.panel.options)
+        self.propagation = PropagationPanel(service.shared(), context, self.panel.status_line)
         self.panel.add_section(self.propagation.widget)
 
     def setMRMLDefaults(self) -> None:

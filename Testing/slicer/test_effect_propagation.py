@@ -116,7 +116,7 @@ def test_a_segment_that_goes_while_it_runs_ends_it(desk):
 
 def shown(desk):
     """The slice in the view, as the panel knows it, when it has read the segment as it is now."""
-    reading = desk.section._reading
+    reading = desk.section._reader
 
     def is_read():
         is_quiet = not (desk.controller.is_waiting or desk.section._later.active or reading._job is not None)
@@ -137,8 +137,8 @@ def test_the_worst_slice_and_the_next_keyframe_are_jumped_to(desk):
     run(desk)
     desk.wait(lambda: desk.section.ui.worstButton.enabled)
     desk.section.ui.worstButton.click()
-    worst, now = shown(desk), desk.section._reading.now
-    assert now.memory.confidence[worst] == min(now.memory.confidence[n] for n in now.ours)
+    worst, now = shown(desk), desk.section._reader.now
+    assert now.confidence[worst] == min(now.confidence[n] for n in now.generated)
     desk.section.ui.keyframeButton.click()
     assert shown(desk) in (6, 14)
 
@@ -158,9 +158,9 @@ def test_a_click_on_the_strip_shows_the_slice_and_its_tool_tip_names_it(desk):
 def test_keyframes_are_seen_in_the_strip_however_many_slices_there_are(desk):
     from types import SimpleNamespace
 
-    from SAMMed2DSlicer.propagation.strip import picture
+    from SAMMed2DSlicer.propagation.keyframe_view import picture
 
-    now = SimpleNamespace(ours={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
+    now = SimpleNamespace(generated={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
     white = (picture(now, 3000, 20) == 255).all(axis=2)[0]
     assert np.diff(white.astype(int)).tolist().count(1) + white[0] == 3
     assert white.sum() >= 20

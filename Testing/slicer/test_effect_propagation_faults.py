@@ -172,4 +172,4 @@ def test_a_segmentation_that_goes_while_it_is_read_is_no_error(desk):
     desk.section._look()
     slicer.mrmlScene.RemoveNode(desk.segmentation)
     host.pump(0.3)
-    assert desk.section._reading.now is None
+    assert desk.section._reader.now is None

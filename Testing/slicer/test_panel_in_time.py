@@ -109,7 +109,7 @@ def test_a_click_on_the_strip_lets_the_browser_show_the_frame(section, cine):
     label, strip = section.ui.stripLabel, section.strip
     strip.click(4.5 * label.width / FRAMES)
     settle(section)
-    assert cine.browser.GetSelectedItemNumber() == 4 and section._reading.position == 4
+    assert cine.browser.GetSelectedItemNumber() == 4 and section._reader.position == 4
     np.testing.assert_array_equal(cine.shown(), cine.segment(4))
     assert strip.text_at(1.5 * label.width / FRAMES) == "Frame 2: keyframe"
     assert strip.text_at(4.5 * label.width / FRAMES).startswith("Frame 5: confidence ")
@@ -122,7 +122,7 @@ def test_a_click_on_the_strip_lets_the_browser_show_the_frame(section, cine):
 def test_the_strip_follows_the_browser_and_what_is_drawn(section, cine):
     cine.show(3)
     settle(section)
-    assert section._reading.position == 3
+    assert section._reader.position == 3
     cine.draw(3)
     settle(section)
     assert listed(section) == [1, 3, 6]
@@ -174,10 +174,10 @@ def test_all_visible_segments_are_those_that_are_drawn_somewhere(section, cine):
 
 
 def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.background.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
     monkeypatch.setattr("SAMMed2DLib.propagation.schedule.TOGETHER", 1)
     before = cine.all()
-    session = section._running._service._session(None)
+    session = section._controller._service._session(None)
     session.delay_s = 0.1
     section.ui.bothButton.click()
     assert host.pump(20, lambda: done(section) > 1)
@@ -198,7 +198,7 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     ],
 )
 def test_a_run_ends_when_its_frames_go(section, cine, happens):
-    section._running._service._session(None).delay_s = 0.2
+    section._controller._service._session(None).delay_s = 0.2
     section.ui.bothButton.click()
     host.pump(0.3)
     happens(cine)
@@ -232,7 +232,7 @@ def test_the_effect_fills_frames_too_and_offers_undo(desk):
     assert desk.cine.all().any((1, 2, 3)).all()
     desk.section.strip.click(3.5 * desk.section.ui.stripLabel.width / FRAMES)
     settle(desk.section)
-    assert desk.section._reading.position == 3
+    assert desk.section._reader.position == 3
     assert not desk.section.ui.undoButton.isHidden()
     desk.section.ui.undoButton.click()
     settle(desk.section)

@@ -11,8 +11,10 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.inference import blocking, service
 from SAMMed2DSlicer.inference.slice_task import find_segment
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of
-from SAMMed2DSlicer.propagation.task import PropagationResult, PropagationTask, Settings
-from SAMMed2DSlicer.propagation.time_task import TimeResult, TimeSettings, TimeTask
+from SAMMed2DSlicer.propagation.frame_axis import FrameAxis
+from SAMMed2DSlicer.propagation.results import PropagationResult, PropagationSettings
+from SAMMed2DSlicer.propagation.slice_axis import SliceAxis
+from SAMMed2DSlicer.propagation.task import PropagationTask
 from SAMMed2DSlicer.scene import segmentations, sequences
 from SAMMed2DSlicer.scene.segment_targets import LogicTarget
 from SAMMed2DSlicer.scene.volumes import SceneError
@@ -23,7 +25,7 @@ def propagate(
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: str | Sequence[str],
     plane: Any,
-    settings: Settings,
+    settings: PropagationSettings,
     keyframes: Sequence[int] | None = None,
     overwrite: str = "none",
     progress: Callable[[int, int], object] | None = None,
@@ -32,7 +34,7 @@ def propagate(
     """Carry segments from their keyframes to the other slices, and write them; see `SAMMed2DLogic.propagate`."""
     ids = _checked(segmentation, segment_ids)
     with LogicTarget(volume, segmentation, ids[0], overwrite) as target:
-        task = task_of(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
+        task = slice_task(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
         _run(task, target, progress, should_cancel)
     return task.result
 
@@ -42,11 +44,11 @@ def propagate_in_time(
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: str | Sequence[str],
     plane: Any,
-    settings: TimeSettings,
+    settings: PropagationSettings,
     makes_sequence: bool = False,
     progress: Callable[[int, int], object] | None = None,
     should_cancel: Callable[[], bool] | None = None,
-) -> TimeResult:
+) -> PropagationResult:
     """Carry segments from the frames that show them to the others, and write them; `SAMMed2DLogic.propagateInTime`."""
     volume, segmentation = sequences.proxy_of(volume), sequences.proxy_of(segmentation)
     ids = _checked(segmentation, segment_ids)
@@ -55,7 +57,7 @@ def propagate_in_time(
     if makes_sequence:
         sequences.make_sequence(volume, segmentation)
     with LogicTarget(volume, segmentation, ids[0]) as target:
-        task = task_in_time(volume, segmentation, ids, target, settings, plane)
+        task = frame_task(volume, segmentation, ids, target, settings, plane)
         _run(task, target, progress, should_cancel)
     return task.result
 
@@ -66,7 +68,7 @@ def _checked(segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: str | Se
 
 
 def _run(
-    task: PropagationTask | TimeTask,
+    task: PropagationTask,
     target: Any,
     progress: Callable[[int, int], object] | None,
     should_cancel: Callable[[], bool] | None,
@@ -91,34 +93,52 @@ def _unstoppable(work: Callable[[], None]) -> Callable[[Callable[[], bool]], Non
     return lambda should_stop: work()
 
 
-def task_in_time(
+def frame_task(
     volume: slicer.vtkMRMLScalarVolumeNode,
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: Sequence[str],
     target: Any,
-    settings: TimeSettings,
+    settings: PropagationSettings,
     plane: Any = None,
-) -> TimeTask:
-    """Prepare a run along time; arguments and errors as in `TimeTask.of_scene`."""
+) -> PropagationTask:
+    """Prepare a run along time; errors as in `FrameAxis.of` and `PropagationTask`.
+
+    Args:
+        volume: the volume node that the scene shows.
+        segmentation: the segmentation node that the scene shows.
+        segment_ids: of existing segments.
+        target: knows the grid of the segmentation.
+        settings: what the user has chosen.
+        plane: the only slice to look at; None for all.
+    """
     frames = sequences.FrameSeries.of(volume, segmentation)
-    return TimeTask.of_scene(frames, plane, segment_ids, target.default_labelmap(), settings)
+    return PropagationTask(FrameAxis.of(frames, target.default_labelmap(), plane), segment_ids, settings)
 
 
-def task_of(
+def slice_task(
     volume: slicer.vtkMRMLScalarVolumeNode,
     plane: Any,
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_ids: Sequence[str],
     target: Any,
-    settings: Settings,
+    settings: PropagationSettings,
     keyframes: Sequence[int] | None = None,
 ) -> PropagationTask:
-    """Prepare a run with the model in use; arguments and errors as in `PropagationTask.of_scene`."""
-    if keyframes is not None and not all(isinstance(one, int) for one in keyframes):
+    """Prepare a run along slices with the model in use; errors as in `SliceAxis.of` and `PropagationTask`.
+
+    Args:
+        volume: the volume node.
+        plane: a slice of it; its neighbours are those to fill.
+        segmentation: the segmentation node.
+        segment_ids: of existing segments.
+        target: knows the grid of the segmentation.
+        settings: what the user has chosen.
+        keyframes: numbers of slices, where a script says which.
+    """
+    if keyframes is not None and not all(isinstance(number, int) for number in keyframes):
         raise SceneError("keyframes are numbers of slices")
     choice = service.shared().choice
     labelmap = target.default_labelmap()
     segmentations.make_readable(segmentation)
-    return PropagationTask.of_scene(
-        volume, plane, segmentation, segment_ids, labelmap, settings, choice.model, keyframes
-    )
+    axis = SliceAxis.of(volume, plane, segmentation, labelmap)
+    return PropagationTask(axis, segment_ids, settings, choice.model, keyframes)

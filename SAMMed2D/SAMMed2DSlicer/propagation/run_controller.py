@@ -1,4 +1,4 @@
-"""Propagation in the background: computed in pieces, written in blocks, with progress and a way to cancel."""
+"""A propagation in the background: computed and written a moment at a time, cancelled, and taken back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import TASK, Job
+from SAMMed2DSlicer.propagation.frame_axis import FrameUndo
+from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext
 from SAMMed2DSlicer.propagation.task import PropagationTask
 from SAMMed2DSlicer.scene import segment_writer
 from SAMMed2DSlicer.widgets import messages
@@ -21,20 +23,20 @@ from SAMMed2DSlicer.widgets.timers import repeating, single_shot
 _WATCH_MS = 200
 
 
-class Propagating:
+class PropagationController:
     """One run at a time, and what becomes of it."""
 
     def __init__(
-        self, service: InferenceService, tell: Callable[[str, str], None], on_progress: Callable[[int, int], None]
+        self, service: InferenceService, notify: Callable[[str, str], None], on_progress: Callable[[int, int], None]
     ) -> None:
         """Prepare.
 
         Args:
             service: answers.
-            tell: gets a line for the user and its level (see `messages`), when something has begun or ended.
+            notify: gets a line for the user and its level (see `messages`), when something has begun or ended.
             on_progress: gets how many slices were found, of at most how many, a few times a second.
         """
-        self._service, self._tell, self._on_progress = service, tell, on_progress
+        self._service, self._notify, self._on_progress = service, notify, on_progress
         self._task: PropagationTask | None = None
         self._target: Callable[[], Any] | None = None
         self._opened = ExitStack()
@@ -64,9 +66,9 @@ class Propagating:
         closing = slicer.mrmlScene.StartCloseEvent
         self._closing = slicer.mrmlScene.AddObserver(closing, lambda caller, event: self.give_up())
         self._watching.start()
-        self._tell(_("Looking for keyframes..."), messages.INFO)
+        self._notify(_("Looking for keyframes..."), messages.INFO)
         self._on_progress(*task.progress)
-        self._read(task.read, self._ask)
+        self._read(task.read, self._compute)
 
     def cancel(self) -> None:
         """Find no more, and write what was found."""
@@ -91,23 +93,23 @@ class Propagating:
         self._work = work
         self._job = self._service.worker.submit(Job(lambda should_stop: work(), done, self._failed, TASK))
 
-    def _ask(self) -> None:
+    def _compute(self) -> None:
         """Begin with the model."""
         if self._task is None:
             return
         is_loading = not self._service.state.is_ready
-        self._tell(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
+        self._notify(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
         self._on_progress(*self._task.progress)
-        self._go_on(self._task)
+        self._advance(self._task)
 
-    def _go_on(self, task: PropagationTask) -> None:
+    def _advance(self, task: PropagationTask) -> None:
         self._job = self._service.submit(task.advance, self._advanced, self._failed, TASK)
 
     def _advanced(self, has_more: bool) -> None:
         if self._task is None or self._target is None:
             return
         if has_more:
-            self._go_on(self._task)
+            self._advance(self._task)
             return
         self._job = None
         self._on_progress(*self._task.progress)
@@ -149,12 +151,12 @@ class Propagating:
                 "segment had it already."
             ), messages.WARNING
         text = _("{filled}, {voxels} voxels changed, {seconds}\N{NO-BREAK SPACE}s; undo takes it back.").format(
-            filled=result.filled,
+            filled=task.axis.filled_text(result.filled),
             voxels=f"{result.changed:,}",
             seconds=f"{time.perf_counter() - self._began:.1f}",
         )
         if result.lost:
-            losses = segment_writer.losses_text(task.segmentation, result.lost)
+            losses = segment_writer.losses_text(task.axis.segmentation, result.lost)
             text = _("{text} {losses}.").format(text=text, losses=losses)
         if result.outside_px:
             text += " " + _(
@@ -176,7 +178,7 @@ class Propagating:
         if self._closing is not None:
             slicer.mrmlScene.RemoveObserver(self._closing)
             self._closing = None
-        self._tell(text, level)
+        self._notify(text, level)
 
     def _watch(self) -> None:
         """Show what is done; notice that the scene has changed, or that another model was chosen."""
@@ -197,6 +199,70 @@ class Propagating:
         self._was_cancelled = True
         task.stop()
         if self._work is not None:
-            self._read(self._work, self._writing.start if self._steps is not None else self._ask)
+            self._read(self._work, self._writing.start if self._steps is not None else self._compute)
         else:
             self._advanced(False)
+
+
+class LastStep:
+    """What the section can take back: along slices what the context has written, along time a step of its own."""
+
+    def __init__(self, context: SegmentationContext, on_taken_back: Callable[[], None]) -> None:
+        """Begin with nothing; `on_taken_back` is called when a step was taken back."""
+        self._context, self._on_taken_back = context, on_taken_back
+        self.is_along_time = False
+        self._frame_undo: Callable[[], FrameUndo | None] = lambda: None
+        self._steps: Iterator[None] | None = None
+        self._timer = single_shot(0, self._go_on)
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the section has to offer undo."""
+        return self.is_along_time or self._context.has_undo
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a step to take back."""
+        return self._can_undo_frames if self.is_along_time else self._context.can_undo
+
+    @property
+    def _can_undo_frames(self) -> bool:
+        undo = self._frame_undo()
+        return undo is not None and undo.is_possible
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a step is being taken back."""
+        return self._steps is not None
+
+    def remember(self, frame_undo: Callable[[], FrameUndo | None]) -> None:
+        """Take this back next, along time; called when it is needed."""
+        self._frame_undo = frame_undo
+
+    def take_back(self) -> None:
+        """Take the last step back, but for frames that were changed since."""
+        if self.is_along_time:
+            undo, self._frame_undo = self._frame_undo(), lambda: None
+            self._steps = undo.steps() if undo is not None else iter(())
+        else:
+            self._context.undo()
+            self._steps = iter(())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take back for a moment; in between the window goes on."""
+        if self._steps is not None and next(self._steps, self) is not self:
+            self._timer.start()
+            return
+        self._steps = None
+        self._on_taken_back()
+
+    def stop(self) -> None:
+        """Take nothing more back now."""
+        self._timer.stop()
+        self._steps = None
+
+    def forget(self) -> None:
+        """Keep nothing of frames that are gone."""
+        if not self._can_undo_frames:
+            self._frame_undo = lambda: None

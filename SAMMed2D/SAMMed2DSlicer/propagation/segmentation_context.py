@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import slicer
+from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.prompts import slice_prompts
@@ -15,6 +16,7 @@ from SAMMed2DSlicer.scene.segment_targets import EffectTarget, LogicTarget, Segm
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.module.parameters import Parameters
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Writer = Callable[[], AbstractContextManager[Any]]  # of a SegmentTarget
 
 
-class Place(Protocol):
+class SegmentationContext(Protocol):
     """What the section for propagation needs to know; read anew whenever it is asked."""
 
     @property
@@ -70,7 +72,7 @@ class Place(Protocol):
         """Take nothing back any more; the scene goes."""
 
 
-class EffectPlace:
+class EffectContext:
     """The Segment Editor in which the effect is active."""
 
     has_undo = can_undo = False  # the editor has it
@@ -138,7 +140,7 @@ class EffectPlace:
         """Nothing: the editor goes on."""
 
 
-class ModulePlace:
+class ModuleContext:
     """What is selected in the module's panel; it has an undo of its own, for the last step."""
 
     has_undo = True
@@ -222,3 +224,20 @@ class ModulePlace:
         if self._target is not None:
             self._target.close()
             self._target = None
+
+
+def plane_shown_in(context: SegmentationContext) -> SlicePlane:
+    """The slice that the view of a context shows.
+
+    Raises:
+        SceneError, GeometryError: it shows none; the message says what to do.
+    """
+    from SAMMed2DLib.imaging.geometry import OutsideVolumeError
+
+    hint = _("Move the mouse into the slice view along which to propagate.")
+    if context.slice_node is None:
+        raise volumes.SceneError(hint)
+    try:
+        return volumes.plane_shown(context.slice_node, context.volume)
+    except OutsideVolumeError:
+        raise volumes.SceneError(hint) from None

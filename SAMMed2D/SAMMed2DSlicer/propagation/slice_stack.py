@@ -6,7 +6,7 @@ A segmentation may have a grid of its own: each of its voxels belongs to the sli
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ _LAYER_SHIFT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class SliceStack:
     """Parallel slices of a volume, and the grid of a segmentation.
 
     Attributes:
@@ -56,7 +56,7 @@ class Stack:
         plane: SlicePlane,
         segmentation: slicer.vtkMRMLSegmentationNode,
         labelmap: slicer.vtkOrientedImageData,
-    ) -> Stack:
+    ) -> SliceStack:
         """Take the slices parallel to one of a volume; `labelmap` has the grid of the segmentation.
 
         Raises:
@@ -173,10 +173,18 @@ def _shifted(shift: Sequence[int]) -> np.ndarray:
     return matrix
 
 
+def digest_of(patch: VoxelPatch | None) -> str:
+    """What tells voxels from others, in whatever direction they were read; empty for none."""
+    if patch is None:
+        return ""
+    text = repr((tuple(patch.start_ijk), patch.mask_kji.shape)).encode()
+    return hashlib.blake2b(text + np.packbits(patch.mask_kji).tobytes(), digest_size=8).hexdigest()
+
+
 class SegmentSlices:
     """The voxels of a segment slice by slice, as they are when `read` is called."""
 
-    def __init__(self, stack: Stack, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    def __init__(self, stack: SliceStack, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Take hold of the segment, on the main thread; nothing is read yet."""
         self._stack = stack
         self._reader = segment_reader.SegmentReader(segmentation, segment_id, stack.geometry)
@@ -205,21 +213,21 @@ class SegmentSlices:
 
     def digest(self, number: int) -> str:
         """What tells the voxels of a slice from others; empty for an empty slice."""
-        patch = self.patch(number)
-        if patch is None:
-            return ""
-        text = repr((patch.start_ijk, patch.mask_kji.shape)).encode()
-        return hashlib.blake2b(text + np.packbits(patch.mask_kji).tobytes(), digest_size=8).hexdigest()
+        return digest_of(self.patch(number))
 
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Rows and columns of the slices."""
-        return self._stack.planes[0].size_hw
+    def slices_at_once(self, shown: Collection[int]) -> int:
+        """How many slices are filled at a position: one, where these slices are keyframes that show the segment."""
+        return int(bool(shown))
+
+    def masks(self, shown: Collection[int], empty: Collection[int]) -> dict[int, np.ndarray]:
+        """Masks, (H, W) bool, by slice: of slices that show the segment, and of others that say it is not there."""
+        size_hw = self._stack.planes[0].size_hw
+        return {n: self.mask(n) for n in sorted(shown)} | {n: np.zeros(size_hw, bool) for n in empty}
 
     def mask(self, number: int) -> np.ndarray:
         """The segment on a slice, (H, W) bool."""
         beside = (number - 1, number, number + 1)  # where the grid is another one, a slice lies between its voxels
-        return self._stack.mask(number, voxel_patches.union([self.patch(one) for one in beside]))
+        return self._stack.mask(number, voxel_patches.union([self.patch(neighbour) for neighbour in beside]))
 
     def _sort(self, found: VoxelPatch) -> None:
         """Cut voxels into those of each slice."""

@@ -50,6 +50,15 @@ def is_played_with(
     return browser is not None and segmentation is not None and browser.GetSequenceNode(segmentation) is not None
 
 
+def needs_sequence(
+    volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None
+) -> bool:
+    """Whether the frames of a volume have no segmentation of their own yet, or what is drawn on them gets lost."""
+    if volume is None or segmentation is None or not has_frames(volume):
+        return False
+    return not is_played_with(volume, segmentation) or not FrameSeries.of(volume, segmentation).saves_changes
+
+
 def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Give each frame of a volume a segmentation of its own, and let its browser save what is drawn.
 
