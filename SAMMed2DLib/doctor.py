@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, verify_weights
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, verify_weights
 from SAMMed2DLib.registry.known_models import CATALOGUE, models_dir, path_of
 from SAMMed2DLib.system.memory import GIB, available_memory, in_gib
 

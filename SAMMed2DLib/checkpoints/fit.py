@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+
 if TYPE_CHECKING:
     import torch
 
@@ -34,10 +36,6 @@ _DEPTHS = (
     ("encoder depth", "image_encoder.blocks."),
     ("decoder depth", "mask_decoder.transformer.layers."),
 )
-
-
-class CheckpointError(ValueError):
-    """A weights file cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

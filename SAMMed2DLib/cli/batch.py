@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMMed2DLib.batch_run import DONE, BatchCase, CaseOutcome, CaseResult, Summary, Work, attempt, in_order, run_cases
-from SAMMed2DLib.checkpoints import CheckpointError
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
 from SAMMed2DLib.cli.common.errors import words_of
 from SAMMed2DLib.cli.common.image_job import ImageJob, load

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SAMMed2DLib.checkpoints import Checkpoint, CheckpointError, fit_state_dict, read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from SAMMed2DLib.checkpoints.fit import fit_state_dict
 from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_device, choose_precision
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts

@@ -166,7 +166,7 @@ def models_dir() -> Path:
 
 
 def path_of(entry: CatalogueEntry, directory: Path | None = None) -> Path:
-    """Where a model's lean file lies, or will lie once it is installed."""
+    """Where a model's inference checkpoint lies, or will lie once it is installed."""
     return (_WEIGHTS_DIR if entry.embedded else directory or models_dir()) / f"{entry.name}.pt"
 
 
@@ -214,7 +214,7 @@ def install(
     config: Mapping[str, Any] | None = None,
     policy: DownloadPolicy | None = None,
 ) -> Path:
-    """Download a model, check it, keep its weights as a lean file, and remove the rest.
+    """Download a model, check it, keep its weights as an inference checkpoint, and remove the rest.
 
     Args:
         entry: the model; an installed one is left as it is.
@@ -225,36 +225,37 @@ def install(
         policy: see `download.download`.
 
     Returns:
-        The lean file.
+        The inference checkpoint.
 
     Raises:
         DownloadError, DownloadCancelled, ChecksumError: as `download.download`.
         CheckpointError: the file that came is not usable.
         CatalogueError: the record of checksums is damaged, or the embedded file is missing.
     """
-    lean = path_of(entry, directory)
-    if lean.is_file():
-        return lean
+    target = path_of(entry, directory)
+    if target.is_file():
+        return target
     if entry.embedded:
-        raise CatalogueError(f"The built-in model is missing ({lean}). Install the program again.")
-    lean.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(lean):
-        _install(entry, lean, progress, should_cancel, config, policy or DownloadPolicy())
-    return lean
+        raise CatalogueError(f"The built-in model is missing ({target}). Install the program again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(target):
+        _install(entry, target, progress, should_cancel, config, policy or DownloadPolicy())
+    return target
 
 
 def _install(
     entry: CatalogueEntry,
-    lean: Path,
+    target: Path,
     progress: Progress | None,
     should_cancel: Callable[[], bool] | None,
     config: Mapping[str, Any] | None,
     policy: DownloadPolicy,
 ) -> None:
-    from SAMMed2DLib.checkpoints import convert_to_lean  # late: it is needed here only, and torch with it
+    # Late: it is needed here only, and torch with it.
+    from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
 
-    record = ChecksumRecord(lean.parent / _CHECKSUMS_FILE)
-    source = lean.with_suffix(_DOWNLOAD_SUFFIX)
+    record = ChecksumRecord(target.parent / _CHECKSUMS_FILE)
+    source = target.with_suffix(_DOWNLOAD_SUFFIX)
     done = download(
         entry.sources,
         source,
@@ -265,14 +266,14 @@ def _install(
         policy=replace(policy, reserve_bytes=policy.reserve_bytes + (entry.size_bytes or 0) // 2),
     )
     try:
-        convert_to_lean(source, lean, config, _provenance(entry, done))
+        convert_to_inference_checkpoint(source, target, config, _provenance(entry, done))
         record.hold(entry.name, done)
     finally:
         source.unlink(missing_ok=True)
 
 
 def remove(entry: CatalogueEntry, directory: Path | None = None) -> tuple[Path, ...]:
-    """Remove a model's lean file and what broken downloads of it left; its checksum stays on record.
+    """Remove a model's inference checkpoint and what broken downloads of it left; its checksum stays on record.
 
     Returns:
         The files that were removed; none if there were none.
@@ -282,9 +283,9 @@ def remove(entry: CatalogueEntry, directory: Path | None = None) -> tuple[Path, 
     """
     if entry.embedded:
         raise CatalogueError(f"{entry.name} comes with the program and cannot be removed.")
-    lean = path_of(entry, directory)
-    rests = lean.parent.glob(f"{lean.stem}{_DOWNLOAD_SUFFIX}*")
-    removed = tuple(path for path in (lean, *sorted(rests)) if path.is_file())
+    target = path_of(entry, directory)
+    rests = target.parent.glob(f"{target.stem}{_DOWNLOAD_SUFFIX}*")
+    removed = tuple(path for path in (target, *sorted(rests)) if path.is_file())
     for path in removed:
         path.unlink()
     return removed

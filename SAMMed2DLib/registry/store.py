@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SAMMed2DLib.checkpoints import Checkpoint, convert_to_lean, read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
 from SAMMed2DLib.registry.known_models import (
     CATALOGUE,
     CatalogueEntry,
@@ -120,7 +121,7 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
     if checkpoint.config is not None and not (half or licences):
         _copy(Path(file), target)  # as it is: reports name the checksum of the file
     else:
-        convert_to_lean(file, target, checkpoint.config, licences, dtype="float16" if half else None)
+        convert_to_inference_checkpoint(file, target, checkpoint.config, licences, dtype="float16" if half else None)
     return find_stored(name)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from SAMMed2DLib import __version__
-from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
 from SAMMed2DLib.system.locks import FileBusyError, sole_use
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
@@ -186,7 +186,7 @@ class RunFolder:
         if self._origin.base:
             provenance["base"] = dict(self._origin.base)
         provenance |= {kind: dict(scores) for kind, scores in facts.items()}
-        save_lean(self._folder / name, self._run.weights, config.model.to_dict(), provenance)
+        save_inference_checkpoint(self._folder / name, self._run.weights, config.model.to_dict(), provenance)
 
 
 def _content_of(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Size and load time of a file like the published one (weights and Adam state) against its lean file.
+"""Size and load time of a file like the published one (weights and Adam state) against its inference checkpoint.
 
     python Testing/benchmarks/bench_checkpoints.py /tmp/somewhere
 
@@ -37,9 +37,9 @@ total = sum(float(t.float().sum()) for t in state.values())
 read = time.perf_counter()
 print(opened - start, read - start, len(state), own_memory() - before)
 """
-_OURS = "from SAMMed2DLib.checkpoints import read_checkpoint\nstate = read_checkpoint({path!r}).state"
+_OURS = "from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint\nstate = read_checkpoint({path!r}).state"
 _TORCH = "state = torch.load({path!r}, weights_only=False)['model']"
-_TORCH_LEAN = "state = torch.load({path!r}, weights_only=True, mmap=True)['state']"
+_TORCH_INFERENCE = "state = torch.load({path!r}, weights_only=True, mmap=True)['state']"
 
 
 def write_published_like(path: Path) -> None:
@@ -87,26 +87,26 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     sys.path.insert(0, str(ROOT))
-    from SAMMed2DLib.checkpoints import convert_to_lean
+    from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
-    published, lean, half = (folder / name for name in ("published.pth", "lean.pt", "lean16.pt"))
+    published, inference, half = (folder / name for name in ("published.pth", "inference.pt", "lean16.pt"))
     try:
         write_published_like(published)
-        for target, dtype in ((lean, None), (half, "float16")):
+        for target, dtype in ((inference, None), (half, "float16")):
             start = time.perf_counter()
-            convert_to_lean(published, target, {}, dtype=dtype)
+            convert_to_inference_checkpoint(published, target, {}, dtype=dtype)
             seconds = time.perf_counter() - start
             print(f"convert to {target.name}: {seconds:.1f} s, checksums and reading back included")
-        for path in (published, lean, half):
+        for path in (published, inference, half):
             print(f"{path.name}: {path.stat().st_size:,} bytes")
         measure("published, torch.load(weights_only=False)", _TORCH, published)
         measure("published, read_checkpoint", _OURS, published)
-        measure("lean, read_checkpoint", _OURS, lean)
-        measure("lean, torch.load(weights_only, mmap)", _TORCH_LEAN, lean)
-        measure("lean float16, read_checkpoint", _OURS, half)
+        measure("inference, read_checkpoint", _OURS, inference)
+        measure("inference, torch.load(weights_only, mmap)", _TORCH_INFERENCE, inference)
+        measure("inference float16, read_checkpoint", _OURS, half)
     finally:
-        for path in (published, lean, half):
+        for path in (published, inference, half):
             path.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from flaky_server import File, Server, page, running_server
 
-from SAMMed2DLib.checkpoints import read_checkpoint, sha256_of, verify_weights
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, sha256_of, verify_weights
 from SAMMed2DLib.registry import known_models
 from SAMMed2DLib.registry.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
 from SAMMed2DLib.registry.known_models import (
@@ -131,11 +131,11 @@ def test_installing_leaves_a_lean_file_its_checksum_and_nothing_else(server, che
     url = server.serve("/published.pth", File(checkpoint.read_bytes()))
     entry, models = entry_at(url), tmp_path / "models"
     assert not known_models.is_installed(entry, models)
-    lean = install(entry, models, config=CONFIG, policy=QUICK)
-    assert lean == models / "test_b.pt"
+    installed = install(entry, models, config=CONFIG, policy=QUICK)
+    assert installed == models / "test_b.pt"
     assert known_models.is_installed(entry, models)
     assert sorted(path.name for path in models.iterdir()) == ["checksums.json", "test_b.pt"]
-    read = read_checkpoint(lean)
+    read = read_checkpoint(installed)
     verify_weights(read)
     assert read.config == CONFIG
     assert sorted(read.state) == ["bias", "weight"]
@@ -205,12 +205,12 @@ def test_one_model_is_installed_once_at_a_time(server, checkpoint, tmp_path):
 def test_removing_takes_the_model_and_the_rests_of_its_downloads_only(server, checkpoint, tmp_path):
     models = tmp_path / "models"
     entry = entry_at(server.serve("/w.pth", File(checkpoint.read_bytes())))
-    lean = install(entry, models, policy=QUICK)
+    installed = install(entry, models, policy=QUICK)
     others = [models / "test_b2.pt", models / "other.download.12.part"]
     rests = [models / "test_b.download.12.part", models / "test_b.download.12.part.json"]
     for path in (*others, *rests):
         path.write_bytes(b"x")
-    assert remove(entry, models) == (lean, *rests)
+    assert remove(entry, models) == (installed, *rests)
     assert sorted(models.iterdir()) == sorted([models / "checksums.json", *others])
     assert remove(entry, models) == ()
     with pytest.raises(CatalogueError, match="comes with the program"):

@@ -13,17 +13,16 @@ import pytest
 import torch
 from crafted_files import SIX, dumps, floats, tensor_of, torch_zip
 
-from SAMMed2DLib import checkpoints
-from SAMMed2DLib.checkpoints import (
+from SAMMed2DLib.checkpoints import torch_file
+from SAMMed2DLib.checkpoints.checkpoint import (
+    Checkpoint,
     CheckpointError,
-    convert_to_lean,
     read_checkpoint,
-    save_lean,
     sha256_of,
-    torch_file,
     verify_weights,
     weights_sha256,
 )
+from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint, save_inference_checkpoint
 
 # Files as the world has them
 
@@ -216,14 +215,14 @@ def test_a_damaged_table_of_contents_ends_in_our_error_or_in_weights(published_l
             assert str(error).startswith("sam-med2d_b.pth ")
 
 
-# Lean files
+# Inference checkpoints
 
 CONFIG = {"image_size": 256, "embed_dim": 64, "global_blocks": [2], "adapter": True}
 
 
 def test_a_lean_file_gives_back_what_was_saved_and_torch_can_map_it_too(tmp_path):
     state = {"a.w": torch.randn(3, 4), "a.n": torch.tensor(3), "a.half": torch.randn(2).half()}
-    path = save_lean(tmp_path / "deep" / "lean.pt", state, CONFIG, {"source": "a test"})
+    path = save_inference_checkpoint(tmp_path / "deep" / "weights.pt", state, CONFIG, {"source": "a test"})
     checkpoint = read_checkpoint(path)
     assert_same(checkpoint.state, state)
     assert checkpoint.config == CONFIG
@@ -232,12 +231,12 @@ def test_a_lean_file_gives_back_what_was_saved_and_torch_can_map_it_too(tmp_path
     record = torch.load(path, weights_only=True, mmap=True)
     assert (record["format"], record["version"], record["config"]) == ("sammed2d-weights", 1, CONFIG)
     assert_same(record["state"], state)
-    assert [p.name for p in path.parent.iterdir()] == ["lean.pt"]
+    assert [p.name for p in path.parent.iterdir()] == ["weights.pt"]
 
 
 def test_a_lean_file_of_views_holds_only_what_they_show(tmp_path):
     large = torch.randn(1000, 100)
-    path = save_lean(tmp_path / "lean.pt", {"a.row": large[3], "a.turned": large[:2].T}, None, {})
+    path = save_inference_checkpoint(tmp_path / "weights.pt", {"a.row": large[3], "a.turned": large[:2].T}, None, {})
     assert path.stat().st_size < 10_000
     assert_same(read_checkpoint(path).state, {"a.row": large[3], "a.turned": large[:2].T.contiguous()})
 
@@ -248,18 +247,18 @@ def test_half_precision_keeps_the_positional_matrix_and_integers(tmp_path):
         "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": torch.randn(2, 8),
         "a.steps": torch.tensor([70_000]),
     }
-    read = read_checkpoint(save_lean(tmp_path / "lean.pt", state, None, {}, dtype="float16")).state
+    read = read_checkpoint(save_inference_checkpoint(tmp_path / "weights.pt", state, None, {}, dtype="float16")).state
     assert [t.dtype for t in read.values()] == [torch.float16, torch.float32, torch.int64]
     assert torch.equal(read["a.w"], state["a.w"].half())
     with pytest.raises(CheckpointError, match=r"a.w has values too large for float16"):
-        save_lean(tmp_path / "other.pt", {"a.w": torch.tensor([1e6])}, None, {}, dtype="float16")
+        save_inference_checkpoint(tmp_path / "other.pt", {"a.w": torch.tensor([1e6])}, None, {}, dtype="float16")
     with pytest.raises(CheckpointError, match="not 'int8'"):
-        save_lean(tmp_path / "other.pt", {"a.w": torch.ones(1)}, None, {}, dtype="int8")
+        save_inference_checkpoint(tmp_path / "other.pt", {"a.w": torch.ones(1)}, None, {}, dtype="int8")
     assert not (tmp_path / "other.pt").exists()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
-    path = save_lean(tmp_path / "lean.pt", {"a.w": torch.ones(2)}, None, {})
+    path = save_inference_checkpoint(tmp_path / "weights.pt", {"a.w": torch.ones(2)}, None, {})
     before = path.read_bytes()
 
     def fail(record, file):
@@ -268,7 +267,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        save_lean(path, {"a.w": torch.zeros(2)}, None, {})
+        save_inference_checkpoint(path, {"a.w": torch.zeros(2)}, None, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -281,7 +280,7 @@ def test_what_reads_back_other_than_it_was_written_gets_no_name(tmp_path, monkey
 
     monkeypatch.setattr(torch, "save", flip)
     with pytest.raises(CheckpointError, match="damaged"):
-        save_lean(tmp_path / "lean.pt", {"a.w": torch.ones(2)}, None, {})
+        save_inference_checkpoint(tmp_path / "weights.pt", {"a.w": torch.ones(2)}, None, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -289,12 +288,12 @@ def test_plain_json_only_goes_into_a_lean_file(tmp_path):
     mistakes: list[tuple[Any, Any]] = [({"a": torch.ones(1)}, {}), ({}, {"when": object()}), ({1: 2}, {})]
     for config, provenance in mistakes:
         with pytest.raises(CheckpointError, match="no plain JSON"):
-            save_lean(tmp_path / "lean.pt", {"a.w": torch.ones(1)}, config, provenance)
+            save_inference_checkpoint(tmp_path / "weights.pt", {"a.w": torch.ones(1)}, config, provenance)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_changed_weight_is_found_by_the_checksum(tmp_path):
-    path = save_lean(tmp_path / "lean.pt", {"a.w": torch.arange(1000.0)}, None, {})
+    path = save_inference_checkpoint(tmp_path / "weights.pt", {"a.w": torch.arange(1000.0)}, None, {})
     data = bytearray(path.read_bytes())
     at = data.index(torch.arange(500.0, 504.0).numpy().tobytes())
     data[at] ^= 1
@@ -302,7 +301,7 @@ def test_a_changed_weight_is_found_by_the_checksum(tmp_path):
     with pytest.raises(CheckpointError, match="damaged"):
         verify_weights(read_checkpoint(path))
     with pytest.raises(CheckpointError, match="no checksum"):
-        verify_weights(checkpoints.Checkpoint({}, None))
+        verify_weights(Checkpoint({}, None))
 
 
 def test_a_lean_file_of_a_newer_format_is_refused(tmp_path):
@@ -315,7 +314,7 @@ def test_a_lean_file_of_a_newer_format_is_refused(tmp_path):
 def test_conversion_drops_the_optimiser_and_says_where_the_weights_come_from(
     published_like, trained, tmp_path
 ):
-    target = convert_to_lean(published_like, tmp_path / "lean.pt", CONFIG, {"url": "https://example.org/x"})
+    target = convert_to_inference_checkpoint(published_like, tmp_path / "weights.pt", CONFIG, {"url": "https://example.org/x"})
     checkpoint = read_checkpoint(target)
     assert_same(checkpoint.state, trained[0].state_dict())
     assert checkpoint.config == CONFIG
@@ -327,7 +326,7 @@ def test_conversion_drops_the_optimiser_and_says_where_the_weights_come_from(
         "url": "https://example.org/x",
         "weights_sha256": weights_sha256(trained[0].state_dict()),
     }
-    again = read_checkpoint(convert_to_lean(target, tmp_path / "again.pt", dtype="float16"))
+    again = read_checkpoint(convert_to_inference_checkpoint(target, tmp_path / "again.pt", dtype="float16"))
     assert again.config == CONFIG
     assert again.provenance["source_sha256"] == sha256_of(published_like)
     assert published_like.exists()

@@ -13,7 +13,7 @@ import SimpleITK
 import slicerio
 import torch
 
-from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.model.build import ModelConfig, build_model
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "run_demo.py"
@@ -47,7 +47,7 @@ def test_the_demo_writes_segmentations_a_sheet_and_a_table(
     monkeypatch.setattr(demo, "STRUCTURES", demo.STRUCTURES[1:3])
     monkeypatch.setattr(demo, "SHARES", (0.5,))
     torch.manual_seed(0)
-    weights = save_lean(tmp_path / "tiny.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+    weights = save_inference_checkpoint(tmp_path / "tiny.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
     folder = tmp_path / "out"
     assert demo.main(["--output", str(folder), "--model", str(weights)]) == 0
     expected = ["chest-1-click", "chest-3-clicks", "chest-5-clicks", "chest-box"]

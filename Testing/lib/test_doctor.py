@@ -135,9 +135,9 @@ def test_python_and_memory_have_limits() -> None:
 def test_weights_are_compared_with_their_checksum(tmp_path: Path) -> None:
     import torch
 
-    from SAMMed2DLib.checkpoints import save_lean
+    from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 
-    path = save_lean(tmp_path / "a.pt", {"w": torch.arange(10.0)}, None, {})
+    path = save_inference_checkpoint(tmp_path / "a.pt", {"w": torch.arange(10.0)}, None, {})
     assert weights_finding("a", path, torch_works=True).level == "OK"
     assert weights_finding("a", path, torch_works=False).level == "WARN"
     damaged = bytearray(path.read_bytes())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from flaky_server import Behaviour, File, Request, Server, redirect, running_server, status
 
-from SAMMed2DLib.checkpoints import read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy, download
 
 POLICY = DownloadPolicy(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SAMMed2DLib.checkpoints import read_checkpoint, verify_weights
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, verify_weights
 from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, load_predictor
 from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
 

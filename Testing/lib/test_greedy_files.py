@@ -14,7 +14,8 @@ import torch
 from greedy_files import GREEDY
 from tiny_network import CONFIG
 
-from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, save_lean
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_model
 from SAMMed2DLib.model.shapes import config_of
@@ -28,7 +29,7 @@ WORDS_OF_PYTHON = (
 _OPEN = """
 import json, resource, sys, time
 from pathlib import Path
-from SAMMed2DLib.checkpoints import CheckpointError
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.training.start import known_start
 
@@ -88,7 +89,7 @@ def test_what_a_configuration_says_must_be_what_the_weights_have() -> None:
 
 
 def test_an_image_size_that_no_model_has_is_refused_before_anything_is_built(tmp_path: Path) -> None:
-    path = save_lean(tmp_path / "w.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
+    path = save_inference_checkpoint(tmp_path / "w.pt", build_model(CONFIG).state_dict(), CONFIG.to_dict(), {})
     with pytest.raises(ConfigError, match="image_size must be a whole number from 1 to 4,096, not 100000"):
         load_predictor(path, device="cpu", image_size=100_000)
     assert load_predictor(path, device="cpu", image_size=128).model.image_size == 128

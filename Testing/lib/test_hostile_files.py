@@ -29,8 +29,8 @@ from crafted_files import (
     torch_zip,
 )
 
-from SAMMed2DLib import checkpoints
-from SAMMed2DLib.checkpoints import CheckpointError, read_checkpoint, safe_pickle, torch_contents, torch_file
+from SAMMed2DLib.checkpoints import checkpoint, inference_checkpoint, safe_pickle, torch_contents, torch_file
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 
 
 class _Victim(pickle.Unpickler):
@@ -140,7 +140,7 @@ def test_our_reader_has_no_means_to_run_code():
         "find_class",
         "Unpickler",
     }
-    for module in (safe_pickle, torch_file, checkpoints, torch_contents):
+    for module in (safe_pickle, torch_file, checkpoint, inference_checkpoint, torch_contents):
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             name = getattr(node, "attr", None) or getattr(node, "id", None)

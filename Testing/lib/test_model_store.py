@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_network import CONFIG, save_tiny
 
-from SAMMed2DLib.checkpoints import CheckpointError
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.model.build import VARIANTS
 from SAMMed2DLib.registry.known_models import (
     CATALOGUE,

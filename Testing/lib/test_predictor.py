@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.cli.common.console_report import CommandLog
 from SAMMed2DLib.inference import predictor as predictor_module
 from SAMMed2DLib.inference.devices import FallbackWarning, available_devices, choose_device
@@ -229,7 +230,7 @@ def test_bfloat16_encodes_nearly_the_same(tiny, slices):
 
 @pytest.fixture
 def weights_file(tmp_path):
-    return save_lean(tmp_path / "tiny.pt", _model().state_dict(), TINY.to_dict(), {})
+    return save_inference_checkpoint(tmp_path / "tiny.pt", _model().state_dict(), TINY.to_dict(), {})
 
 
 def test_a_saved_model_loads_with_its_sizes_and_predicts_the_same(weights_file, tiny, slices):
@@ -245,7 +246,7 @@ def test_a_model_loaded_in_inference_mode_predicts(weights_file, slices):
 
 
 def test_half_precision_weights_are_computed_in_float32(tmp_path):
-    path = save_lean(tmp_path / "half.pt", _model().state_dict(), TINY.to_dict(), {}, dtype="float16")
+    path = save_inference_checkpoint(tmp_path / "half.pt", _model().state_dict(), TINY.to_dict(), {}, dtype="float16")
     loaded = load_predictor(path, device="cpu", precision="float32")
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
 
@@ -258,7 +259,8 @@ def test_adapters_can_be_left_out(weights_file, tmp_path, slices):
     plain.load_state_dict(body)
     expected = Predictor(plain, "plain", device="cpu", precision="float32").embed(slices[:1]).features
     assert torch.equal(without.embed(slices[:1]).features, expected)
-    path = save_lean(tmp_path / "plain.pt", body, dataclasses.replace(TINY, adapter=False).to_dict(), {})
+    config = dataclasses.replace(TINY, adapter=False).to_dict()
+    path = save_inference_checkpoint(tmp_path / "plain.pt", body, config, {})
     assert load_predictor(path, device="cpu", adapters=False).name == "plain.pt@64"
 
 
@@ -277,7 +279,7 @@ def test_sizes_are_read_off_a_file_without_configuration(tmp_path, slices):
 def test_incomplete_weights_are_refused(tmp_path):
     state = _model().state_dict()
     del state["image_encoder.neck.0.weight"]
-    path = save_lean(tmp_path / "cut.pt", state, TINY.to_dict(), {})
+    path = save_inference_checkpoint(tmp_path / "cut.pt", state, TINY.to_dict(), {})
     with pytest.raises(CheckpointError, match=r"neck\.0\.weight"):
         load_predictor(path, device="cpu")
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from golden_cases import TESTING, formula_image, golden_state
 
-from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import TINY, ConfigError, ModelConfig, build_model
@@ -128,14 +129,14 @@ def test_sizes_that_do_not_fit_are_refused(change, words):
 def test_a_file_whose_weights_are_of_other_sizes_than_it_says_is_refused(tmp_path, change):
     config = MINIATURE.to_dict()
     config["tiny_vit"] = {**config["tiny_vit"], **change}
-    path = save_lean(tmp_path / "tiny.pt", build_model(MINIATURE).state_dict(), config, {})
+    path = save_inference_checkpoint(tmp_path / "tiny.pt", build_model(MINIATURE).state_dict(), config, {})
     with pytest.raises(CheckpointError, match="its configuration says"):
         load_predictor(path, device="cpu")
 
 
 def test_a_file_of_such_a_network_is_a_model_like_any_other(tmp_path):
     model = with_golden_weights(MINIATURE)
-    path = save_lean(tmp_path / "tiny.pt", model.state_dict(), MINIATURE.to_dict(), {})
+    path = save_inference_checkpoint(tmp_path / "tiny.pt", model.state_dict(), MINIATURE.to_dict(), {})
     predictor = load_predictor(path, device="cpu")
     image = formula_image((70, 90))
     found = predictor.predict(predictor.embed([image]), Prompts.of(box=[20, 15, 60, 50]))

@@ -19,7 +19,7 @@ from tiny_network import CONFIG, save_tiny
 from training_cases import write_folder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
-from SAMMed2DLib.checkpoints import read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.data.sa_med2d import read_layout
 from SAMMed2DLib.training import TrainingConfig
 from SAMMed2DLib.training.log import read_rows

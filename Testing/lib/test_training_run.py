@@ -16,7 +16,7 @@ import torch
 from training_cases import TINY, tiny_config, write_folder
 
 from SAMMed2DLib import training
-from SAMMed2DLib.checkpoints import read_checkpoint, verify_weights
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, verify_weights
 from SAMMed2DLib.data.sa_med2d import TRAIN, VALIDATION, read_layout
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.model.build import ModelConfig, build_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from SAMMed2DLib.checkpoints import save_lean
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.model.build import ModelConfig, build_model
 
 CONFIG = ModelConfig(
@@ -23,4 +23,4 @@ CONFIG = ModelConfig(
 
 def save_tiny(path: Path, **provenance: str) -> Path:
     """Write untrained weights with their configuration."""
-    return save_lean(path, build_model(CONFIG).state_dict(), CONFIG.to_dict(), provenance)
+    return save_inference_checkpoint(path, build_model(CONFIG).state_dict(), CONFIG.to_dict(), provenance)

@@ -333,7 +333,7 @@ def test_a_failing_model_is_explained_and_the_next_click_works(desk, model, erro
 
 
 def test_a_model_that_cannot_be_loaded_is_explained(desk, model, monkeypatch):
-    from SAMMed2DLib.checkpoints import CheckpointError
+    from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
     from SAMMed2DSlicer.inference import service
 
     def broken(self, choice):

@@ -1,4 +1,4 @@
-"""Train the embedded model, and write it as the lean half-precision file that the product ships.
+"""Train the embedded model, and write it as the half-precision inference checkpoint that the product ships.
 
     python Testing/training/prepare_data.py --images IMAGES --output DATA
     python Testing/training/train_small.py --data DATA --output runs/small
@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from prepare_data import SPLIT
 
-from SAMMed2DLib.checkpoints import read_checkpoint, save_lean, sha256_of
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, sha256_of
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.model.build import SMALL
 from SAMMed2DLib.training import Intervals, LabelMaps, Progress, TrainingConfig, train
@@ -108,7 +109,7 @@ def _export(arguments: argparse.Namespace) -> None:
             "steps": start.provenance.get("steps"),
             "data_manifest_sha256": start.provenance.get("data_manifest_sha256"),
         }
-    save_lean(arguments.weights, state["ema"], state["config"]["model"], provenance, dtype="float16")
+    save_inference_checkpoint(arguments.weights, state["ema"], state["config"]["model"], provenance, dtype="float16")
     print(f"{arguments.weights}: {arguments.weights.stat().st_size / 2**20:.2f} MiB after {state['step']} steps")
 
 

@@ -202,7 +202,7 @@ def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None 
         zoom: whether it saw crops.
         mask: file of the mask to be corrected.
     """
-    from SAMMed2DLib.checkpoints import sha256_of
+    from SAMMed2DLib.checkpoints.checkpoint import sha256_of
     from SAMMed2DLib.registry.known_models import weights_path
 
     corrected = {"mask": str(Path(mask).absolute()), "mask_checksum": sha256_of(Path(mask))} if mask else {}

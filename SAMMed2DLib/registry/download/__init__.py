@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from SAMMed2DLib.checkpoints import CheckpointError, check_opens
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, check_opens
 from SAMMed2DLib.registry.download.metered import Meter, metered_session
 from SAMMed2DLib.registry.download.part_file import PartFile
 from SAMMed2DLib.registry.download.web_answers import Client, FileResponse, PassingError, RefusedError, UnreachableError
