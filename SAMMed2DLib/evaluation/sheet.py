@@ -25,7 +25,7 @@ from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice
 from SAMMed2DLib.plots.slice_view import SliceView
 
 ACROSS = 4
-FOUND_COLOR, LABEL_COLOR = (1.00, 0.70, 0.10), (1.00, 1.00, 1.00)
+FOUND_COLOR, LABEL_COLOR = (1.00, 0.50, 0.00), (1.00, 1.00, 1.00)
 _MARGIN = 1.5  # of the shown part's side over the object's
 
 

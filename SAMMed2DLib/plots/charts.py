@@ -34,7 +34,7 @@ SERIES_COLORS: tuple[Color, ...] = (
 PAPER: Color = (1.0, 1.0, 1.0)
 INK: Color = (0.20, 0.22, 0.25)
 GRID: Color = (0.88, 0.89, 0.91)
-_TITLE_PT, _NUMBER_PT = 12.0, 8.0
+_TITLE_PT, _NUMBER_PT = 12.0, 7.5
 _MOST_DOTS = 40  # longer curves have none
 _MOST_LETTERS = 22  # of an upright label
 _KEY_EM = 4.0  # what a legend takes beside each name, in letter sizes
@@ -179,13 +179,18 @@ def _add_legend(figure: Figure, axes: Axes, drawn: Sequence[Any], names: Sequenc
     """Above the plot, with as many names in a row as fit."""
     if len(names) < 2:
         return
-    letter_px = TEXT_PT * figure.dpi / 72
-    widest = max(text_width(figure, name) for name in names) + _KEY_EM * letter_px
-    columns = min(len(names), max(1, int(figure.bbox.width * _PLOT_SHARE / widest)))
+    key_px = _KEY_EM * TEXT_PT * figure.dpi / 72
+    widths = [text_width(figure, name) + key_px for name in names]
+    fitting_columns = (
+        columns
+        for columns in range(len(names), 1, -1)
+        if sum(part.max() for part in np.array_split(widths, columns)) <= figure.bbox.width * _PLOT_SHARE
+    )
+    rows = math.ceil(len(names) / next(fitting_columns, 1))
     shown = [plain(f"\N{HAIR SPACE}{name}") for name in names]  # a name that begins with _ would be left out
     axes.legend(
-        drawn, shown, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2,
-        labelcolor=INK, fontsize=TEXT_PT, handlelength=1.6, columnspacing=1.4,
+        drawn, shown, loc="lower left", bbox_to_anchor=(0, 1), ncols=math.ceil(len(names) / rows), frameon=False,
+        borderaxespad=0.2, labelcolor=INK, fontsize=TEXT_PT, handlelength=1.6, columnspacing=1.4,
     )  # fmt: skip
 
 
