@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "inference": ("prompts scene setup widgets", "imaging inference registry"),
     "effect": ("inference prompts resources scene setup widgets", "imaging inference"),
     "propagation": ("inference prompts resources scene widgets", "imaging inference propagation"),
-    "module": ("inference prompts resources scene setup widgets", "doctor registry system"),
+    "module": ("inference prompts resources scene setup widgets", "doctor inference registry system"),
     "logic": ("inference propagation resources scene setup", "registry"),
     "SAMMed2D": ("inference logic module propagation resources scene setup widgets", ""),
     "SegmentEditorSAMMed2DLib": ("effect inference prompts propagation resources scene setup widgets", ""),

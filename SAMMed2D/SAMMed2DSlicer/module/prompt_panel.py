@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import qt
@@ -16,10 +15,11 @@ from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 from SAMMed2DSlicer.module.parameters import Parameters
+from SAMMed2DSlicer.module.prompt_placement import PromptPlacement
 from SAMMed2DSlicer.module.registration import open_segment_editor
 from SAMMed2DSlicer.module.scene_follower import SceneFollower
 from SAMMed2DSlicer.module.segment_controller import SegmentController
-from SAMMed2DSlicer.prompts import placement, slice_prompts
+from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import segmentations
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import messages
@@ -44,9 +44,9 @@ class PromptPanel:
         self.ui = slicer.util.childWidgetVariables(widget)
         self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
         self._inputs = ParameterWidgets(self.ui)
+        self._placement = PromptPlacement(self.ui, self._inputs)
         self.follower = SceneFollower(self.refresh)
         self._segmenting = SegmentController(service, status_line, self._request_changed)
-        self._decorate()
         self._connect(on_install)
 
     @property
@@ -155,14 +155,6 @@ class PromptPanel:
             self.parameters.segment_id = segmentations.add_segment(self.parameters.segmentation)
             self.refresh()
 
-    def _place(self, role: str) -> None:
-        if self.parameters is None:
-            return
-        if getattr(self.parameters, role) is None:
-            selector = self._inputs.node_selectors[role]
-            setattr(self.parameters, role, selector.addNode(selector.nodeTypes[0]))
-        placement.start(getattr(self.parameters, role), role)
-
     def _open_editor(self) -> None:
         parameters = self.parameters
         if parameters is None:
@@ -172,29 +164,12 @@ class PromptPanel:
 
     # Widgets
 
-    def _decorate(self) -> None:
-        ui = self.ui
-        for button, icon in (
-            (ui.placePositiveButton, "PositivePoint"),
-            (ui.placeNegativeButton, "NegativePoint"),
-            (ui.placeBoxButton, "Box"),
-            (ui.editorButton, "SAMMed2D"),
-        ):
-            button.icon = qt.QIcon(resources.icon_path(icon))
-
     def _connect(self, on_install: Callable[[], None]) -> None:
         ui = self.ui
-        for role, button in (
-            (placement.POSITIVE, ui.placePositiveButton),
-            (placement.NEGATIVE, ui.placeNegativeButton),
-            (placement.BOX, ui.placeBoxButton),
-        ):
-            button.connect("clicked()", partial(self._place, role))
-            made = partial(placement.style, role=role)
-            self._inputs.node_selectors[role].connect("nodeAddedByUser(vtkMRMLNode*)", made)
         ui.segmentationSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._segmentation_made)
         ui.addSegmentButton.connect("clicked()", self._add_segment)
         ui.segmentButton.connect("clicked()", self._segment_clicked)
+        ui.editorButton.icon = qt.QIcon(resources.icon_path("SAMMed2D"))
         ui.editorButton.connect("clicked()", self._open_editor)
         ui.installButton.connect("clicked()", on_install)
 
