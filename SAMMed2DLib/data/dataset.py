@@ -14,7 +14,7 @@ from SAMMed2DLib.data.sa_med2d import DatasetError, as_rgb, read_picture
 from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.imaging.intensity import is_grey
 
-MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what the published data set keeps
+MIN_OBJECT_FRACTION = 0.00153  # 100 px of 256 x 256: what SA-Med2D keeps
 
 
 @dataclass(frozen=True, eq=False)

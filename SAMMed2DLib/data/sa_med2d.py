@@ -1,11 +1,11 @@
-"""2D training data on disk as SAM-Med2D published it: PNG images, one PNG per mask, and JSON files that pair them.
+"""2D training data on disk in the SA-Med2D format: PNG images, one PNG per mask, and JSON files that pair them.
 
     folder/image2label_train.json        image -> its masks
     folder/label2image_validation.json   mask -> its image
     folder/label2image_test.json         mask -> its image
-    folder/manifest.tsv                  ours: a line per mask, what is known about it
+    folder/manifest.tsv                  added by `sammed2d curate`: a line per mask, what is known about it
 
-Data without our manifest is read too; what it lacks is then taken from the published names of mask files,
+Data without that manifest is read too; what it lacks is then taken from the SA-Med2D names of mask files,
 `<case>_<slice>_<class>_<instance>.png`.
 """
 
@@ -151,21 +151,21 @@ class ImageEntry:
             DatasetError: a file is missing or broken, a mask is not one, or its size is not the image's.
         """
         image = as_rgb(read_picture(self.folder / self.image))
-        masks = [as_mask(read_picture(self.folder / one.mask), one.mask) for one in self.masks]
-        for one, mask in zip(self.masks, masks, strict=True):
+        masks = [as_mask(read_picture(self.folder / entry.mask), entry.mask) for entry in self.masks]
+        for entry, mask in zip(self.masks, masks, strict=True):
             if mask.shape != image.shape[:2]:
                 raise DatasetError(
-                    f"{one.mask} is {mask.shape[1]} x {mask.shape[0]} px, its image {self.image} "
+                    f"{entry.mask} is {mask.shape[1]} x {mask.shape[0]} px, its image {self.image} "
                     f"{image.shape[1]} x {image.shape[0]}; restore one of the files or drop the line"
                 )
         return MaskedImage(image, np.stack(masks), self.masks)
 
 
 def read_layout(folder: Path | str, split: str, root: Path | str | None = None) -> list[ImageEntry]:
-    """List the images of one split with their masks; no picture is read.
+    """List the images of one split with their masks; no image is read.
 
-    The published lists name files from the root of their repository, ours from the folder of the list. So paths are
-    tried under `root`, beside the list, in the folders above it, and from the working directory.
+    The lists of SA-Med2D name files from the root of their repository, generated ones from the folder of the list. So
+    paths are tried under `root`, beside the list, in the folders above it, and from the working directory.
 
     Args:
         folder: holds the JSON file of the split.
@@ -201,7 +201,7 @@ def write_layout(folder: Path | str, entries: Iterable[MaskEntry]) -> None:
     """Write the manifest and the JSON files of all splits that have masks; they appear together or not at all.
 
     Args:
-        folder: where the pictures are.
+        folder: where the images are.
         entries: all masks.
     Raises:
         DatasetError: a case is in two splits.
@@ -263,7 +263,7 @@ def _entry_of_row(row: dict[str, Any]) -> MaskEntry:
 
 
 def entry_of_name(mask: str, image: str, split: str, dataset: str) -> MaskEntry:
-    """What the published name of a mask file tells, `<case>_<slice>_<class>_<instance>.png`.
+    """Parse the SA-Med2D name of a mask file, `<case>_<slice>_<class>_<instance>.png`.
 
     Case and class may hold "_": where the image is called `<case>_<slice>.png`, it says where the class begins.
     """
@@ -294,22 +294,22 @@ def read_picture(path: Path | str) -> np.ndarray:
         raise DatasetError(f"{path} cannot be read as an image; restore it or drop its line") from error
 
 
-def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """A picture, grey or with 2 to 4 channels, as (H, W, 3) uint8; more than 8 bits are scaled to 0..255."""
-    samples = picture if picture.ndim == 3 else picture[..., None]
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """An image, grey or with 2 to 4 channels, as (H, W, 3) uint8; more than 8 bits are scaled to 0..255."""
+    samples = image if image.ndim == 3 else image[..., None]
     samples = samples[..., :3] if samples.shape[2] > 2 else samples[..., 0]
     if samples.dtype != np.uint8:
         return rgb_from_slice(samples)
     return np.ascontiguousarray(samples) if samples.ndim == 3 else np.repeat(samples[..., None], 3, axis=2)
 
 
-def as_mask(picture: np.ndarray, name: str) -> np.ndarray:
+def as_mask(image: np.ndarray, name: str) -> np.ndarray:
     """A stored mask, 0 and 255 or 0 and 1, as (H, W) bool.
 
     Raises:
         DatasetError: it has other values, or none but 0.
     """
-    plane = picture if picture.ndim == 2 else picture[..., 0]
+    plane = image if image.ndim == 2 else image[..., 0]
     values = np.unique(plane)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         raise DatasetError(f"{name} is no mask: it has the values {', '.join(map(str, values[:5]))}; use 0 and 255")

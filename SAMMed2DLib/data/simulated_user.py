@@ -1,7 +1,7 @@
-"""Simulated clicks of one object: the published random draws, and the deterministic click of a careful user.
+"""Simulated clicks of one object: random draws of the reference protocol, and deterministic ones of a simulated user.
 
 Points are (x, y) in px of the mask given, labels 1 = on the object, 0 = beside it. The random draws take
-numpy's Generator or its legacy RandomState; with the latter they repeat the published numbers.
+numpy's Generator or its legacy RandomState; with the latter they repeat the reference protocol's numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SimulationError(ValueError):
 
 
 def first_point(mask_hw: np.ndarray, rng: Rng) -> tuple[np.ndarray, int]:
-    """Draw the first click as published: any pixel of the object, each as likely.
+    """Draw the first click of the reference protocol: any pixel of the object, each as likely.
 
     Args:
         mask_hw: (H, W) bool or 0/1, the object.
@@ -35,7 +35,7 @@ def first_point(mask_hw: np.ndarray, rng: Rng) -> tuple[np.ndarray, int]:
 
 
 def first_points(mask_hw: np.ndarray, count: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Draw several first clicks as published: half on the object, half (or one more) beside it, shuffled.
+    """Draw several first clicks of the reference protocol: half on the object, half (or one more) beside it, shuffled.
 
     Args:
         mask_hw: (H, W) bool or 0/1, the object.
@@ -68,7 +68,7 @@ def error_points(
     rng: Rng,
     fallback_hw: tuple[int, int] | None = PUBLISHED_FALLBACK_HW,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw corrective clicks as published: pixels where prediction and object differ, with repeats.
+    """Draw corrective clicks of the reference protocol: pixels where prediction and object differ, with repeats.
 
     Args:
         prediction_hw: (H, W) bool or 0/1.
@@ -93,7 +93,7 @@ def error_points(
 
 
 def centre_point(mask_hw: np.ndarray) -> np.ndarray:
-    """Return the click of a careful user: the innermost pixel of the largest region of the object.
+    """Return the first click of the simulated user: the innermost pixel of the largest region of the object.
 
     Args:
         mask_hw: (H, W) bool or 0/1, the object.
@@ -109,7 +109,7 @@ def centre_point(mask_hw: np.ndarray) -> np.ndarray:
 
 
 def centre_error_point(prediction_hw: np.ndarray, label_hw: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Return the next click of a careful user: the middle of the largest connected error.
+    """Return the next click of the simulated user: the middle of the largest connected error.
 
     Missed and surplus pixels form regions of their own.
 

@@ -1,1 +1,1 @@
-"""Volumes and pictures with their segmentations -> 2D training data in the published layout."""
+"""Volumes and 2D images with their segmentations -> 2D training data in the SA-Med2D format."""

@@ -35,7 +35,7 @@ class Assembly:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _SliceImage:
     case: Case
     record: CaseRecord
     image: ImageRecord
@@ -76,48 +76,51 @@ def assemble(cases: Sequence[Case], records: Mapping[str, CaseRecord], shares: S
     Raises:
         CurationError: a table puts one case into two splits.
     """
-    pictures = list(_pictures(cases, records))
-    images = _same(pictures)
+    slice_images = list(_slice_images(cases, records))
+    images = _same(slice_images)
     result = Assembly()
-    splits = _splits(pictures, images, shares, result)
-    pictures.sort(key=lambda one: _KEPT_FIRST.index(splits[one.key]))
-    _add_pictures(pictures, images, splits, result)
+    splits = _splits(slice_images, images, shares, result)
+    slice_images.sort(key=lambda slice_image: _KEPT_FIRST.index(splits[slice_image.key]))
+    _add_slice_images(slice_images, images, splits, result)
     _note_empty_splits(shares, result)
     return result
 
 
-def _pictures(cases: Sequence[Case], records: Mapping[str, CaseRecord]) -> Iterator[_Picture]:
+def _slice_images(cases: Sequence[Case], records: Mapping[str, CaseRecord]) -> Iterator[_SliceImage]:
     for case in sorted(cases, key=lambda case: (case.dataset, case.case, case.name)):
         if case.place in records:
-            yield from (_Picture(case, records[case.place], image) for image in records[case.place].images)
+            yield from (_SliceImage(case, records[case.place], image) for image in records[case.place].images)
 
 
-def _same(pictures: Sequence[_Picture]) -> Groups:
+def _same(slice_images: Sequence[_SliceImage]) -> Groups:
     """Images of different cases that look the same, or that are the same under different windows."""
     images = Groups()
-    first_of: dict[str, _Picture] = {}
-    for one in pictures:
-        first = first_of.setdefault(one.image.stored, one)
-        if first.key != one.key:
-            images.join(one.image.image, first.image.image)
-    keys, sizes = [one.key for one in pictures], [one.image.size_hw for one in pictures]
-    for lower, higher in same_images([one.image.small for one in pictures], keys, sizes):
-        images.join(pictures[higher].image.image, pictures[lower].image.image)
+    first_of: dict[str, _SliceImage] = {}
+    for slice_image in slice_images:
+        first = first_of.setdefault(slice_image.image.stored, slice_image)
+        if first.key != slice_image.key:
+            images.join(slice_image.image.image, first.image.image)
+    keys = [slice_image.key for slice_image in slice_images]
+    sizes = [slice_image.image.size_hw for slice_image in slice_images]
+    for lower, higher in same_images([slice_image.image.small for slice_image in slice_images], keys, sizes):
+        images.join(slice_images[higher].image.image, slice_images[lower].image.image)
     return images
 
 
-def _add_pictures(pictures: Sequence[_Picture], images: Groups, splits: Mapping[Key, str], result: Assembly) -> None:
-    kept: dict[object, _Picture] = {}
+def _add_slice_images(
+    slice_images: Sequence[_SliceImage], images: Groups, splits: Mapping[Key, str], result: Assembly
+) -> None:
+    kept: dict[object, _SliceImage] = {}
     its_entries: dict[object, list[MaskEntry]] = {}
-    for one in pictures:
-        entries = one.entries(splits[one.key])
-        first = kept.setdefault(images.root(one.image.image), one)
-        if first.key == one.key:
-            its_entries.setdefault(_pixels(one), entries)
+    for slice_image in slice_images:
+        entries = slice_image.entries(splits[slice_image.key])
+        first = kept.setdefault(images.root(slice_image.image.image), slice_image)
+        if first.key == slice_image.key:
+            its_entries.setdefault(_pixels(slice_image), entries)
             result.entries += entries
             continue
-        same = its_entries.get(_pixels(one))  # of the images that look the same, the one that is the same
-        result.repeated[one.image.image] = same[0].image if same else first.image.image
+        same = its_entries.get(_pixels(slice_image))  # of the images that look the same, the one with the same pixels
+        result.repeated[slice_image.image.image] = same[0].image if same else first.image.image
         if same:
             moved = list(_handed_over(entries, same))
             same += moved
@@ -125,8 +128,8 @@ def _add_pictures(pictures: Sequence[_Picture], images: Groups, splits: Mapping[
             result.handed_over += len(moved)
 
 
-def _pixels(one: _Picture) -> object:
-    return one.image.stored, one.image.size_hw
+def _pixels(slice_image: _SliceImage) -> object:
+    return slice_image.image.stored, slice_image.image.size_hw
 
 
 def _handed_over(entries: Sequence[MaskEntry], kept: Sequence[MaskEntry]) -> Iterator[MaskEntry]:
@@ -139,17 +142,17 @@ def _handed_over(entries: Sequence[MaskEntry], kept: Sequence[MaskEntry]) -> Ite
 # --- splits -------------------------------------------------------------------------------------------------
 
 
-def _splits(pictures: Sequence[_Picture], images: Groups, shares: Shares, result: Assembly) -> dict[Key, str]:
+def _splits(slice_images: Sequence[_SliceImage], images: Groups, shares: Shares, result: Assembly) -> dict[Key, str]:
     """The split of each case; cases that share images have the same, so that nothing leaks."""
-    fixed = _fixed(pictures)
+    fixed = _fixed(slice_images)
     groups = Groups()
     first_of: dict[object, Key] = {}
-    for one in pictures:
-        first = first_of.setdefault(images.root(one.image.image), one.key)
-        if first != one.key:
-            groups.join(one.key, first)
+    for slice_image in slice_images:
+        first = first_of.setdefault(images.root(slice_image.image.image), slice_image.key)
+        if first != slice_image.key:
+            groups.join(slice_image.key, first)
     members: dict[object, list[Key]] = {}
-    for key in dict.fromkeys(one.key for one in pictures):
+    for key in dict.fromkeys(slice_image.key for slice_image in slice_images):
         members.setdefault(groups.root(key), []).append(key)
     splits: dict[Key, str] = {}
     for keys in members.values():
@@ -193,12 +196,13 @@ def _fill(
     result.notes.append(f"few cases: {names} went to {split}, which would have been empty")
 
 
-def _fixed(pictures: Sequence[_Picture]) -> dict[Key, str]:
+def _fixed(slice_images: Sequence[_SliceImage]) -> dict[Key, str]:
     fixed: dict[Key, str] = {}
-    for one in pictures:
-        first = fixed.setdefault(one.key, one.case.split) if one.case.split else ""
-        if one.case.split and first != one.case.split:
-            raise CurationError(f"case {one.case.case} is in {first} and in {one.case.split}; give it one split")
+    for slice_image in slice_images:
+        case = slice_image.case
+        first = fixed.setdefault(slice_image.key, case.split) if case.split else ""
+        if case.split and first != case.split:
+            raise CurationError(f"case {case.case} is in {first} and in {case.split}; give it one split")
     return fixed
 
 

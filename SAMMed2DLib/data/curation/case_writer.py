@@ -36,17 +36,17 @@ _GREY, _COLOUR = 0, 2  # colour types
 _AS_IS, _UP = 0, 2  # filters of a row: its values, or their differences from the row above
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture.
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG file.
 
     Args:
         path: of the file.
-        picture: (H, W) or (H, W, 3) uint8; or (H, W) bool, written as 0 and 255.
+        image: (H, W) or (H, W, 3) uint8; or (H, W) bool, written as 0 and 255.
     Raises:
         OSError: the file cannot be written.
     """
-    is_mask = picture.dtype == bool
-    values = picture.astype(np.uint8) * 255 if is_mask else picture
+    is_mask = image.dtype == bool
+    values = image.astype(np.uint8) * 255 if is_mask else image
     height, width = values.shape[:2]
     rows = np.empty((height, values.size // height + 1), np.uint8)
     rows[:, 0] = _AS_IS if is_mask else _UP
@@ -72,20 +72,20 @@ class StoppedError(RuntimeError):
 def curate_case(
     case: Case, options: CurationOptions, folder: Path, is_stopped: Callable[[], bool] = lambda: False
 ) -> CaseRecord:
-    """Make the pictures of a case, in place of any earlier ones, and at the end write its record.
+    """Make the slice images of a case, in place of any earlier ones, and at the end write its record.
 
     Args:
         case: what to read.
         options: what to keep.
-        folder: where the pictures go.
-        is_stopped: asked between slices.
+        folder: where the slice images go.
+        is_stopped: called between slices.
     Returns:
         the record; that of a case that cannot be read says why.
     Raises:
         StoppedError: it was stopped.
         OSError: the folder cannot be written to.
     """
-    path_of(folder, case).unlink(missing_ok=True)  # first: without its pictures it would not be true
+    path_of(folder, case).unlink(missing_ok=True)  # first: without its images it would not be true
     for kind in (IMAGES, MASKS):
         shutil.rmtree(folder / kind / case.place, ignore_errors=True)
     try:
@@ -134,7 +134,7 @@ def _dicom_modality(case: Case, volume: Volume) -> str:
 
 
 class _Writer:
-    """Writes pictures and masks under names as published: case, slice, class, instance."""
+    """Writes slice images and masks under SA-Med2D names: case, slice, class, instance."""
 
     def __init__(self, folder: Path, case: Case) -> None:
         self._folder, self._case = folder, case
@@ -144,7 +144,7 @@ class _Writer:
             (folder / kind / case.place).mkdir(parents=True, exist_ok=True)
 
     def write(self, cut: Cut) -> ImageRecord:
-        """Write one picture and its masks."""
+        """Write one slice image and its masks."""
         stem = f"{self._stem}-{cut.axis}_{cut.number:04d}" if cut.axis else f"{self._stem}_0000"
         place = f"{IMAGES}/{self._case.place}/{stem}.png"
         write_png(self._folder / place, cut.image)
@@ -166,7 +166,7 @@ class _Writer:
         """The class in a file's name, no two of them the same, also where case does not count."""
         if anatomy not in self._classes:
             name, number = file_name(anatomy), 1
-            taken = {one.casefold() for one in self._classes.values()}
+            taken = {name.casefold() for name in self._classes.values()}
             while name.casefold() in taken:
                 number += 1
                 name = f"{file_name(anatomy)}-{number}"

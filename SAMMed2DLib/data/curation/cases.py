@@ -51,7 +51,7 @@ class Case:
 
     @property
     def place(self) -> str:
-        """Where its pictures go, below a folder of a kind."""
+        """Where its slice images go, below a folder of a kind."""
         return f"{file_name(self.dataset)}/{file_name(self.name)}"
 
 
@@ -89,7 +89,7 @@ def read_cases(path: Path, *, dataset: str = "", modality: str = "") -> list[Cas
 
 
 def check_names(cases: Iterable[Case]) -> None:
-    """Refuse images whose pictures would go to the same place.
+    """Refuse images whose slice images would go to the same place.
 
     Raises:
         CurationError: there are two.
@@ -142,7 +142,7 @@ def _case_of(row: Mapping[str, str], folder: Path) -> Case:
         raise CurationError("image or labels is empty; fill both in")
     image, labels = (
         folder / row["image"],
-        tuple(folder / one.strip() for one in row["labels"].split(";") if one.strip()),
+        tuple(folder / name.strip() for name in row["labels"].split(";") if name.strip()),
     )
     for path in (image, *labels):
         if not path.exists():

@@ -1,4 +1,4 @@
-"""How volumes become pictures: what a user chooses, and what is published."""
+"""How volumes become slice images: the user's options, and the limits of SA-Med2D."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_SHARES = (0.8, 0.1, 0.1)
 
 @dataclass(frozen=True)
 class CurationOptions:
-    """What decides on the pictures of a case.
+    """What decides on the slice images of a case.
 
     Attributes:
         axes: of the volume along which slices are cut, some of "i", "j", "k".

@@ -1,4 +1,4 @@
-"""What is in a curated folder, for people: counts, sizes of masks, a sheet of samples, and what was left out."""
+"""The report of a curated folder: counts, sizes of masks, a contact sheet of samples, and what was left out."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def sample_sheet(folder: Path, entries: Sequence[MaskEntry]) -> np.ndarray:
     for entry in entries:
         by_image[entry.image].append(entry)
     chosen = [ImageEntry(folder, image, tuple(by_image[image])) for image in _samples(by_image)]
-    return contact_sheet([_sample(one) for one in chosen], [_caption(one) for one in chosen], columns=6)
+    return contact_sheet([_sample(entry) for entry in chosen], [_caption(entry) for entry in chosen], columns=6)
 
 
 def _samples(by_image: Mapping[str, Sequence[MaskEntry]]) -> list[str]:
@@ -81,10 +81,10 @@ def _samples(by_image: Mapping[str, Sequence[MaskEntry]]) -> list[str]:
     chosen: list[str] = []
     while left and len(chosen) < _SAMPLES:
         # How often what an image shows was seen before: its data set, then its axis, then its rarest class.
-        best = min(left, key=lambda image: [min(seen[kind] for kind in one) for one in kinds[image]])
+        best = min(left, key=lambda image: [min(seen[kind] for kind in group) for group in kinds[image]])
         left.remove(best)
         chosen.append(best)
-        seen.update(kind for one in kinds[best] for kind in one)
+        seen.update(kind for group in kinds[best] for kind in group)
     return sorted(chosen)
 
 
@@ -105,15 +105,15 @@ def _sample(entry: ImageEntry) -> np.ndarray:
     view = SliceView(False, (False, False), (size[1] / width, size[0] / height), size, ("", ""))
     layers = [
         MaskLayer(mask, SEGMENT_COLORS[number % len(SEGMENT_COLORS)])
-        for number, (mask, one) in enumerate(zip(read.masks, read.entries, strict=True))
-        if one.instance == 0
+        for number, (mask, mask_entry) in enumerate(zip(read.masks, read.entries, strict=True))
+        if mask_entry.instance == 0
     ]
     return draw_slice(read.image, view, layers, letters=False)
 
 
 def _caption(entry: ImageEntry) -> str:
     first = entry.masks[0]
-    classes = sorted({one.anatomy for one in entry.masks})
+    classes = sorted({mask.anatomy for mask in entry.masks})
     place = f"{first.axis} {first.slice}" if first.axis else "2D"
     return f"{first.dataset}\n{first.case}, {first.split}, {place}\n{', '.join(classes)}"
 
@@ -153,8 +153,8 @@ def totals(curated: Curated) -> str:
     )
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _table(

@@ -45,7 +45,7 @@ class Curated:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why a case has no pictures, by place."""
+        """Why a case has no slice images, by place."""
         return {place: record.error for place, record in self.records.items() if record.error}
 
 
@@ -59,7 +59,7 @@ def curate(
     told: Told | None = None,
     report: Callable[[Curated], None] | None = None,
 ) -> Curated:
-    """Curate cases into a folder in the published layout.
+    """Curate cases into a folder in the SA-Med2D format.
 
     Args:
         cases: of all that shall be in the folder.
@@ -130,10 +130,10 @@ def _write(cases: Sequence[Case], result: Curated, folder: Path, shares: Shares)
 
 
 def _others(folder: Path, cases: Sequence[Case]) -> list[str]:
-    ours = {case.place for case in cases}
+    curated = {case.place for case in cases}
     paths = [path for path in (folder / CASES).glob("*/*.json") if not path.name.startswith(".")]  # half-written ones
     places = (path.relative_to(folder / CASES).with_suffix("").as_posix() for path in paths)
-    return sorted(place for place in places if place not in ours)
+    return sorted(place for place in places if place not in curated)
 
 
 # --- processes ----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class _Name:
 
 def is_bids(folder: Path) -> bool:
     """Whether a folder is a data set in BIDS: it has folders of subjects."""
-    return any(one.is_dir() for one in folder.glob("sub-*"))
+    return any(path.is_dir() for path in folder.glob("sub-*"))
 
 
 def bids_cases(folder: Path) -> tuple[list[Case], list[str]]:
@@ -128,7 +128,7 @@ def bids_cases(folder: Path) -> tuple[list[Case], list[str]]:
         modality = _MODALITIES[image.suffix]
         classes = _classes(own, folder)
         cases.append(
-            Case(image.path, tuple(one.path for one in own), name, case, folder.name, modality, classes=classes)
+            Case(image.path, tuple(label.path for label in own), name, case, folder.name, modality, classes=classes)
         )
     unpaired += [f"{label.path} (no image)" for label in labels if label.path not in used]
     return cases, unpaired

@@ -91,25 +91,25 @@ def _look_into(folder: Path, found: DiscoveredCases) -> None:
     else:
         seen = set()
         _same_folder(folder, found)
-    for one in sorted(folder.iterdir()):
-        is_seen = one in seen or folder in seen
-        if one.is_dir() and not is_seen and not one.name.startswith(".") and not is_dicom_folder(one):
-            _look_into(one, found)
+    for path in sorted(folder.iterdir()):
+        is_seen = path in seen or folder in seen
+        if path.is_dir() and not is_seen and not path.name.startswith(".") and not is_dicom_folder(path):
+            _look_into(path, found)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     """Images in a folder: files, and folders of DICOM series."""
     return [
-        one
-        for one in sorted(folder.iterdir())
-        if not one.name.startswith(".")
-        and (suffix_of(one) in (*IMAGE_SUFFIXES, ".seg.nrrd") if one.is_file() else is_dicom_folder(one))
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+        and (suffix_of(path) in (*IMAGE_SUFFIXES, ".seg.nrrd") if path.is_file() else is_dicom_folder(path))
     ]
 
 
 def is_dicom_folder(folder: Path) -> bool:
     """Whether the first of its files is a slice in DICOM, and there are several."""
-    files = [one for one in folder.iterdir() if one.is_file() and not one.name.startswith(".")]
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     if len(files) < 2:
         return False
     with min(files).open("rb") as file:
@@ -142,11 +142,11 @@ def _nnunet(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     for end, split in (("Tr", ""), ("Ts", "test")):
         images, labels = folder / f"images{end}", folder / f"labels{end}"
         if images.is_dir() and labels.is_dir():
-            pairs, unpaired = _matched(_pictures(images), _pictures(labels), without_channel, stem_of)
+            pairs, unpaired = _matched(_images_in(images), _images_in(labels), without_channel, stem_of)
             found.add("nnU-Net", [_nnunet_case(image, label, folder, about, split) for image, label in pairs])
             found.unpaired += unpaired
         elif images.is_dir():
-            found.unpaired += [f"{image} (no {labels.name})" for image in _pictures(images)]
+            found.unpaired += [f"{image} (no {labels.name})" for image in _images_in(images)]
     return {folder / f"{kind}{end}" for kind in ("images", "labels") for end in ("Tr", "Ts")}
 
 
@@ -164,10 +164,10 @@ def _nnunet_case(image: Path, labels: Sequence[Path], folder: Path, about: dict[
 def _totalsegmentator(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     """CASE/ct.nii.gz and CASE/segmentations/*.nii.gz."""
     labels = folder / "segmentations"
-    images = [one for one in _pictures(folder) if not _is_label_name(one)]
+    images = [path for path in _images_in(folder) if not _is_label_name(path)]
     if not labels.is_dir() or len(images) != 1 or (folder / "images").is_dir():
         return None
-    if not _pictures(labels):
+    if not _images_in(labels):
         found.unpaired.append(f"{images[0]} (segmentations is empty)")
         return {labels}
     name, case = named(images[0], folder.name)
@@ -182,14 +182,14 @@ def _two_folders(folder: Path, found: DiscoveredCases) -> set[Path] | None:
     labels = next((folder / name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
     if images is None or labels is None:
         return None
-    folders = [one for one in labels.iterdir() if one.is_dir() and _pictures(one)]
-    pairs, unpaired = _matched(_pictures(images), [*_pictures(labels), *sorted(folders)], _plain_image, _plain_label)
+    folders = [path for path in labels.iterdir() if path.is_dir() and _images_in(path)]
+    pairs, unpaired = _matched(_images_in(images), [*_images_in(labels), *sorted(folders)], _plain_image, _plain_label)
     found.add("images + labels", [_simple(image, files, folder.name) for image, files in pairs])
     found.unpaired += unpaired
     found.unpaired += [
-        f"{one} (folders within {images.name} are not paired; list them in a table)"
-        for one in sorted(images.iterdir())
-        if one.is_dir() and not is_dicom_folder(one)
+        f"{path} (folders within {images.name} are not paired; list them in a table)"
+        for path in sorted(images.iterdir())
+        if path.is_dir() and not is_dicom_folder(path)
     ]
     return {images, labels}
 
@@ -198,13 +198,13 @@ def _same_folder(folder: Path, found: DiscoveredCases) -> None:
     """NAME.nii.gz and NAME.seg.nrrd, NAME_seg.nii.gz, label_NAME.nii.gz, … in one folder; or all files of one case:
     image.nii.gz and label.nii.gz, or one image and .seg.nrrd of any name.
     """
-    files = _pictures(folder)
-    labels = [one for one in files if _is_label_name(one)]
-    images = [one for one in files if one not in labels]
+    files = _images_in(folder)
+    labels = [path for path in files if _is_label_name(path)]
+    images = [path for path in files if path not in labels]
     pairs, unpaired = _matched(images, labels, _plain_image, _plain_label)
-    if not pairs and len(images) == 1 and labels and all(suffix_of(one) == ".seg.nrrd" for one in labels):
+    if not pairs and len(images) == 1 and labels and all(suffix_of(path) == ".seg.nrrd" for path in labels):
         pairs, unpaired = [(images[0], labels)], []  # as 3D Slicer saves a scene
-    plain = [one for one in labels if (match := _LABEL_FIRST.match(stem_of(one))) and not any(match.groups())]
+    plain = [path for path in labels if (match := _LABEL_FIRST.match(stem_of(path))) and not any(match.groups())]
     if labels and plain == labels and _are_of_one_case(images):
         cases = [Case(image, tuple(labels), *named(image, folder.name), folder.parent.name) for image in images]
         found.add("CASE/image + CASE/label", cases)
@@ -215,8 +215,8 @@ def _same_folder(folder: Path, found: DiscoveredCases) -> None:
 
 def _are_of_one_case(images: Sequence[Path]) -> bool:
     """Whether images in one folder show the same: one image, or several volumes such as t1 and t2."""
-    has_pictures = any(suffix_of(image) in PICTURE_SUFFIXES for image in images)
-    return len(images) == 1 or (1 < len(images) <= _MOST_CHANNELS and not has_pictures)
+    has_picture_files = any(suffix_of(image) in PICTURE_SUFFIXES for image in images)
+    return len(images) == 1 or (1 < len(images) <= _MOST_CHANNELS and not has_picture_files)
 
 
 def _simple(image: Path, labels: Sequence[Path], dataset: str) -> Case:

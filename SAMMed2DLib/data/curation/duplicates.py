@@ -11,7 +11,7 @@ SIDE = 16
 
 
 def thumbnail(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Average a picture down.
+    """Average an image down.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
@@ -67,11 +67,11 @@ class Groups:
         """Say that two belong together."""
         self._above[self.root(first)] = self.root(second)
 
-    def root(self, one: Hashable) -> Hashable:
-        """The one that stands for its group; itself if it is alone."""
-        while (above := self._above.get(one, one)) != one:
-            self._above[one] = one = self._above.get(above, above)
-        return one
+    def root(self, item: Hashable) -> Hashable:
+        """The item that stands for its group; itself if it is alone."""
+        while (above := self._above.get(item, item)) != item:
+            self._above[item] = item = self._above.get(above, above)
+        return item
 
 
 def same_images(
@@ -93,7 +93,7 @@ def same_images(
     unit = (small - small.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-6)[:, None] / np.sqrt(small.shape[1])
     shape = np.array([width / height for height, width in sizes_hw])
     numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
-    owner = np.array([numbers[one] for one in owners])
+    owner = np.array([numbers[name] for name in owners])
     for bucket in _buckets(thumbnails, np.flatnonzero(spread >= _FLAT)):
         for start in range(0, len(bucket), _ROWS):
             rows = bucket[start : start + _ROWS]

@@ -84,7 +84,7 @@ class LabelFile:
         path: of the file.
         layers: (K, J, I) integer each.
         names: for each layer, the name of each value.
-        ijk_to_ras: (4, 4), mm; None for a picture, which has no place in the patient.
+        ijk_to_ras: (4, 4), mm; None for a 2D image file, which has no place in the patient.
     """
 
     path: Path
@@ -132,10 +132,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise CurationError(
                 f"{path}: labels in DICOM are not read; convert them to .seg.nrrd, as 3D Slicer saves them"
             )
-        files = [one for one in sorted(path.iterdir()) if suffix_of(one) in (*IMAGE_SUFFIXES, ".seg.nrrd")]
+        files = [file for file in sorted(path.iterdir()) if suffix_of(file) in (*IMAGE_SUFFIXES, ".seg.nrrd")]
         if not files:
             raise CurationError(f"{path}: holds no label file; put one for each structure into it")
-        volumes = [one for one in files if suffix_of(one) not in PICTURE_SUFFIXES]
+        volumes = [file for file in files if suffix_of(file) not in PICTURE_SUFFIXES]
         yield from volumes or files  # a picture among volumes is a preview
 
 
@@ -149,10 +149,10 @@ def _read(path: Path, classes: Mapping[int, str], is_structure: bool) -> LabelFi
     if file.dimension > 3:
         raise CurationError(f"{path}: has {file.dimension} dimensions; save its label map in 3D")
     labels = _integers(path, file.array if file.components == 1 else _grey(path, file.array))
-    is_picture = file.dimension == 2
-    labels = labels[np.newaxis] if is_picture else labels
+    is_2d = file.dimension == 2
+    labels = labels[np.newaxis] if is_2d else labels
     names = _names(path, labels, classes, is_structure)
-    return LabelFile(path, (labels,), (names,), None if is_picture else file.ijk_to_ras)
+    return LabelFile(path, (labels,), (names,), None if is_2d else file.ijk_to_ras)
 
 
 def _read_slicer(path: Path) -> LabelFile:

@@ -19,7 +19,7 @@ from SAMMed2DLib.system.files import StagedFiles, read_json
 
 CASES, IMAGES, MASKS = "cases", "images", "masks"
 REPORT_FILES = REPORT, SIZES, SAMPLES = "report.md", "mask_sizes.png", "samples.png"
-VERSION = 1  # of the rules by which pictures are made: another one makes them again
+VERSION = 1  # of the rules by which slice images are made: another one makes them again
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MaskRecord:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """A picture that was written, and its masks.
+    """A slice image that was written, and its masks.
 
     Attributes:
         image: path of the PNG, relative to the folder.
@@ -114,7 +114,8 @@ def read_record(folder: Path, case: Case) -> CaseRecord | None:
 def _record(content: dict[str, Any]) -> CaseRecord:
     images = tuple(
         ImageRecord(
-            **image | {"size_hw": tuple(image["size_hw"]), "masks": tuple(MaskRecord(**one) for one in image["masks"])}
+            **image
+            | {"size_hw": tuple(image["size_hw"]), "masks": tuple(MaskRecord(**mask) for mask in image["masks"])}
         )
         for image in content["images"]
     )
@@ -141,7 +142,7 @@ def files_of(case: Case) -> list[Path]:
 def _files_in(paths: Iterable[Path]) -> Iterable[Path]:
     for path in paths:
         if path.is_dir():
-            yield from (one for one in path.rglob("*") if one.is_file())
+            yield from (file for file in path.rglob("*") if file.is_file())
         else:
             yield path
 
@@ -164,7 +165,7 @@ def checksums(case: Case, known: dict[str, tuple[int, int, str]] | None = None) 
 
 
 def made_from(case: Case, options: CurationOptions, files: dict[str, tuple[int, int, str]]) -> str:
-    """A text that changes with all that decides on the pictures of a case, but not with its split."""
+    """A text that changes with all that decides on the slice images of a case, but not with its split."""
     described = [
         VERSION,
         [(Path(path).name, digest) for path, (_, _, digest) in sorted(files.items())],

@@ -26,11 +26,11 @@ def placer(
     Args:
         path: of the labels, for people.
         own: (K, J, I) of the labels.
-        ijk_to_ras: (4, 4) of the labels, mm; None for a picture, which has no place in the patient.
+        ijk_to_ras: (4, 4) of the labels, mm; None for a 2D image file, which has no place in the patient.
         volume: the image.
         notes: what a user should know is added to them.
     Raises:
-        CurationError: a picture of another size; the function raises it for labels that lie elsewhere.
+        CurationError: a 2D image of another size; the function raises it for labels that lie elsewhere.
     """
     shape = volume.array.shape[:3]
     if ijk_to_ras is None or (shape[0] == own[0] == 1 and shape == own):

@@ -1,4 +1,4 @@
-"""A volume and its labels cut into pictures with masks, as published for SA-Med2D."""
+"""A volume and its labels cut into slice images with masks, as in SA-Med2D."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """One picture with its masks.
+    """One slice image with its masks.
 
     Attributes:
         axis: "i", "j" or "k"; empty for a 2D image.
@@ -106,7 +106,7 @@ def _chosen(numbers: Sequence[int], most: int, dropped: Counter[str]) -> Sequenc
 
 
 def _is_similar(first: Cut, second: Cut, limit: float) -> bool:
-    """Whether both the pictures and what is labelled in them hardly differ."""
+    """Whether both the images and what is labelled in them hardly differ."""
     if differ(thumbnail(first.image), thumbnail(second.image)) >= limit:
         return False
     masks = {mask.anatomy: mask.mask_hw for mask in first.masks if mask.instance == 0}
@@ -206,6 +206,7 @@ def _stretched(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         place = np.clip((np.arange(n) + 0.5) * image.shape[axis] / n - 0.5, 0, image.shape[axis] - 1)
         low = place.astype(int)
         high = np.minimum(low + 1, image.shape[axis] - 1)
-        share = (place - low).astype(np.float32).reshape([-1 if one == axis else 1 for one in range(values.ndim)])
+        along_axis = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
+        share = (place - low).astype(np.float32).reshape(along_axis)
         values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
     return (values + 0.5).astype(np.uint8)

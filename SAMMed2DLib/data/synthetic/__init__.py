@@ -1,7 +1,7 @@
 """Endless synthetic images with labels: a model learns to segment what is under the prompt in any modality.
 
 A scene (`shapes`) says which region lies where. Here regions get brightness, texture and colour, and
-the picture passes one of several rough models of how an image is made: X-ray CT windows, MR bias and Rician
+the image passes one of several rough models of how an image is made: X-ray CT windows, MR bias and Rician
 noise, ultrasound fan and speckle, stained tissue, plain colour. None of them imitates a particular device;
 variety is the point.
 """
@@ -56,18 +56,18 @@ def _visible(label_hw: np.ndarray, grey: np.ndarray) -> np.ndarray:
 def lesions_on(
     rng: np.random.Generator, image: np.ndarray, label: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Change lumps of a real image in brightness or texture and label them: objects on real background.
+    """Add synthetic lesions to a real image: regions changed in brightness or texture, with their labels.
 
     Args:
         rng: Source of random numbers.
         image: (S, S, 3) uint8, square.
-        label: (S, S) uint8, its labels; they are kept where no lump covers them.
+        label: (S, S) uint8, its labels; they are kept where no lesion covers them.
     Returns:
         A new image and label of the same shapes and dtypes; new labels follow the largest one, as far as 255.
     """
     scene = random_scene(rng, image.shape[0])
-    lumps = scene.label_hw()
-    names = np.unique(lumps[lumps > 0])
+    lesions = scene.label_hw()
+    names = np.unique(lesions[lesions > 0])
     names = rng.permutation(names)[: min(int(rng.integers(2, 7)), max(0, 255 - int(label.max())))]
     out, labels = image.astype(np.float32), label.copy()
     side = image.shape[0]
@@ -75,7 +75,7 @@ def lesions_on(
     shift = tuple(rng.integers(margin, side - margin, 2))
     elsewhere = np.roll(image, shift, (0, 1)).astype(np.float32)
     for name in names:
-        mask = lumps == name
+        mask = lesions == name
         if mask.mean() > 0.25 or image[mask].mean() < 0.6 * image.mean():  # too large, or in the air
             continue
         soft = gaussian_blur(mask.astype(np.float32), rng.uniform(0.5, 2.0))[..., None]

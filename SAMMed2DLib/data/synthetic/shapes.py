@@ -14,7 +14,7 @@ MAX_REGIONS = 240
 
 @dataclass(eq=False)
 class Scene:
-    """A picture plan under construction.
+    """The layout of a synthetic image under construction.
 
     Attributes:
         region_hw: (S, S) uint8, index of the region that a pixel shows.
@@ -197,7 +197,7 @@ def _step(level: float, step: float) -> float:
 
 
 def _blobs(rng: np.random.Generator, scene: Scene) -> None:
-    """One to three lumps of any size, some with lumps of another brightness inside that belong to them."""
+    """One to three blobs of any size, some with blobs of another brightness inside that belong to them."""
     for _ in range(int(rng.integers(1, 4))):
         centre, radius = rng.uniform(0, scene.size, 2), _radius(rng, scene.size)
         wavy = float(rng.choice([0.0, 0.08, 0.15, 0.25]))
@@ -208,8 +208,8 @@ def _blobs(rng: np.random.Generator, scene: Scene) -> None:
             for _ in range(int(rng.integers(1, 5))):
                 inner = scene.add_region(_step(level, _contrast(rng)), label=scene.object_of[region])
                 offset = rng.normal(0, 0.4, 2) * radius
-                lump = _blob(rng, scene.size, centre + offset, radius * rng.uniform(0.1, 0.5), 0.15)
-                _put(scene, lump, inner, within=region)
+                blob = _blob(rng, scene.size, centre + offset, radius * rng.uniform(0.1, 0.5), 0.15)
+                _put(scene, blob, inner, within=region)
 
 
 def _radius(rng: np.random.Generator, size: int) -> float:
@@ -254,7 +254,7 @@ def _disc(size: int, centre_xy: np.ndarray, radius_px: float) -> _Patch:
 
 
 def _bands(rng: np.random.Generator, scene: Scene) -> None:
-    """The strip where a smooth field is near zero: curved sheets, folds, rims."""
+    """The strip where a smooth field is near zero: curved bands, folds, rims."""
     surface = np.abs(smooth_field(rng, scene.size, int(rng.integers(1, 5))))
     centre = np.unravel_index(int(surface.argmin()), surface.shape)[::-1]
     region = scene.add_region(_step(_level_at(scene, np.array(centre)), _contrast(rng)))
@@ -280,7 +280,7 @@ def _many_small(rng: np.random.Generator, scene: Scene) -> None:
 
 
 def _distractors(rng: np.random.Generator, scene: Scene) -> None:
-    """Lumps that are seen but never asked for."""
+    """Blobs that are visible but never labelled."""
     for _ in range(int(rng.integers(1, 6))):
         centre = rng.uniform(0, scene.size, 2)
         region = scene.add_region(_step(_level_at(scene, centre), _contrast(rng)), label=0)
