@@ -121,7 +121,7 @@ class Row:
         return (self.case, self.inputs, self.checksum) == (one_line(case.name), case.inputs, case.checksum)
 
 
-COLUMNS = tuple(one.name for one in fields(Row))
+COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def one_line(text: str) -> str:

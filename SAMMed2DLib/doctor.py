@@ -114,10 +114,11 @@ def run(args: argparse.Namespace) -> int:
     findings = list(examine())
     failed = any(finding.level == "FAIL" for finding in findings)
     if args.json:
-        print(json.dumps({"ok": not failed, "findings": [asdict(one) for one in findings]}, indent=2))
+        print(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return int(failed)
-    for one in findings:
-        print(f"{one.level:4}  {one.subject}: {one.state}" + (f"\n      -> {one.advice}" if one.advice else ""))
+    for finding in findings:
+        advice = f"\n      -> {finding.advice}" if finding.advice else ""
+        print(f"{finding.level:4}  {finding.subject}: {finding.state}{advice}")
     print("something does not work, see FAIL" if failed else "ready to segment")
     return int(failed)
 

@@ -177,7 +177,7 @@ def mark_of(path: Path) -> str:
     """A text that changes with a file: its size, its beginning and its end; of a folder the files' number and size."""
     try:
         if path.is_dir():
-            sizes = [one.stat().st_size for one in path.rglob("*") if one.is_file()]
+            sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
             return f"{len(sizes)} files, {sum(sizes)} bytes"
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -167,10 +167,10 @@ def _found(args: argparse.Namespace) -> DiscoveredCases:
     for table in args.cases:
         found.add(f"in {table}", read_cases(Path(table), dataset=args.dataset, modality=args.modality))
     for folder in args.folders:
-        one = discover(Path(folder), dataset=args.dataset, modality=args.modality)
-        found.cases += one.cases
-        found.unpaired += one.unpaired
-        for layout, count in one.layouts.items():
+        of_folder = discover(Path(folder), dataset=args.dataset, modality=args.modality)
+        found.cases += of_folder.cases
+        found.unpaired += of_folder.unpaired
+        for layout, count in of_folder.layouts.items():
             found.layouts[layout] = found.layouts.get(layout, 0) + count
     return found
 
@@ -184,7 +184,7 @@ def _check_output(args: argparse.Namespace, found: DiscoveredCases) -> None:
     folder = args.output.resolve()
     written = [folder / kind for kind in (CASES, IMAGES, MASKS)]
     read = [path.resolve() for case in found.cases for path in (case.image, *case.labels)]
-    if folder in (Path(one).resolve() for one in args.folders) or any(
+    if folder in (Path(source).resolve() for source in args.folders) or any(
         path.is_relative_to(place) for path in read for place in written
     ):
         raise CurationError(f"{args.output}: what is read lies there; choose another folder for -o")

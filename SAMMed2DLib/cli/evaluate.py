@@ -152,9 +152,9 @@ def _evaluate(
     predictor = load(args)
     if args.restart:
         discard(folder)
-    run = EvaluationRun(folder, options, _settings(args, options, data, predictor, [one.name for one in peers]))
+    run = EvaluationRun(folder, options, _settings(args, options, data, predictor, [peer.name for peer in peers]))
     finished = run.go(predictor, sources, peers, _progress(args, run))
-    report = write_report(run, predictor, sources, [one.name for one in peers], finished)
+    report = write_report(run, predictor, sources, [peer.name for peer in peers], finished)
     if run.problems:
         print(f"sammed2d: {_left_out(run)}, see {report}", file=sys.stderr)
     print(report)

@@ -134,7 +134,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     check_output_fits(job.output, volume)
     this.notes += volume.notes
     requests = _requests(job, volume, drawn, this.notes)
-    if drawn is not None and (new := [one.name for one in requests[len(drawn.segments) :]]):
+    if drawn is not None and (new := [request.name for request in requests[len(drawn.segments) :]]):
         this.notes.append(f"new beside the segments of {job.mask}: {', '.join(new)}")
     check_memory(job, volume, _memory_needed(volume, requests))
     known = {} if drawn is None else _masks_by_number(drawn)
@@ -153,7 +153,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         with this.step("write"):
             voxels: list[int] = []
             whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels)
-            records = [segment_record(one, asked, views) for one, asked in zip(segments, requests, strict=True)]
+            records = [segment_record(segment, asked, views) for segment, asked in zip(segments, requests, strict=True)]
             metadata = header_record(head, records)
             lost = write_segmentation(staged.place(job.output), whole, volume, segments, metadata)
         note_overlap(this, lost)
@@ -171,7 +171,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
 
 def _memory_needed(volume: Volume, requests: Sequence[SegmentRequest]) -> int:
     """Forecast what the work takes besides the volume, bytes, about; found by measurement on images of 1 to 36 MPx."""
-    pairs = [pair for one in requests for pair in one.prompts.items()]
+    pairs = [pair for request in requests for pair in request.prompts.items()]
     asked = [(plane.size_hw[0] * plane.size_hw[1], prompts) for plane, prompts in pairs]
     image_and_logits, distances, whole, network = 3 + 4, 60, 3, 300 * 1024**2  # distances: from an outside click
     at_once = max(pixels * (image_and_logits + distances * (prompts.labels == 0).any()) for pixels, prompts in asked)
@@ -204,16 +204,17 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes
     notes += builder.notes
     if drawn is None:
         return builder.finished()
-    names = [one.name for one in drawn.segments]
-    masks = {one: drawn.mask(one) for one in builder.segments if one in names}
-    new = [one for one in builder.segments.values() if one.name not in names]
-    for one in new:
-        if not any(prompts.box_xyxy is not None or prompts.labels.any() for prompts in one.prompts.values()):
+    names = [segment.name for segment in drawn.segments]
+    masks = {name: drawn.mask(name) for name in builder.segments if name in names}
+    new = [request for request in builder.segments.values() if request.name not in names]
+    for request in new:
+        if not any(prompts.box_xyxy is not None or prompts.labels.any() for prompts in request.prompts.values()):
             raise RequestError(
-                f"{job.mask}: has no segment {one.name!r} to take away from; there are: {', '.join(names) or 'none'}"
+                f"{job.mask}: has no segment {request.name!r} to take away from; "
+                f"there are: {', '.join(names) or 'none'}"
             )
-    asked = {one.name: one for one in builder.finished(masks)}
-    there = [asked.pop(one, SegmentRequest(one)) for one in names]
+    asked = {request.name: request for request in builder.finished(masks)}
+    there = [asked.pop(name, SegmentRequest(name)) for name in names]
     return [*there, *asked.values()]
 
 
@@ -221,7 +222,7 @@ def _first_name(job: SegmentJob, drawn: Segmentation | None) -> str:
     """The segment of prompts that none was named for."""
     if drawn is None:
         return FIRST_SEGMENT
-    names = [one.name for one in drawn.segments]
+    names = [segment.name for segment in drawn.segments]
     if len(names) > 1 and next((kind for kind, _ in job.events or ()), "segment") != "segment":
         raise RequestError(f"{job.mask}: which segment? name it with --segment; there are: {', '.join(names)}")
     return names[0] if names else FIRST_SEGMENT
@@ -235,7 +236,7 @@ def _masks_by_number(drawn: Segmentation) -> dict[int, KnownMask]:
 def _segments(requests: Sequence[SegmentRequest], drawn: Segmentation | None) -> list[Segment]:
     """Names and colours, and what was known of segments that are there already."""
     there = [] if drawn is None else list(drawn.segments)
-    return there + [Segment(one.name, one.color) for one in requests[len(there) :]]
+    return there + [Segment(request.name, request.color) for request in requests[len(there) :]]
 
 
 def _predicted(
@@ -251,13 +252,13 @@ def _predicted(
     """Answer the prompts of all segments on all slices, slice by slice; and what the model saw of each."""
     from SAMMed2DLib.inference.session import Session
 
-    planes = list(dict.fromkeys(plane for one in requests for plane in one.prompts))
-    corrected = {n: known[n]() for n, one in enumerate(requests) if n in known and one.prompts}
+    planes = list(dict.fromkeys(plane for request in requests for plane in request.prompts))
+    corrected = {n: known[n]() for n, request in enumerate(requests) if n in known and request.prompts}
     masks: Masks = {}
     views: dict[SlicePlane, View] = {}
     for number, plane in enumerate(planes):
         progress(number, len(planes))
-        asked = [(n, one.prompts[plane]) for n, one in enumerate(requests) if plane in one.prompts]
+        asked = [(n, request.prompts[plane]) for n, request in enumerate(requests) if plane in request.prompts]
         with this.step("embed and predict"):
             image, views[plane] = image_and_view(plane.extract(volume.array), intensity)
             session = Session(predictor)  # a slice's own: what it keeps goes with it
@@ -272,12 +273,12 @@ def _predicted(
 def _check_found(
     this: CommandLog, requests: Sequence[SegmentRequest], masks: Masks, known: Mapping[int, KnownMask]
 ) -> None:
-    found = {n for predictions in masks.values() for n, one in predictions if one.mask.any()} | known.keys()
+    found = {n for answers in masks.values() for n, answer in answers if answer.mask.any()} | known.keys()
     if not found:
         raise EmptyResultError(
             "the model found nothing at these prompts, so nothing is written; add a box, or change --window"
         )
-    empty = [one.name for n, one in enumerate(requests) if n not in found]
+    empty = [request.name for n, request in enumerate(requests) if n not in found]
     if empty:
         this.notes.append(f"nothing was found for: {', '.join(empty)}")
 
@@ -287,10 +288,10 @@ def _volume_masks(volume: Volume, masks: Masks, known: Mapping[int, KnownMask], 
     for number in range(count):
         whole = known[number]() if number in known else np.zeros(volume.array.shape[:3], bool)
         for plane, predictions in masks.items():
-            for n, one in predictions:
+            for n, prediction in predictions:
                 if n == number:
-                    plane.insert(whole, ~one.mask, False)
-                    plane.insert(whole, one.mask, True)
+                    plane.insert(whole, ~prediction.mask, False)
+                    plane.insert(whole, prediction.mask, True)
         yield whole
 
 

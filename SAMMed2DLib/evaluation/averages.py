@@ -22,9 +22,9 @@ def size_of(result: ObjectResult) -> str:
 
 
 GROUPINGS: dict[str, Callable[[ObjectResult], str]] = {
-    "data set": lambda one: one.dataset or UNKNOWN,
-    "modality": lambda one: one.entry.modality or UNKNOWN,
-    "anatomy": lambda one: one.entry.anatomy or UNKNOWN,
+    "data set": lambda result: result.dataset or UNKNOWN,
+    "modality": lambda result: result.entry.modality or UNKNOWN,
+    "anatomy": lambda result: result.entry.anatomy or UNKNOWN,
     "size": size_of,
 }
 
@@ -58,7 +58,7 @@ def grouped(results: Iterable[ObjectResult], by: Callable[[ObjectResult], str]) 
 def means(results: Sequence[ObjectResult], metric: str = "dice") -> dict[str, float]:
     """Mean over masks of each kind of prompt."""
     kinds = getattr(results[0], metric)
-    return {kind: float(np.mean([getattr(one, metric)[kind] for one in results])) for kind in kinds}
+    return {kind: float(np.mean([getattr(result, metric)[kind] for result in results])) for kind in kinds}
 
 
 def averages(results: Sequence[ObjectResult], metric: str = "dice") -> dict[str, Average]:
@@ -71,10 +71,10 @@ def averages(results: Sequence[ObjectResult], metric: str = "dice") -> dict[str,
     rng = np.random.default_rng(0)
     sums, counts, own = [], [], []
     for group in grouped(results, GROUPINGS["data set"]).values():
-        patients = {patient: number for number, patient in enumerate(dict.fromkeys(one.patient for one in group))}
+        patients = {patient: number for number, patient in enumerate(dict.fromkeys(result.patient for result in group))}
         totals = np.zeros((len(patients), len(kinds) + 1))
-        for one in group:
-            totals[patients[one.patient]] += [*(getattr(one, metric)[kind] for kind in kinds), 1]
+        for result in group:
+            totals[patients[result.patient]] += [*(getattr(result, metric)[kind] for kind in kinds), 1]
         drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), _DRAWS) @ totals
         sums.append(drawn[:, :-1])
         counts.append(drawn[:, -1:])
@@ -85,7 +85,7 @@ def averages(results: Sequence[ObjectResult], metric: str = "dice") -> dict[str,
     return {
         kind: Average(
             float(total[i] / total[-1]),
-            float(np.mean([one[i] / one[-1] for one in own])),
+            float(np.mean([sums_of_set[i] / sums_of_set[-1] for sums_of_set in own])),
             _range(weighted[:, i]),
             _range(macro[:, i]),
         )
@@ -115,8 +115,8 @@ class Clicks:
 
 def clicks_needed(results: Sequence[ObjectResult], target: float) -> Clicks:
     """Summarise `ObjectResult.clicks_to`."""
-    needed = [one.clicks_to(target) for one in results]
-    counts = [len(one.curve) if n is None else n for n, one in zip(needed, results, strict=True)]
+    needed = [result.clicks_to(target) for result in results]
+    counts = [len(result.curve) if n is None else n for n, result in zip(needed, results, strict=True)]
     reached = np.mean([n is not None for n in needed])
     return Clicks(float(np.mean(counts)), float(np.median(counts)), float(reached))
 
@@ -124,12 +124,12 @@ def clicks_needed(results: Sequence[ObjectResult], target: float) -> Clicks:
 def mean_curve(results: Sequence[ObjectResult]) -> np.ndarray:
     """Macro mean of the Dice after 1, 2, … clicks, (n,) float64."""
     groups = grouped(results, GROUPINGS["data set"]).values()
-    return np.mean([np.mean([one.curve for one in group], axis=0) for group in groups], axis=0)
+    return np.mean([np.mean([result.curve for result in group], axis=0) for group in groups], axis=0)
 
 
 def mean_by_dataset(results: Iterable[ObjectResult]) -> dict[str, dict[str, float]]:
     """Mean Dice over the objects of each data set, with their number under "objects"."""
-    groups = grouped(results, lambda one: one.dataset)
+    groups = grouped(results, lambda result: result.dataset)
     return {name: {"objects": len(group)} | means(group) for name, group in groups.items()}
 
 

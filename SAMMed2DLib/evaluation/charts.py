@@ -42,7 +42,7 @@ def jitter_curve(results: Sequence[ObjectResult], options: EvaluationOptions, pe
 
 def clicks_curve(results: Sequence[ObjectResult]) -> np.ndarray:
     """Dice against the number of clicks, with that of a box for comparison: (H, W, 3) uint8."""
-    curves = np.array([one.curve for one in results])
+    curves = np.array([result.curve for result in results])
     counts = np.arange(1, curves.shape[1] + 1)
     box = averages(results)[BOX].macro
     series = {

@@ -93,8 +93,8 @@ def summary_of(run: EvaluationRun, finished: bool) -> dict[str, Any]:
         "masks": len(results),
         "averages": found,
         "clicks_needed": needed,
-        "speeds": [asdict(one) for one in run.speeds],
-        "problems": [asdict(one) for one in run.problems],
+        "speeds": [asdict(speed) for speed in run.speeds],
+        "problems": [asdict(problem) for problem in run.problems],
     }
 
 
@@ -133,9 +133,9 @@ def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, pictures: S
 
 def _settings_table(run: EvaluationRun) -> str:
     results, options = run.results, run.options
-    sets = len({one.dataset for one in results})
+    sets = len({result.dataset for result in results})
     counts = (
-        f"{counted(len(results), 'mask')} of {counted(len({one.key[:2] for one in results}), 'image')} of "
+        f"{counted(len(results), 'mask')} of {counted(len({result.key[:2] for result in results}), 'image')} of "
         f"{counted(sets, 'data set')}"
     )
     rows = [["measured", counts], *([key, _words(value)] for key, value in run.settings.items())]
@@ -149,7 +149,7 @@ def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value) or "none"
+        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value) or "none"
     return str(value)
 
 
@@ -231,7 +231,9 @@ def clicks_table(results: Sequence[ObjectResult]) -> str:
     rows = []
     for name, group in groups.items():
         found = [clicks_needed(group, target) for target in TARGETS]
-        texts = (text for one in found for text in (f"{one.mean:.1f}", f"{one.median:g}", f"{one.reached:.0%}"))
+        texts = (
+            text for clicks in found for text in (f"{clicks.mean:.1f}", f"{clicks.median:g}", f"{clicks.reached:.0%}")
+        )
         rows.append([name, str(len(group)), *(text.replace("%", " %") for text in texts)])
     return table(head, rows)
 
@@ -253,13 +255,13 @@ def _speed_part(run: EvaluationRun) -> Iterator[str]:
     names = {run.speeds[0].name: f"**{run.settings.get('model', run.speeds[0].name)}**"}
     rows = [
         [
-            names.get(one.name, one.name),
-            f"{1 / one.encode_s:.1f}",
-            f"{1 / one.decode_s:.0f}",
-            f"{1 / (one.encode_s + one.decode_s):.1f}",
-            f"{one.device}, {one.precision}, {counted(one.threads, 'thread')}, {counted(one.images, 'image')}",
+            names.get(speed.name, speed.name),
+            f"{1 / speed.encode_s:.1f}",
+            f"{1 / speed.decode_s:.0f}",
+            f"{1 / (speed.encode_s + speed.decode_s):.1f}",
+            f"{speed.device}, {speed.precision}, {counted(speed.threads, 'thread')}, {counted(speed.images, 'image')}",
         ]
-        for one in run.speeds
+        for speed in run.speeds
     ]
     yield table(["model", "images encoded/s", "boxes decoded/s", "both/s", "measured on"], rows)
 
@@ -268,4 +270,4 @@ def _problem_part(run: EvaluationRun) -> Iterator[str]:
     if run.problems:
         yield "## Left out"
         yield f"{counted(len(run.problems), 'image or mask', 'images or masks')} could not be used:"
-        yield "\n".join(f"- `{one.name}`: {one.reason}" for one in run.problems)
+        yield "\n".join(f"- `{problem.name}`: {problem.reason}" for problem in run.problems)

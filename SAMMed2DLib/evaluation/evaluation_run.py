@@ -66,14 +66,14 @@ class Source:
     @classmethod
     def of_entry(cls, entry: ImageEntry) -> Source:
         """An image of a folder."""
-        names = tuple(one.mask for one in entry.masks)
+        names = tuple(mask.mask for mask in entry.masks)
         return cls(entry.masks[0].dataset, entry.image, names, partial(_read_entry, entry))
 
     @classmethod
     def of_image(cls, item: LabelledImage | MaskedImage) -> Source:
         """An image that is read already."""
         if isinstance(item, MaskedImage):
-            names = tuple(one.mask for one in item.entries)
+            names = tuple(entry.mask for entry in item.entries)
             return cls(item.entries[0].dataset, item.entries[0].image, names, lambda complain: item)
         return cls(item.dataset, item.name, None, lambda complain: item)
 
@@ -92,7 +92,8 @@ def _read_entry(entry: ImageEntry, complain: Complain) -> MaskedImage | None:
 
 def _read_mask(entry: ImageEntry, mask: str, complain: Complain) -> MaskedImage | None:
     try:
-        return replace(entry, masks=tuple(one for one in entry.masks if one.mask == mask)).read()
+        only = tuple(mask_entry for mask_entry in entry.masks if mask_entry.mask == mask)
+        return replace(entry, masks=only).read()
     except DatasetError as error:
         complain(Problem(mask, str(error)))
         return None
@@ -157,7 +158,7 @@ class EvaluationRun:
         columns = columns_of(self.options, [peer.name for peer in peers])
         with ResultFile(self.folder / MASKS_FILE, columns) as file:
             self.results = file.results
-            wanted = [one for one in sources if self._is_open(one)]
+            wanted = [source for source in sources if self._is_open(source)]
             try:
                 self.speeds = measure_speeds(predictor, peers, sources)
                 for number, source in enumerate(wanted):
@@ -173,7 +174,7 @@ class EvaluationRun:
 
     def _done(self, source: Source) -> set[str]:
         of_image = (source.dataset, source.image)
-        return {one.entry.mask for one in self.results if (one.dataset, one.image) == of_image}
+        return {result.entry.mask for result in self.results if (result.dataset, result.image) == of_image}
 
     def _evaluate(self, predictor: Predictor, source: Source, peers: Sequence[Peer], file: ResultFile) -> None:
         for result in self._results_of(predictor, source, peers):

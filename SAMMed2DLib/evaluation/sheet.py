@@ -40,12 +40,12 @@ class Chosen:
 
 def choose(results: Sequence[ObjectResult], kind: str, across: int = ACROSS) -> list[Chosen]:
     """The best, the median and the worst objects, of as many data sets and images as there are."""
-    scores = np.array([one.dice[kind] for one in results])
+    scores = np.array([result.dice[kind] for result in results])
     orders = {"best": -scores, "median": np.abs(scores - np.median(scores)), "worst": scores}
     return [
-        Chosen(place, kind, one)
+        Chosen(place, kind, result)
         for place, order in orders.items()
-        for one in _varied([results[i] for i in np.argsort(order, kind="stable")], across)
+        for result in _varied([results[i] for i in np.argsort(order, kind="stable")], across)
     ]
 
 
@@ -53,9 +53,9 @@ def _varied(ranked: Sequence[ObjectResult], count: int) -> list[ObjectResult]:
     """The first ones, each of another data set; then, if they do not suffice, each of another image."""
     chosen: list[ObjectResult] = []
     for length in (1, 2, 3):
-        for one in ranked:
-            if len(chosen) < count and one.key[:length] not in (other.key[:length] for other in chosen):
-                chosen.append(one)
+        for result in ranked:
+            if len(chosen) < count and result.key[:length] not in (other.key[:length] for other in chosen):
+                chosen.append(result)
     return sorted(chosen, key=ranked.index)
 
 
@@ -81,8 +81,8 @@ def draw_sheet(
     last = max(options.clicks)
     chosen = choose(results, BOX) + choose(results, clicks_name(last))
     by_image: dict[tuple[str, str], list[int]] = {}
-    for number, one in enumerate(chosen):
-        by_image.setdefault((one.result.dataset, one.result.image), []).append(number)
+    for number, shown in enumerate(chosen):
+        by_image.setdefault((shown.result.dataset, shown.result.image), []).append(number)
     pictures, captions = {}, {}
     for source in sources:
         numbers = by_image.get((source.dataset, source.image), ())
@@ -93,18 +93,18 @@ def draw_sheet(
 
 
 def _drawn(
-    predictor: Predictor, item: LabelledImage | MaskedImage, one: Chosen, options: EvaluationOptions, side_px: int
+    predictor: Predictor, item: LabelledImage | MaskedImage, chosen: Chosen, options: EvaluationOptions, side_px: int
 ) -> tuple[np.ndarray, str]:
     """The picture of an object and its caption."""
-    target = next(target for target in targets_of(item) if target.entry.mask == one.result.entry.mask)
+    target = next(target for target in targets_of(item) if target.entry.mask == chosen.result.entry.mask)
     ask = _ask_as_published if options.protocol == PUBLISHED else _ask_carefully
-    found, prompts = ask(predictor, item.image, target, one.kind, options)
+    found, prompts = ask(predictor, item.image, target, chosen.kind, options)
     crop = _shown_part(found | target.mask)
     layers = [MaskLayer(crop.cut(found), FOUND_COLOR, 0.3), MaskLayer(crop.cut(target.mask), LABEL_COLOR, 0.0)]
     image = np.ascontiguousarray(crop.cut(item.image))
     picture = draw_slice(image, _view_of(image, side_px), layers, [crop.prompts(prompts)], letters=False)
-    what = one.result.entry.anatomy or one.result.entry.modality
-    return picture, f"{one.kind}, {one.place}: {dice(found, target.mask):.3f}\n{one.result.dataset}\n{what}"
+    what = chosen.result.entry.anatomy or chosen.result.entry.modality
+    return picture, f"{chosen.kind}, {chosen.place}: {dice(found, target.mask):.3f}\n{chosen.result.dataset}\n{what}"
 
 
 def _ask_carefully(

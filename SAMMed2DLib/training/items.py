@@ -67,10 +67,10 @@ class LabelMaps:
     def sha256(self) -> str:
         """Checksum of all names, images and labels."""
         digest = hashlib.sha256()
-        for one in self._images:
-            digest.update(f"{one.dataset} {one.name} {one.label.shape} {one.label.dtype}\n".encode())
-            digest.update(np.ascontiguousarray(one.image).data)
-            digest.update(np.ascontiguousarray(one.label).data)
+        for image in self._images:
+            digest.update(f"{image.dataset} {image.name} {image.label.shape} {image.label.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(image.image).data)
+            digest.update(np.ascontiguousarray(image.label).data)
         return digest.hexdigest()
 
     def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lumps: bool) -> Item:

@@ -154,7 +154,7 @@ def error_clicks(predicted: Tensor, masks: Tensor, count: int, rng: Rngs) -> tup
         (N, count, 2) float32 (x, y) in px of the masks; (N, count) int64 labels, -1 where nothing is wrong.
     """
     triples = zip(predicted[:, 0].numpy(), masks[:, 0].numpy(), _each(rng, len(masks)), strict=True)
-    return _stacked([error_points(guess, mask, count, one) for guess, mask, one in triples])
+    return _stacked([error_points(guess, mask, count, own_rng) for guess, mask, own_rng in triples])
 
 
 def user_clicks(predicted: Tensor, masks: Tensor, rng: Rngs) -> tuple[Tensor, Tensor]:
@@ -163,10 +163,11 @@ def user_clicks(predicted: Tensor, masks: Tensor, rng: Rngs) -> tuple[Tensor, Te
     Arguments and results as in `error_clicks`, with one click each.
     """
     clicks = []
-    for guess, mask, one in zip(predicted[:, 0].numpy(), masks[:, 0].numpy(), _each(rng, len(masks)), strict=True):
-        centre = centre_error_point(guess, mask) if one.random() < 0.5 else None
+    triples = zip(predicted[:, 0].numpy(), masks[:, 0].numpy(), _each(rng, len(masks)), strict=True)
+    for guess, mask, own_rng in triples:
+        centre = centre_error_point(guess, mask) if own_rng.random() < 0.5 else None
         if centre is None:
-            clicks.append(error_points(guess, mask, 1, one))
+            clicks.append(error_points(guess, mask, 1, own_rng))
         else:
             clicks.append((centre[0][None], np.array([centre[1]])))
     return _stacked(clicks)
@@ -191,7 +192,8 @@ def neighbours_of(masks: Tensor, rng: Rngs) -> Tensor:
     Returns:
         (N, 1, S, S) float32, 0/1; where nothing would be left, the mask itself.
     """
-    return torch.stack([_neighbour_of(mask, one) for mask, one in zip(masks, _each(rng, len(masks)), strict=True)])
+    pairs = zip(masks, _each(rng, len(masks)), strict=True)
+    return torch.stack([_neighbour_of(mask, own_rng) for mask, own_rng in pairs])
 
 
 def _neighbour_of(mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -227,7 +229,10 @@ def boxes_of(masks: Tensor, rng: Rngs, published: bool, loose: float = 0.0) -> T
         (N, 4) float32, (x0, y0, x1, y1), half-open.
     """
     pairs = zip(masks[:, 0].numpy() > 0.5, _each(rng, len(masks)), strict=True)
-    boxes = [shift_box(box_of_mask(mask), one) if published else _moved_box(mask, one, loose) for mask, one in pairs]
+    boxes = [
+        shift_box(box_of_mask(mask), own_rng) if published else _moved_box(mask, own_rng, loose)
+        for mask, own_rng in pairs
+    ]
     return torch.from_numpy(np.stack(boxes)).float()
 
 

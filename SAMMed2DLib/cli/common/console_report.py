@@ -112,13 +112,13 @@ def write_report(staged: StagedFiles, job: ImageJob, report: dict[str, Any]) -> 
 def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict[str, Any]]:
     for plane, predictions in masks.items():
         axis, index = axis_and_index(plane)
-        for n, one in predictions:
+        for n, prediction in predictions:
             if n == number:
                 yield {
                     "axis": "kji"[axis],
                     "slice": index,
-                    "score": round(float(one.score), 4),
-                    "pixels": int(one.mask.sum()),
+                    "score": round(float(prediction.score), 4),
+                    "pixels": int(prediction.mask.sum()),
                     "points": len(request.prompts[plane].labels),
                     "box": request.prompts[plane].box_xyxy is not None,
                 }
@@ -145,7 +145,8 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
         count = len(entry["slices"])
         if not count:  # it was there already, and nothing was asked about it
             continue
-        scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in entry["slices"]})]
+        distinct = {round(slice_entry["score"], 2) for slice_entry in entry["slices"]}
+        scores = [f"{score:.2f}" for score in sorted(distinct)]
         yield (
             f"{' '.join(entry['name'].split())}: {size_words(entry)}, {counted(count, 'slice')}, "
             f"predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"

@@ -65,7 +65,7 @@ class ImageJob:
     @classmethod
     def of(cls, args: argparse.Namespace) -> Self:
         """Take over the options of the same names."""
-        return cls(**{one.name: getattr(args, one.name) for one in fields(cls)})
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
     @property
     def outputs(self) -> list[str]:
@@ -116,7 +116,7 @@ def check_files(job: ImageJob) -> None:
         check_place(path)
         if _is_same(path, job.image):
             raise RequestError(f"{path}: is the image itself; give the output another name")
-        if any(_is_same(path, one) for one in job.also_read):
+        if any(_is_same(path, read) for read in job.also_read):
             raise RequestError(f"{path}: is also read; give the output another name")
     if job.png:
         require()

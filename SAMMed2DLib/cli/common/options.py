@@ -139,7 +139,7 @@ def output_folder(text: str) -> Path:
         ArgumentTypeError: it cannot be made or written to.
     """
     path = Path(text)
-    there = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise argparse.ArgumentTypeError(f"{there} is a file; give the name of a folder")
     if not os.access(there, os.W_OK):

@@ -58,7 +58,7 @@ def add_json(builder: RequestBuilder, path: Path, place: PromptFrame) -> None:
         if isinstance(content, dict) and "markups" in content:
             raise RequestError(f"{path}: holds markups of 3D Slicer; give points with --markups, and an ROI with --roi")
     else:
-        content = {"segments": [_prompts_of(one) for one in _listed(report.get("segments"))]}
+        content = {"segments": [_prompts_of(segment) for segment in _listed(report.get("segments"))]}
     top = _object(content, f"{path}", {"coordinates": str, "axis": str, "segments": list})
     coordinates = top.get("coordinates", "xy")
     if coordinates not in COORDINATES:
@@ -83,8 +83,8 @@ def _prompts_of(entry: Any) -> Any:
     if not isinstance(entry, dict):
         return entry
     prompts = [
-        {key: one[key] for key in _PROMPT_KINDS if key in one} if isinstance(one, dict) else one
-        for one in _listed(entry.get("prompts"))
+        {key: prompt[key] for key in _PROMPT_KINDS if key in prompt} if isinstance(prompt, dict) else prompt
+        for prompt in _listed(entry.get("prompts"))
     ]
     return {key: entry[key] for key in ("name", "color") if key in entry} | {"prompts": prompts}
 

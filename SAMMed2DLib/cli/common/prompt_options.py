@@ -110,8 +110,8 @@ class RequestBuilder:
             if not segment.prompts:
                 raise RequestError(f"segment {segment.name!r} has no prompt; give --point or --box after it")
             segment.prompts = {
-                plane: _checked(segment, plane, one, (masks or {}).get(segment.name))
-                for plane, one in segment.prompts.items()
+                plane: _checked(segment, plane, prompts, (masks or {}).get(segment.name))
+                for plane, prompts in segment.prompts.items()
             }
         return list(self.segments.values())
 

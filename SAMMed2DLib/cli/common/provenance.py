@@ -188,9 +188,9 @@ def _seen(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     segments = content.get("segments")
     for segment in segments if isinstance(segments, list) else ():
         prompts = segment.get("prompts") if isinstance(segment, dict) else None
-        for one in prompts if isinstance(prompts, list) else ():
-            if isinstance(one, dict) and isinstance(one.get("seen"), str):
-                yield f"slice {one.get('slice')} ({one.get('axis')})", one["seen"]
+        for prompt in prompts if isinstance(prompts, list) else ():
+            if isinstance(prompt, dict) and isinstance(prompt.get("seen"), str):
+                yield f"slice {prompt.get('slice')} ({prompt.get('axis')})", prompt["seen"]
 
 
 def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None = None) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None 
 
 def segment_record(segment: Segment, request: SegmentRequest, views: Mapping[SlicePlane, View]) -> dict[str, Any]:
     """Name, colour and prompts of a segment, of plain types."""
-    prompts = [_slice_record(plane, one, views[plane]) for plane, one in request.prompts.items()]
+    prompts = [_slice_record(plane, on_slice, views[plane]) for plane, on_slice in request.prompts.items()]
     return {"name": segment.name, "color": list(segment.color or ()), "prompts": prompts}
 
 
@@ -290,7 +290,7 @@ def _rule_of(path: str, words: Mapping[str, Any]) -> dict[str, Any]:
         return {"full_range": True}
     for name in ("window", "percentiles"):
         pair = words.get(name)
-        if isinstance(pair, list) and len(pair) == 2 and all(type(one) in _NUMBER for one in pair):
+        if isinstance(pair, list) and len(pair) == 2 and all(type(number) in _NUMBER for number in pair):
             return {name: (pair[0], pair[1])}
     if words:
         raise RequestError(f"{path}: intensities are a window, percentiles or the full range, not {json.dumps(words)}")
@@ -301,5 +301,5 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(one)}".replace(" on", "").replace("_", " ") for key, one in value.items())
+        return ", ".join(f"{key} {_words(item)}".replace(" on", "").replace("_", " ") for key, item in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

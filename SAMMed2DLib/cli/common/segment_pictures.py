@@ -47,7 +47,7 @@ def pictures_of(
     size_px = min(most_px, RULED_PX if job.rulers else 1024 if len(masks) == 1 else 640)
     pictures, captions = [], []
     for plane, predictions in masks.items():
-        layers = [MaskLayer(one.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, one in predictions]
+        layers = [MaskLayer(prediction.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, prediction in predictions]
         prompts = [requests[n].prompts[plane] for n, _ in predictions]
         view = SliceView.of(plane, volume.ijk_to_ras, size_px, most_px)
         image = rgb_from_slice(plane.extract(volume.array), intensity)
