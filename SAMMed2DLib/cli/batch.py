@@ -23,7 +23,8 @@ from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
 from SAMMed2DLib.cli.common.errors import words_of
 from SAMMed2DLib.cli.common.image_job import ImageJob, load
 from SAMMed2DLib.cli.common.options import add_seeing
-from SAMMed2DLib.cli.propagate import PropagateJob, propagate_case
+from SAMMed2DLib.cli.propagation.case import propagate_case
+from SAMMed2DLib.cli.propagation.job import PropagateJob
 from SAMMed2DLib.cli.segment import SegmentJob, segment_case
 from SAMMed2DLib.registry.known_models import weights_path
 from SAMMed2DLib.system.files import remove_leftovers

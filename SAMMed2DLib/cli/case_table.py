@@ -14,7 +14,7 @@ from typing import Any
 from SAMMed2DLib.batch_run import one_line
 from SAMMed2DLib.cli.common.image_job import ImageJob
 from SAMMed2DLib.cli.common.options import AXES, pair, slice_number, slice_range
-from SAMMed2DLib.cli.propagate import PropagateJob
+from SAMMed2DLib.cli.propagation.job import PropagateJob
 from SAMMed2DLib.cli.segment import FIRST_SEGMENT, SegmentJob
 from SAMMed2DLib.io.segmentation_io import SegmentationError, check_output_suffix
 from SAMMed2DLib.system.files import suffix_of
@@ -224,7 +224,7 @@ def _job(given: Cells, options: dict[str, Any], folder: Path, shared: Mapping[st
     chosen |= files | options
     if "mask" in given:
         names = (given["segment"],) if "segment" in given else None
-        return PropagateJob(**chosen, mask=str(folder / given["mask"]), segment=names)
+        return PropagateJob(**chosen, masks=((0, str(folder / given["mask"])),), segment=names)
     prompts = str(folder / given["prompts"])
     if suffix_of(prompts) != ".mrk.json":
         return SegmentJob(**chosen, prompts=prompts)

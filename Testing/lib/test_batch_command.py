@@ -149,7 +149,7 @@ def test_options_of_a_line_are_heeded_and_come_before_those_of_the_call(
     assert (first.axis, first.slice, first.png) == ("coronal", "mid", str(folder / "a.png"))
     assert second.window is None and second.percentiles == (1, 99)
     assert (second.axis, second.segment, second.range, second.every) == ("k", ("liver",), (2, 9), 3)
-    assert (second.image, second.mask) == (str(folder / "b.nrrd"), str(folder / "key.nii.gz"))
+    assert (second.image, second.also_read) == (str(folder / "b.nrrd"), [str(folder / "key.nii.gz")])
 
 
 def test_a_table_of_a_spreadsheet_is_read(folder: Path, batch: Any) -> None:
