@@ -11,7 +11,8 @@ from golden_cases import formula_image
 from test_tiny_vit import MINIATURE
 from torch.nn import functional
 
-from SAMMed2DLib.checkpoints import CheckpointError, save_lean
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
@@ -30,7 +31,7 @@ def predictor(tmp_path):
     model = build_model(REFINED)
     torch.nn.init.normal_(model.refiner.last.weight)
     facts = {"prefers_zoom": True, "click_scales": [1.0, 0.5]}
-    path = save_lean(tmp_path / "refined.pt", model.state_dict(), REFINED.to_dict(), facts)
+    path = save_inference_checkpoint(tmp_path / "refined.pt", model.state_dict(), REFINED.to_dict(), facts)
     return load_predictor(path, device="cpu")
 
 
@@ -82,7 +83,8 @@ def test_the_refined_mask_is_the_answer_and_points_hold(predictor):
 
 
 def test_a_network_without_a_refiner_says_so(tmp_path):
-    path = save_lean(tmp_path / "plain.pt", build_model(MINIATURE).state_dict(), MINIATURE.to_dict(), {})
+    state = build_model(MINIATURE).state_dict()
+    path = save_inference_checkpoint(tmp_path / "plain.pt", state, MINIATURE.to_dict(), {})
     predictor = load_predictor(path, device="cpu")
     assert not predictor.has_refiner and predictor.click_scales == (1.0,)
     image = formula_image((30, 30))
@@ -107,7 +109,7 @@ def test_settings_that_no_network_has_are_refused(change, words):
 
 
 def test_training_refuses_a_network_that_it_would_show_other_images(tmp_path):
-    path = save_lean(tmp_path / "refined.pt", build_model(REFINED).state_dict(), REFINED.to_dict(), {})
+    path = save_inference_checkpoint(tmp_path / "refined.pt", build_model(REFINED).state_dict(), REFINED.to_dict(), {})
     with pytest.raises(TrainingError, match="begin with another model"):
         known_start(path)
 
@@ -115,6 +117,6 @@ def test_training_refuses_a_network_that_it_would_show_other_images(tmp_path):
 @pytest.mark.parametrize("dim", [None, 8])
 def test_a_file_whose_refiner_is_another_one_than_it_says_is_refused(tmp_path, dim):
     config = replace(REFINED, refiner_dim=dim).to_dict()
-    path = save_lean(tmp_path / "other.pt", build_model(REFINED).state_dict(), config, {})
+    path = save_inference_checkpoint(tmp_path / "other.pt", build_model(REFINED).state_dict(), config, {})
     with pytest.raises(CheckpointError, match="refiner_dim"):
         load_predictor(path, device="cpu")

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from route_features import SEEN_PX, VIEW_PX
 from route_model import CLICK_SHARES
 
-from SAMMed2DLib.checkpoints import save_lean, sha256_of
+from SAMMed2DLib.checkpoints.checkpoint import sha256_of
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.model.build import TINY, build_empty
 
 
@@ -44,7 +45,8 @@ def main() -> None:
         "encoder": "LiteMedSAM (Apache-2.0), frozen",
         "encoder_sha256": sha256_of(options.weights),
     }
-    save_lean(options.output, {name: state[name] for name in wanted}, config.to_dict(), provenance, dtype="float16")
+    kept = {name: state[name] for name in wanted}
+    save_inference_checkpoint(options.output, kept, config.to_dict(), provenance, dtype="float16")
     print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB after {kept['step']} steps")
 
 
