@@ -158,10 +158,10 @@ def test_a_click_on_the_strip_shows_the_slice_and_its_tool_tip_names_it(desk):
 def test_keyframes_are_seen_in_the_strip_however_many_slices_there_are(desk):
     from types import SimpleNamespace
 
-    from SAMMed2DSlicer.propagation.keyframe_view import picture
+    from SAMMed2DSlicer.propagation.keyframe_view import strip_image
 
     now = SimpleNamespace(generated={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
-    white = (picture(now, 3000, 20) == 255).all(axis=2)[0]
+    white = (strip_image(now, 3000, 20) == 255).all(axis=2)[0]
     assert np.diff(white.astype(int)).tolist().count(1) + white[0] == 3
     assert white.sum() >= 20
 

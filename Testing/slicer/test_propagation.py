@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import slicer
@@ -171,6 +173,23 @@ def test_what_a_run_left_is_known_after_saving_and_loading(logic, tmp_path):
     case.segmentation = slicer.util.loadSegmentation(path)
     with pytest.raises(ValueError, match="Nothing is left to do"):
         logic.propagate(case.volume, case.segmentation, "A", ("k", 10))
+
+
+def test_the_tag_of_a_scene_saved_before_still_tells_what_a_run_left(logic):
+    case = a_case()
+    draw(case, 6, 8, 10)
+    stack = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [60, 50, 24], 24]
+    saved = {
+        "version": 1,
+        "stack": stack,
+        "settings": "of another model",
+        "slices": {"8": ["d18cb24283a084ea", 0.865]},  # of slice 8 as it is drawn
+        "keyframes": {},
+        "done": [[7, 9]],
+    }
+    case.segmentation.GetSegmentation().GetSegment("A").SetTag("SAMMed2D.Propagation", json.dumps(saved))
+    result = logic.propagate(case.volume, case.segmentation, "A", ("k", 10))
+    assert [found.index for found in result.segments["A"].slices if found.is_keyframe] == [6, 10]
 
 
 # Faults

@@ -160,6 +160,13 @@ def test_the_model_sees_all_frames_alike(logic, intensity):
     assert {tuple(np.unique(picture)) for picture in logic.session.pictures} == {(0, 255)}
 
 
+def test_the_tag_of_a_scene_saved_before_still_tells_what_a_run_left_in_a_frame(logic):
+    cine = a_drawn_cine(1, 4, 6)
+    segment = cine.drawings.GetNthDataNode(4).GetSegmentation().GetSegment("A")
+    segment.SetTag("SAMMed2D.PropagationInTime", '["6299abed4c3da030", 0.9]')  # of the disc that is drawn there
+    assert [frame for frame, is_keyframe in kinds(run(logic, cine)).items() if is_keyframe] == [1, 6]
+
+
 # Taking back
 
 

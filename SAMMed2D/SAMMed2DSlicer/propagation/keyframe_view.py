@@ -168,7 +168,7 @@ class ConfidenceStrip:
     def show(self, now: SegmentKeyframes, count: int, position: int) -> None:
         """Show a segment on `count` slices (or in frames), one of which is shown."""
         self._count, self._now = count, now
-        self._label.setPixmap(pixmap_of(picture(now, count, position), _SIZE_PX[0]))
+        self._label.setPixmap(pixmap_of(strip_image(now, count, position), _SIZE_PX[0]))
 
     def clear(self, text: str) -> None:
         """Show a text instead."""
@@ -206,7 +206,7 @@ def text_of(now: SegmentKeyframes, number: int) -> str:
     return _("{slice}: {kind}").format(slice=now.title(number), kind=kind)
 
 
-def picture(now: SegmentKeyframes, count: int, position: int) -> np.ndarray:
+def strip_image(now: SegmentKeyframes, count: int, position: int) -> np.ndarray:
     """Slices from left to right, (H, W, 3) uint8."""
     colors = np.array([_NOTHING] * count, np.float64)
     for n in now.generated:
