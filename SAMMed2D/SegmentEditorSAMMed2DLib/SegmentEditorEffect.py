@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.effect_panel import EffectPanel
     from SAMMed2DSlicer.effect.parameters import EffectOptions
+    from SAMMed2DSlicer.effect.updater import EffectState
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
@@ -128,7 +129,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             seen = (self._options.intensity, self._options.zoom) if self._options is not None else None
             self._options = options
             if seen != (options.intensity, options.zoom):
-                self.controller.ask_again()
+                self.controller.predict_again()
 
     def updateMRMLFromGUI(self) -> None:
         """Nothing: each widget writes its own parameter."""
@@ -149,7 +150,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.controller = EffectController(
             self.scriptedEffect,
             self._service,
-            self.panel.options,
             on_changed=self._show_work,
             on_closed=self._remove_shortcuts,
             write_history=shared_write_history(),
@@ -180,7 +180,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
         if self.controller is not None:
-            self.controller.ask_again()
+            self.controller.predict_again()
 
     def layoutChanged(self) -> None:
         """Follow the views."""
@@ -330,7 +330,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         pytorch.ensure_torch()
         self._check_torch()
         if self.controller is not None:
-            self.controller.ask_again()
+            self.controller.predict_again()
 
     def _check_torch(self) -> None:
         from SAMMed2DSlicer.setup import pytorch
@@ -341,10 +341,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if torch.is_ready:
             self._service.prepare()
 
-    def _show_work(self) -> None:
+    def _show_work(self, state: EffectState) -> None:
         """Show the state of the work."""
         if self.controller is not None and self.panel is not None and self.propagation is not None:
-            self.panel.show(self.controller)
+            self.panel.show(state)
             self.propagation.show()
             self._arrange_keys()
 
@@ -355,11 +355,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         is_other = self._service.choice != self._choice  # chosen here or elsewhere
         self._choice = self._service.choice
         if is_other and self.controller.groups:
-            qt.QTimer.singleShot(0, self._ask_again)
+            qt.QTimer.singleShot(0, self._predict_again)
 
-    def _ask_again(self) -> None:
+    def _predict_again(self) -> None:
         if self.controller is not None:
-            self.controller.ask_again()
+            self.controller.predict_again()
 
     # Keys
 
@@ -409,8 +409,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """
         if self.controller is None or not self.controller.is_active:
             return
-        is_busy = self._press is not None or self.controller.is_waiting
-        wants_escape = is_busy or bool(self.controller.pending) or bool(self.controller.unfinished)
+        wants_escape = self._press is not None or self.controller.has_open_work
         if self not in _keys_owner:
             if wants_escape:  # the keys are for the editor that was worked with last
                 self._install_shortcuts()

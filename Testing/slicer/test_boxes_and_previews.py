@@ -283,7 +283,7 @@ def test_a_click_beside_a_painted_mask_shows_what_it_takes_away(desk):
     slicer.util.updateSegmentBinaryLabelmapFromArray(painted, desk.segmentation, desk.segment_id, desk.volume)
     desk.pump(0.05)
     desk.click((37, 37, 10), control=True)
-    found = desk.controller._dry_run_of(desk.controller.pending[0])
+    found = desk.controller.acceptance.dry_run_of(desk.controller.pending[0])
     gone = (painted[10] > 0) & ~desk.shown[0]
     np.testing.assert_array_equal(found.removed_hw, gone)
     assert gone.any() and f"{desk.shown[0].sum()} px: 0 added, {gone.sum()} removed;" in desk.status.text

@@ -649,7 +649,7 @@ def test_voxels_that_are_changed_in_place_are_asked_for_anew(desk, model):
 def test_other_news_of_the_volume_costs_nothing(desk, monkeypatch):
     desk.click()
     looks = []
-    monkeypatch.setattr(desk.controller, "_picture_changed", lambda *event: looks.append(event))
+    monkeypatch.setattr(desk.controller.updater, "image_changed", lambda: looks.append(1))
     desk.volume.SetAttribute("note", "seen")
     desk.volume.Modified()
     desk.pump(0.05)

@@ -33,7 +33,7 @@ from SAMMed2DSlicer.widgets.icons import pixmap_of
 from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
 
 if TYPE_CHECKING:
-    from SAMMed2DSlicer.effect.controller import EffectController
+    from SAMMed2DSlicer.effect.updater import EffectState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 _LONGEST_NAME, _THUMBNAIL_PX = 24, 72
@@ -57,7 +57,7 @@ class EffectPanel:
                 it) without arguments; "jump" and "remove" with a prompt group.
         """
         self._effect, self._service, self._calls = effect, service, calls
-        self._controller: EffectController | None = None
+        self._state: EffectState | None = None
         self._groups: list[PromptGroup] = []
         self._rows: list[tuple[str, ...]] = []
         self._thumbnail: Any = None
@@ -116,11 +116,11 @@ class EffectPanel:
 
     # What is going on
 
-    def show(self, controller: EffectController) -> None:
+    def show(self, state: EffectState) -> None:
         """Show the state of the work."""
-        self._show_status(controller)
-        has_answer, has_groups = bool(controller.pending), bool(controller.groups)
-        can_accept = has_answer or controller.is_waiting or bool(controller.unfinished)
+        self._show_status(state)
+        has_answer, has_groups = bool(state.pending), bool(state.groups)
+        can_accept = has_answer or state.is_waiting or bool(state.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
         self.ui.acceptButton.setToolTip(
             _("Write what is shown to the segment (Enter).")
@@ -133,26 +133,26 @@ class EffectPanel:
             if has_groups
             else _("There are no prompts.")
         )
-        self._controller = controller
-        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(controller.groups)))
+        self._state = state
+        self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(state.groups)))
         self._show_groups()
-        self._show_thumbnail(controller)
+        self._show_thumbnail(state)
 
-    def _show_status(self, controller: EffectController) -> None:
+    def _show_status(self, state: EffectState) -> None:
         """Say what is new, and show that an answer is on its way."""
         line, was_waiting = self.status_line, self.status_line.is_going_on(ANSWER)
-        if controller.is_waiting and not was_waiting:
+        if state.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
             line.begin(ANSWER, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
-        elif was_waiting and not controller.is_waiting:
+        elif was_waiting and not state.is_waiting:
             line.end(ANSWER)
-        is_new = controller.status is not self._status or was_waiting != controller.is_waiting
-        if is_new and not controller.status.text and self._status is not None and line.said != self._status.text:
-            self._status, is_new = controller.status, False  # something else was said meanwhile, and still holds
-        if line.be_at(controller.place) or is_new:
-            self._status = controller.status
-            line.say(controller.status.text, controller.status.level)
-            line.be_at(controller.place)
+        is_new = state.status is not self._status or was_waiting != state.is_waiting
+        if is_new and not state.status.text and self._status is not None and line.said != self._status.text:
+            self._status, is_new = state.status, False  # something else was said meanwhile, and still holds
+        if line.be_at(state.place) or is_new:
+            self._status = state.status
+            line.say(state.status.text, state.status.level)
+            line.be_at(state.place)
 
     def show_service(self) -> None:
         """Show which model is used, and whether it is ready."""
@@ -182,27 +182,27 @@ class EffectPanel:
 
     def _show_groups(self) -> None:
         """Bring the table up to date while it is seen."""
-        if self._controller is None or self.ui.promptsButton.collapsed:
+        if self._state is None or self.ui.promptsButton.collapsed:
             return
-        rows = [self._row_of(one, self._controller) for one in self._controller.groups]
+        rows = [self._row_of(one, self._state) for one in self._state.groups]
         if rows != self._rows:
             table = self.ui.promptsTable
             table.setRowCount(len(rows))
             for row, texts in enumerate(rows):
                 for column, text in enumerate(texts):
                     table.setItem(row, column, qt.QTableWidgetItem(text))
-        self._rows, self._groups = rows, list(self._controller.groups)
+        self._rows, self._groups = rows, list(self._state.groups)
         self._enable_table_buttons()
 
-    def _row_of(self, one: PromptGroup, controller: EffectController) -> tuple[str, ...]:
+    def _row_of(self, one: PromptGroup, state: EffectState) -> tuple[str, ...]:
         words = self._words
         segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
         positive, negative, boxes = one.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
         parts += [words["box"]] * bool(boxes)
-        state = words["shown" if controller.pending_of(one) else one.state]
+        word = words["shown" if one in state.predictions else one.state]
         name = segment.GetName() if segment is not None else words["removed"]
-        return name, one.slice_text(), " ".join(parts), state
+        return name, one.slice_text(), " ".join(parts), word
 
     def _enable_table_buttons(self) -> None:
         chosen = bool(self._chosen())
@@ -213,10 +213,10 @@ class EffectPanel:
             button.setEnabled(chosen)
             button.setToolTip(text if chosen else _("Choose a row first."))
 
-    def _show_thumbnail(self, controller: EffectController) -> None:
-        group = controller.pending[-1] if controller.pending else None
-        shown = controller.pending_of(group) if group is not None else None
-        view = controller.view_of(group) if group is not None else None
+    def _show_thumbnail(self, state: EffectState) -> None:
+        group = state.pending[-1] if state.pending else None
+        shown = state.predictions[group] if group is not None else None
+        view = state.pending_view
         if shown is self._thumbnail or (shown is not None and view is None):
             return
         self._thumbnail = shown

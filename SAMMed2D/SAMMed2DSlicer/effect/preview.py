@@ -5,7 +5,7 @@ Masks are brought to the view's pixels, nearest neighbour, so that what is seen 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.slice_views import plane_in, slice_widgets
+from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
 
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
 # Around it a dark line, for bright structures.
@@ -117,8 +118,8 @@ class SliceViews:
         """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
         self._effect = effect
         self._previews: dict[str, ViewPreview] = {}
-        self._planes: dict[str, SlicePlane] = {}
-        self._widgets: dict[str, Any] = {}
+        self._planes: Mapping[str, SlicePlane] = {}
+        self._widgets: Mapping[str, Any] = {}
         self._oblique: set[str] = set()
         self._masks: Sequence[ShownMask] = ()
 
@@ -145,13 +146,11 @@ class SliceViews:
         for preview in self._previews.values():
             preview.show(masks)
 
-    def look(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """See which slices of a volume are shown; what follows goes by this look."""
+    def look(self, now: EditorSnapshot) -> None:
+        """Take over which slices are shown; what follows goes by this look."""
         from SAMMed2DLib.imaging.planes import is_on_grid
 
-        self._widgets = slice_widgets()
-        planes = {name: plane_in(widget, volume) for name, widget in self._widgets.items()}
-        self._planes = {name: plane for name, plane in planes.items() if plane is not None}
+        self._widgets, self._planes = now.widgets, now.planes
         self._oblique = {name for name, plane in self._planes.items() if not is_on_grid(plane)}
 
     def showing(self, plane: SlicePlane) -> list[Any]:

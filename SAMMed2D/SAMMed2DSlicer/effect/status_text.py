@@ -1,10 +1,11 @@
-"""What the effect says in its status line: of masks that are shown, and of what was accepted."""
+"""What the effect shows in its status line: of masks that are shown, of what was accepted, and how long it holds."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -22,6 +23,70 @@ class Status:
 
     text: str = ""
     level: str = INFO
+
+
+class CurrentStatus:
+    """What the user is told, and what it is about."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to tell."""
+        self.shown = Status()
+        self._event: Status | None = None  # what has happened last, as long as it holds
+        self._place: Any = None
+        self._group: PromptGroup | None = None
+        self._is_of_masking = False
+        self._changed_at: int | None = None
+
+    def notify(
+        self,
+        status: Status,
+        place: Any,
+        group: PromptGroup | None = None,
+        changed_at: int | None = None,
+        is_of_masking: bool = False,
+    ) -> None:
+        """Show what has happened.
+
+        Args:
+            status: for the user.
+            place: where it holds, see `EditorSnapshot.place`.
+            group: the prompt group that it is about, if it is about one that is in view.
+            changed_at: when the segment was changed, if it is about that change.
+            is_of_masking: whether it holds for the present masking only.
+        """
+        self._event = self.shown = status
+        self._place, self._group = place, group
+        self._changed_at, self._is_of_masking = changed_at, is_of_masking
+
+    def expire(self) -> None:
+        """What has happened last is no longer so."""
+        self._event = None
+
+    def masking_changed(self) -> None:
+        """Masking, or what it goes by, may have changed."""
+        if self._is_of_masking:
+            self._event = None
+
+    def segment_changed(self, changed_at: int) -> None:
+        """The segment was changed at this time: what was written may not be what is there."""
+        if self._changed_at not in (None, changed_at):
+            self._event = None
+
+    def group_changed(self, group: PromptGroup) -> None:
+        """What was told of a group is no longer so."""
+        if self._group is group:
+            self._event = None
+
+    def lasting(self, place: Any, shown_groups: Collection[PromptGroup]) -> Status | None:
+        """What has happened last, if it is about what is shown; None if there is nothing that holds."""
+        if self._place != place or (self._group is not None and self._group not in shown_groups):
+            self._event = None
+        return self._event
+
+    def show(self, status: Status) -> None:
+        """Show a status; an equal one is kept as it is."""
+        if status != self.shown:
+            self.shown = status
 
 
 def of_shown(

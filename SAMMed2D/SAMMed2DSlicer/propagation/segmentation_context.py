@@ -101,17 +101,17 @@ class EffectContext:
     @property
     def volume(self) -> Any:
         """The source volume."""
-        return self._work.volume
+        return self._work.editor.volume
 
     @property
     def segmentation(self) -> Any:
         """The segmentation that is edited."""
-        return self._work.segmentation
+        return self._work.editor.segmentation
 
     @property
     def segment_id(self) -> str:
         """The selected segment."""
-        return self._work.segment_id
+        return self._work.editor.segment_id
 
     @property
     def slice_node(self) -> Any:

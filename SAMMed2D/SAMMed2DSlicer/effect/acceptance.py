@@ -1,0 +1,165 @@
+"""Predictions that wait for the user, what accepting them would do, and writing them to their segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from SAMMed2DSlicer.effect import status_text
+from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
+from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
+from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.parameters import begin_inside
+from SAMMed2DSlicer.effect.preview import ShownMask
+from SAMMed2DSlicer.effect.status_text import Accepted, Status
+from SAMMed2DSlicer.inference.request_queue import PendingPrediction
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.scene import segmentations, volumes
+from SAMMed2DSlicer.scene.segment_targets import EffectTarget, OneStep, SegmentTarget
+from SAMMed2DSlicer.scene.segment_writer import outside_text
+from SAMMed2DSlicer.scene.write_history import WriteHistory
+from SAMMed2DSlicer.widgets import messages
+
+
+@dataclass(frozen=True)
+class AcceptanceResult:
+    """What came of accepting.
+
+    Attributes:
+        status: for the user.
+        is_blocked: whether masking kept a mask from being written, which waits for another masking.
+    """
+
+    status: Status
+    is_blocked: bool
+
+
+class Acceptance:
+    """The predictions of prompt groups that are shown and not accepted yet."""
+
+    def __init__(
+        self, effect: slicer.qSlicerSegmentEditorScriptedEffect, groups: PromptGroupState, write_history: WriteHistory
+    ) -> None:
+        """Begin without predictions.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            groups: the prompt groups.
+            write_history: what each group has added to its segment.
+        """
+        self._effect, self._groups, self._write_history = effect, groups, write_history
+        self.predictions: dict[PromptGroup, PendingPrediction] = {}
+        self._dry_runs: dict[PromptGroup, DryRun | None] = {}
+
+    def pending(self, now: EditorSnapshot) -> list[PromptGroup]:
+        """Groups of the selected segment, of the frame that the volume shows, whose predictions are shown."""
+        return self.pending_in(now.segment_id, now.volume, now.item)
+
+    def pending_in(self, segment_id: str, volume: Any, item: int) -> list[PromptGroup]:
+        """The same for a segment and an item of a volume's sequence; other volumes show their own items."""
+        ours = [group for group in self.predictions if group.segment_id == segment_id]
+        return [
+            group
+            for group in ours
+            if group.item == (item if group.volume is volume else volumes.sequence_item(group.volume))
+        ]
+
+    def set(self, group: PromptGroup, prediction: PendingPrediction) -> None:
+        """Show a prediction for a group."""
+        self.predictions[group] = prediction
+        self._dry_runs.pop(group, None)
+
+    def drop(self, group: PromptGroup) -> bool:
+        """Show nothing for a group; tells whether anything was."""
+        self._dry_runs.pop(group, None)
+        return self.predictions.pop(group, None) is not None
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.predictions.clear()
+        self._dry_runs.clear()
+
+    def masking_changed(self) -> None:
+        """What would be written may have changed."""
+        self._dry_runs.clear()
+
+    def dry_run_of(self, group: PromptGroup) -> DryRun | None:
+        """What accepting the prediction of a group of the selected segment would do; None if nothing can be written.
+
+        Of groups that are not in view it is not found out: there may be many, and each takes some milliseconds.
+        """
+        if group not in self._groups.in_view:
+            return None
+        if group not in self._dry_runs:
+            mask_hw, replaces = self.predictions[group].answer.mask, self._write_history.to_replace(group.key)
+            try:
+                found = dry_run(self._effect, mask_hw, group.plane, group.volume, replaces, group.known_hw)
+            except ValueError:  # accepting says it
+                found = None
+            self._dry_runs[group] = found
+        return self._dry_runs[group]
+
+    def shown_masks(self, now: EditorSnapshot) -> list[ShownMask]:
+        """What to draw for the predictions."""
+        masks = []
+        for group in self.pending(now) if now.segmentation is not None else ():
+            color = segmentations.segment_color(now.segmentation, group.segment_id)
+            found, mask_hw = self.dry_run_of(group), self.predictions[group].answer.mask
+            parts = (None, None) if found is None else (found.blocked_hw, found.removed_hw)
+            masks.append(ShownMask(mask_hw, group.plane, group.volume, color, *parts))
+        return masks
+
+    def write(self, groups: Sequence[PromptGroup], now: EditorSnapshot, closes: bool = True) -> AcceptanceResult | None:
+        """Write the predictions of some groups, in one step of undo.
+
+        Args:
+            groups: those of other segments than the selected one are left out.
+            now: the context.
+            closes: the user is done with them.
+
+        Returns:
+            What came of all of them; None if there was nothing to write.
+        """
+        target = OneStep(EffectTarget(self._effect))
+        accepted: list[Accepted] = []
+        failures: list[str] = []
+        is_blocked = False
+        for group in [group for group in groups if group.segment_id == now.segment_id]:
+            found = self.dry_run_of(group)
+            if found is not None and found.is_nothing and found.inside:  # it waits for another masking
+                failures.append(status_text.nothing_text(self.predictions[group], found))
+                is_blocked = True
+                continue
+            try:
+                accepted.append(self._write_one(group, target))
+            except ValueError as error:
+                failures.append(messages.text_of(error))
+                continue
+            self._groups.mark_written(group, closes)
+            if closes:
+                self.begin_next(now)
+        if not accepted and not failures:
+            return None
+        return AcceptanceResult(status_text.of_acceptance(now.segmentation, accepted, failures), is_blocked)
+
+    def begin_next(self, now: EditorSnapshot) -> None:
+        """After an object comes another one, of which there is nothing to take away."""
+        if now.options.new_segments:
+            begin_inside(self._effect)
+
+    def _write_one(self, group: PromptGroup, target: SegmentTarget) -> Accepted:
+        """Write the prediction of a group.
+
+        Raises:
+            SceneError: nothing can be written; the prediction stays.
+        """
+        mask_hw = self.predictions[group].answer.mask
+        written = self._write_history.write(group.key, target, mask_hw, group.plane, group.volume, group.known_hw)
+        accepted = Accepted(written, int(mask_hw.sum()))
+        if written.edit is None:
+            raise volumes.SceneError(outside_text(written.outside_px, accepted.shown_px))
+        self.predictions.pop(group)
+        return accepted

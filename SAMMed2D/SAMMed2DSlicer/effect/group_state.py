@@ -1,0 +1,234 @@
+"""The prompt groups of the segmentation while the effect is active: which are in view, changed, undone, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
+from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptGroup
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
+from SAMMed2DSlicer.scene.write_history import WriteHistory
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
+    from SAMMed2DSlicer.effect.preview import SliceViews
+
+
+@dataclass(frozen=True, eq=False)
+class GroupChanges:
+    """What has become of prompt groups since the last look.
+
+    Attributes:
+        empty: groups without prompts.
+        to_predict: groups that are open, and whose prompts are new.
+        settled: groups that are not open, and whose prompts are as they were.
+    """
+
+    empty: list[PromptGroup]
+    to_predict: list[PromptGroup]
+    settled: list[PromptGroup]
+
+
+class PromptGroupState:
+    """Knows each prompt group of the edited segmentation, and what the effect has to know of it."""
+
+    def __init__(self, write_history: WriteHistory) -> None:
+        """Begin without groups; `write_history` knows what each has added to its segment."""
+        self.groups: list[PromptGroup] = []
+        self.in_view: dict[PromptGroup, list[Any]] = {}  # the widgets of the views that show each
+        self.boxes = BoxShapes()
+        self.starts_object = False  # the next prompt begins another object
+        self.reopened: PromptGroup | None = None  # accepted, and chosen to be corrected
+        self._write_history = write_history
+        self._known: dict[PromptGroup, Prompts | str] = {}  # the prompts as they were when last looked at
+        self._touched: set[PromptGroup] = set()  # to be looked at
+        self._undone: dict[PromptGroup, str] = {}  # what they were before their voxels were taken out of the segment
+        self._cancelled: set[PromptGroup] = set()  # not to be predicted until they change
+
+    @property
+    def unfinished(self) -> list[PromptGroup]:
+        """Groups of the selected segment, in view, that the user is not done with."""
+        return [group for group in self.in_view if not group.is_accepted]
+
+    def clear(self) -> None:
+        """Hide all groups and forget them; their nodes stay."""
+        for group in self.groups:
+            group.show_in(())
+        self.groups, self.in_view, self._known, self._undone = [], {}, {}, {}
+
+    def add(self, group: PromptGroup) -> None:
+        """Know a group, whose prompts have changed."""
+        if group not in self.groups:
+            self.groups.append(group)
+        self._touched.add(group)
+
+    def forget(self, group: PromptGroup) -> None:
+        """Know a group no longer."""
+        self.in_view.pop(group, None)
+        self._known.pop(group, None)
+        self._undone.pop(group, None)
+        self.boxes.forget(group)
+        self._cancelled.discard(group)
+        self.groups = [other for other in self.groups if other is not group]
+
+    def touch(self, groups: Iterable[PromptGroup]) -> None:
+        """Look at these groups next time."""
+        self._touched.update(groups)
+
+    def touch_node(self, node: Any) -> None:
+        """A node has changed: look at its group next time."""
+        self._touched.update(group for group in self.groups if node is group.points or node is group.box)
+
+    def lose_node(self, node: Any) -> None:
+        """A node was taken out of the scene."""
+        for group in [group for group in self.groups if node is group.points or node is group.box]:
+            group.points = None if group.points is node else group.points
+            group.box = None if group.box is node else group.box
+            self._touched.add(group)
+
+    def find(self, segmentation: Any) -> list[PromptGroup]:
+        """Take over groups whose nodes came into the scene; returns those that were known and are gone."""
+        present = prompt_groups.find_groups(segmentation) if segmentation is not None else []
+        known = {id(node): group for group in self.groups for node in group.nodes}
+        groups: list[PromptGroup] = []
+        for found in present:
+            group = next((known[id(node)] for node in found.nodes if id(node) in known), found)
+            group.points, group.box = found.points, found.box
+            groups.append(group)
+            group.follow_volume()
+        gone = [group for group in self.groups if group not in groups]
+        for group in gone:
+            group.show_in(())
+            self.forget(group)
+        self.groups = groups
+        return gone
+
+    def show(self, now: EditorSnapshot, views: SliceViews) -> None:
+        """Show each group of the selected segment in the views of its slice, and no other one."""
+        views.look(now)
+        shown = (now.segment_id, now.volume, now.item)
+        self.in_view = {}
+        for group in self.groups:
+            is_ours = (group.segment_id, group.volume, group.item) == shown
+            widgets = views.showing(group.plane) if is_ours else []
+            if widgets:
+                self.in_view[group] = widgets
+            elif group is self.reopened:
+                self.reopened = None
+            group.show_in([widget.mrmlSliceNode().GetID() for widget in widgets])
+            group.set_grabbable(not group.is_accepted or group is self.reopened)
+
+    def take_changes(self) -> GroupChanges:
+        """Find the groups whose prompts are not what they were; an event alone says little."""
+        changes = GroupChanges([], [], [])
+        touched, self._touched = self._touched, set()
+        for group in [group for group in self.groups if group in touched or group not in self._known]:
+            if group.points in group.nodes:
+                prompt_groups.label_points(group.points)
+            if group.is_empty:
+                changes.empty.append(group)
+                continue
+            prompts: Prompts | str | None
+            try:
+                prompts = self.boxes.settled(group, group.prompts())
+            except ValueError as error:
+                prompts = str(error)
+            if prompts is None:
+                continue
+            if self._known.get(group) != prompts:
+                is_new = group not in self._known
+                self._known[group] = prompts
+                self._undone.pop(group, None)
+                self._cancelled.discard(group)
+                if not is_new:
+                    group.set_state(OPEN)
+                if group.state == OPEN:
+                    changes.to_predict.append(group)
+            elif group.state != OPEN:
+                changes.settled.append(group)
+        return changes
+
+    def unpredicted(self, predicted: Collection[PromptGroup]) -> list[PromptGroup]:
+        """Groups in view that wait for a prediction."""
+        return [
+            group
+            for group in self.in_view
+            if group.state == OPEN and group not in predicted and group not in self._cancelled
+        ]
+
+    def cancel(self, predicted: Collection[PromptGroup]) -> list[PromptGroup]:
+        """Predict no open group that has no prediction until it changes; returns these."""
+        unanswered = [group for group in self.groups if group.state == OPEN and group not in predicted]
+        self._cancelled.update(unanswered)
+        return unanswered
+
+    def resume(self, groups: Iterable[PromptGroup] | None = None) -> bool:
+        """Predict cancelled groups again, all of them by default; tells whether there were any."""
+        held = self._cancelled.copy() if groups is None else self._cancelled.intersection(groups)
+        self._cancelled -= held
+        return bool(held)
+
+    def is_undone(self, group: PromptGroup) -> bool:
+        """Whether a group's voxels were taken out of the segment again."""
+        return group in self._undone
+
+    def mark_written(self, group: PromptGroup, closes: bool) -> None:
+        """A group's mask was written; `closes`: the user is done with it."""
+        self._undone.pop(group, None)
+        group.set_state(WRITTEN)
+        if closes:
+            self.close(group)
+
+    def close(self, group: PromptGroup) -> None:
+        """The user is done with a group."""
+        group.set_state(ACCEPTED)
+        self.starts_object = True
+
+    def follow_segment(self) -> list[PromptGroup]:
+        """Follow voxels that were changed by somebody else; returns groups whose predictions hold no longer."""
+        return self._note_undone() + self._renew_corrected()
+
+    def _note_undone(self) -> list[PromptGroup]:
+        """Groups whose voxels were taken out of the segment again are open, until they are brought back."""
+        restored = []
+        for group in self.groups:
+            edit = self._write_history.edit(group.key)
+            if edit is None:
+                continue
+            if group.state != OPEN and edit.is_undone():
+                self._undone[group] = group.state
+                group.set_state(OPEN)
+            elif group in self._undone and edit.is_there():
+                group.set_state(self._undone.pop(group))
+                restored.append(group)
+        return restored
+
+    def _renew_corrected(self) -> list[PromptGroup]:
+        """Masks that are to be corrected, and were changed by somebody else before it came to that, are read anew."""
+        renewed = []
+        for group in self.groups:
+            if group.known_hw is None or group.state != OPEN:
+                continue
+            edit = self._write_history.edit(group.key)
+            if group.was_written if edit is None else edit.is_untouched() or edit.is_undone():
+                continue
+            try:
+                present_hw = mask_on_slice(group.volume, group.plane, group.segmentation, group.segment_id)
+            except volumes.SceneError:  # accepting says it
+                continue
+            if not is_same_mask(present_hw, group.known_hw):
+                group.correct(present_hw if present_hw.any() else None)
+                renewed.append(group)
+        return renewed
+
+
+def is_same_mask(mask_hw: np.ndarray, known_hw: np.ndarray | None) -> bool:
+    """Whether two masks, (H, W) bool, are the same; none is the same as no mask."""
+    return known_hw is not None and bool((mask_hw == known_hw).all())

@@ -1,0 +1,217 @@
+"""Watches the scene while the effect is active: notes what has changed, and asks for a look at it once per turn."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.parameters import begin_inside
+from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.scene.segment_reader import has_voxels
+from SAMMed2DSlicer.widgets.timers import single_shot
+
+
+class SceneListener(Protocol):
+    """Who is told."""
+
+    def refresh(self) -> None:
+        """The scene, or what the views show, has changed."""
+
+    def look_at_changes(self) -> None:
+        """Prompts have changed."""
+
+    def image_changed(self) -> None:
+        """The model sees something else."""
+
+    def display_changed(self) -> bool:
+        """Which segments are visible has changed; tells whether that matters."""
+
+    def remove(self, group: PromptGroup) -> None:
+        """What a group belongs to goes."""
+
+    def close(self) -> None:
+        """The scene closes."""
+
+
+class SceneObserver(VTKObservationMixin):
+    """The observers and timers of the effect."""
+
+    def __init__(
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        editor: EditorReader,
+        groups: PromptGroupState,
+        listener: SceneListener,
+    ) -> None:
+        """Prepare; nothing is observed before `start`.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            editor: reads the Segment Editor.
+            groups: the prompt groups, which are told of their nodes.
+            listener: is told of everything else.
+        """
+        VTKObservationMixin.__init__(self)
+        self._effect, self._editor, self._groups, self._listener = effect, editor, groups, listener
+        self.is_active = False
+        self.is_stale = self.is_segment_stale = True
+        self._selected = ""
+        self._image_mtime = 0
+        self._changes_timer = single_shot(0, listener.look_at_changes)
+        self._refresh_timer = single_shot(0, listener.refresh)
+
+    def start(self) -> None:
+        """Watch the scene."""
+        self.is_active = True
+        scene = slicer.mrmlScene
+        for event, call in (
+            (scene.NodeAddedEvent, self._node_added),
+            (scene.NodeRemovedEvent, self._node_removed),
+            (scene.StartCloseEvent, self._scene_closes),
+            (scene.EndImportEvent, self.schedule_refresh),
+        ):
+            self.addObserver(scene, event, call)
+        # Before the Segment Editor, which ends the effect then.
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
+        self.addObserver(self._editor.open_node, vtk.vtkCommand.ModifiedEvent, self._editor_modified)
+        protection.follow_masking(self._effect)
+        self._selected = self._editor.segment_id
+
+    def stop(self) -> None:
+        """Watch nothing."""
+        self.is_active = False
+        for timer in (self._changes_timer, self._refresh_timer):
+            timer.stop()
+        self.removeObservers()
+
+    def schedule_refresh(self, caller: Any = None, event: Any = None) -> None:
+        """Look at the whole scene in the next turn of the event loop."""
+        if self.is_active:
+            self.is_stale = True
+            self._refresh_timer.start()
+
+    def schedule_redraw(self) -> None:
+        """Look at the views in the next turn."""
+        if self.is_active:
+            self._refresh_timer.start()
+
+    def changes_taken(self) -> None:
+        """Prompts were looked at just now."""
+        self._changes_timer.stop()
+
+    def refresh_begins(self) -> None:
+        """The scene is looked at just now."""
+        self._refresh_timer.stop()
+
+    def observe_group(self, group: PromptGroup) -> None:
+        """Watch the nodes of a prompt group."""
+        for node in group.nodes:
+            points = (node.PointModifiedEvent, node.PointRemovedEvent, node.PointPositionDefinedEvent)
+            for event in (vtk.vtkCommand.ModifiedEvent, *points):
+                self._observe(node, event, self._prompts_modified)
+            if node.IsA("vtkMRMLMarkupsROINode"):
+                self._observe(node, node.PointStartInteractionEvent, self._box_drag_begins)
+                self._observe(node, node.PointEndInteractionEvent, self._box_drag_ends)
+
+    def observe_context(self, now: EditorSnapshot) -> None:
+        """Watch the volume and the segmentation that are worked on."""
+        volume, segmentation = now.volume, now.segmentation
+        if volume is not None:
+            self._observe(volume, volume.ImageDataModifiedEvent, self._image_changed)
+            self._observe(volume, volume.TransformModifiedEvent, self._image_changed)
+            if volume.GetDisplayNode() is not None:
+                self._observe(volume.GetDisplayNode(), vtk.vtkCommand.ModifiedEvent, self._image_changed)
+            self._image_mtime = _image_mtime(volume)
+            self._observe(volume, vtk.vtkCommand.ModifiedEvent, self._volume_modified)
+        if segmentation is not None:
+            for event in (slicer.vtkSegmentation.SegmentRemoved, slicer.vtkSegmentation.SegmentModified):
+                self._observe(segmentation, event, self._segment_modified)
+            self._observe(segmentation, segmentation.DisplayModifiedEvent, self._display_modified)
+
+    def _observe(self, node: Any, event: Any, call: Any) -> None:
+        if not self.hasObserver(node, event, call):
+            self.addObserver(node, event, call)
+
+    # Prompts
+
+    def _prompts_modified(self, caller: Any, event: Any) -> None:
+        self._groups.touch_node(caller)
+        self._changes_timer.start()
+
+    def _box_drag_begins(self, caller: Any, event: Any) -> None:
+        self._listener.look_at_changes()  # what it is now is what it goes back to
+        self._groups.boxes.begin_drag(caller)
+
+    def _box_drag_ends(self, caller: Any, event: Any) -> None:
+        self._groups.boxes.end_drag()
+        self._prompts_modified(caller, event)
+
+    # The scene
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_added(self, caller: Any, event: Any, node: Any) -> None:
+        if prompt_groups.is_prompt_node(node):
+            self.schedule_refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, caller: Any, event: Any, node: Any) -> None:
+        if prompt_groups.is_prompt_node(node) and not slicer.mrmlScene.IsClosing():
+            self._groups.lose_node(node)
+            self._changes_timer.start()
+        elif node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):
+            self.schedule_refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_goes(self, caller: Any, event: Any, node: Any) -> None:
+        """With a segmentation or a volume go its prompts."""
+        is_volume = node.IsA("vtkMRMLVolumeNode")
+        if slicer.mrmlScene.IsClosing() or not (is_volume or node is self._editor.segmentation):
+            return
+        for group in [group for group in self._groups.groups if node is group.segmentation or node is group.volume]:
+            self._listener.remove(group)
+        for group in prompt_groups.groups_on(node):  # of other segmentations
+            group.remove()
+
+    def _scene_closes(self, caller: Any, event: Any) -> None:
+        self._listener.close()
+
+    def _editor_modified(self, caller: Any, event: Any) -> None:
+        protection.follow_masking(self._effect)
+        segment_id = self._editor.segment_id
+        if segment_id != self._selected:
+            self._selected = segment_id
+            begin_inside(self._effect, unless=lambda: has_voxels(self._editor.segmentation, segment_id))
+        self.schedule_refresh()
+
+    # What is worked on
+
+    def _segment_modified(self, caller: Any, event: Any) -> None:
+        self.is_segment_stale = True
+        self.schedule_refresh()
+
+    def _display_modified(self, caller: Any, event: Any) -> None:
+        if self._listener.display_changed():
+            self._refresh_timer.start()
+
+    def _volume_modified(self, caller: Any, event: Any) -> None:
+        """Voxels that were changed in place come with no event of their own."""
+        if caller is self._editor.volume and _image_mtime(caller) != self._image_mtime:
+            self._image_mtime = _image_mtime(caller)
+            self._image_changed(caller, event)
+
+    def _image_changed(self, caller: Any, event: Any) -> None:
+        self._listener.image_changed()
+        self.schedule_refresh()
+        self._changes_timer.start()
+
+
+def _image_mtime(volume: Any) -> int:
+    image = volume.GetImageData()
+    return image.GetMTime() if image is not None else 0

@@ -1,0 +1,342 @@
+"""Brings prompt groups, views, predictions and the status in line with the scene, from events to what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.effect import status_text
+from SAMMed2DSlicer.effect.acceptance import Acceptance
+from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.group_state import PromptGroupState, is_same_mask
+from SAMMed2DSlicer.effect.preview import SliceViews
+from SAMMed2DSlicer.effect.scene_observer import SceneObserver
+from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
+from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
+from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
+from SAMMed2DSlicer.inference.service import InferenceService
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.segment_reader import changed_at
+from SAMMed2DSlicer.scene.slice_views import drawn_once
+from SAMMed2DSlicer.scene.write_history import WriteHistory
+from SAMMed2DSlicer.widgets import messages
+from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+
+
+@dataclass(frozen=True, eq=False)
+class EffectState:
+    """What the effect has to show, handed to its panel as one value.
+
+    Attributes:
+        status: what the user is told.
+        place: where it holds, see `EditorSnapshot.place`.
+        groups: the prompt groups of the segmentation.
+        predictions: those that wait to be accepted, of all segments.
+        pending: the groups of the selected segment among them.
+        pending_view: a view that shows the last of these; None if there is none.
+        unfinished: groups of the selected segment, in view, that the user is not done with.
+        is_waiting: whether a prediction is on its way.
+    """
+
+    status: Status
+    place: Any
+    groups: Sequence[PromptGroup]
+    predictions: Mapping[PromptGroup, PendingPrediction]
+    pending: Sequence[PromptGroup]
+    pending_view: Any
+    unfinished: Sequence[PromptGroup]
+    is_waiting: bool
+
+
+class EffectUpdater:
+    """Looks at what has changed, has it predicted, and shows what came of it.
+
+    It is the listener of its `SceneObserver`.
+    """
+
+    def __init__(
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        service: InferenceService,
+        write_history: WriteHistory,
+        on_changed: Callable[[EffectState], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Prepare; nothing is observed before `start`. For the arguments see `EffectController`."""
+        self._service, self._write_history = service, write_history
+        self._on_changed, self._on_closed = on_changed, on_closed
+        self.editor = EditorReader(effect)
+        self.now = self.editor.take()  # the context of the present event
+        self.groups = PromptGroupState(write_history)
+        self.acceptance = Acceptance(effect, self.groups, write_history)
+        self.status = CurrentStatus()
+        self.views = SliceViews(effect)
+        self.requests = RequestQueue(service, self._request_of, self._answered, self._failed)
+        self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
+        self.observer = SceneObserver(effect, self.editor, self.groups, self)
+        self.last_view: Any = None
+        self.accepts_next = False  # as soon as the predictions are there
+
+    def start(self) -> None:
+        """Show the prompts and predict those in view."""
+        self.observer.start()
+        self.views.open()
+        self.observer.is_stale = True
+        self.refresh()
+
+    @drawn_once
+    def stop(self) -> None:
+        """Hide the prompts and leave nothing behind but their nodes."""
+        if not self.observer.is_active:
+            return
+        self.observer.stop()
+        self.drop_requests()
+        self.views.close()
+        self.groups.clear()
+        self.acceptance.clear()
+        self.last_view = None
+
+    def close(self) -> None:
+        """The scene closes."""
+        self.stop()
+        self._write_history.clear()
+        self._on_closed()
+
+    # What the scene tells
+
+    @drawn_once
+    def refresh(self) -> None:
+        """Bring groups, views and requests in line with the scene; after a view has moved, the views only."""
+        if not self.observer.is_active or self.editor.node is None:
+            return
+        self.observer.refresh_begins()
+        self.now = now = self.editor.take()
+        observer = self.observer
+        if observer.is_stale or observer.is_segment_stale:  # masking, or what it goes by, may have changed
+            self.acceptance.masking_changed()
+            self.status.masking_changed()
+        if observer.is_stale:
+            observer.is_stale = False
+            for group in self.groups.find(now.segmentation):
+                self._forget(group)
+            for group in self.groups.groups:
+                observer.observe_group(group)
+            observer.observe_context(now)
+        if observer.is_segment_stale:
+            observer.is_segment_stale = False
+            for group in self.groups.follow_segment():
+                self._drop_prediction(group)
+            self.status.segment_changed(_changed_at(self.now))
+        self.groups.show(now, self.views)
+        self.groups.touch(self.groups.in_view)
+        self.note_changes()
+        for group in self.groups.unpredicted(self.acceptance.predictions):
+            self.requests.add(group)
+        self.requests.go_on(self.acceptance.predictions)
+        self.draw()
+        if now.options.accepts_at_once:  # predicted while another segment was selected
+            pending = self.acceptance.pending(now)
+            self.write([group for group in pending if not self.groups.is_undone(group)], closes=False)
+        self.prefetcher.rest()
+        self.publish()
+
+    def look_at_changes(self) -> None:
+        """Predict the groups whose prompts have changed."""
+        if self.observer.is_active:
+            self.now = self.editor.take()
+            self.predict_changes()
+
+    def predict_changes(self) -> None:
+        """The same in the context of the present event."""
+        self.note_changes()
+        self.requests.go_on(self.acceptance.predictions)
+        self.publish()
+
+    def image_changed(self) -> None:
+        """The model sees something else: shown predictions are made anew, if that is so."""
+        for group in self.acceptance.pending(self.editor.take()):
+            self.requests.add(group)
+
+    def display_changed(self) -> bool:
+        """Masking may go by which segments are visible."""
+        if self.acceptance.predictions:
+            self.acceptance.masking_changed()
+        return bool(self.acceptance.predictions)
+
+    def remove(self, group: PromptGroup) -> None:
+        """Take a group of prompts away; what was written stays."""
+        self.now = self.editor.take()
+        self._remove(group)
+
+    def note_changes(self) -> None:
+        """Find what has become of the prompts."""
+        self.observer.changes_taken()
+        changes = self.groups.take_changes()
+        for group in changes.empty:
+            self._remove(group)
+        for group in changes.to_predict:
+            self.requests.add(group)
+        for group in changes.settled:
+            if group in self.acceptance.predictions:  # accepted in another Segment Editor
+                self._drop_prediction(group)
+
+    def _remove(self, group: PromptGroup) -> None:
+        self._forget(group)
+        self._write_history.forget(group.key)
+        group.remove()
+        self.draw()
+        self.publish()
+
+    def _forget(self, group: PromptGroup) -> None:
+        self.groups.forget(group)
+        self.acceptance.drop(group)
+        self.requests.forget(group)
+
+    def _drop_prediction(self, group: PromptGroup) -> None:
+        """Show and ask nothing for a group."""
+        self.requests.forget(group)
+        if self.acceptance.drop(group):
+            self.draw()
+        self.status.group_changed(group)
+
+    # Predictions
+
+    def drop_requests(self) -> None:
+        """Wait for no prediction."""
+        self.requests.drop()
+        self.prefetcher.stop()
+        self.accepts_next = False
+
+    def _request_of(self, group: PromptGroup) -> Request | None:
+        now = self.now
+        item = now.item if group.volume is now.volume else volumes.sequence_item(group.volume)
+        if group.item != item:
+            return None  # its frame is not there to be looked at
+        _check_size(group)
+        image = volumes.model_image(group.volume, group.plane, now.options.intensity)
+        prompts = group.prompts().checked(group.plane.size_hw)
+        return Request(group, prompts, image, now.options.zoom, group.known_hw)
+
+    @drawn_once
+    def _answered(self, prediction: PendingPrediction) -> None:
+        group = prediction.request.of
+        if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
+            return
+        self.now = now = self.editor.take()
+        try:
+            _check_size(group)
+        except volumes.SceneError as error:
+            self._failed(group, error)
+            return
+        if group.known_hw is None and not prediction.answer.mask.any():
+            self.acceptance.drop(group)
+            text = _("The model finds nothing here: add a point on the structure, or a box.")
+            self.notify(text, WARNING, group)
+        elif is_same_mask(prediction.answer.mask, group.known_hw):
+            self.acceptance.drop(group)
+            self.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
+        else:
+            self.acceptance.set(group, prediction)
+            self.status.expire()
+        self.draw()
+        is_shown = group in self.acceptance.predictions
+        if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
+            self.write([group], closes=self.accepts_next)
+        self.requests.go_on(self.acceptance.predictions)
+        if self.accepts_next and not self.requests.is_waiting:  # it was told of all that were on their way
+            self.accepts_next = False
+            self.write(self.acceptance.pending(now))
+        self.prefetcher.rest()
+        self.publish()
+
+    def _failed(self, group: PromptGroup, error: BaseException) -> None:
+        if not self.observer.is_active:
+            return
+        self.now = self.editor.take()
+        self.accepts_next = False
+        self.acceptance.drop(group)
+        self.draw()
+        of = None if isinstance(error, volumes.SceneError) else group  # what is wrong with the scene is not of one
+        self.notify(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR, of)
+        self.requests.go_on(self.acceptance.predictions)
+
+    def _slice_to_prefetch(self) -> SlicePlane | None:
+        if not (self.observer.is_active and self._service.state.is_ready and not self.requests.is_waiting):
+            return None
+        now = self.editor.take()
+        return now.plane_of(self.last_view) if now.options.prefetches and self.last_view is not None else None
+
+    def _image_of(self, plane: SlicePlane) -> np.ndarray:
+        now = self.editor.take()
+        return volumes.model_image(now.volume, plane, now.options.intensity)
+
+    # What is written and shown
+
+    def write(self, groups: Sequence[PromptGroup], closes: bool = True) -> None:
+        """Write the predictions of some groups, and tell what came of it; `closes`: the user is done with them."""
+        result = self.acceptance.write(groups, self.now, closes)
+        if result is not None:
+            self.draw()
+            self.status.notify(
+                result.status, self.now.place, changed_at=_changed_at(self.now), is_of_masking=result.is_blocked
+            )
+            self._hand_on()
+
+    def draw(self) -> None:
+        """Draw the predictions into the views."""
+        self.views.draw(self.acceptance.shown_masks(self.now))
+
+    def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
+        """Tell the user something, of a group in view or of all."""
+        of = group if group in self.groups.in_view else None
+        self.status.notify(Status(text, level), self.now.place, of)
+        self._hand_on()
+
+    def publish(self) -> None:
+        """Show the state, and what has happened last only while it is about what is shown."""
+        shown = {*self.groups.in_view, *self.acceptance.predictions}
+        status = self.status.lasting(self.now.place, shown)
+        if status is None:
+            acceptance, pending = self.acceptance, self.acceptance.pending(self.now)
+            found = {group: (acceptance.predictions[group], acceptance.dry_run_of(group)) for group in pending}
+            status = status_text.of_shown(found, self.groups.in_view)
+        self.status.show(status)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        pending = self.acceptance.pending(self.now)
+        widgets = self.groups.in_view.get(pending[-1], []) if pending else []
+        self._on_changed(
+            EffectState(
+                status=self.status.shown,
+                place=self.now.place,
+                groups=tuple(self.groups.groups),
+                predictions=dict(self.acceptance.predictions),
+                pending=pending,
+                pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
+                unfinished=self.groups.unfinished,
+                is_waiting=self.requests.is_waiting,
+            )
+        )
+
+
+def _changed_at(now: EditorSnapshot) -> int:
+    """When the voxels of the selected segment were changed last, a number that grows."""
+    return changed_at(now.segmentation, now.segment_id) if now.segmentation is not None else 0
+
+
+def _check_size(group: PromptGroup) -> None:
+    """Raise a SceneError if the image was replaced by one of another size: the group's slice is not in it."""
+    if volumes.size_ijk(group.volume) != group.plane.size_ijk:
+        raise volumes.SceneError(
+            _("The image has another size than when these prompts were given: clear them, and give new ones.")
+        )
