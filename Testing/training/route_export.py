@@ -45,8 +45,8 @@ def main() -> None:
         "encoder": "LiteMedSAM (Apache-2.0), frozen",
         "encoder_sha256": sha256_of(options.weights),
     }
-    kept = {name: state[name] for name in wanted}
-    save_inference_checkpoint(options.output, kept, config.to_dict(), provenance, dtype="float16")
+    exported = {name: state[name] for name in wanted}
+    save_inference_checkpoint(options.output, exported, config.to_dict(), provenance, dtype="float16")
     print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB after {kept['step']} steps")
 
 
