@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SAMMed2DLib.model.preprocessing import ModelFrame
+from SAMMed2DLib.model.preprocessing import ResizeTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Embedding:
     """
 
     features: Tensor
-    frames: tuple[ModelFrame, ...]
+    frames: tuple[ResizeTransform, ...]
     model_name: str
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class Prediction:
 
     score: float
     low_res_logits: np.ndarray
-    frame: ModelFrame
+    frame: ResizeTransform
 
     @cached_property
     def mask(self) -> np.ndarray:

@@ -19,7 +19,7 @@ from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_dev
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
-from SAMMed2DLib.model.preprocessing import Fit, ModelFrame, stretched
+from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
 from SAMMed2DLib.model.refiner import prompt_maps
 from SAMMed2DLib.model.sam import Sam, resize_bilinear
 from SAMMed2DLib.model.shapes import config_of
@@ -57,7 +57,7 @@ class Predictor:
             name: what to call the weights, in embeddings and messages.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             precision: of the image encoder; "auto" is fast where this computer gains by it.
-            fit: how slices are brought into the model frame, see `ModelFrame`.
+            fit: how slices are brought into the model frame, see `ResizeTransform`.
             channel_order: "rgb" feeds channels as they are given, as the published predictor does; "bgr"
                 reverses them, which agrees with the colour images of the published training.
             prefers_zoom: the weights were trained for crops around the prompts (see `zoom`); what the user does
@@ -212,11 +212,11 @@ class Predictor:
         fine = refiner(*(part.to(self.device) for part in seen)).cpu()
         return resize_bilinear(fine, frame.size_hw)[0, 0].numpy()
 
-    def _frame_of(self, size_hw: tuple[int, int]) -> ModelFrame:
+    def _frame_of(self, size_hw: tuple[int, int]) -> ResizeTransform:
         model = self.model
         prompt_size = model.prompt_encoder.image_size
         apart = None if prompt_size == model.image_size else prompt_size
-        return ModelFrame(size_hw, model.image_size, self.fit, model.preprocessing, apart)
+        return ResizeTransform(size_hw, model.image_size, self.fit, model.preprocessing, apart)
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:

@@ -23,7 +23,7 @@ ODDS_BLUR = 1 / 128
 _LEAST_SHARE = 2e-4
 
 
-def fitted_logits(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def refine_logits(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Add to logits what grey values or colours say, so that their sign follows the edges of the picture.
 
     Args:

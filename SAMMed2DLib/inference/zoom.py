@@ -17,7 +17,7 @@ from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.point_constraints import constrained_logits
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
-from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.refinement import refine_logits
 
 # The share of the crop's side that the object takes: training zooms to 35 to 85 %.
 OBJECT_SHARE = 0.6
@@ -238,7 +238,7 @@ def _predict_in(
     if model.has_refiner:
         mask = _without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
     else:
-        mask = _constrained(fitted_logits(found.logits(), cut), inside, previous)
+        mask = _constrained(refine_logits(found.logits(), cut), inside, previous)
     return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
 
 

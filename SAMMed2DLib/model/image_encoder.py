@@ -70,7 +70,7 @@ class ImageEncoderViT(nn.Module):
         if images.shape[-2:] != (self.image_size, self.image_size):
             raise ValueError(
                 f"the encoder takes {self.image_size} x {self.image_size} px, got {tuple(images.shape[-2:])}; "
-                "bring the slice into the model frame first (model.frame.ModelFrame)"
+                "bring the slice into the model frame first (model.preprocessing.ResizeTransform)"
             )
         x = self.patch_embed(images) + self.pos_embed
         for block in self.blocks:

@@ -21,7 +21,7 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
-class ModelFrame:
+class ResizeTransform:
     """How one slice lies in the model's S x S frame.
 
     Attributes:

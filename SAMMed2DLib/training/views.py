@@ -17,7 +17,7 @@ from SAMMed2DLib.data.augmentation import (
 from SAMMed2DLib.data.dataset import MIN_OBJECT_FRACTION, DatasetError
 from SAMMed2DLib.imaging.components import Components, label_components
 from SAMMed2DLib.imaging.intensity import is_grey
-from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, ModelFrame
+from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, ResizeTransform
 
 LARGE_OBJECT_FRACTION = 0.02
 CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask
@@ -116,7 +116,7 @@ def make_published_item(
     Raises:
         DatasetError: every mask vanishes.
     """
-    frame = ModelFrame((image.shape[0], image.shape[1]), size, "pad")
+    frame = ResizeTransform((image.shape[0], image.shape[1]), size, "pad")
     placed = frame.resample_nearest(masks.transpose(1, 2, 0)).transpose(2, 0, 1)
     left = np.flatnonzero(placed.any(axis=(1, 2)))
     if not len(left):

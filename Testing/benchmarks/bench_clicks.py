@@ -57,9 +57,9 @@ class Stopwatch:
         rows.append({**self.seconds, "click to pixels": time.perf_counter() - began})
 
 
-def make_desk():
+def make_editor_fixture():
     """The editor over a noisy volume with a bright column of ellipses."""
-    from desk import Desk
+    from editor_fixture import EditorFixture
 
     slicer.qSlicerScriptedLoadableModule(str(ROOT / "SAMMed2D" / "SAMMed2D.py")).load()
     APP.startupCompleted.emit()
@@ -67,9 +67,9 @@ def make_desk():
     disc = (i - 250) ** 2 / 60**2 + (j - 260) ** 2 / 80**2 < 1
     noise = np.random.default_rng(0).normal(0, 8, (SIZE[2], SIZE[1], SIZE[0]))
     values = (np.where(disc, 150, 50)[None] + noise).astype(np.int16)
-    desk = Desk(None, volume_kji=values, size_ijk=SIZE)
-    desk.set(LookAhead=0)
-    return desk
+    fixture = EditorFixture(None, volume_kji=values, size_ijk=SIZE)
+    fixture.set(LookAhead=0)
+    return fixture
 
 
 def stopwatch() -> Stopwatch:
@@ -89,41 +89,46 @@ def stopwatch() -> Stopwatch:
 
 def run(clicks: int, threads: int | None) -> dict[str, list[dict[str, float]]]:
     """Click on fresh slices, click again, draw a box, accept."""
-    desk, watch = make_desk(), stopwatch()
+    fixture, watch = make_editor_fixture(), stopwatch()
     kinds: dict[str, list[dict[str, float]]] = {
         kind: [] for kind in ("first click on a slice", "second click", "box", "accept")
     }
-    wait_for_model(desk, threads)
+    wait_for_model(fixture, threads)
     for n in range(clicks + 1):  # the first round warms up
-        desk.show(2, n % SIZE[2])
+        fixture.show(2, n % SIZE[2])
         rows = {kind: [] for kind in kinds}
-        do(desk, watch, rows["first click on a slice"], lambda n=n: desk.view.click(*desk.xy((250, 260, n))))
-        do(desk, watch, rows["second click"], lambda n=n: desk.view.click(*desk.xy((400, 260, n)), control=True))
-        box = [desk.xy((185, 175, n)), desk.xy((315, 345, n))]
-        do(desk, watch, rows["box"], lambda box=box: desk.view.drag(*box))
-        do(desk, watch, rows["accept"], desk.effect.accept)
+        do(fixture, watch, rows["first click on a slice"], lambda n=n: fixture.view.click(*fixture.xy((250, 260, n))))
+        do(
+            fixture,
+            watch,
+            rows["second click"],
+            lambda n=n: fixture.view.click(*fixture.xy((400, 260, n)), control=True),
+        )
+        box = [fixture.xy((185, 175, n)), fixture.xy((315, 345, n))]
+        do(fixture, watch, rows["box"], lambda box=box: fixture.view.drag(*box))
+        do(fixture, watch, rows["accept"], fixture.effect.accept)
         for kind in kinds if n else ():
             kinds[kind] += rows[kind]
     return kinds
 
 
-def wait_for_model(desk, threads: int | None) -> None:
+def wait_for_model(fixture, threads: int | None) -> None:
     """Load the model, and say how many threads it may use."""
     import torch
 
-    service = desk.effect._service
+    service = fixture.effect._service
     service.call(lambda session, should_stop: threads and torch.set_num_threads(threads))
     print("torch uses", service.call(lambda session, should_stop: torch.get_num_threads()), "threads")
 
 
-def do(desk, watch: Stopwatch, rows, action) -> None:
+def do(fixture, watch: Stopwatch, rows, action) -> None:
     """Time an action until its pixels are there."""
     with watch.click(rows):
         action()
-        while desk.controller.is_waiting:
+        while fixture.controller.is_waiting:
             APP.processEvents()
         began = time.perf_counter()
-        desk.view.forceRender()
+        fixture.view.forceRender()
         watch.seconds["render"] = time.perf_counter() - began
 
 
@@ -146,9 +151,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="threads of torch; by default one core is left to Slicer")
     args = parser.parse_args()
     print(table(run(args.clicks, args.threads)), flush=True)
-    from desk import Desk
+    from editor_fixture import EditorFixture
 
-    Desk.close_all()
+    EditorFixture.close_all()
 
 
 if __name__ == "__main__":

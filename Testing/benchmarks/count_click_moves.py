@@ -66,31 +66,31 @@ class CallCounter:
 def open_editor():
     """The editor over a small volume, with the model of the tests."""
     import test_effect  # noqa: F401  (its imports are those of a session that has been used)
-    from desk import BrightSession, Desk
+    from editor_fixture import BrightSession, EditorFixture
 
     from SAMMed2DSlicer.inference import service
 
     model = BrightSession()
     service_class = type(service.shared())
     service_class._session = lambda self, choice: model
-    desk = Desk(model)
-    desk.set(LookAhead=0)
-    return desk
+    fixture = EditorFixture(model)
+    fixture.set(LookAhead=0)
+    return fixture
 
 
-def count(desk, ijk: tuple[int, int, int]) -> CallCounter:
+def count(fixture, ijk: tuple[int, int, int]) -> CallCounter:
     """Click on a voxel, and count until its answer is shown."""
     APP.processEvents()
-    asked, counter = len(desk.model.asked), CallCounter()
+    asked, counter = len(fixture.model.asked), CallCounter()
     with counter:
-        desk.view.click(*desk.xy(ijk))
-        while not (len(desk.model.asked) > asked and not any_waiting(desk)):
+        fixture.view.click(*fixture.xy(ijk))
+        while not (len(fixture.model.asked) > asked and not any_waiting(fixture)):
             APP.processEvents()
         APP.processEvents()
     return counter
 
 
-def any_waiting(desk) -> bool:
+def any_waiting(fixture) -> bool:
     """Whether an answer is on its way, seen without calling anything of ours."""
     from SAMMed2DSlicer.inference import service
 
@@ -105,10 +105,10 @@ def main() -> None:
     args = parser.parse_args()
     slicer.qSlicerScriptedLoadableModule(str(ROOT / "SAMMed2D" / "SAMMed2D.py")).load()
     APP.startupCompleted.emit()
-    desk = open_editor()
-    count(desk, (25, 22, 10))  # imports what is imported late, and translates
-    desk.effect.clear()
-    counters = {"first click on a slice": count(desk, (25, 22, 10)), "further click": count(desk, (20, 22, 10))}
+    fixture = open_editor()
+    count(fixture, (25, 22, 10))  # imports what is imported late, and translates
+    fixture.effect.clear()
+    counters = {"first click on a slice": count(fixture, (25, 22, 10)), "further click": count(fixture, (20, 22, 10))}
     columns = ("", "moves between files", "files", "calls", "planes computed", "matrices computed")
     print("| " + " | ".join(columns) + " |\n|---|" + "---:|" * 5)
     for name, counter in counters.items():
@@ -119,9 +119,9 @@ def main() -> None:
     if args.list:
         for (source, target), number in counters["further click"].moves.most_common():
             print(f"{number:4} {source} -> {target}")
-    from desk import Desk
+    from editor_fixture import EditorFixture
 
-    Desk.close_all()
+    EditorFixture.close_all()
 
 
 if __name__ == "__main__":

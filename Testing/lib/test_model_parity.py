@@ -16,7 +16,7 @@ from SAMMed2DLib.inference.prediction import Embedding
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
-from SAMMed2DLib.model.preprocessing import ModelFrame, nearest_index
+from SAMMed2DLib.model.preprocessing import ResizeTransform, nearest_index
 from SAMMed2DLib.model.sam import Sam
 
 TOLERANCE = 1e-4
@@ -83,17 +83,17 @@ def embedded(name: str) -> Embedding:
 
 
 @cache
-def encoded(name: str) -> tuple[Tensor, ModelFrame]:
+def encoded(name: str) -> tuple[Tensor, ResizeTransform]:
     """Features (1, C, g, g) of a golden file's image, and its frame."""
     model, golden = network(name)
-    frame = ModelFrame(golden.image.shape[:2], model.image_size)
+    frame = ResizeTransform(golden.image.shape[:2], model.image_size)
     return model.image_encoder(encoded_images(name)), frame
 
 
 def encoded_images(name: str) -> Tensor:
     """A golden file's image in the model frame, (1, 3, S, S)."""
     model, golden = network(name)
-    return ModelFrame(golden.image.shape[:2], model.image_size).model_image(golden.image)[None]
+    return ResizeTransform(golden.image.shape[:2], model.image_size).model_image(golden.image)[None]
 
 
 def decode(name: str, prompts: CasePrompts, multimask: bool = True) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ def decode(name: str, prompts: CasePrompts, multimask: bool = True) -> tuple[Ten
 
 
 def model_prompts(
-    frame: ModelFrame, prompts: CasePrompts
+    frame: ResizeTransform, prompts: CasePrompts
 ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
     """Points, boxes and masks of one object, as the network takes them."""
     points = boxes = masks = None
@@ -353,7 +353,7 @@ def test_nearest_neighbours_are_the_recorded_ones(key: str, recorded: np.ndarray
 @pytest.mark.parametrize(("key", "recorded"), _pieces("pad.").items())
 def test_small_slices_are_padded_to_the_recorded_place(key: str, recorded: np.ndarray) -> None:
     height, width = (int(number) for number in key.split("x"))
-    placed = ModelFrame((height, width), 256, "pad").resample_nearest(np.ones((height, width), np.uint8))
+    placed = ResizeTransform((height, width), 256, "pad").resample_nearest(np.ones((height, width), np.uint8))
     rows, columns = np.flatnonzero(placed.any(axis=1)), np.flatnonzero(placed.any(axis=0))
     np.testing.assert_array_equal([rows[0], rows[-1], columns[0], columns[-1]], recorded)
 

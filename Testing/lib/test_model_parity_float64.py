@@ -19,7 +19,7 @@ from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
 from SAMMed2DLib.model.mask_decoder import select_best
-from SAMMed2DLib.model.preprocessing import ModelFrame
+from SAMMed2DLib.model.preprocessing import ResizeTransform
 
 sys.path.append(str(TESTING / "benchmarks"))
 
@@ -38,7 +38,7 @@ CASES = {
     "points5_box_mask": CasePrompts(POINTS[:5], LABELS[:5], BOX, MASK),
 }
 CONFIG = ModelConfig.from_dict(GOLDEN.config)
-FRAME = ModelFrame((150, 100), CONFIG.image_size)
+FRAME = ResizeTransform((150, 100), CONFIG.image_size)
 
 
 @cache

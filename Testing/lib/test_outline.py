@@ -7,7 +7,7 @@ import pytest
 
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference import refinement
-from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.refinement import refine_logits
 
 ROW, COLUMN = np.mgrid[:90, :120]
 
@@ -36,18 +36,18 @@ def test_the_corners_of_a_square_come_back(inside: tuple[int, ...], outside: tup
     square, logits = a_square(), coarse_logits()
     before = dice(logits > 0, square)
     assert before < 0.93
-    assert dice(fitted_logits(logits, picture_of(square, inside, outside)) > 0, square) > before + 0.03
+    assert dice(refine_logits(logits, picture_of(square, inside, outside)) > 0, square) > before + 0.03
 
 
 def test_in_a_flat_picture_the_model_decides():
     flat = np.full((90, 120, 3), 77, np.uint8)
-    np.testing.assert_array_equal(fitted_logits(coarse_logits(), flat) > 0, coarse_logits() > 0)
+    np.testing.assert_array_equal(refine_logits(coarse_logits(), flat) > 0, coarse_logits() > 0)
 
 
 def test_where_the_model_is_sure_grey_values_do_not_matter():
     """A dark hole in the middle, and a bright thing far away."""
     picture = picture_of(a_square() & ~a_disc(5) | (COLUMN < 8), (160,), (80,))
-    fitted = fitted_logits(coarse_logits(), picture) > 0
+    fitted = refine_logits(coarse_logits(), picture) > 0
     assert fitted[45, 60]
     assert not fitted[:, :8].any()
 
@@ -56,7 +56,7 @@ def test_flecks_beside_the_object_are_left_out():
     """The model hesitates all around, and a bright thing lies beside what it found."""
     logits = np.maximum(coarse_logits(), -2)
     beside = (abs(ROW - 45) < 5) & (abs(COLUMN - 105) < 6)
-    fitted = fitted_logits(logits, picture_of(a_square() | beside, (160,), (80,))) > 0
+    fitted = refine_logits(logits, picture_of(a_square() | beside, (160,), (80,))) > 0
     assert not fitted[beside].any()
     assert dice(fitted, a_square()) > 0.95
 
@@ -64,21 +64,21 @@ def test_flecks_beside_the_object_are_left_out():
 def test_where_grey_values_leave_nothing_of_the_object_the_model_decides(monkeypatch: pytest.MonkeyPatch):
     logits = np.minimum(coarse_logits(), 2)
     monkeypatch.setattr(refinement, "_odds", lambda picture, *_: np.full(picture.shape[:2], -5.0))
-    np.testing.assert_array_equal(fitted_logits(logits, picture_of(a_square(), (160,), (80,))) > 0, logits > 0)
+    np.testing.assert_array_equal(refine_logits(logits, picture_of(a_square(), (160,), (80,))) > 0, logits > 0)
 
 
 @pytest.mark.parametrize("value", [-3.0, 3.0])
 def test_nothing_and_all_stay_what_they_are(value: float):
     logits = np.full((90, 120), value, np.float32)
-    np.testing.assert_array_equal(fitted_logits(logits, picture_of(a_square(), (160,), (80,))) > 0, logits > 0)
+    np.testing.assert_array_equal(refine_logits(logits, picture_of(a_square(), (160,), (80,))) > 0, logits > 0)
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (3, 2)])
 def test_the_smallest_crops_are_answered(size_hw: tuple[int, int]):
     logits = np.linspace(-5, 5, size_hw[0] * size_hw[1], dtype=np.float32).reshape(size_hw)
-    assert fitted_logits(logits, np.zeros((*size_hw, 3), np.uint8)).shape == size_hw
+    assert refine_logits(logits, np.zeros((*size_hw, 3), np.uint8)).shape == size_hw
 
 
 def test_extreme_logits_give_no_warning(recwarn: pytest.WarningsRecorder):
-    fitted_logits(1e4 * coarse_logits(), picture_of(a_square(), (160,), (80,)))
+    refine_logits(1e4 * coarse_logits(), picture_of(a_square(), (160,), (80,)))
     assert not recwarn.list

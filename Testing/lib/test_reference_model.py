@@ -9,7 +9,7 @@ import pytest
 import torch
 from golden_cases import TESTING, GoldenFile, golden_state
 
-from SAMMed2DLib.model.preprocessing import ModelFrame
+from SAMMed2DLib.model.preprocessing import ResizeTransform
 
 sys.path.append(str(TESTING / "benchmarks"))
 
@@ -19,12 +19,12 @@ from reference_model import ReferenceSam
 TOLERANCE = 1e-4
 
 
-def reference_of(golden: GoldenFile) -> tuple[ReferenceSam, ModelFrame]:
+def reference_of(golden: GoldenFile) -> tuple[ReferenceSam, ResizeTransform]:
     """The reference with a golden file's weights, and the frame of its image."""
     sizes = {**golden.config, "global_blocks": tuple(golden.config["global_blocks"])}
     model = ReferenceSam(Sizes(**sizes))
     model.load_state_dict(golden_state({name: tuple(v.shape) for name, v in model.state_dict().items()}))
-    return model, ModelFrame(golden.image.shape[:2], golden.config["image_size"])
+    return model, ResizeTransform(golden.image.shape[:2], golden.config["image_size"])
 
 
 @pytest.mark.parametrize("size", ["tiny_adapter", "tiny_plain", "small_adapter", "small_plain"])

@@ -17,7 +17,7 @@ from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_model
-from SAMMed2DLib.model.preprocessing import ModelFrame, stretched
+from SAMMed2DLib.model.preprocessing import ResizeTransform, stretched
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
 from SAMMed2DLib.training.config import TrainingError
 from SAMMed2DLib.training.start import known_start
@@ -59,7 +59,7 @@ def test_contrast_and_brightness_do_not_matter():
 
 
 def test_prompts_are_counted_in_their_own_frame_and_images_are_always_stretched():
-    frame = ModelFrame((20, 40), 56, "pad", "min-max", 112)
+    frame = ResizeTransform((20, 40), 56, "pad", "min-max", 112)
     assert not frame.is_padded
     np.testing.assert_array_equal(frame.model_from_xy(np.array([[10.0, 5.0]])), [[28, 28]])
     assert frame.model_image(np.zeros((20, 40, 3), np.uint8)).shape == (3, 56, 56)

@@ -62,8 +62,8 @@ def sammed2d(app):
 
 @pytest.fixture
 def model(sammed2d, monkeypatch):
-    """A model that finds what is bright, in place of the network; desks are put away at the end."""
-    from desk import BrightSession, Desk
+    """A model that finds what is bright, in place of the network; editor fixtures are put away at the end."""
+    from editor_fixture import BrightSession, EditorFixture
 
     from SAMMed2DSlicer.inference import service
 
@@ -71,7 +71,7 @@ def model(sammed2d, monkeypatch):
     monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: bright)
     service.shared().state = service.ServiceState("unloaded", "")
     yield bright
-    Desk.close_all()
+    EditorFixture.close_all()
     service.shared().worker.cancel_all()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from desk import BrightSession, a_volume, put_under, structure_kji
+from editor_fixture import BrightSession, a_volume, put_under, structure_kji
 
 
 class BrightMany(BrightSession):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import slicer
-from desk import a_volume
+from editor_fixture import a_volume
 
 FRAMES = 8
 

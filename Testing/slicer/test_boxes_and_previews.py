@@ -5,81 +5,81 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, INSIDE, Desk, a_volume, affine
+from editor_fixture import GEOMETRIES, INSIDE, EditorFixture, a_volume, affine
 
 WHOLE, HALF = ((5, 5, 10), (45, 35, 10)), ((5, 5, 10), (28, 24, 10))
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    return Desk(model, GEOMETRIES["anisotropic and offset"])
+def fixture(model) -> EditorFixture:
+    return EditorFixture(model, GEOMETRIES["anisotropic and offset"])
 
 
 def boxes():
     return slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
 
 
-def drag(desk, start, end):
-    desk.view.mouse("MouseMoveEvent", *desk.xy(start))
-    desk.drag(start, end)
+def drag(fixture, start, end):
+    fixture.view.mouse("MouseMoveEvent", *fixture.xy(start))
+    fixture.drag(start, end)
 
 
 # Boxes
 
 
-def test_an_accepted_box_has_no_handles_and_the_next_drag_from_its_corner_begins_another(desk, model):
-    desk.drag(*HALF)
+def test_an_accepted_box_has_no_handles_and_the_next_drag_from_its_corner_begins_another(fixture, model):
+    fixture.drag(*HALF)
     assert boxes()[0].GetDisplayNode().GetHandlesInteractive()
-    desk.accept()
-    desk.pump(0.05)
+    fixture.accept()
+    fixture.pump(0.05)
     size = boxes()[0].GetSize()
     assert not boxes()[0].GetDisplayNode().GetHandlesInteractive()
-    drag(desk, (28, 24, 10), (45, 35, 10))
-    assert len(desk.controller.groups) == 2 and boxes()[0].GetSize() == size
+    drag(fixture, (28, 24, 10), (45, 35, 10))
+    assert len(fixture.controller.groups) == 2 and boxes()[0].GetSize() == size
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (28.5, 24.5, 45.5, 35.5), atol=0.6)
 
 
-def test_an_accepted_box_that_is_chosen_in_the_table_can_be_dragged_until_another_object_is_begun(desk, model):
-    desk.drag(*HALF)
-    desk.accept()
-    ui = desk.panel.ui
+def test_an_accepted_box_that_is_chosen_in_the_table_can_be_dragged_until_another_object_is_begun(fixture, model):
+    fixture.drag(*HALF)
+    fixture.accept()
+    ui = fixture.panel.ui
     ui.promptsButton.collapsed = False
     ui.promptsTable.selectRow(0)
     ui.jumpButton.click()
-    desk.pump(0.05)
+    fixture.pump(0.05)
     assert boxes()[0].GetDisplayNode().GetHandlesInteractive()
-    drag(desk, (28, 24, 10), (45, 35, 10))
-    assert len(desk.controller.groups) == 1 and desk.controller.groups[0].state == "open"
+    drag(fixture, (28, 24, 10), (45, 35, 10))
+    assert len(fixture.controller.groups) == 1 and fixture.controller.groups[0].state == "open"
     np.testing.assert_allclose(model.asked[-1][0].box_xyxy, (5.5, 5.5, 45.5, 35.5), atol=1)
-    desk.accept()
+    fixture.accept()
     ui.promptsTable.selectRow(0)
     ui.jumpButton.click()
-    desk.show(2, 12)
-    desk.show(2, 10)
+    fixture.show(2, 12)
+    fixture.show(2, 10)
     assert not boxes()[0].GetDisplayNode().GetHandlesInteractive()
 
 
-def test_undo_gives_a_box_its_handles_back(desk):
-    desk.drag(*HALF)
-    desk.accept()
-    desk.editor.undo()
-    desk.wait(lambda: desk.shown)
+def test_undo_gives_a_box_its_handles_back(fixture):
+    fixture.drag(*HALF)
+    fixture.accept()
+    fixture.editor.undo()
+    fixture.wait(lambda: fixture.shown)
     assert boxes()[0].GetDisplayNode().GetHandlesInteractive()
 
 
 @pytest.mark.parametrize("to", [(5, 5, 10), (5, 24, 10), (28, 5, 10)])
-def test_a_box_that_is_dragged_to_nothing_goes_back_to_what_it_was(desk, model, to):
-    desk.drag(*HALF)
-    before, mask = model.asked[-1][0].box_xyxy, desk.shown[0]
-    drag(desk, (28, 24, 10), to)
-    desk.pump(0.05)
-    desk.wait()
-    np.testing.assert_allclose(desk.controller.groups[0].prompts().box_xyxy, before, atol=1e-3)
-    np.testing.assert_array_equal(desk.shown[0], mask)
-    assert desk.status.level == "info" and "Enter accepts" in desk.status.text
+def test_a_box_that_is_dragged_to_nothing_goes_back_to_what_it_was(fixture, model, to):
+    fixture.drag(*HALF)
+    before, mask = model.asked[-1][0].box_xyxy, fixture.shown[0]
+    drag(fixture, (28, 24, 10), to)
+    fixture.pump(0.05)
+    fixture.wait()
+    np.testing.assert_allclose(fixture.controller.groups[0].prompts().box_xyxy, before, atol=1e-3)
+    np.testing.assert_array_equal(fixture.shown[0], mask)
+    assert fixture.status.level == "info" and "Enter accepts" in fixture.status.text
 
 
-def test_messages_about_prompts_speak_of_clicks_and_begin_with_a_capital(desk):
+def test_messages_about_prompts_speak_of_clicks_and_begin_with_a_capital(fixture):
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DSlicer.widgets import messages
 
@@ -98,22 +98,22 @@ def test_messages_about_prompts_speak_of_clicks_and_begin_with_a_capital(desk):
 # What an acceptance would write
 
 
-def neighbour(desk, place) -> str:
+def neighbour(fixture, place) -> str:
     """A second segment, somewhere; (K, J, I) slices."""
-    voxels = np.zeros(desk.structure.shape, np.uint8)
+    voxels = np.zeros(fixture.structure.shape, np.uint8)
     voxels[place] = 1
-    name = desk.add_segment("B")
-    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, desk.segmentation, name, desk.volume)
-    desk.editor.setCurrentSegmentID(desk.segment_id)
-    desk.pump(0.02)
+    name = fixture.add_segment("B")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, fixture.segmentation, name, fixture.volume)
+    fixture.editor.setCurrentSegmentID(fixture.segment_id)
+    fixture.pump(0.02)
     return name
 
 
-def mask_with(desk, mode: str, other: str = ""):
-    node = desk.editor_node
+def mask_with(fixture, mode: str, other: str = ""):
+    node = fixture.editor_node
     node.SetMaskSegmentID(other)
     node.SetMaskMode(getattr(slicer.vtkMRMLSegmentationNode, "EditAllowed" + mode))
-    desk.pump(0.05)
+    fixture.pump(0.05)
 
 
 LEFT = np.s_[:, :, :25]
@@ -129,104 +129,104 @@ LEFT = np.s_[:, :, :25]
         ("InsideVisibleSegments", True),
     ],
 )
-def test_the_count_is_of_what_the_editable_area_lets_through(desk, mode, is_inside):
-    other = neighbour(desk, LEFT)
-    mask_with(desk, mode, other)
-    desk.click()
-    in_left = int(desk.structure[10][:, :25].sum())
-    expected = in_left if is_inside else int(desk.structure[10].sum()) - in_left
-    assert desk.panel.status_line.text.startswith(f"370 px found, {expected} inside the editable area;")
-    desk.accept()
-    assert desk.segment().sum() == expected
-    assert desk.status.text == f"Accepted: {expected} voxels changed."
+def test_the_count_is_of_what_the_editable_area_lets_through(fixture, mode, is_inside):
+    other = neighbour(fixture, LEFT)
+    mask_with(fixture, mode, other)
+    fixture.click()
+    in_left = int(fixture.structure[10][:, :25].sum())
+    expected = in_left if is_inside else int(fixture.structure[10].sum()) - in_left
+    assert fixture.panel.status_line.text.startswith(f"370 px found, {expected} inside the editable area;")
+    fixture.accept()
+    assert fixture.segment().sum() == expected
+    assert fixture.status.text == f"Accepted: {expected} voxels changed."
 
 
-def test_the_count_follows_masking_while_the_mask_is_shown(desk):
-    other = neighbour(desk, LEFT)
-    desk.click()
-    assert "found" not in desk.status.text and "370 px" in desk.status.text
-    mask_with(desk, "OutsideVisibleSegments")
-    assert "found" in desk.status.text
-    desk.segmentation.GetDisplayNode().SetSegmentVisibility(other, False)
-    desk.pump(0.05)
-    assert "found" not in desk.status.text
-    desk.segmentation.GetDisplayNode().SetSegmentVisibility(other, True)
+def test_the_count_follows_masking_while_the_mask_is_shown(fixture):
+    other = neighbour(fixture, LEFT)
+    fixture.click()
+    assert "found" not in fixture.status.text and "370 px" in fixture.status.text
+    mask_with(fixture, "OutsideVisibleSegments")
+    assert "found" in fixture.status.text
+    fixture.segmentation.GetDisplayNode().SetSegmentVisibility(other, False)
+    fixture.pump(0.05)
+    assert "found" not in fixture.status.text
+    fixture.segmentation.GetDisplayNode().SetSegmentVisibility(other, True)
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        np.ones(desk.structure.shape, np.uint8), desk.segmentation, other, desk.volume
+        np.ones(fixture.structure.shape, np.uint8), fixture.segmentation, other, fixture.volume
     )
-    desk.pump(0.05)
-    assert desk.status.text.startswith("370 px found, 0 inside the editable area: nothing would be written")
-    assert desk.status.level == "warning"
+    fixture.pump(0.05)
+    assert fixture.status.text.startswith("370 px found, 0 inside the editable area: nothing would be written")
+    assert fixture.status.level == "warning"
 
 
-def test_the_count_is_of_what_the_intensity_range_lets_through(desk):
-    slicer.util.arrayFromVolume(desk.volume)[10, :20] += 20  # 180 where bright: out of the range
-    slicer.util.arrayFromVolumeModified(desk.volume)
-    desk.editor_node.SetSourceVolumeIntensityMask(True)
-    desk.editor_node.SetSourceVolumeIntensityMaskRange(150, 170)
-    desk.click()
-    expected = int(desk.structure[10, 20:].sum())
-    assert f"370 px found, {expected} inside the intensity range;" in desk.status.text
-    desk.accept()
-    assert desk.segment().sum() == expected
+def test_the_count_is_of_what_the_intensity_range_lets_through(fixture):
+    slicer.util.arrayFromVolume(fixture.volume)[10, :20] += 20  # 180 where bright: out of the range
+    slicer.util.arrayFromVolumeModified(fixture.volume)
+    fixture.editor_node.SetSourceVolumeIntensityMask(True)
+    fixture.editor_node.SetSourceVolumeIntensityMaskRange(150, 170)
+    fixture.click()
+    expected = int(fixture.structure[10, 20:].sum())
+    assert f"370 px found, {expected} inside the intensity range;" in fixture.status.text
+    fixture.accept()
+    assert fixture.segment().sum() == expected
 
 
-def test_what_a_small_geometry_cuts_is_not_counted(desk):
+def test_what_a_small_geometry_cuts_is_not_counted(fixture):
     from SAMMed2DSlicer.scene.segment_reader import image_matrix
 
-    desk.editor.setActiveEffect(None)
+    fixture.editor.setActiveEffect(None)
     small = slicer.vtkOrientedImageData()
     small.SetExtent(0, 24, 0, 49, 0, 23)
-    matrix = slicer.util.vtkMatrixFromArray(desk.ijk_to_ras)
+    matrix = slicer.util.vtkMatrixFromArray(fixture.ijk_to_ras)
     small.SetGeometryFromImageToWorldMatrix(matrix)
-    assert slicer.util.arrayFromVTKMatrix(image_matrix(small)).tolist() == desk.ijk_to_ras.tolist()
+    assert slicer.util.arrayFromVTKMatrix(image_matrix(small)).tolist() == fixture.ijk_to_ras.tolist()
     text = slicer.vtkSegmentationConverter.SerializeImageGeometry(small)
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    desk.segmentation.GetSegmentation().SetConversionParameter(name, text)
-    desk.activate()
-    desk.click()
-    expected = int(desk.structure[10][:, :25].sum())
-    assert f"370 px found, {expected} inside the segmentation's geometry;" in desk.status.text
-    desk.accept()
-    assert desk.segment().sum() == expected
+    fixture.segmentation.GetSegmentation().SetConversionParameter(name, text)
+    fixture.activate()
+    fixture.click()
+    expected = int(fixture.structure[10][:, :25].sum())
+    assert f"370 px found, {expected} inside the segmentation's geometry;" in fixture.status.text
+    fixture.accept()
+    assert fixture.segment().sum() == expected
 
 
-def test_what_lies_beside_the_geometry_says_how_to_extend_it(desk):
-    small = a_volume(np.zeros((10, 10, 10), np.uint8), desk.ijk_to_ras @ affine(origin=(200, 0, 0)))
-    desk.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(small)
-    desk.click()
+def test_what_lies_beside_the_geometry_says_how_to_extend_it(fixture):
+    small = a_volume(np.zeros((10, 10, 10), np.uint8), fixture.ijk_to_ras @ affine(origin=(200, 0, 0)))
+    fixture.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(small)
+    fixture.click()
     words = "370 px found, 0 inside the segmentation's geometry: nothing would be written. Extend it with"
-    assert desk.status.text.startswith(words)
+    assert fixture.status.text.startswith(words)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_dry_run_is_what_slicer_writes(desk, seed):
+def test_the_dry_run_is_what_slicer_writes(fixture, seed):
     """Random segments, masking and masks, on grids of any kind: the counts are those of the written voxels."""
     from SAMMed2DSlicer.effect.dry_run import dry_run
     from SAMMed2DSlicer.scene import segment_targets, segment_writer, volumes
 
     rng = np.random.default_rng(seed)
-    shape = desk.structure.shape
-    for name in (desk.segment_id, desk.add_segment("B"), desk.add_segment("C")):
+    shape = fixture.structure.shape
+    for name in (fixture.segment_id, fixture.add_segment("B"), fixture.add_segment("C")):
         voxels = np.zeros(shape, np.uint8)
         i, j = rng.integers(0, 30, 2)
         voxels[:, j : j + 25, i : i + 30] = 1
-        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, desk.segmentation, name, desk.volume)
-    desk.segmentation.GetDisplayNode().SetSegmentVisibility("C", bool(seed % 2))
-    node = desk.editor_node
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, fixture.segmentation, name, fixture.volume)
+    fixture.segmentation.GetDisplayNode().SetSegmentVisibility("C", bool(seed % 2))
+    node = fixture.editor_node
     node.SetMaskSegmentID("B")
     node.SetMaskMode(seed % slicer.vtkMRMLSegmentationNode.EditAllowed_Last)
     node.SetSourceVolumeIntensityMask(seed % 3 == 0)
     node.SetSourceVolumeIntensityMaskRange(100, 200)
-    plane = volumes.plane_shown(desk.slice_node, desk.volume)
+    plane = volumes.plane_shown(fixture.slice_node, fixture.volume)
     mask = np.zeros(plane.size_hw, bool)
     y, x = rng.integers(0, 15, 2)
     mask[y : y + 30, x : x + 35] = True
-    effect = desk.editor.effectByName("SAM-Med2D")
-    found = dry_run(effect, mask, plane, desk.volume)
-    before = desk.segment()
-    segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, desk.volume)
-    written = desk.segment() & ~before
+    effect = fixture.editor.effectByName("SAM-Med2D")
+    found = dry_run(effect, mask, plane, fixture.volume)
+    before = fixture.segment()
+    segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, fixture.volume)
+    written = fixture.segment() & ~before
     assert (found.added, found.removed) == (written.sum(), 0) and found.meant == mask.sum()
     blocked = 0 if found.blocked_hw is None else found.blocked_hw.sum()
     assert blocked == found.meant - found.in_range
@@ -239,17 +239,17 @@ def test_a_dry_run_of_a_large_volume_takes_no_longer_than_a_click_may(model):
     from SAMMed2DSlicer.scene import volumes
 
     size = (256, 256, 120)
-    desk = Desk(model, size_ijk=size)
-    neighbour(desk, np.s_[:, :200, :200])
-    mask_with(desk, "OutsideAllSegments")
-    desk.editor_node.SetSourceVolumeIntensityMask(True)
-    desk.editor_node.SetSourceVolumeIntensityMaskRange(0, 50)
-    plane = volumes.plane_shown(desk.slice_node, desk.volume)
+    fixture = EditorFixture(model, size_ijk=size)
+    neighbour(fixture, np.s_[:, :200, :200])
+    mask_with(fixture, "OutsideAllSegments")
+    fixture.editor_node.SetSourceVolumeIntensityMask(True)
+    fixture.editor_node.SetSourceVolumeIntensityMaskRange(0, 50)
+    plane = volumes.plane_shown(fixture.slice_node, fixture.volume)
     mask = np.ones(plane.size_hw, bool)
-    effect, times = desk.editor.effectByName("SAM-Med2D"), []
+    effect, times = fixture.editor.effectByName("SAM-Med2D"), []
     for _ in range(5):
         began = time.process_time()
-        found = dry_run(effect, mask, plane, desk.volume)
+        found = dry_run(effect, mask, plane, fixture.volume)
         times.append(time.process_time() - began)
     assert found.in_range == 256 * 256 - 200 * 200 and min(times) < 0.05
 
@@ -259,50 +259,50 @@ def test_a_dry_run_of_a_large_volume_takes_no_longer_than_a_click_may(model):
 
 @pytest.mark.parametrize("shade", [0, 240])
 def test_a_correction_shows_what_it_removes_in_black_and_white_stripes(model, shade):
-    desk = Desk(model, GEOMETRIES["plain"])
-    desk.drag(*WHOLE)
-    desk.accept()
-    desk.volume.GetDisplayNode().SetWindowLevel(1, 300 if shade == 0 else -300)  # all black, or all white
-    desk.editor.effectByName("SAM-Med2D").setParameter("Intensity", "full")
-    desk.controller.jump_to(desk.controller.groups[0])
-    drag(desk, (45, 35, 10), (28, 24, 10))
-    removed = desk.structure[10].copy()
+    fixture = EditorFixture(model, GEOMETRIES["plain"])
+    fixture.drag(*WHOLE)
+    fixture.accept()
+    fixture.volume.GetDisplayNode().SetWindowLevel(1, 300 if shade == 0 else -300)  # all black, or all white
+    fixture.editor.effectByName("SAM-Med2D").setParameter("Intensity", "full")
+    fixture.controller.jump_to(fixture.controller.groups[0])
+    drag(fixture, (45, 35, 10), (28, 24, 10))
+    removed = fixture.structure[10].copy()
     removed[:24, :28] = False
-    assert "0 added, " in desk.status.text and desk.status.text.split(" removed")[0][-1].isdigit()
-    image, (row, column) = desk.image(), np.argwhere(removed)[len(np.argwhere(removed)) // 2]
-    x, y = desk.xy((column, row, 10))
+    assert "0 added, " in fixture.status.text and fixture.status.text.split(" removed")[0][-1].isdigit()
+    image, (row, column) = fixture.image(), np.argwhere(removed)[len(np.argwhere(removed)) // 2]
+    x, y = fixture.xy((column, row, 10))
     around = image[image.shape[0] - 1 - y - 6 : image.shape[0] - 1 - y + 7, x - 6 : x + 7].reshape(-1, 3)
     assert (around.min(axis=1) > 250).sum() > 20 and (around.max(axis=1) < 5).sum() > 20
-    desk.accept()
-    assert not (desk.segment()[10] & removed)[25:].any()
+    fixture.accept()
+    assert not (fixture.segment()[10] & removed)[25:].any()
 
 
-def test_a_click_beside_a_painted_mask_shows_what_it_takes_away(desk):
-    painted = np.zeros(desk.structure.shape, np.uint8)
+def test_a_click_beside_a_painted_mask_shows_what_it_takes_away(fixture):
+    painted = np.zeros(fixture.structure.shape, np.uint8)
     painted[10, 10:40, 10:40] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(painted, desk.segmentation, desk.segment_id, desk.volume)
-    desk.pump(0.05)
-    desk.click((37, 37, 10), control=True)
-    found = desk.controller.acceptance.dry_run_of(desk.controller.pending[0])
-    gone = (painted[10] > 0) & ~desk.shown[0]
+    slicer.util.updateSegmentBinaryLabelmapFromArray(painted, fixture.segmentation, fixture.segment_id, fixture.volume)
+    fixture.pump(0.05)
+    fixture.click((37, 37, 10), control=True)
+    found = fixture.controller.acceptance.dry_run_of(fixture.controller.pending[0])
+    gone = (painted[10] > 0) & ~fixture.shown[0]
     np.testing.assert_array_equal(found.removed_hw, gone)
-    assert gone.any() and f"{desk.shown[0].sum()} px: 0 added, {gone.sum()} removed;" in desk.status.text
-    desk.accept()
-    assert desk.status.text == f"Accepted: {gone.sum()} voxels changed."
+    assert gone.any() and f"{fixture.shown[0].sum()} px: 0 added, {gone.sum()} removed;" in fixture.status.text
+    fixture.accept()
+    assert fixture.status.text == f"Accepted: {gone.sum()} voxels changed."
 
 
-def test_what_masking_forbids_is_not_filled(desk):
-    neighbour(desk, LEFT)
-    desk.segmentation.GetDisplayNode().SetVisibility2DFill(False)
-    desk.segmentation.GetDisplayNode().SetVisibility2DOutline(False)
-    before = desk.image()
-    mask_with(desk, "OutsideAllSegments")
-    desk.click()
-    desk.pump(0.05)
-    change = np.abs(desk.image() - before).sum(axis=2)
+def test_what_masking_forbids_is_not_filled(fixture):
+    neighbour(fixture, LEFT)
+    fixture.segmentation.GetDisplayNode().SetVisibility2DFill(False)
+    fixture.segmentation.GetDisplayNode().SetVisibility2DOutline(False)
+    before = fixture.image()
+    mask_with(fixture, "OutsideAllSegments")
+    fixture.click()
+    fixture.pump(0.05)
+    change = np.abs(fixture.image() - before).sum(axis=2)
 
     def at(ijk):
-        x, y = desk.xy(ijk)
+        x, y = fixture.xy(ijk)
         return change[change.shape[0] - 1 - y, x]
 
     assert at((18, 24, 10)) == 0 and at((32, 24, 10)) > 0
@@ -320,12 +320,12 @@ def pixels(pixmap) -> np.ndarray:
 @pytest.mark.parametrize("geometry", ["plain", "flipped", "turned"])
 @pytest.mark.parametrize(("axis", "spin_deg"), [(2, 0), (2, 180), (1, 90), (0, -80), (2, 20)])
 def test_the_thumbnail_lies_as_the_view_does(model, geometry, axis, spin_deg):
-    desk = Desk(model, GEOMETRIES[geometry])
-    desk.show(axis, INSIDE[axis], spin_deg)
-    seen = desk.image()[..., 0] > 120  # before anything is drawn over it
-    desk.click()
-    thumbnail = pixels(desk.panel.ui.thumbnailLabel.pixmap) > 120
-    picture = desk.controller.pending_of(desk.controller.pending[0]).request.image[..., 0] > 120
+    fixture = EditorFixture(model, GEOMETRIES[geometry])
+    fixture.show(axis, INSIDE[axis], spin_deg)
+    seen = fixture.image()[..., 0] > 120  # before anything is drawn over it
+    fixture.click()
+    thumbnail = pixels(fixture.panel.ui.thumbnailLabel.pixmap) > 120
+    picture = fixture.controller.pending_of(fixture.controller.pending[0]).request.image[..., 0] > 120
     rows, columns = np.nonzero(seen)
     middle, spread = np.array([rows.mean(), columns.mean()]), np.array([rows.std(), columns.std()])
 

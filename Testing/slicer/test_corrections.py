@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from desk import CORRECTED_PX, GEOMETRIES, INSIDE, Desk, a_volume, affine, turned
+from editor_fixture import CORRECTED_PX, GEOMETRIES, INSIDE, EditorFixture, a_volume, affine, turned
 from module_kit import a_case
 
 K = INSIDE[2]
 
 
-def painted(desk: Desk, kji=np.s_[K, 10:40, 10:40], segment_id=None) -> np.ndarray:
+def painted(fixture: EditorFixture, kji=np.s_[K, 10:40, 10:40], segment_id=None) -> np.ndarray:
     """A mask that somebody else made: a square on the slice of the clicks, and one on the slice above."""
-    mask = np.zeros(desk.structure.shape, bool)
+    mask = np.zeros(fixture.structure.shape, bool)
     mask[kji] = True
     mask[K + 1, 10:20, 10:20] = True
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        mask.astype(np.uint8), desk.segmentation, segment_id or desk.segment_id, desk.volume
+        mask.astype(np.uint8), fixture.segmentation, segment_id or fixture.segment_id, fixture.volume
     )
-    desk.pump(0.05)
+    fixture.pump(0.05)
     return mask
 
 
@@ -36,229 +36,229 @@ def prompts():
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    return Desk(model)
+def fixture(model) -> EditorFixture:
+    return EditorFixture(model)
 
 
-def test_a_click_outside_takes_away_and_undo_brings_it_back(desk, model):
-    before = painted(desk)
-    desk.set(Tool="negative")
-    desk.click((38, 38, K))
+def test_a_click_outside_takes_away_and_undo_brings_it_back(fixture, model):
+    before = painted(fixture)
+    fixture.set(Tool="negative")
+    fixture.click((38, 38, K))
     np.testing.assert_array_equal(model.corrected[-1], before[K])
     assert model.asked[-1][0].labels.tolist() == [0]
-    np.testing.assert_array_equal(desk.segment(), before)
-    desk.accept()
+    np.testing.assert_array_equal(fixture.segment(), before)
+    fixture.accept()
     expected = before.copy()
     expected[K] &= ~around((38, 38))
-    np.testing.assert_array_equal(desk.segment(), expected)
-    assert "voxels changed" in desk.status.text
-    desk.editor.undo()
-    np.testing.assert_array_equal(desk.segment(), before)
-    desk.wait(lambda: desk.shown)
-    desk.editor.redo()
-    np.testing.assert_array_equal(desk.segment(), expected)
+    np.testing.assert_array_equal(fixture.segment(), expected)
+    assert "voxels changed" in fixture.status.text
+    fixture.editor.undo()
+    np.testing.assert_array_equal(fixture.segment(), before)
+    fixture.wait(lambda: fixture.shown)
+    fixture.editor.redo()
+    np.testing.assert_array_equal(fixture.segment(), expected)
 
 
 @pytest.mark.parametrize("place", [(39, 25), (41, 25)], ids=["on its border", "just beside"])
-def test_a_click_inside_adds_and_takes_nothing_away(desk, place):
-    before = painted(desk)
-    desk.click((*place, K))
-    desk.accept()
+def test_a_click_inside_adds_and_takes_nothing_away(fixture, place):
+    before = painted(fixture)
+    fixture.click((*place, K))
+    fixture.accept()
     expected = before.copy()
     expected[K] |= around(place)
-    np.testing.assert_array_equal(desk.segment(), expected)
+    np.testing.assert_array_equal(fixture.segment(), expected)
 
 
-def test_further_clicks_refine_the_same_correction(desk, model):
-    before = painted(desk)
-    desk.click((38, 38, K), control=True)
-    desk.click((11, 11, K), control=True)
-    desk.click((42, 12, K))
+def test_further_clicks_refine_the_same_correction(fixture, model):
+    before = painted(fixture)
+    fixture.click((38, 38, K), control=True)
+    fixture.click((11, 11, K), control=True)
+    fixture.click((42, 12, K))
     assert len(prompts()) == 1 and model.asked[-1][0].labels.tolist() == [0, 0, 1]
-    desk.accept()
+    fixture.accept()
     expected = before.copy()
     expected[K] = (before[K] & ~around((38, 38), (11, 11))) | around((42, 12))
-    np.testing.assert_array_equal(desk.segment(), expected)
+    np.testing.assert_array_equal(fixture.segment(), expected)
 
 
-def test_a_moved_prompt_of_an_accepted_correction_gives_back_what_it_took(desk):
-    before = painted(desk)
-    desk.click((38, 38, K), control=True)
-    desk.accept()
+def test_a_moved_prompt_of_an_accepted_correction_gives_back_what_it_took(fixture):
+    before = painted(fixture)
+    fixture.click((38, 38, K), control=True)
+    fixture.accept()
     (points,) = prompts()
-    points.SetNthControlPointPositionWorld(0, *desk.world((11, 11, K)))
-    desk.wait(lambda: desk.shown)
-    desk.accept()
+    points.SetNthControlPointPositionWorld(0, *fixture.world((11, 11, K)))
+    fixture.wait(lambda: fixture.shown)
+    fixture.accept()
     expected = before.copy()
     expected[K] &= ~around((11, 11))
-    np.testing.assert_array_equal(desk.segment(), expected)
+    np.testing.assert_array_equal(fixture.segment(), expected)
 
 
 @pytest.mark.parametrize("is_active", [True, False], ids=["while the effect is active", "with another effect"])
-def test_what_was_erased_before_a_correction_is_accepted_does_not_come_back(desk, is_active):
-    before = painted(desk)
-    desk.click((38, 38, K), control=True)
+def test_what_was_erased_before_a_correction_is_accepted_does_not_come_back(fixture, is_active):
+    before = painted(fixture)
+    fixture.click((38, 38, K), control=True)
     if not is_active:
-        desk.editor.setActiveEffect(None)
+        fixture.editor.setActiveEffect(None)
     erased = before.copy()
     erased[K, 10:15, 10:15] = False
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        erased.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
+        erased.astype(np.uint8), fixture.segmentation, fixture.segment_id, fixture.volume
     )
     if not is_active:
-        desk.activate()
-    desk.wait(lambda: "842 px: 0 added, 33 removed" in desk.status.text)
-    desk.accept()
+        fixture.activate()
+    fixture.wait(lambda: "842 px: 0 added, 33 removed" in fixture.status.text)
+    fixture.accept()
     erased[K] &= ~around((38, 38))
-    np.testing.assert_array_equal(desk.segment(), erased)
+    np.testing.assert_array_equal(fixture.segment(), erased)
 
 
-def test_a_correction_of_a_mask_that_is_gone_meanwhile_does_not_bring_it_back(desk, model):
-    before = painted(desk)
-    desk.click((38, 38, K))
+def test_a_correction_of_a_mask_that_is_gone_meanwhile_does_not_bring_it_back(fixture, model):
+    before = painted(fixture)
+    fixture.click((38, 38, K))
     before[K] = False
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        before.astype(np.uint8), desk.segmentation, desk.segment_id, desk.volume
+        before.astype(np.uint8), fixture.segmentation, fixture.segment_id, fixture.volume
     )
-    desk.wait(lambda: model.corrected[-1] is None)
-    desk.accept()
-    before[K] = desk.structure[K]  # what the model finds without a mask
-    np.testing.assert_array_equal(desk.segment(), before)
+    fixture.wait(lambda: model.corrected[-1] is None)
+    fixture.accept()
+    before[K] = fixture.structure[K]  # what the model finds without a mask
+    np.testing.assert_array_equal(fixture.segment(), before)
 
 
-def test_undoing_corrections_that_were_accepted_at_once_shows_them_again(desk):
-    before = painted(desk)
-    desk.set(AcceptAtOnce=1)
-    desk.click((38, 38, K), control=True)
-    desk.click((11, 11, K), control=True)
-    desk.editor.undo()
-    desk.wait(lambda: "0 added, 33 removed" in desk.status.text)
-    desk.editor.undo()
-    desk.wait(lambda: "0 added, 66 removed" in desk.status.text)
-    np.testing.assert_array_equal(desk.segment(), before)
-    desk.editor.redo()
-    desk.editor.redo()
-    desk.wait(lambda: not desk.shown)
+def test_undoing_corrections_that_were_accepted_at_once_shows_them_again(fixture):
+    before = painted(fixture)
+    fixture.set(AcceptAtOnce=1)
+    fixture.click((38, 38, K), control=True)
+    fixture.click((11, 11, K), control=True)
+    fixture.editor.undo()
+    fixture.wait(lambda: "0 added, 33 removed" in fixture.status.text)
+    fixture.editor.undo()
+    fixture.wait(lambda: "0 added, 66 removed" in fixture.status.text)
+    np.testing.assert_array_equal(fixture.segment(), before)
+    fixture.editor.redo()
+    fixture.editor.redo()
+    fixture.wait(lambda: not fixture.shown)
     before[K] &= ~around((38, 38), (11, 11))
-    np.testing.assert_array_equal(desk.segment(), before)
+    np.testing.assert_array_equal(fixture.segment(), before)
 
 
-def test_a_correction_that_changes_nothing_says_so_and_is_no_step_of_undo(desk):
-    desk.click()
-    desk.accept()
-    written = desk.segment()
-    desk.click((28, 24, K), control=True)  # the model answers with the same mask
-    assert desk.status.text.startswith("370 px: 0 added, 0 removed; nothing would change")
-    desk.accept()
-    np.testing.assert_array_equal(desk.segment(), written)
-    desk.editor.undo()
-    desk.wait(lambda: desk.shown)
-    assert not desk.segment().any() and "370 px" in desk.status.text
+def test_a_correction_that_changes_nothing_says_so_and_is_no_step_of_undo(fixture):
+    fixture.click()
+    fixture.accept()
+    written = fixture.segment()
+    fixture.click((28, 24, K), control=True)  # the model answers with the same mask
+    assert fixture.status.text.startswith("370 px: 0 added, 0 removed; nothing would change")
+    fixture.accept()
+    np.testing.assert_array_equal(fixture.segment(), written)
+    fixture.editor.undo()
+    fixture.wait(lambda: fixture.shown)
+    assert not fixture.segment().any() and "370 px" in fixture.status.text
 
 
-def test_a_click_far_from_the_mask_begins_another_object(desk, model):
-    painted(desk, np.s_[K, 0:6, 0:6])
-    desk.click()
+def test_a_click_far_from_the_mask_begins_another_object(fixture, model):
+    painted(fixture, np.s_[K, 0:6, 0:6])
+    fixture.click()
     assert model.corrected[-1] is None
-    desk.accept()
-    assert (desk.segment()[K] & desk.structure[K]).sum() == 370
+    fixture.accept()
+    assert (fixture.segment()[K] & fixture.structure[K]).sum() == 370
 
 
-def test_a_click_outside_beside_the_mask_is_explained_and_makes_no_prompt(desk, model):
-    painted(desk, np.s_[K, 0:6, 0:6])
-    desk.click((40, 40, K), control=True)
-    assert "nothing to take away" in desk.status.text and prompts() == [] and model.asked == []
+def test_a_click_outside_beside_the_mask_is_explained_and_makes_no_prompt(fixture, model):
+    painted(fixture, np.s_[K, 0:6, 0:6])
+    fixture.click((40, 40, K), control=True)
+    assert "nothing to take away" in fixture.status.text and prompts() == [] and model.asked == []
 
 
-def test_on_a_slice_without_a_mask_a_click_outside_says_what_is_missing(desk, model):
-    desk.click((40, 40, 14), control=True)
+def test_on_a_slice_without_a_mask_a_click_outside_says_what_is_missing(fixture, model):
+    fixture.click((40, 40, 14), control=True)
     assert model.corrected[-1:] in ([], [None])
 
 
-def test_what_was_accepted_is_corrected_with_its_own_prompts_and_the_rest_as_a_mask(desk, model):
-    before = painted(desk, np.s_[K, 40:48, 40:58])
-    desk.click()
-    desk.accept()
-    desk.click((28, 24, K), control=True)  # on what was accepted
+def test_what_was_accepted_is_corrected_with_its_own_prompts_and_the_rest_as_a_mask(fixture, model):
+    before = painted(fixture, np.s_[K, 40:48, 40:58])
+    fixture.click()
+    fixture.accept()
+    fixture.click((28, 24, K), control=True)  # on what was accepted
     assert model.corrected[-1] is None and model.asked[-1][0].labels.tolist() == [1, 0]
-    desk.effect.clear()
-    desk.click((50, 44, K), control=True)  # on what somebody else made
+    fixture.effect.clear()
+    fixture.click((50, 44, K), control=True)  # on what somebody else made
     assert model.corrected[-1][44, 50] and model.asked[-1][0].labels.tolist() == [0]
-    desk.accept()
-    assert (before & ~desk.segment())[K].sum() == (before[K] & around((50, 44))).sum()
+    fixture.accept()
+    assert (before & ~fixture.segment())[K].sum() == (before[K] & around((50, 44))).sum()
 
 
-def test_all_of_a_mask_can_be_taken_away(desk):
-    before = painted(desk, np.s_[K, 20:24, 20:24])
-    desk.click((22, 22, K), control=True)
-    desk.accept()
-    assert not desk.segment()[K].any() and desk.segment()[K + 1].sum() == before[K + 1].sum()
-    desk.editor.undo()
-    np.testing.assert_array_equal(desk.segment(), before)
+def test_all_of_a_mask_can_be_taken_away(fixture):
+    before = painted(fixture, np.s_[K, 20:24, 20:24])
+    fixture.click((22, 22, K), control=True)
+    fixture.accept()
+    assert not fixture.segment()[K].any() and fixture.segment()[K + 1].sum() == before[K + 1].sum()
+    fixture.editor.undo()
+    np.testing.assert_array_equal(fixture.segment(), before)
 
 
-def test_a_correction_takes_nothing_from_others_but_where_it_adds(desk):
+def test_a_correction_takes_nothing_from_others_but_where_it_adds(fixture):
     """Also where other segments give way: those that overlap the mask already are not what the click is about."""
-    before = painted(desk)
-    desk.add_segment("B")
-    other = painted(desk, np.s_[K, 5:30, 5:30], "B")
-    desk.editor.setCurrentSegmentID("A")
-    slicer.util.updateSegmentBinaryLabelmapFromArray(before.astype(np.uint8), desk.segmentation, "A", desk.volume)
-    other &= desk.segment("B")
-    desk.set(ProtectOthers=0)
-    desk.click((38, 38, K), control=True)
-    desk.accept()
-    np.testing.assert_array_equal(desk.segment("B"), other)
-    assert "lost" not in desk.status.text
+    before = painted(fixture)
+    fixture.add_segment("B")
+    other = painted(fixture, np.s_[K, 5:30, 5:30], "B")
+    fixture.editor.setCurrentSegmentID("A")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(before.astype(np.uint8), fixture.segmentation, "A", fixture.volume)
+    other &= fixture.segment("B")
+    fixture.set(ProtectOthers=0)
+    fixture.click((38, 38, K), control=True)
+    fixture.accept()
+    np.testing.assert_array_equal(fixture.segment("B"), other)
+    assert "lost" not in fixture.status.text
 
 
-def test_with_a_new_segment_for_each_object_a_click_outside_corrects_the_last_one(desk, model):
-    desk.set(NewSegments=1)
-    desk.click()
-    desk.accept()
-    desk.click((28, 24, K), control=True)
-    assert desk.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+def test_with_a_new_segment_for_each_object_a_click_outside_corrects_the_last_one(fixture, model):
+    fixture.set(NewSegments=1)
+    fixture.click()
+    fixture.accept()
+    fixture.click((28, 24, K), control=True)
+    assert fixture.segmentation.GetSegmentation().GetNumberOfSegments() == 1
     assert model.asked[-1][0].labels.tolist() == [1, 0]
 
 
-def test_a_refused_click_outside_does_not_make_the_next_object_part_of_this_segment(desk):
-    desk.set(NewSegments=1)
-    desk.drag((20, 18, K), (30, 26, K))
-    desk.accept()
-    desk.effect.controller.remove(desk.controller.groups[0])
-    desk.click((50, 44, K), control=True)
-    assert "nothing to take away" in desk.status.text
-    desk.click()
-    assert desk.segmentation.GetSegmentation().GetNumberOfSegments() == 2
+def test_a_refused_click_outside_does_not_make_the_next_object_part_of_this_segment(fixture):
+    fixture.set(NewSegments=1)
+    fixture.drag((20, 18, K), (30, 26, K))
+    fixture.accept()
+    fixture.effect.controller.remove(fixture.controller.groups[0])
+    fixture.click((50, 44, K), control=True)
+    assert "nothing to take away" in fixture.status.text
+    fixture.click()
+    assert fixture.segmentation.GetSegmentation().GetNumberOfSegments() == 2
 
 
-def test_a_click_outside_on_one_of_two_accepted_objects_is_about_that_one(desk, model):
+def test_a_click_outside_on_one_of_two_accepted_objects_is_about_that_one(fixture, model):
     for box in (((5, 10, K), (24, 35, K)), ((26, 10, K), (45, 35, K))):
-        desk.drag(*box)
-        desk.accept()
-    desk.click((23, 22, K), control=True)
+        fixture.drag(*box)
+        fixture.accept()
+    fixture.click((23, 22, K), control=True)
     assert model.asked[-1][0].box_xyxy[0] < 10 and model.asked[-1][0].labels.tolist() == [0]
 
 
-def test_a_bent_segmentation_is_explained(desk):
+def test_a_bent_segmentation_is_explained(fixture):
     grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bent")
-    desk.segmentation.SetAndObserveTransformNodeID(grid.GetID())
-    painted(desk)
-    desk.click()
-    assert "non-linear" in desk.status.text and prompts() == []
+    fixture.segmentation.SetAndObserveTransformNodeID(grid.GetID())
+    painted(fixture)
+    fixture.click()
+    assert "non-linear" in fixture.status.text and prompts() == []
 
 
-def test_a_saved_correction_goes_on_where_it_was_left(desk, model, tmp_path):
+def test_a_saved_correction_goes_on_where_it_was_left(fixture, model, tmp_path):
     from SAMMed2DSlicer.prompts import prompt_groups
 
-    before = painted(desk)
-    desk.click((38, 38, K), control=True)
-    (found,) = prompt_groups.find_groups(desk.segmentation)
+    before = painted(fixture)
+    fixture.click((38, 38, K), control=True)
+    (found,) = prompt_groups.find_groups(fixture.segmentation)
     np.testing.assert_array_equal(found.known_hw, before[K])
-    desk.editor.setActiveEffect(None)
-    desk.activate()
-    desk.wait(lambda: desk.shown)
-    np.testing.assert_array_equal(desk.shown[0], before[K] & ~around((38, 38)))
+    fixture.editor.setActiveEffect(None)
+    fixture.activate()
+    fixture.wait(lambda: fixture.shown)
+    np.testing.assert_array_equal(fixture.shown[0], before[K] & ~around((38, 38)))
 
 
 # Reading a segment on a slice

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from desk import INSIDE, Desk
+from editor_fixture import INSIDE, EditorFixture
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    return Desk(model)
+def fixture(model) -> EditorFixture:
+    return EditorFixture(model)
 
 
 def prompt_nodes():
@@ -25,289 +25,289 @@ def prompt_nodes():
     return list(prompt_nodes())
 
 
-def begin(desk: Desk, model, delay_s: float = 0.15):
+def begin(fixture: EditorFixture, model, delay_s: float = 0.15):
     """Click, and leave the answer on its way."""
     model.delay_s = delay_s
-    desk.view.click(*desk.xy(INSIDE))
-    assert desk.controller.is_waiting
+    fixture.view.click(*fixture.xy(INSIDE))
+    assert fixture.controller.is_waiting
 
 
-def finish(desk: Desk):
-    desk.pump(0.3)
+def finish(fixture: EditorFixture):
+    fixture.pump(0.3)
 
 
 # The newest request wins, and nothing waits for it
 
 
-def test_the_newest_prompts_win(desk, model):
-    begin(desk, model)
-    desk.view.click(*desk.xy((28, 24, 10)))
-    desk.view.click(*desk.xy((22, 20, 10)))
-    desk.wait()
+def test_the_newest_prompts_win(fixture, model):
+    begin(fixture, model)
+    fixture.view.click(*fixture.xy((28, 24, 10)))
+    fixture.view.click(*fixture.xy((22, 20, 10)))
+    fixture.wait()
     assert [len(prompts.labels) for prompts, _, _ in model.asked] == [3]
 
 
-def test_the_application_runs_on_while_the_model_computes(desk, model):
-    begin(desk, model, 0.4)
+def test_the_application_runs_on_while_the_model_computes(fixture, model):
+    begin(fixture, model, 0.4)
     late = []
     ends = time.perf_counter() + 0.3
     while time.perf_counter() < ends:
         before = time.perf_counter()
         slicer.app.processEvents()
         late.append(time.perf_counter() - before)
-    assert desk.controller.is_waiting and len(late) > 10
+    assert fixture.controller.is_waiting and len(late) > 10
 
 
-def test_the_main_thread_gives_way_only_while_something_is_pending(desk, model):
+def test_the_main_thread_gives_way_only_while_something_is_pending(fixture, model):
     from SAMMed2DSlicer.inference import service
 
     worker = service.shared().worker
-    desk.wait(lambda: not worker.is_pending)
-    desk.pump(0.05)
+    fixture.wait(lambda: not worker.is_pending)
+    fixture.pump(0.05)
     assert not worker.is_yielding
-    begin(desk, model)
+    begin(fixture, model)
     assert worker.is_yielding
-    desk.wait()
-    desk.pump(0.6)  # neighbours are prepared meanwhile
-    desk.wait(lambda: not worker.is_pending)
-    desk.pump(0.05)
+    fixture.wait()
+    fixture.pump(0.6)  # neighbours are prepared meanwhile
+    fixture.wait(lambda: not worker.is_pending)
+    fixture.pump(0.05)
     assert not worker.is_yielding
 
 
-def test_two_slices_asked_for_at_once_are_both_answered(desk, model):
-    begin(desk, model)
-    desk.show(1, INSIDE[1], name="Yellow")
-    desk.view.click(*desk.xy(INSIDE))
-    desk.wait(lambda: len(desk.controller.pending) == 2)
+def test_two_slices_asked_for_at_once_are_both_answered(fixture, model):
+    begin(fixture, model)
+    fixture.show(1, INSIDE[1], name="Yellow")
+    fixture.view.click(*fixture.xy(INSIDE))
+    fixture.wait(lambda: len(fixture.controller.pending) == 2)
     assert len(model.asked) == 2
 
 
-def test_an_answer_that_comes_just_when_another_slice_is_asked_for_is_not_asked_for_again(desk, model, monkeypatch):
+def test_an_answer_that_comes_just_when_another_slice_is_asked_for_is_not_asked_for_again(fixture, model, monkeypatch):
     from SAMMed2DSlicer.inference import service
 
     worker, may_answer = service.shared().worker, threading.Event()
     monkeypatch.setattr(model, "_think", lambda should_stop: may_answer.wait(10))
-    begin(desk, model)
+    begin(fixture, model)
     worker._timer.stop()  # nothing is taken over meanwhile
     may_answer.set()
     with worker._condition:
         assert worker._condition.wait_for(lambda: worker._finished, 10)
-    desk.show(1, INSIDE[1], name="Yellow")
-    desk.view.click(*desk.xy(INSIDE))
-    desk.wait(lambda: len(desk.controller.pending) == 2)
+    fixture.show(1, INSIDE[1], name="Yellow")
+    fixture.view.click(*fixture.xy(INSIDE))
+    fixture.wait(lambda: len(fixture.controller.pending) == 2)
     assert len(model.asked) == 2
 
 
 # Things vanish while a prediction runs
 
 
-def test_the_scene_is_closed_meanwhile(desk, model):
-    begin(desk, model)
+def test_the_scene_is_closed_meanwhile(fixture, model):
+    begin(fixture, model)
     slicer.mrmlScene.Clear(0)
-    finish(desk)
+    finish(fixture)
     assert prompt_nodes() == []
 
 
-def test_the_volume_is_removed_meanwhile(desk, model):
-    begin(desk, model)
-    slicer.mrmlScene.RemoveNode(desk.volume)
-    finish(desk)
-    assert desk.shown == []
+def test_the_volume_is_removed_meanwhile(fixture, model):
+    begin(fixture, model)
+    slicer.mrmlScene.RemoveNode(fixture.volume)
+    finish(fixture)
+    assert fixture.shown == []
 
 
-def test_the_image_is_replaced_by_one_of_another_size_meanwhile(desk, model):
-    begin(desk, model)
-    slicer.util.updateVolumeFromArray(desk.volume, np.zeros((24, 30, 40), np.int16))
-    finish(desk)
-    assert desk.shown == [] and not desk.segment().any()
-    assert "another size" in desk.status.text and "clear them" in desk.status.text
-    desk.effect.clear()
+def test_the_image_is_replaced_by_one_of_another_size_meanwhile(fixture, model):
+    begin(fixture, model)
+    slicer.util.updateVolumeFromArray(fixture.volume, np.zeros((24, 30, 40), np.int16))
+    finish(fixture)
+    assert fixture.shown == [] and not fixture.segment().any()
+    assert "another size" in fixture.status.text and "clear them" in fixture.status.text
+    fixture.effect.clear()
     assert prompt_nodes() == []
 
 
-def test_the_segmentation_is_removed_meanwhile(desk, model):
-    begin(desk, model)
-    slicer.mrmlScene.RemoveNode(desk.segmentation)
-    finish(desk)
-    assert desk.controller is None or desk.shown == []
+def test_the_segmentation_is_removed_meanwhile(fixture, model):
+    begin(fixture, model)
+    slicer.mrmlScene.RemoveNode(fixture.segmentation)
+    finish(fixture)
+    assert fixture.controller is None or fixture.shown == []
 
 
-def test_the_segment_is_removed_meanwhile(desk, model):
-    other = desk.add_segment("B")
-    desk.set(AcceptAtOnce=1)
-    begin(desk, model)
-    desk.segmentation.GetSegmentation().RemoveSegment(desk.segment_id)
-    finish(desk)
-    assert not desk.segment(other).any()
+def test_the_segment_is_removed_meanwhile(fixture, model):
+    other = fixture.add_segment("B")
+    fixture.set(AcceptAtOnce=1)
+    begin(fixture, model)
+    fixture.segmentation.GetSegmentation().RemoveSegment(fixture.segment_id)
+    finish(fixture)
+    assert not fixture.segment(other).any()
 
 
-def test_a_renamed_segment_keeps_its_prompts(desk, model):
-    desk.panel.ui.promptsButton.collapsed = False
-    begin(desk, model)
-    desk.segmentation.GetSegmentation().GetSegment("A").SetName("Liver")
-    desk.wait()
-    desk.accept()
-    assert desk.segment().any()
-    assert desk.panel.ui.promptsTable.item(0, 0).text() == "Liver"
+def test_a_renamed_segment_keeps_its_prompts(fixture, model):
+    fixture.panel.ui.promptsButton.collapsed = False
+    begin(fixture, model)
+    fixture.segmentation.GetSegmentation().GetSegment("A").SetName("Liver")
+    fixture.wait()
+    fixture.accept()
+    assert fixture.segment().any()
+    assert fixture.panel.ui.promptsTable.item(0, 0).text() == "Liver"
 
 
-def test_another_segment_is_selected_meanwhile(desk, model):
-    other = desk.add_segment("B")
-    desk.set(AcceptAtOnce=1)
-    begin(desk, model)
-    desk.editor.setCurrentSegmentID(other)
-    finish(desk)
-    assert not desk.segment(other).any() and not desk.segment().any()
-    desk.editor.setCurrentSegmentID(desk.segment_id)
-    finish(desk)
-    assert desk.segment().any()
+def test_another_segment_is_selected_meanwhile(fixture, model):
+    other = fixture.add_segment("B")
+    fixture.set(AcceptAtOnce=1)
+    begin(fixture, model)
+    fixture.editor.setCurrentSegmentID(other)
+    finish(fixture)
+    assert not fixture.segment(other).any() and not fixture.segment().any()
+    fixture.editor.setCurrentSegmentID(fixture.segment_id)
+    finish(fixture)
+    assert fixture.segment().any()
 
 
-def test_another_effect_is_chosen_meanwhile(desk, model):
-    begin(desk, model)
-    desk.editor.setActiveEffect(None)
-    finish(desk)
-    assert len(prompt_nodes()) == 1 and not desk.segment().any()
+def test_another_effect_is_chosen_meanwhile(fixture, model):
+    begin(fixture, model)
+    fixture.editor.setActiveEffect(None)
+    finish(fixture)
+    assert len(prompt_nodes()) == 1 and not fixture.segment().any()
     assert not prompt_nodes()[0].GetDisplayNode().GetVisibility()
-    desk.activate()
-    desk.wait(lambda: desk.controller.pending)
+    fixture.activate()
+    fixture.wait(lambda: fixture.controller.pending)
 
 
-def test_the_layout_changes_meanwhile(desk, model):
-    begin(desk, model)
+def test_the_layout_changes_meanwhile(fixture, model):
+    begin(fixture, model)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-    desk.wait()
-    assert len(desk.shown) == 1
+    fixture.wait()
+    assert len(fixture.shown) == 1
 
 
-def test_another_volume_is_chosen_meanwhile(desk, model):
-    from desk import a_volume
+def test_another_volume_is_chosen_meanwhile(fixture, model):
+    from editor_fixture import a_volume
 
-    begin(desk, model)
-    desk.editor.setSourceVolumeNode(a_volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
-    finish(desk)
-    assert not desk.segment().any()
+    begin(fixture, model)
+    fixture.editor.setSourceVolumeNode(a_volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
+    finish(fixture)
+    assert not fixture.segment().any()
 
 
 # Clicks where there is nothing to segment
 
 
-def test_a_click_in_the_3d_view_does_nothing(desk, model):
+def test_a_click_in_the_3d_view_does_nothing(fixture, model):
     widget = slicer.app.layoutManager().threeDWidget(0)
     widget.threeDView().click(100, 100)
-    finish(desk)
+    finish(fixture)
     assert prompt_nodes() == [] and model.asked == []
 
 
-def test_a_click_outside_the_image_is_explained(desk, model):
-    desk.click((-20, 10, 10))
-    assert prompt_nodes() == [] and "outside the image" in desk.status.text
+def test_a_click_outside_the_image_is_explained(fixture, model):
+    fixture.click((-20, 10, 10))
+    assert prompt_nodes() == [] and "outside the image" in fixture.status.text
 
 
-def test_a_view_beside_the_image_is_explained(desk):
-    desk.show(2, 60)
-    desk.click((25, 22, 60))
-    assert prompt_nodes() == [] and "does not meet the volume" in desk.status.text
+def test_a_view_beside_the_image_is_explained(fixture):
+    fixture.show(2, 60)
+    fixture.click((25, 22, 60))
+    assert prompt_nodes() == [] and "does not meet the volume" in fixture.status.text
 
 
-def test_without_a_volume_it_is_said(desk):
-    desk.editor.setSourceVolumeNode(None)
-    desk.pump()
-    if desk.controller is not None:
-        desk.view.click(150, 150)
-        desk.pump()
-        assert "select a source volume" in desk.status.text
+def test_without_a_volume_it_is_said(fixture):
+    fixture.editor.setSourceVolumeNode(None)
+    fixture.pump()
+    if fixture.controller is not None:
+        fixture.view.click(150, 150)
+        fixture.pump()
+        assert "select a source volume" in fixture.status.text
     assert prompt_nodes() == []
 
 
-def test_without_a_segment_it_is_said(desk):
-    desk.segmentation.GetSegmentation().RemoveSegment(desk.segment_id)
-    desk.pump()
-    if desk.controller is not None:
-        desk.view.click(*desk.xy(INSIDE))
-        assert "add one first" in desk.status.text
+def test_without_a_segment_it_is_said(fixture):
+    fixture.segmentation.GetSegmentation().RemoveSegment(fixture.segment_id)
+    fixture.pump()
+    if fixture.controller is not None:
+        fixture.view.click(*fixture.xy(INSIDE))
+        assert "add one first" in fixture.status.text
     assert prompt_nodes() == []
 
 
 # What was said of what is gone
 
 
-def test_what_was_said_goes_with_the_segment_and_comes_back_with_it(desk):
-    other = desk.add_segment("B")
-    desk.click()
-    said = desk.status.text
-    desk.editor.setCurrentSegmentID(other)
-    desk.pump(0.05)
-    assert desk.status.text == ""
-    desk.editor.setCurrentSegmentID(desk.segment_id)
-    desk.pump(0.05)
-    assert desk.status.text == said
+def test_what_was_said_goes_with_the_segment_and_comes_back_with_it(fixture):
+    other = fixture.add_segment("B")
+    fixture.click()
+    said = fixture.status.text
+    fixture.editor.setCurrentSegmentID(other)
+    fixture.pump(0.05)
+    assert fixture.status.text == ""
+    fixture.editor.setCurrentSegmentID(fixture.segment_id)
+    fixture.pump(0.05)
+    assert fixture.status.text == said
 
 
-def test_what_was_said_goes_with_the_volume(desk):
-    from desk import a_volume
+def test_what_was_said_goes_with_the_volume(fixture):
+    from editor_fixture import a_volume
 
-    desk.click()
-    desk.editor.setSourceVolumeNode(a_volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
-    desk.pump(0.05)
-    assert desk.status.text == ""
+    fixture.click()
+    fixture.editor.setSourceVolumeNode(a_volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
+    fixture.pump(0.05)
+    assert fixture.status.text == ""
 
 
-def test_what_was_said_goes_with_prompts_that_are_deleted_elsewhere(desk):
-    desk.click()
+def test_what_was_said_goes_with_prompts_that_are_deleted_elsewhere(fixture):
+    fixture.click()
     slicer.mrmlScene.RemoveNode(prompt_nodes()[0])
-    desk.pump(0.05)
-    assert desk.controller.groups == [] and desk.status.text == ""
+    fixture.pump(0.05)
+    assert fixture.controller.groups == [] and fixture.status.text == ""
 
 
-def test_what_one_segment_editor_accepted_another_one_does_not_accept_again(desk, model):
-    other = Desk.__new__(Desk)
-    other.__dict__.update(desk.__dict__)
-    Desk.opened.append(other)
+def test_what_one_segment_editor_accepted_another_one_does_not_accept_again(fixture, model):
+    other = EditorFixture.__new__(EditorFixture)
+    other.__dict__.update(fixture.__dict__)
+    EditorFixture.opened.append(other)
     other.open_editor()
     other.activate()
-    desk.click()
-    other.wait(lambda: desk.shown and other.shown)
-    desk.accept()
+    fixture.click()
+    other.wait(lambda: fixture.shown and other.shown)
+    fixture.accept()
     other.pump(0.05)
     assert other.shown == [] and [one.state for one in other.controller.groups] == ["accepted"]
     other.accept()
     assert "nothing to accept" in other.status.text
-    whole = desk.segment()
+    whole = fixture.segment()
     (points,) = prompt_nodes()
-    points.SetNthControlPointPositionWorld(0, *desk.world((26, 23, 10)))
+    points.SetNthControlPointPositionWorld(0, *fixture.world((26, 23, 10)))
     other.wait(lambda: other.shown)
     other.accept()
     assert "taken back" not in other.status.text  # what the other one has added is known
-    np.testing.assert_array_equal(desk.segment(), whole)
+    np.testing.assert_array_equal(fixture.segment(), whole)
 
 
-def test_a_hidden_segment_is_not_written_to_unseen(desk):
-    desk.segmentation.GetDisplayNode().SetSegmentVisibility(desk.segment_id, False)
+def test_a_hidden_segment_is_not_written_to_unseen(fixture):
+    fixture.segmentation.GetDisplayNode().SetSegmentVisibility(fixture.segment_id, False)
     slicer.app.answers.give("invisible segment", "Cancel")
-    desk.click()
-    assert prompt_nodes() == [] and "hidden" in desk.status.text
+    fixture.click()
+    assert prompt_nodes() == [] and "hidden" in fixture.status.text
 
 
-def test_a_hidden_segmentation_is_not_written_to_unseen(desk):
-    desk.segmentation.GetDisplayNode().SetVisibility(False)
-    desk.click()
-    assert prompt_nodes() == [] and "hidden" in desk.status.text
+def test_a_hidden_segmentation_is_not_written_to_unseen(fixture):
+    fixture.segmentation.GetDisplayNode().SetVisibility(False)
+    fixture.click()
+    assert prompt_nodes() == [] and "hidden" in fixture.status.text
 
 
-def test_shift_and_other_buttons_belong_to_slicer(desk, model):
-    desk.click(shift=True)
-    desk.view.click(*desk.xy(INSIDE), button="Right")
-    desk.view.click(*desk.xy(INSIDE), button="Middle")
-    finish(desk)
+def test_shift_and_other_buttons_belong_to_slicer(fixture, model):
+    fixture.click(shift=True)
+    fixture.view.click(*fixture.xy(INSIDE), button="Right")
+    fixture.view.click(*fixture.xy(INSIDE), button="Middle")
+    finish(fixture)
     assert prompt_nodes() == []
 
 
-def test_markups_can_be_placed_by_slicers_own_tools(desk):
+def test_markups_can_be_placed_by_slicers_own_tools(fixture):
     node = slicer.app.applicationLogic().GetInteractionNode()
     node.SetCurrentInteractionMode(node.Place)
-    assert desk.controller is not None
-    desk.view.click(*desk.xy(INSIDE))
+    assert fixture.controller is not None
+    fixture.view.click(*fixture.xy(INSIDE))
     node.SetCurrentInteractionMode(node.ViewTransform)
     assert prompt_nodes() == []
 
@@ -323,16 +323,16 @@ def test_markups_can_be_placed_by_slicers_own_tools(desk):
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory of the graphics card is full"),
     ],
 )
-def test_a_failing_model_is_explained_and_the_next_click_works(desk, model, error, words):
+def test_a_failing_model_is_explained_and_the_next_click_works(fixture, model, error, words):
     model.error = error
-    desk.click()
-    assert words in desk.status.text and desk.status.level == "error" and desk.shown == []
+    fixture.click()
+    assert words in fixture.status.text and fixture.status.level == "error" and fixture.shown == []
     model.error = None
-    desk.click((28, 24, 10))
-    assert len(desk.shown) == 1
+    fixture.click((28, 24, 10))
+    assert len(fixture.shown) == 1
 
 
-def test_a_model_that_cannot_be_loaded_is_explained(desk, model, monkeypatch):
+def test_a_model_that_cannot_be_loaded_is_explained(fixture, model, monkeypatch):
     from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
     from SAMMed2DSlicer.inference import service
 
@@ -341,24 +341,24 @@ def test_a_model_that_cannot_be_loaded_is_explained(desk, model, monkeypatch):
 
     monkeypatch.setattr(service.InferenceService, "_session", broken)
     service.shared().state = service.ServiceState("unloaded", "")
-    desk.click()
-    assert "Download it again" in desk.status.text
+    fixture.click()
+    assert "Download it again" in fixture.status.text
     assert service.shared().state.name == "failed"
 
 
-def test_without_torch_the_effect_opens_and_offers_to_install_it(desk, monkeypatch):
+def test_without_torch_the_effect_opens_and_offers_to_install_it(fixture, monkeypatch):
     from SAMMed2DSlicer.setup import pytorch
 
     missing = pytorch.TorchState("missing", "PyTorch is not installed yet.")
     monkeypatch.setattr(pytorch, "torch_state", lambda: missing)
-    desk.editor.setActiveEffect(None)
-    desk.activate()
-    assert desk.panel.ui.installRow.isVisibleTo(desk.panel.widget)
-    assert "not installed" in desk.panel.ui.installLabel.text
+    fixture.editor.setActiveEffect(None)
+    fixture.activate()
+    assert fixture.panel.ui.installRow.isVisibleTo(fixture.panel.widget)
+    assert "not installed" in fixture.panel.ui.installLabel.text
     monkeypatch.undo()
     monkeypatch.setattr(pytorch, "ensure_torch", lambda: True)
-    desk.panel.ui.installButton.click()
-    assert not desk.panel.ui.installRow.isVisibleTo(desk.panel.widget)
+    fixture.panel.ui.installButton.click()
+    assert not fixture.panel.ui.installRow.isVisibleTo(fixture.panel.widget)
 
 
 # Nothing is left behind
@@ -369,16 +369,22 @@ def observers_of(obj) -> int:
     return str(obj).count("vtkObserver (")
 
 
-def test_fifty_activations_leave_nothing_behind(desk, model):
-    desk.click()
-    desk.accept()
+def test_fifty_activations_leave_nothing_behind(fixture, model):
+    fixture.click()
+    fixture.accept()
 
     def counted():
-        desk.editor.setActiveEffect(None)
-        desk.pump(0.02)
-        watched = [slicer.mrmlScene, desk.volume, desk.volume.GetDisplayNode(), desk.segmentation, desk.editor_node]
-        watched += [desk.slice_node, *prompt_nodes()]
-        actors = [desk.view.renderWindow().GetRenderers().GetFirstRenderer().GetViewProps().GetNumberOfItems()]
+        fixture.editor.setActiveEffect(None)
+        fixture.pump(0.02)
+        watched = [
+            slicer.mrmlScene,
+            fixture.volume,
+            fixture.volume.GetDisplayNode(),
+            fixture.segmentation,
+            fixture.editor_node,
+        ]
+        watched += [fixture.slice_node, *prompt_nodes()]
+        actors = [fixture.view.renderWindow().GetRenderers().GetFirstRenderer().GetViewProps().GetNumberOfItems()]
         shortcuts = [len(slicer.util.mainWindow().findChildren(qt.QShortcut))] if slicer.util.mainWindow() else []
         return (
             slicer.mrmlScene.GetNumberOfNodes(),
@@ -390,19 +396,19 @@ def test_fifty_activations_leave_nothing_behind(desk, model):
 
     before = counted()
     for _ in range(50):
-        desk.activate()
-        desk.editor.setActiveEffect(None)
+        fixture.activate()
+        fixture.editor.setActiveEffect(None)
     assert counted() == before
 
 
 def test_closing_the_scene_fifty_times_leaves_nothing_behind(model):
     counts = []
     for _ in range(50):
-        desk = Desk(model)
-        desk.view.click(*desk.xy(INSIDE))
+        fixture = EditorFixture(model)
+        fixture.view.click(*fixture.xy(INSIDE))
         slicer.mrmlScene.Clear(0)
-        desk.pump(0.01)
-        Desk.close_all()
+        fixture.pump(0.01)
+        EditorFixture.close_all()
         slicer.mrmlScene.Clear(0)
         counts.append((slicer.mrmlScene.GetNumberOfNodes(), observers_of(slicer.mrmlScene), threading.active_count()))
     assert len(set(counts[1:])) == 1
@@ -420,21 +426,21 @@ def living_objects() -> Counter:
 def test_of_effects_that_have_ended_no_object_stays_alive(model):
     before, counts = living_objects(), []
     for _ in range(3):
-        desk = Desk(model)
-        desk.click()
-        desk.accept()
-        desk.editor.setActiveEffect(None)
-        desk.activate()
-        desk.click((26, 22, 10), control=True)
-        desk.wait(lambda: len(model.encoded_ahead) > 3)
-        desk.set(LookAhead=0)
-        desk.effect.propagation.propagate("both")
-        desk.wait(lambda desk=desk: not desk.effect.propagation.is_running)
+        fixture = EditorFixture(model)
+        fixture.click()
+        fixture.accept()
+        fixture.editor.setActiveEffect(None)
+        fixture.activate()
+        fixture.click((26, 22, 10), control=True)
+        fixture.wait(lambda: len(model.encoded_ahead) > 3)
+        fixture.set(LookAhead=0)
+        fixture.effect.propagation.propagate("both")
+        fixture.wait(lambda fixture=fixture: not fixture.effect.propagation.is_running)
         slicer.mrmlScene.Clear(0)
-        Desk.close_all()
-        del desk
+        EditorFixture.close_all()
+        del fixture
         model.__init__()
-        Desk.pump(0.05)
+        EditorFixture.pump(0.05)
         counts.append(living_objects())
     grown = {name: [count[name] for count in counts] for name in counts[-1] if counts[-1][name] > counts[0][name]}
     assert grown == {}

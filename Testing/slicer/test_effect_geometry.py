@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from desk import GEOMETRIES, INSIDE, SIZE, Desk, a_volume, affine, structure_kji, turned
+from editor_fixture import GEOMETRIES, INSIDE, SIZE, EditorFixture, a_volume, affine, structure_kji, turned
 
 
 def only_slice(structure: np.ndarray, axis: int, index: int) -> np.ndarray:
@@ -21,24 +21,24 @@ def only_slice(structure: np.ndarray, axis: int, index: int) -> np.ndarray:
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_click_segments_the_slice_that_is_shown(model, geometry, axis):
-    desk = Desk(model, GEOMETRIES[geometry])
-    desk.show(axis, INSIDE[axis])
-    desk.click()
-    desk.accept()
-    np.testing.assert_array_equal(desk.segment(), only_slice(desk.structure, axis, INSIDE[axis]))
+    fixture = EditorFixture(model, GEOMETRIES[geometry])
+    fixture.show(axis, INSIDE[axis])
+    fixture.click()
+    fixture.accept()
+    np.testing.assert_array_equal(fixture.segment(), only_slice(fixture.structure, axis, INSIDE[axis]))
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_the_points_reach_the_model_in_the_slices_own_pixels(model, geometry):
-    desk = Desk(model, GEOMETRIES[geometry])
-    desk.show(1, INSIDE[1], spin_deg=30)
-    desk.click((27, INSIDE[1], 12))
-    desk.click((22, INSIDE[1], 9), control=True)
+    fixture = EditorFixture(model, GEOMETRIES[geometry])
+    fixture.show(1, INSIDE[1], spin_deg=30)
+    fixture.click((27, INSIDE[1], 12))
+    fixture.click((22, INSIDE[1], 9), control=True)
     prompts, image, _ = model.asked[-1]
-    half_view_px = 0.5 * np.linalg.norm(slicer.util.arrayFromVTKMatrix(desk.slice_node.GetXYToRAS())[:3, 0])
+    half_view_px = 0.5 * np.linalg.norm(slicer.util.arrayFromVTKMatrix(fixture.slice_node.GetXYToRAS())[:3, 0])
     np.testing.assert_allclose(prompts.points_xy, [(27, 12), (22, 9)], atol=1.5 * half_view_px / 0.7 + 0.01)
     assert prompts.labels.tolist() == [1, 0]
-    np.testing.assert_array_equal(image[..., 0] > 127, desk.structure[:, INSIDE[1]])
+    np.testing.assert_array_equal(image[..., 0] > 127, fixture.structure[:, INSIDE[1]])
 
 
 @pytest.mark.parametrize(
@@ -55,96 +55,98 @@ def test_parent_transforms_are_followed(model, geometry, volume_deg, segmentatio
         return middle @ turned(degrees, 10, 15) @ affine(origin=(2, 1, -1)) @ np.linalg.inv(middle)
 
     same = volume_deg == segmentation_deg
-    desk = Desk(
+    fixture = EditorFixture(
         model,
         GEOMETRIES[geometry],
         volume_matrix=moved(volume_deg),
         segmentation_matrix=moved(segmentation_deg),
     )
-    desk.click()
-    desk.accept()
-    expected = only_slice(desk.structure, 2, INSIDE[2])
+    fixture.click()
+    fixture.accept()
+    expected = only_slice(fixture.structure, 2, INSIDE[2])
     if same:
-        np.testing.assert_array_equal(desk.segment(), expected)
+        np.testing.assert_array_equal(fixture.segment(), expected)
     else:
-        assert_voxels_lie_in(desk, expected)
+        assert_voxels_lie_in(fixture, expected)
 
 
-def assert_voxels_lie_in(desk: Desk, expected: np.ndarray):
+def assert_voxels_lie_in(fixture: EditorFixture, expected: np.ndarray):
     """Voxels of the segment in its own turned grid: all within the slice's structure, and enough of them."""
-    points = segment_points_world(desk)
+    points = segment_points_world(fixture)
     assert len(points) > 100
-    ijk = (points - desk.ijk_to_world[:3, 3]) @ np.linalg.inv(desk.ijk_to_world[:3, :3]).T
+    ijk = (points - fixture.ijk_to_world[:3, 3]) @ np.linalg.inv(fixture.ijk_to_world[:3, :3]).T
     i, j = np.floor(ijk[:, :2] + 0.5).astype(int).T
     assert expected[INSIDE[2], j, i].all()
-    grid = slicer.util.arrayFromVTKMatrix(_segment_matrix(desk))
-    reach = np.abs(np.linalg.inv(desk.ijk_to_world[:3, :3]) @ (_parent(desk) @ grid)[:3, :3])[2].sum() / 2
+    grid = slicer.util.arrayFromVTKMatrix(_segment_matrix(fixture))
+    reach = np.abs(np.linalg.inv(fixture.ijk_to_world[:3, :3]) @ (_parent(fixture) @ grid)[:3, :3])[2].sum() / 2
     assert np.abs(ijk[:, 2] - INSIDE[2]).max() <= max(reach, 0.5) + 1e-4
     pixels = {tuple(p) for p in np.column_stack([i, j]).tolist()}
     wanted = {tuple(p) for p in np.argwhere(expected[INSIDE[2]])[:, ::-1].tolist()}
     assert len(wanted - pixels) < 0.35 * len(wanted)  # a coarser, turned grid has no voxel for every pixel
 
 
-def _segment_matrix(desk: Desk):
+def _segment_matrix(fixture: EditorFixture):
     matrix = vtk.vtkMatrix4x4()
-    _labelmap(desk).GetImageToWorldMatrix(matrix)
+    _labelmap(fixture).GetImageToWorldMatrix(matrix)
     return matrix
 
 
-def _labelmap(desk: Desk):
-    segment = desk.segmentation.GetSegmentation().GetSegment(desk.segment_id)
+def _labelmap(fixture: EditorFixture):
+    segment = fixture.segmentation.GetSegmentation().GetSegment(fixture.segment_id)
     return segment.GetRepresentation("Binary labelmap")
 
 
-def _parent(desk: Desk) -> np.ndarray:
+def _parent(fixture: EditorFixture) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
-    if desk.segmentation.GetParentTransformNode() is not None:
-        desk.segmentation.GetParentTransformNode().GetMatrixTransformToWorld(matrix)
+    if fixture.segmentation.GetParentTransformNode() is not None:
+        fixture.segmentation.GetParentTransformNode().GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def segment_points_world(desk: Desk) -> np.ndarray:
+def segment_points_world(fixture: EditorFixture) -> np.ndarray:
     from vtk.util.numpy_support import vtk_to_numpy
 
-    image = _labelmap(desk)
+    image = _labelmap(fixture)
     extent = image.GetExtent()
     values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(
         [b - a + 1 for a, b in zip(extent[::2], extent[1::2], strict=True)][::-1]
     )
     k, j, i = np.nonzero(values)
     ijk = np.column_stack([i, j, k]) + np.array(extent[::2])
-    matrix = _parent(desk) @ slicer.util.arrayFromVTKMatrix(_segment_matrix(desk))
+    matrix = _parent(fixture) @ slicer.util.arrayFromVTKMatrix(_segment_matrix(fixture))
     return ijk @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def test_a_finer_segmentation_is_filled_without_gaps(model):
-    desk = Desk(model, GEOMETRIES["anisotropic and offset"])
-    desk.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(None)
-    fine = a_volume(np.zeros([2 * n for n in SIZE[::-1]], np.uint8), desk.ijk_to_ras @ affine((0.5,) * 3, (-0.25,) * 3))
-    desk.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(fine)
+    fixture = EditorFixture(model, GEOMETRIES["anisotropic and offset"])
+    fixture.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(None)
+    fine = a_volume(
+        np.zeros([2 * n for n in SIZE[::-1]], np.uint8), fixture.ijk_to_ras @ affine((0.5,) * 3, (-0.25,) * 3)
+    )
+    fixture.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(fine)
     for k in (9, 10):
-        desk.show(2, k)
-        desk.click((25, 22, k))
-        desk.accept()
-    found = slicer.util.arrayFromSegmentBinaryLabelmap(desk.segmentation, desk.segment_id, fine).astype(bool)
-    expected = np.zeros_like(desk.structure)
-    expected[9:11] = desk.structure[9:11]
+        fixture.show(2, k)
+        fixture.click((25, 22, k))
+        fixture.accept()
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(fixture.segmentation, fixture.segment_id, fine).astype(bool)
+    expected = np.zeros_like(fixture.structure)
+    expected[9:11] = fixture.structure[9:11]
     np.testing.assert_array_equal(found, expected.repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
 
 def test_an_oblique_view_fills_the_voxels_that_it_passes_through(model):
-    desk = Desk(model, GEOMETRIES["anisotropic and offset"])
+    fixture = EditorFixture(model, GEOMETRIES["anisotropic and offset"])
     view = turned(25, 35, 10)
-    view[:3, 3] = desk.world(INSIDE)
-    desk.show_plane(view)
-    desk.click()
-    desk.accept()
-    points, found = segment_points_world(desk), desk.segment()
+    view[:3, 3] = fixture.world(INSIDE)
+    fixture.show_plane(view)
+    fixture.click()
+    fixture.accept()
+    points, found = segment_points_world(fixture), fixture.segment()
     normal = view[:3, 2]
-    reach = np.abs(normal @ desk.ijk_to_world[:3, :3]).sum() / 2
+    reach = np.abs(normal @ fixture.ijk_to_world[:3, :3]).sum() / 2
     assert np.abs((points - view[:3, 3]) @ normal).max() <= reach + 1e-6
-    k, j, i = np.nonzero(desk.structure)
-    world = np.column_stack([i, j, k]) @ desk.ijk_to_world[:3, :3].T + desk.ijk_to_world[:3, 3]
+    k, j, i = np.nonzero(fixture.structure)
+    world = np.column_stack([i, j, k]) @ fixture.ijk_to_world[:3, :3].T + fixture.ijk_to_world[:3, 3]
     crossed = np.abs((world - view[:3, 3]) @ normal) < reach
     near = found[k[crossed], j[crossed], i[crossed]]
     assert near.mean() > 0.85 and found.sum() < 1.3 * crossed.sum()  # the border is where the resampled picture says
@@ -152,50 +154,50 @@ def test_an_oblique_view_fills_the_voxels_that_it_passes_through(model):
 
 def test_a_two_dimensional_image_works_as_a_slice(model):
     stripe = np.where(np.arange(60) > 30, 160, 40).astype(np.uint8) * np.ones((1, 50, 1), np.uint8)
-    desk = Desk(model, volume_kji=stripe, size_ijk=(60, 50, 1))
-    desk.show(2, 0)
-    desk.click((45, 20, 0))
-    desk.accept()
-    assert desk.segment().sum() == 50 * 29
+    fixture = EditorFixture(model, volume_kji=stripe, size_ijk=(60, 50, 1))
+    fixture.show(2, 0)
+    fixture.click((45, 20, 0))
+    fixture.accept()
+    assert fixture.segment().sum() == 50 * 29
 
 
 def test_colour_images_are_seen_in_colour(model):
     values = np.where(structure_kji()[..., None], [200, 30, 10], [40, 90, 220]).astype(np.uint8)
-    desk = Desk(model, GEOMETRIES["flipped"], volume_kji=values)
-    desk.click()
-    desk.accept()
+    fixture = EditorFixture(model, GEOMETRIES["flipped"], volume_kji=values)
+    fixture.click()
+    fixture.accept()
     np.testing.assert_array_equal(np.unique(model.asked[-1][1].reshape(-1, 3), axis=0), [[40, 90, 220], [200, 30, 10]])
-    np.testing.assert_array_equal(desk.segment(), only_slice(desk.structure, 2, INSIDE[2]))
+    np.testing.assert_array_equal(fixture.segment(), only_slice(fixture.structure, 2, INSIDE[2]))
 
 
 def test_a_non_linear_transform_gives_a_clear_message_and_changes_nothing(model):
-    desk = Desk(model)
+    fixture = EditorFixture(model)
     bend = vtk.vtkThinPlateSplineTransform()
     bend.SetSourceLandmarks(vtk.vtkPoints())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bend")
     node.SetAndObserveTransformToParent(bend)
-    desk.volume.SetAndObserveTransformNodeID(node.GetID())
-    desk.click()
-    assert "non-linear" in desk.status.text and desk.status.level == "warning"
-    assert desk.controller.groups == [] and not desk.segment().any()
+    fixture.volume.SetAndObserveTransformNodeID(node.GetID())
+    fixture.click()
+    assert "non-linear" in fixture.status.text and fixture.status.level == "warning"
+    assert fixture.controller.groups == [] and not fixture.segment().any()
 
 
 def test_a_preview_has_a_dark_line_on_bright_structures_and_a_bright_one_within(model):
-    desk = Desk(model, volume_kji=np.full(SIZE[::-1], 250, np.int16))
-    desk.click()  # the mask is the whole image
-    row = desk.image().sum(axis=2)[-1 - desk.xy((10, 10, 10))[1]]
+    fixture = EditorFixture(model, volume_kji=np.full(SIZE[::-1], 250, np.int16))
+    fixture.click()  # the mask is the whole image
+    row = fixture.image().sum(axis=2)[-1 - fixture.xy((10, 10, 10))[1]]
     first = int((row > 100).argmax())
     assert row[first] < 300 and row[first + 1 : first + 3].min() > 450
 
 
 def test_what_is_shown_is_what_is_written(model):
-    desk = Desk(model, GEOMETRIES["turned"])
-    desk.show(2, INSIDE[2], spin_deg=25)
-    before = desk.image()
-    desk.click()
-    inside = desk.xy((20, 24, 10))
-    outside = desk.xy((25, 40, 10))
-    after = desk.image()
+    fixture = EditorFixture(model, GEOMETRIES["turned"])
+    fixture.show(2, INSIDE[2], spin_deg=25)
+    before = fixture.image()
+    fixture.click()
+    inside = fixture.xy((20, 24, 10))
+    outside = fixture.xy((25, 40, 10))
+    after = fixture.image()
     changed = np.abs(after - before).sum(axis=2) > 20
     height = changed.shape[0]
     assert changed[height - 1 - inside[1], inside[0]]

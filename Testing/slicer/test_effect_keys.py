@@ -3,124 +3,124 @@
 from __future__ import annotations
 
 import pytest
-from desk import INSIDE, Desk
+from editor_fixture import INSIDE, EditorFixture
 from host import keys
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    desk = Desk(model)
-    desk.editor.installKeyboardShortcuts()
-    yield desk
-    desk.editor.setActiveEffect(None)
-    desk.editor.uninstallKeyboardShortcuts()
+def fixture(model) -> EditorFixture:
+    fixture = EditorFixture(model)
+    fixture.editor.installKeyboardShortcuts()
+    yield fixture
+    fixture.editor.setActiveEffect(None)
+    fixture.editor.uninstallKeyboardShortcuts()
 
 
-def test_no_key_clashes_before_while_and_after_a_prompt_is_open(desk):
+def test_no_key_clashes_before_while_and_after_a_prompt_is_open(fixture):
     assert keys.ambiguous() == []
-    desk.click()
+    fixture.click()
     assert keys.ambiguous() == []
-    desk.accept()
+    fixture.accept()
     assert keys.ambiguous() == []
-    desk.editor.setActiveEffect(None)
+    fixture.editor.setActiveEffect(None)
     assert keys.ambiguous() == []
 
 
-def test_no_key_of_a_slice_view_is_taken_away(desk):
+def test_no_key_of_a_slice_view_is_taken_away(fixture):
     of_slice_views = {"B", "F", "G", "R", "T", "V", "S", "Left", "Right", "Up", "Down", "Del", "Backspace", "[", "]"}
     assert not of_slice_views & set(keys.shortcuts())
 
 
 @pytest.mark.parametrize("key", ["Return", "Enter"])
-def test_enter_accepts(desk, key):
-    desk.click()
+def test_enter_accepts(fixture, key):
+    fixture.click()
     keys.press(key)
-    desk.wait()
-    assert desk.segment().any()
+    fixture.wait()
+    assert fixture.segment().any()
 
 
-def test_escape_clears_prompts_first_and_ends_the_effect_then(desk):
-    desk.click()
+def test_escape_clears_prompts_first_and_ends_the_effect_then(fixture):
+    fixture.click()
     keys.press("Esc")
-    desk.pump()
-    assert desk.controller is not None and desk.controller.groups == []
+    fixture.pump()
+    assert fixture.controller is not None and fixture.controller.groups == []
     keys.press("Esc")
-    desk.pump()
-    assert desk.editor.activeEffect() is None
+    fixture.pump()
+    assert fixture.editor.activeEffect() is None
 
 
-def test_escape_after_accepting_ends_the_effect_and_keeps_the_prompts(desk):
+def test_escape_after_accepting_ends_the_effect_and_keeps_the_prompts(fixture):
     from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
 
-    desk.click()
-    desk.accept()
+    fixture.click()
+    fixture.accept()
     keys.press("Esc")
-    desk.pump()
-    assert desk.editor.activeEffect() is None and len(list(prompt_nodes())) == 1
-    assert desk.segment().any()
+    fixture.pump()
+    assert fixture.editor.activeEffect() is None and len(list(prompt_nodes())) == 1
+    assert fixture.segment().any()
 
 
 @pytest.mark.parametrize(("key", "tool"), [("N", "negative"), ("X", "box"), ("P", "positive")])
-def test_letters_choose_the_tool(desk, key, tool):
+def test_letters_choose_the_tool(fixture, key, tool):
     keys.press(key)
-    desk.pump()
-    assert desk.editor.effectByName("SAM-Med2D").parameter("Tool") == tool
-    assert desk.panel._tools[tool].checked
+    fixture.pump()
+    assert fixture.editor.effectByName("SAM-Med2D").parameter("Tool") == tool
+    assert fixture.panel._tools[tool].checked
 
 
-def test_undo_keys_are_slicers_own(desk):
-    desk.click()
-    desk.accept()
+def test_undo_keys_are_slicers_own(fixture):
+    fixture.click()
+    fixture.accept()
     keys.press("Ctrl+Z")
-    desk.pump()
-    assert not desk.segment().any()
+    fixture.pump()
+    assert not fixture.segment().any()
 
 
-def test_delete_over_a_point_removes_it(desk):
-    desk.click()
-    desk.click((30, 25, 10))
-    desk.view.mouse("MouseMoveEvent", *desk.xy((30, 25, 10)))
-    keys.press("Del", desk.view)
-    desk.wait()
-    assert desk.controller.groups[0].counts() == (1, 0, 0)
+def test_delete_over_a_point_removes_it(fixture):
+    fixture.click()
+    fixture.click((30, 25, 10))
+    fixture.view.mouse("MouseMoveEvent", *fixture.xy((30, 25, 10)))
+    keys.press("Del", fixture.view)
+    fixture.wait()
+    assert fixture.controller.groups[0].counts() == (1, 0, 0)
 
 
-def test_of_two_editors_the_one_that_is_worked_with_has_the_keys(desk, model):
-    other = Desk(model)
+def test_of_two_editors_the_one_that_is_worked_with_has_the_keys(fixture, model):
+    other = EditorFixture(model)
     assert keys.ambiguous() == []
     other.editor.setActiveEffect(None)
-    desk.show(2, INSIDE[2])
-    desk.click()
+    fixture.show(2, INSIDE[2])
+    fixture.click()
     keys.press("Return")
-    desk.wait()
-    assert desk.segment().any()
+    fixture.wait()
+    assert fixture.segment().any()
 
 
-def test_keys_typed_into_a_text_field_are_text(desk):
+def test_keys_typed_into_a_text_field_are_text(fixture):
     import qt
     import slicer
 
-    desk.click()
+    fixture.click()
     field = qt.QLineEdit()
     slicer.util.mainWindow().layout().addWidget(field)
     field.show()
     slicer.util.mainWindow().activateWindow()
     field.setFocus()
-    desk.pump(0.05)
+    fixture.pump(0.05)
     assert qt.QApplication.focusWidget() is field
     assert not {"P", "Return", "Esc"} & set(keys.shortcuts())
     field.clearFocus()
-    desk.pump(0.05)
+    fixture.pump(0.05)
     assert {"P", "Return", "Esc"} <= set(keys.shortcuts())
     field.setParent(None)
 
 
-def test_escape_while_dragging_ends_the_drag_only(desk, model):
-    a, b = desk.xy((10, 10, 10)), desk.xy((40, 40, 10))
-    desk.view.mouse("MouseMoveEvent", *a)
-    desk.view.mouse("LeftButtonPressEvent", *a)
-    desk.view.mouse("MouseMoveEvent", *b)
+def test_escape_while_dragging_ends_the_drag_only(fixture, model):
+    a, b = fixture.xy((10, 10, 10)), fixture.xy((40, 40, 10))
+    fixture.view.mouse("MouseMoveEvent", *a)
+    fixture.view.mouse("LeftButtonPressEvent", *a)
+    fixture.view.mouse("MouseMoveEvent", *b)
     keys.press("Esc")
-    desk.view.mouse("LeftButtonReleaseEvent", *b)
-    desk.pump()
-    assert desk.controller is not None and desk.controller.groups == [] and model.asked == []
+    fixture.view.mouse("LeftButtonReleaseEvent", *b)
+    fixture.pump()
+    assert fixture.controller is not None and fixture.controller.groups == [] and model.asked == []

@@ -6,48 +6,48 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import INSIDE, Desk, affine, done, put_under, turned
+from editor_fixture import INSIDE, EditorFixture, affine, done, put_under, turned
 from test_effect_propagation import BOTH, run, text
 from test_propagation import dice, draw
 
 
-def opened(desk):
-    desk.section = desk.effect.propagation
-    desk.section.ui.propagateButton.collapsed = False
-    return desk
+def opened(fixture):
+    fixture.section = fixture.effect.propagation
+    fixture.section.ui.propagateButton.collapsed = False
+    return fixture
 
 
 @pytest.fixture
-def desk(model):
-    desk = opened(Desk(model))
-    draw(desk, 6, 14)
-    return desk
+def fixture(model):
+    fixture = opened(EditorFixture(model))
+    draw(fixture, 6, 14)
+    return fixture
 
 
 @pytest.fixture
-def running(desk):
+def running(fixture):
     """A run that has found something, and is far from its end."""
-    desk.model.delay_s = 0.1
-    desk.section.propagate(BOTH)
-    desk.wait(lambda: done(desk.section) > 0)
-    return desk
+    fixture.model.delay_s = 0.1
+    fixture.section.propagate(BOTH)
+    fixture.wait(lambda: done(fixture.section) > 0)
+    return fixture
 
 
-def finish(desk):
-    desk.model.delay_s = 0.0
-    desk.wait(lambda: not desk.section.is_running)
+def finish(fixture):
+    fixture.model.delay_s = 0.0
+    fixture.wait(lambda: not fixture.section.is_running)
 
 
-def test_a_segment_outside_the_editable_area_does_not_change_and_that_is_said(desk):
-    other = desk.add_segment("B")
-    draw(desk, segment_id=other, structure=np.zeros_like(desk.structure))
-    node = desk.editor.mrmlSegmentEditorNode()
+def test_a_segment_outside_the_editable_area_does_not_change_and_that_is_said(fixture):
+    other = fixture.add_segment("B")
+    draw(fixture, segment_id=other, structure=np.zeros_like(fixture.structure))
+    node = fixture.editor.mrmlSegmentEditorNode()
     node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
     node.SetMaskSegmentID(other)
-    before = desk.segment()
-    run(desk)
-    np.testing.assert_array_equal(desk.segment(), before)
-    assert "No voxel was changed: masking" in text(desk)
+    before = fixture.segment()
+    run(fixture)
+    np.testing.assert_array_equal(fixture.segment(), before)
+    assert "No voxel was changed: masking" in text(fixture)
 
 
 def test_an_image_that_is_replaced_while_it_runs_ends_it_and_nothing_is_written(running):
@@ -74,12 +74,12 @@ def test_the_window_of_the_beginning_holds_to_the_end(running):
     assert {int(picture.max()) for picture in running.model.pictures} <= {51, 204}  # by the window of the beginning
 
 
-def test_another_window_makes_the_next_run_anew(desk):
-    run(desk)
-    desk.volume.GetDisplayNode().SetWindowLevel(220, 110)
-    desk.model.pictures.clear()
-    run(desk)
-    assert desk.model.pictures
+def test_another_window_makes_the_next_run_anew(fixture):
+    run(fixture)
+    fixture.volume.GetDisplayNode().SetWindowLevel(220, 110)
+    fixture.model.pictures.clear()
+    run(fixture)
+    assert fixture.model.pictures
 
 
 def test_a_slice_that_is_corrected_while_it_runs_stays_as_it_was_corrected(running):
@@ -102,14 +102,14 @@ def test_another_model_while_it_runs_ends_it_with_what_was_found(running):
 
 
 @pytest.mark.parametrize("what", ["volume", "segmentation"])
-def test_under_a_non_linear_transform_it_is_refused_by_name(desk, what):
+def test_under_a_non_linear_transform_it_is_refused_by_name(fixture, what):
     grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bent")
-    getattr(desk, what).SetAndObserveTransformNodeID(grid.GetID())
-    desk.pump(0.3)
-    before = desk.segment()
-    run(desk)
-    assert f"{getattr(desk, what).GetName()} is under a non-linear transform" in text(desk)
-    np.testing.assert_array_equal(desk.segment(), before)
+    getattr(fixture, what).SetAndObserveTransformNodeID(grid.GetID())
+    fixture.pump(0.3)
+    before = fixture.segment()
+    run(fixture)
+    assert f"{getattr(fixture, what).GetName()} is under a non-linear transform" in text(fixture)
+    np.testing.assert_array_equal(fixture.segment(), before)
 
 
 def test_a_non_linear_transform_that_comes_while_it_runs_ends_it(running):
@@ -133,43 +133,43 @@ def test_a_segmentation_that_is_moved_while_it_runs_ends_it(running):
 
 @pytest.mark.parametrize("move", [affine(origin=(5, -3, 2)), turned(0, 0, 12)], ids=["shifted", "turned"])
 def test_a_segmentation_under_a_transform_of_its_own_is_filled_where_it_is(model, move):
-    desk = opened(Desk(model, segmentation_matrix=move))
+    fixture = opened(EditorFixture(model, segmentation_matrix=move))
     for k in (6, 14):
-        desk.show(2, k)
-        desk.click((*INSIDE[:2], k))
-        desk.accept()
-    before = desk.segment()
-    run(desk)
-    after = desk.segment()
-    assert dice(after, desk.structure) > 0.85
+        fixture.show(2, k)
+        fixture.click((*INSIDE[:2], k))
+        fixture.accept()
+    before = fixture.segment()
+    run(fixture)
+    after = fixture.segment()
+    assert dice(after, fixture.structure) > 0.85
     np.testing.assert_array_equal(after[[6, 14]], before[[6, 14]])
 
 
 def test_a_coarser_segmentation_is_filled(model):
-    desk = opened(Desk(model))
+    fixture = opened(EditorFixture(model))
     coarse = slicer.util.addVolumeFromArray(np.zeros((12, 25, 30), np.uint8), affine((2,) * 3, (0.5,) * 3))
-    desk.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(coarse)
-    whole = desk.structure.reshape(12, 2, 25, 2, 30, 2).mean(axis=(1, 3, 5)) >= 0.5
+    fixture.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(coarse)
+    whole = fixture.structure.reshape(12, 2, 25, 2, 30, 2).mean(axis=(1, 3, 5)) >= 0.5
     keys = np.zeros_like(whole)
     keys[[3, 7]] = whole[[3, 7]]
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        keys.astype(np.uint8), desk.segmentation, desk.segment_id, coarse
+        keys.astype(np.uint8), fixture.segmentation, fixture.segment_id, coarse
     )
-    run(desk)
-    after = slicer.util.arrayFromSegmentBinaryLabelmap(desk.segmentation, desk.segment_id, coarse) != 0
-    assert dice(after, whole) > 0.85, text(desk)
+    run(fixture)
+    after = slicer.util.arrayFromSegmentBinaryLabelmap(fixture.segmentation, fixture.segment_id, coarse) != 0
+    assert dice(after, whole) > 0.85, text(fixture)
     np.testing.assert_array_equal(after[[3, 7]], keys[[3, 7]])
 
 
-def test_a_volume_that_goes_leaves_a_section_that_says_what_to_do(desk):
-    slicer.mrmlScene.RemoveNode(desk.volume)
-    desk.pump(0.3)
-    desk.section.propagate(BOTH)
-    assert "select a source volume" in text(desk)
+def test_a_volume_that_goes_leaves_a_section_that_says_what_to_do(fixture):
+    slicer.mrmlScene.RemoveNode(fixture.volume)
+    fixture.pump(0.3)
+    fixture.section.propagate(BOTH)
+    assert "select a source volume" in text(fixture)
 
 
-def test_a_segmentation_that_goes_while_it_is_read_is_no_error(desk):
-    desk.section._look()
-    slicer.mrmlScene.RemoveNode(desk.segmentation)
+def test_a_segmentation_that_goes_while_it_is_read_is_no_error(fixture):
+    fixture.section._look()
+    slicer.mrmlScene.RemoveNode(fixture.segmentation)
     host.pump(0.3)
-    assert desk.section._reader.now is None
+    assert fixture.section._reader.now is None

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, INSIDE, affine, put_under, turned
+from editor_fixture import GEOMETRIES, INSIDE, affine, put_under, turned
 from module_kit import a_case, on_slice
 
 AXES = {"i": 0, "j": 1, "k": 2}

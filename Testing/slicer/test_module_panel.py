@@ -9,7 +9,7 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, INSIDE
+from editor_fixture import GEOMETRIES, INSIDE
 from module_kit import a_case, on_slice
 from test_logic import show
 

@@ -6,7 +6,7 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES
+from editor_fixture import GEOMETRIES
 from module_kit import a_case
 from test_logic import show
 from test_propagation import dice, draw

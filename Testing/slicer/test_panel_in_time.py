@@ -6,7 +6,7 @@ import host
 import numpy as np
 import pytest
 import slicer
-from desk import Desk, done, put_under, turned
+from editor_fixture import EditorFixture, done, put_under, turned
 from module_kit import a_case
 from sequence_kit import FRAMES, a_cine, a_drawn_cine
 from test_module_propagation import listed, settle
@@ -211,58 +211,58 @@ def test_a_run_ends_when_its_frames_go(section, cine, happens):
 
 
 @pytest.fixture
-def desk(model):
+def fixture(model):
     """An editor at work on a sequence that was drawn on in two frames."""
     cine = a_drawn_cine(1, 6)
-    desk = Desk(model)
-    desk.cine, desk.section = cine, desk.effect.propagation
-    desk.editor.setSegmentationNode(cine.segmentation)
-    desk.editor.setSourceVolumeNode(cine.volume)
-    desk.editor.setCurrentSegmentID("A")
-    desk.activate()
-    desk.section.ui.propagateButton.collapsed = False
-    settle(desk.section)
-    along(desk.section)
-    return desk
+    fixture = EditorFixture(model)
+    fixture.cine, fixture.section = cine, fixture.effect.propagation
+    fixture.editor.setSegmentationNode(cine.segmentation)
+    fixture.editor.setSourceVolumeNode(cine.volume)
+    fixture.editor.setCurrentSegmentID("A")
+    fixture.activate()
+    fixture.section.ui.propagateButton.collapsed = False
+    settle(fixture.section)
+    along(fixture.section)
+    return fixture
 
 
-def test_the_effect_fills_frames_too_and_offers_undo(desk):
-    before = desk.cine.all()
-    run(desk.section)
-    assert desk.cine.all().any((1, 2, 3)).all()
-    desk.section.strip.click(3.5 * desk.section.ui.stripLabel.width / FRAMES)
-    settle(desk.section)
-    assert desk.section._reader.position == 3
-    assert not desk.section.ui.undoButton.isHidden()
-    desk.section.ui.undoButton.click()
-    settle(desk.section)
-    np.testing.assert_array_equal(desk.cine.all(), before)
+def test_the_effect_fills_frames_too_and_offers_undo(fixture):
+    before = fixture.cine.all()
+    run(fixture.section)
+    assert fixture.cine.all().any((1, 2, 3)).all()
+    fixture.section.strip.click(3.5 * fixture.section.ui.stripLabel.width / FRAMES)
+    settle(fixture.section)
+    assert fixture.section._reader.position == 3
+    assert not fixture.section.ui.undoButton.isHidden()
+    fixture.section.ui.undoButton.click()
+    settle(fixture.section)
+    np.testing.assert_array_equal(fixture.cine.all(), before)
 
 
-def test_what_is_drawn_in_a_frame_is_listed_and_slices_have_the_undo_of_the_editor(desk):
-    desk.section.go_to(3)
-    settle(desk.section)
-    desk.cine.draw(3)
-    settle(desk.section)
-    assert listed(desk.section) == [1, 3, 6]
-    along(desk.section, "slices")
-    assert desk.section.ui.undoButton.isHidden() and desk.section.ui.upButton.text == "Up"
+def test_what_is_drawn_in_a_frame_is_listed_and_slices_have_the_undo_of_the_editor(fixture):
+    fixture.section.go_to(3)
+    settle(fixture.section)
+    fixture.cine.draw(3)
+    settle(fixture.section)
+    assert listed(fixture.section) == [1, 3, 6]
+    along(fixture.section, "slices")
+    assert fixture.section.ui.undoButton.isHidden() and fixture.section.ui.upButton.text == "Up"
 
 
-def test_leaving_the_effect_gives_a_run_up(desk):
-    desk.model.delay_s = 0.2
-    before = desk.cine.all()
-    desk.section.ui.bothButton.click()
+def test_leaving_the_effect_gives_a_run_up(fixture):
+    fixture.model.delay_s = 0.2
+    before = fixture.cine.all()
+    fixture.section.ui.bothButton.click()
     host.pump(0.2)
-    desk.editor.setActiveEffectByName("")
-    settle(desk.section)
-    np.testing.assert_array_equal(desk.cine.all(), before)
+    fixture.editor.setActiveEffectByName("")
+    settle(fixture.section)
+    np.testing.assert_array_equal(fixture.cine.all(), before)
 
 
-def test_a_move_of_the_volume_alone_gives_a_run_up(desk):
-    desk.model.delay_s = 0.2
-    desk.section.ui.bothButton.click()
+def test_a_move_of_the_volume_alone_gives_a_run_up(fixture):
+    fixture.model.delay_s = 0.2
+    fixture.section.ui.bothButton.click()
     host.pump(0.2)
-    put_under(desk.cine.volume, turned(5))
-    settle(desk.section)
-    assert "moved" in desk.section.status_line.text
+    put_under(fixture.cine.volume, turned(5))
+    settle(fixture.section)
+    assert "moved" in fixture.section.status_line.text

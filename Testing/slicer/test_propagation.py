@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, affine, turned
+from editor_fixture import GEOMETRIES, affine, turned
 from module_kit import a_case
 
 KEYFRAMES = (6, 10, 14)

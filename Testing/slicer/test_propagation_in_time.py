@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, put_under, turned
+from editor_fixture import GEOMETRIES, put_under, turned
 from sequence_kit import FRAMES, a_cine, a_drawn_cine
 from test_propagation import dice
 

@@ -11,7 +11,7 @@ import random
 import numpy as np
 import pytest
 import slicer
-from desk import GEOMETRIES, INSIDE, Desk, a_volume
+from editor_fixture import GEOMETRIES, INSIDE, EditorFixture, a_volume
 from test_effect_faults import observers_of, prompt_nodes
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -22,25 +22,25 @@ NAMES = ("A", "B", "C")
 
 
 class RandomUser:
-    """A desk with two volumes and three segments, on which one thing after the other is done."""
+    """A fixture with two volumes and three segments, on which one thing after the other is done."""
 
     def __init__(self, model, geometry: str, seed: int) -> None:
         self.random, self.log = random.Random(f"{geometry} {seed}"), []
-        self.desk = desk = Desk(model, GEOMETRIES[geometry])
-        desk.set(LookAhead=0)
+        self.fixture = fixture = EditorFixture(model, GEOMETRIES[geometry])
+        fixture.set(LookAhead=0)
         for name in NAMES[1:]:
-            desk.add_segment(name)
-        shifted = np.where(np.roll(desk.structure, 6, axis=2), 160, 40).astype(np.int16)
-        self.volumes = [desk.volume, a_volume(shifted, desk.ijk_to_ras)]
+            fixture.add_segment(name)
+        shifted = np.where(np.roll(fixture.structure, 6, axis=2), 160, 40).astype(np.int16)
+        self.volumes = [fixture.volume, a_volume(shifted, fixture.ijk_to_ras)]
         self.draw("B", np.s_[6:14, 5:30, 5:20])
-        desk.editor.setCurrentSegmentID("A")
-        desk.wait()
+        fixture.editor.setCurrentSegmentID("A")
+        fixture.wait()
 
     def draw(self, name: str, place) -> None:
-        mask = np.zeros(self.desk.structure.shape, np.uint8)
+        mask = np.zeros(self.fixture.structure.shape, np.uint8)
         mask[place] = 1
         slicer.util.updateSegmentBinaryLabelmapFromArray(
-            mask, self.desk.segmentation, name, self.volumes[0]
+            mask, self.fixture.segmentation, name, self.volumes[0]
         )
 
     def segments(self) -> dict[str, np.ndarray]:
@@ -48,8 +48,8 @@ class RandomUser:
 
     def voxels(self, name: str) -> np.ndarray:
         """A segment as its labelmap has it: quicker than Slicer's export, since the geometry is that of the volume."""
-        found = np.zeros(self.desk.structure.shape, bool)
-        segment = self.desk.segmentation.GetSegmentation().GetSegment(name)
+        found = np.zeros(self.fixture.structure.shape, bool)
+        segment = self.fixture.segmentation.GetSegmentation().GetSegment(name)
         image = segment.GetRepresentation("Binary labelmap")
         if image is not None and not image.IsEmpty():
             i0, i1, j0, j1, k0, k1 = image.GetExtent()
@@ -67,30 +67,30 @@ class RandomUser:
     # What can be done
 
     def click(self) -> None:
-        self.desk.click(self.somewhere(), control=self.random.random() < 0.35)
+        self.fixture.click(self.somewhere(), control=self.random.random() < 0.35)
 
     def drag(self) -> None:
-        self.desk.drag(self.somewhere(), self.somewhere())
+        self.fixture.drag(self.somewhere(), self.somewhere())
 
     def accept(self) -> None:
         before = self.segments()
-        self.desk.accept()
+        self.fixture.accept()
         after = self.segments()
         if any((before[name] != after[name]).any() for name in NAMES) and self.random.random() < 0.7:
-            self.desk.editor.undo()
+            self.fixture.editor.undo()
             self.same(before, "an acceptance and its undo")
-            self.desk.pump(0.01)
-            self.desk.editor.redo()
+            self.fixture.pump(0.01)
+            self.fixture.editor.redo()
             self.same(after, "its redo")
 
     def undo(self) -> None:
-        self.desk.editor.undo()
+        self.fixture.editor.undo()
 
     def redo(self) -> None:
-        self.desk.editor.redo()
+        self.fixture.editor.redo()
 
     def clear(self) -> None:
-        self.desk.effect.clear()
+        self.fixture.effect.clear()
 
     def delete_a_prompt(self) -> None:
         nodes = prompt_nodes()
@@ -104,32 +104,32 @@ class RandomUser:
     def move_a_point(self) -> None:
         nodes = [node for node in prompt_nodes() if node.IsA("vtkMRMLMarkupsFiducialNode")]
         if nodes:
-            self.random.choice(nodes).SetNthControlPointPositionWorld(0, *self.desk.world(self.somewhere()))
+            self.random.choice(nodes).SetNthControlPointPositionWorld(0, *self.fixture.world(self.somewhere()))
 
     def choose_a_segment(self) -> None:
-        self.desk.segment_id = self.random.choice(NAMES)
-        self.desk.editor.setCurrentSegmentID(self.desk.segment_id)
+        self.fixture.segment_id = self.random.choice(NAMES)
+        self.fixture.editor.setCurrentSegmentID(self.fixture.segment_id)
 
     def choose_a_volume(self) -> None:
-        self.desk.volume = self.random.choice(self.volumes)
-        self.desk.editor.setSourceVolumeNode(self.desk.volume)
+        self.fixture.volume = self.random.choice(self.volumes)
+        self.fixture.editor.setSourceVolumeNode(self.fixture.volume)
 
     def choose_a_slice(self) -> None:
         self.k = self.random.randint(8, 12)
-        self.desk.show(2, self.k)
+        self.fixture.show(2, self.k)
 
     def close_and_come_back(self) -> None:
-        self.desk.editor.setActiveEffect(None)
-        self.desk.pump(0.01)
-        self.desk.activate()
+        self.fixture.editor.setActiveEffect(None)
+        self.fixture.pump(0.01)
+        self.fixture.activate()
 
     def propagate(self) -> None:
-        section = self.desk.effect.propagation
+        section = self.fixture.effect.propagation
         section.propagate(self.random.choice(["both", "up", "down"]))
-        self.desk.wait(lambda: not section.is_running)
+        self.fixture.wait(lambda: not section.is_running)
 
     def accept_at_once(self) -> None:
-        self.desk.set(AcceptAtOnce=self.random.randint(0, 1))
+        self.fixture.set(AcceptAtOnce=self.random.randint(0, 1))
 
     CHOICES = (
         *(click,) * 6, *(drag,) * 3, *(accept,) * 5, *(undo,) * 2, redo, clear, *(delete_a_prompt,) * 2, move_a_point,
@@ -140,13 +140,13 @@ class RandomUser:
     def step(self) -> None:
         what = self.random.choice(self.CHOICES)
         self.log.append(what.__name__)
-        selected, before = self.desk.segment_id, self.segments()
+        selected, before = self.fixture.segment_id, self.segments()
         what(self)
-        self.desk.wait()
-        self.desk.pump(0.005)
+        self.fixture.wait()
+        self.fixture.pump(0.005)
         if what not in (RandomUser.undo, RandomUser.redo):
             now = self.segments()
-            others = [name for name in NAMES if name not in (selected, self.desk.segment_id)]
+            others = [name for name in NAMES if name not in (selected, self.fixture.segment_id)]
             self.same({name: before[name] for name in others}, "segments that are not selected", now)
 
     def same(self, expected, words, found=None) -> None:
@@ -161,11 +161,11 @@ def test_whatever_is_done_neighbours_stay_and_undo_takes_back(model, geometry, s
     user = RandomUser(model, geometry, seed)
     for _ in range(STEPS):
         user.step()
-    user.desk.editor.setActiveEffect(None)
-    user.desk.pump(0.02)
+    user.fixture.editor.setActiveEffect(None)
+    user.fixture.pump(0.02)
     assert all(node.GetDisplayNode().GetVisibility() == 0 for node in prompt_nodes())
     slicer.mrmlScene.Clear(0)
-    user.desk.pump(0.02)
+    user.fixture.pump(0.02)
     assert prompt_nodes() == []
 
 
@@ -175,9 +175,9 @@ def test_of_a_closed_scene_nothing_is_left(model):
         user = RandomUser(model, "plain", seed)
         for _ in range(8):
             user.step()
-        Desk.close_all()
+        EditorFixture.close_all()
         slicer.mrmlScene.Clear(0)
-        Desk.pump(0.02)
+        EditorFixture.pump(0.02)
         counts.append((slicer.mrmlScene.GetNumberOfNodes(), observers_of(slicer.mrmlScene)))
         assert prompt_nodes() == []
     assert counts[1:] == counts[:1] * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from desk import INSIDE, Desk
+from editor_fixture import INSIDE, EditorFixture
 from module_kit import a_case
 from sequence_kit import a_cine
 
@@ -14,7 +14,7 @@ NAMES = ["Head & neck", 'L4 <left> "a" / b\\c', "it's 50 %\x01", "Größe 肝 \N
 def saved_and_opened_again(tmp_path):
     path = str(tmp_path / "scene.mrb")
     assert slicer.util.saveScene(path)
-    Desk.close_all()
+    EditorFixture.close_all()
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(path)
 
@@ -23,14 +23,14 @@ def saved_and_opened_again(tmp_path):
 def test_prompts_of_a_segment_with_any_name(model, tmp_path, name):
     from SAMMed2DSlicer.prompts import prompt_groups
 
-    desk = Desk(model)
-    desk.segment_id = desk.segmentation.GetSegmentation().AddEmptySegment("S", name)
-    desk.editor.setCurrentSegmentID("S")
-    desk.panel.ui.promptsButton.collapsed = False
-    desk.click()
-    desk.drag((10, 12, 10), (41, 33, 10))
-    assert desk.panel.ui.promptsTable.item(0, 0).text() == name
-    desk.accept()
+    fixture = EditorFixture(model)
+    fixture.segment_id = fixture.segmentation.GetSegmentation().AddEmptySegment("S", name)
+    fixture.editor.setCurrentSegmentID("S")
+    fixture.panel.ui.promptsButton.collapsed = False
+    fixture.click()
+    fixture.drag((10, 12, 10), (41, 33, 10))
+    assert fixture.panel.ui.promptsTable.item(0, 0).text() == name
+    fixture.accept()
     saved_and_opened_again(tmp_path)
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     assert segmentation.GetSegmentation().GetSegment("S").GetName() == name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from desk import INSIDE, Desk, a_volume, done
+from editor_fixture import INSIDE, EditorFixture, a_volume, done
 from test_propagation import draw
 
 HINT = "Click on the structure, or drag a box around it."
@@ -16,88 +16,88 @@ _kept = []  # PySide6 loses what it knows of a class with a widget that goes
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    desk = Desk(model)
-    desk.wait(lambda: desk.effect._service.state.is_ready)
-    return desk
+def fixture(model) -> EditorFixture:
+    fixture = EditorFixture(model)
+    fixture.wait(lambda: fixture.effect._service.state.is_ready)
+    return fixture
 
 
 @pytest.fixture
-def line(desk):
-    return desk.panel.status_line
+def line(fixture):
+    return fixture.panel.status_line
 
 
-def accepted(desk: Desk) -> Desk:
-    desk.click()
-    desk.accept()
-    assert desk.panel.status_line.text == f"Accepted: {desk.structure[10].sum():,} voxels changed."
-    return desk
+def accepted(fixture: EditorFixture) -> EditorFixture:
+    fixture.click()
+    fixture.accept()
+    assert fixture.panel.status_line.text == f"Accepted: {fixture.structure[10].sum():,} voxels changed."
+    return fixture
 
 
 # What is said
 
 
-def test_a_masks_size_is_said_and_then_what_was_accepted(desk, line):
+def test_a_masks_size_is_said_and_then_what_was_accepted(fixture, line):
     assert line.text == HINT and not line.is_busy
-    desk.click()
+    fixture.click()
     assert line.text.startswith("370 px; ") and line.text.endswith("Enter accepts, Esc clears.")
-    accepted(desk)
+    accepted(fixture)
 
 
-def test_what_was_accepted_is_not_said_on_another_slice(desk, line):
-    accepted(desk)
-    desk.show(2, 12)
+def test_what_was_accepted_is_not_said_on_another_slice(fixture, line):
+    accepted(fixture)
+    fixture.show(2, 12)
     assert line.text == HINT
-    desk.show(2, 10)
-    assert line.text == HINT
-
-
-def test_what_was_accepted_is_not_said_of_another_segment(desk, line):
-    accepted(desk)
-    desk.editor.setCurrentSegmentID(desk.add_segment("B"))
-    desk.pump(0.05)
+    fixture.show(2, 10)
     assert line.text == HINT
 
 
-def test_what_was_accepted_is_not_said_of_another_volume(desk, line):
-    accepted(desk)
-    desk.editor.setSourceVolumeNode(a_volume(np.zeros((24, 50, 60), np.int16), np.eye(4)))
-    desk.pump(0.05)
+def test_what_was_accepted_is_not_said_of_another_segment(fixture, line):
+    accepted(fixture)
+    fixture.editor.setCurrentSegmentID(fixture.add_segment("B"))
+    fixture.pump(0.05)
     assert line.text == HINT
 
 
-def test_pointing_at_another_view_leaves_what_was_said(desk, line):
-    accepted(desk)
+def test_what_was_accepted_is_not_said_of_another_volume(fixture, line):
+    accepted(fixture)
+    fixture.editor.setSourceVolumeNode(a_volume(np.zeros((24, 50, 60), np.int16), np.eye(4)))
+    fixture.pump(0.05)
+    assert line.text == HINT
+
+
+def test_pointing_at_another_view_leaves_what_was_said(fixture, line):
+    accepted(fixture)
     said = line.text
     slicer.app.layoutManager().sliceWidget("Yellow").sliceView().mouse("EnterEvent", 20, 20)
-    desk.pump(0.05)
+    fixture.pump(0.05)
     assert line.text == said
 
 
-def test_of_a_mask_on_another_slice_it_is_said_where_it_waits(desk, line):
-    desk.click()
-    desk.show(2, 12)
+def test_of_a_mask_on_another_slice_it_is_said_where_it_waits(fixture, line):
+    fixture.click()
+    fixture.show(2, 12)
     assert line.text == "The mask on axial 11 is not accepted yet: Enter accepts, Esc clears."
-    desk.click((26, 22, 12))
+    fixture.click((26, 22, 12))
     assert line.text == "2 masks on axial 11 and axial 13. Enter accepts all of them, Esc clears."
 
 
-def test_one_enter_for_two_objects_counts_both(desk, line):
-    desk.click()
-    desk.show(2, 12)
-    desk.click((26, 22, 12))
-    desk.accept()
-    expected = int(desk.structure[[10, 12]].sum())
-    assert desk.segment().sum() == expected
+def test_one_enter_for_two_objects_counts_both(fixture, line):
+    fixture.click()
+    fixture.show(2, 12)
+    fixture.click((26, 22, 12))
+    fixture.accept()
+    expected = int(fixture.structure[[10, 12]].sum())
+    assert fixture.segment().sum() == expected
     assert line.text == f"Accepted 2 objects: {expected:,} voxels changed."
 
 
-def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, monkeypatch):
+def test_of_two_objects_that_cannot_both_be_written_each_is_told(fixture, line, monkeypatch):
     from SAMMed2DSlicer.scene import volumes, write_history
 
-    desk.click()
-    desk.show(2, 12)
-    desk.click((26, 22, 12))
+    fixture.click()
+    fixture.show(2, 12)
+    fixture.click((26, 22, 12))
     real, calls = write_history.write_mask, []
 
     def write(*arguments):
@@ -107,96 +107,96 @@ def test_of_two_objects_that_cannot_both_be_written_each_is_told(desk, line, mon
         return real(*arguments)
 
     monkeypatch.setattr(write_history, "write_mask", write)
-    desk.accept()
-    count = int(desk.structure[10].sum())
-    assert desk.status.text == f"Accepted: {count} voxels changed. The segmentation has no geometry"
-    assert desk.status.level == "warning" and len(desk.shown) == 1
+    fixture.accept()
+    count = int(fixture.structure[10].sum())
+    assert fixture.status.text == f"Accepted: {count} voxels changed. The segmentation has no geometry"
+    assert fixture.status.level == "warning" and len(fixture.shown) == 1
 
 
-def test_enter_while_one_of_two_is_on_its_way_writes_and_counts_both(desk, line, model):
-    desk.click()
-    desk.show(2, 12)
+def test_enter_while_one_of_two_is_on_its_way_writes_and_counts_both(fixture, line, model):
+    fixture.click()
+    fixture.show(2, 12)
     model.delay_s = 0.2
-    desk.view.click(*desk.xy((26, 22, 12)))
-    desk.effect.accept()
+    fixture.view.click(*fixture.xy((26, 22, 12)))
+    fixture.effect.accept()
     assert line.text == "Accepted as soon as the answer is there."
-    desk.wait()
-    expected = int(desk.structure[[10, 12]].sum())
-    assert desk.segment().sum() == expected
+    fixture.wait()
+    expected = int(fixture.structure[[10, 12]].sum())
+    assert fixture.segment().sum() == expected
     assert line.text == f"Accepted 2 objects: {expected:,} voxels changed."
 
 
 # What is going on
 
 
-def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(desk, line, model):
-    accepted(desk)
+def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(fixture, line, model):
+    accepted(fixture)
     model.delay_s = 20
-    desk.show(2, 12)
-    desk.view.click(*desk.xy((26, 22, 12)))
-    desk.pump(0.05)
+    fixture.show(2, 12)
+    fixture.view.click(*fixture.xy((26, 22, 12)))
+    fixture.pump(0.05)
     assert not line.is_busy and line.ui.cancelButton.isHidden()
-    desk.wait(lambda: line.is_busy)
+    fixture.wait(lambda: line.is_busy)
     assert line.text == "Segmenting..." and not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
     line.ui.cancelButton.click()
-    assert not desk.controller.is_waiting and not line.is_busy and line.ui.cancelButton.isHidden()
+    assert not fixture.controller.is_waiting and not line.is_busy and line.ui.cancelButton.isHidden()
     assert line.text.startswith("Cancelled. The prompts are still there")
     model.delay_s = 0
-    desk.show(2, 13)
-    desk.show(2, 12)
-    assert not desk.controller.is_waiting and desk.shown == [] and len(desk.controller.groups) == 2
-    desk.accept()  # asks again
-    np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
-    desk.click((28, 24, 12))
-    np.testing.assert_array_equal(desk.shown[0], desk.structure[12])
+    fixture.show(2, 13)
+    fixture.show(2, 12)
+    assert not fixture.controller.is_waiting and fixture.shown == [] and len(fixture.controller.groups) == 2
+    fixture.accept()  # asks again
+    np.testing.assert_array_equal(fixture.shown[0], fixture.structure[12])
+    fixture.click((28, 24, 12))
+    np.testing.assert_array_equal(fixture.shown[0], fixture.structure[12])
     assert len(model.asked[-1][0].labels) == 2
 
 
-def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(desk, line, model):
-    draw(desk, 6, 14)
-    accepted(desk)
+def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(fixture, line, model):
+    draw(fixture, 6, 14)
+    accepted(fixture)
     model.delay_s = 0.05
-    desk.effect.propagation.propagate("both")
+    fixture.effect.propagation.propagate("both")
     seen, bar = [], line.ui.progressBar
-    desk.wait(lambda: done(desk.effect.propagation) > 0 and seen.append(line.text) is None and len(seen) > 3)
+    fixture.wait(lambda: done(fixture.effect.propagation) > 0 and seen.append(line.text) is None and len(seen) > 3)
     assert all(text.startswith("Propagating... ") and text.endswith(" slices") for text in seen)
     assert not line.ui.cancelButton.isHidden() and not bar.isHidden()
     line.ui.cancelButton.click()
-    desk.wait(lambda: not desk.effect.propagation.is_running)
+    fixture.wait(lambda: not fixture.effect.propagation.is_running)
     assert "Cancelled" in line.text and not line.is_busy and bar.isHidden()
-    desk.show(2, 12)
+    fixture.show(2, 12)
     assert line.text == HINT
 
 
-def test_what_a_run_did_is_not_said_after_its_undo(desk, line, model):
-    draw(desk, 6, 14)
-    desk.effect.propagation.propagate("both")
-    desk.wait(lambda: not desk.effect.propagation.is_running)
-    desk.pump(0.5)
+def test_what_a_run_did_is_not_said_after_its_undo(fixture, line, model):
+    draw(fixture, 6, 14)
+    fixture.effect.propagation.propagate("both")
+    fixture.wait(lambda: not fixture.effect.propagation.is_running)
+    fixture.pump(0.5)
     assert "voxels changed" in line.text
-    desk.editor.undo()
-    desk.pump(0.1)
+    fixture.editor.undo()
+    fixture.pump(0.1)
     assert line.text == HINT
 
 
-def test_what_was_accepted_is_not_said_after_its_undo(desk, line):
-    desk.click()
-    desk.accept()
-    (points,) = (one.points for one in desk.controller.groups)
+def test_what_was_accepted_is_not_said_after_its_undo(fixture, line):
+    fixture.click()
+    fixture.accept()
+    (points,) = (one.points for one in fixture.controller.groups)
     points.RemoveNthControlPoint(0)
-    desk.pump(0.5)
+    fixture.pump(0.5)
     assert line.text == "Accepted: 370 voxels changed."
-    desk.editor.undo()
-    desk.pump(0.1)
-    assert line.text == HINT and not desk.segment().any()
+    fixture.editor.undo()
+    fixture.pump(0.1)
+    assert line.text == HINT and not fixture.segment().any()
 
 
-def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(desk, line, model):
-    draw(desk, 6, 14)
+def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(fixture, line, model):
+    draw(fixture, 6, 14)
     model.delay_s = 0.1
-    desk.effect.propagation.propagate("both")
-    desk.wait(lambda: "slices" in line.text)
-    desk.click()
+    fixture.effect.propagation.propagate("both")
+    fixture.wait(lambda: "slices" in line.text)
+    fixture.click()
     assert line.text.startswith("Propagating... ") and line.text.endswith("Enter accepts, Esc clears.")
 
 
@@ -208,17 +208,17 @@ def test_loading_the_model_is_shown_and_can_be_cancelled(model, monkeypatch):
         return model
 
     monkeypatch.setattr(service.InferenceService, "_session", slow)
-    desk = Desk(model)
-    line = desk.panel.status_line
+    fixture = EditorFixture(model)
+    line = fixture.panel.status_line
     assert line.text == "Loading the model..."
     assert not line.ui.cancelButton.isHidden() and not line.ui.progressBar.isHidden()
-    desk.view.click(*desk.xy(INSIDE))
+    fixture.view.click(*fixture.xy(INSIDE))
     line.ui.cancelButton.click()
-    assert not desk.controller.is_waiting and not line.is_busy and "Cancelled." in line.text
-    desk.pump(0.4)
-    assert desk.shown == [] and model.asked == []
-    desk.view.click(*desk.xy((28, 24, 10)))
-    desk.wait(lambda: desk.shown)
+    assert not fixture.controller.is_waiting and not line.is_busy and "Cancelled." in line.text
+    fixture.pump(0.4)
+    assert fixture.shown == [] and model.asked == []
+    fixture.view.click(*fixture.xy((28, 24, 10)))
+    fixture.wait(lambda: fixture.shown)
     assert "Enter accepts" in line.text and not line.is_busy
 
 
@@ -229,9 +229,9 @@ def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
         raise ValueError("the weights are damaged")
 
     monkeypatch.setattr(service.InferenceService, "_session", broken)
-    desk = Desk(model)
-    desk.wait(lambda: not desk.panel.status_line.is_busy)
-    assert desk.panel.status_line.text == "The weights are damaged"
+    fixture = EditorFixture(model)
+    fixture.wait(lambda: not fixture.panel.status_line.is_busy)
+    assert fixture.panel.status_line.text == "The weights are damaged"
 
 
 # Always in sight
@@ -251,7 +251,7 @@ def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
     area.setWidgetResizable(True)
     area.resize(300, 300)
     area.show()
-    Desk.pump(0.05)
+    EditorFixture.pump(0.05)
     bar = area.verticalScrollBar()
     bar.setValue(5)
     line.bring_into_sight()
@@ -267,8 +267,8 @@ def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
     line.close()
 
 
-def test_the_line_is_above_everything_else_of_the_effect(desk, line):
-    layout = desk.editor.effectByName("SAM-Med2D").optionsFrame().layout()
+def test_the_line_is_above_everything_else_of_the_effect(fixture, line):
+    layout = fixture.editor.effectByName("SAM-Med2D").optionsFrame().layout()
     widgets = [layout.itemAt(n).widget() for n in range(layout.count())]
     assert [widget.objectName for widget in widgets] == ["SAMMed2DStatusLine", "SAMMed2DEffect"]
 
@@ -296,21 +296,21 @@ def width(widget) -> int:
     return (size() if callable(size) else size).width()
 
 
-def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(desk, line, monkeypatch):
-    frame = desk.editor.effectByName("SAM-Med2D").optionsFrame()
+def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(fixture, line, monkeypatch):
+    frame = fixture.editor.effectByName("SAM-Med2D").optionsFrame()
     most = width(paint_like())
     long = "/data/" + "a_very_long_folder_name/" * 6 + "weights.pth cannot be opened: " + "no such file " * 5
-    service = desk.effect._service
+    service = fixture.effect._service
     monkeypatch.setattr(service, "choice", type(service.choice)(model=long, device="cpu"))
     for collapsed in (True, False):
-        for section in (desk.panel.ui.inputButton, desk.panel.ui.promptsButton, desk.panel.ui.modelButton):
+        for section in (fixture.panel.ui.inputButton, fixture.panel.ui.promptsButton, fixture.panel.ui.modelButton):
             section.collapsed = collapsed
-        desk.effect.propagation.ui.propagateButton.collapsed = collapsed
+        fixture.effect.propagation.ui.propagateButton.collapsed = collapsed
         for text in ("", "short", long):
             line.say(text, "error" if text else "info")
             line.begin("run", text, lambda: None)
-            desk.panel.show_service()
-            desk.panel.ui.modelStateLabel.setText(text)
-            desk.pump(0.05)
+            fixture.panel.show_service()
+            fixture.panel.ui.modelStateLabel.setText(text)
+            fixture.pump(0.05)
             assert width(frame) <= most, (collapsed, text[:5])
             line.end("run")

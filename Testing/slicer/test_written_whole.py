@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from desk import GEOMETRIES, INSIDE, Desk, a_volume, affine
+from editor_fixture import GEOMETRIES, INSIDE, EditorFixture, a_volume, affine
 from module_kit import a_case, on_slice
 
 
@@ -29,9 +29,7 @@ def neighbour(case, segment_id="B") -> np.ndarray:
     """The left half of the structure as another segment."""
     half = case.structure.copy()
     half[:, :, 25:] = False
-    slicer.util.updateSegmentBinaryLabelmapFromArray(
-        half.astype(np.uint8), case.segmentation, segment_id, case.volume
-    )
+    slicer.util.updateSegmentBinaryLabelmapFromArray(half.astype(np.uint8), case.segmentation, segment_id, case.volume)
     return half
 
 
@@ -63,23 +61,25 @@ def ball(case) -> np.ndarray:
 
 @pytest.mark.parametrize("geometry", ["plain", "turned"])
 def test_the_effect_says_what_the_geometry_of_the_segmentation_cuts(model, geometry):
-    desk = Desk(model, GEOMETRIES[geometry])
-    small_geometry(desk.segmentation, desk.ijk_to_ras)
-    desk.click()
-    desk.accept()
-    shown, kept = desk.structure[10], within(desk.structure)[10]
-    np.testing.assert_array_equal(desk.segment()[10], kept)
+    fixture = EditorFixture(model, GEOMETRIES[geometry])
+    small_geometry(fixture.segmentation, fixture.ijk_to_ras)
+    fixture.click()
+    fixture.accept()
+    shown, kept = fixture.structure[10], within(fixture.structure)[10]
+    np.testing.assert_array_equal(fixture.segment()[10], kept)
     words = f"Accepted: {kept.sum()} voxels changed. {shown.sum() - kept.sum()} of {shown.sum()} px lie outside"
-    assert words in desk.status.text and "Specify geometry" in desk.status.text and desk.status.level == "warning"
+    assert (
+        words in fixture.status.text and "Specify geometry" in fixture.status.text and fixture.status.level == "warning"
+    )
 
 
 def test_where_the_geometry_does_not_reach_at_all_the_effect_says_so(model):
-    desk = Desk(model)
-    small_geometry(desk.segmentation, desk.ijk_to_ras, origin=(0, 0, 15), size_kji=(5, 10, 10))
-    desk.click()
-    desk.accept()
-    assert not desk.segment().any()
-    assert "370 of 370 px lie outside the segmentation's geometry" in desk.status.text and len(desk.shown) == 1
+    fixture = EditorFixture(model)
+    small_geometry(fixture.segmentation, fixture.ijk_to_ras, origin=(0, 0, 15), size_kji=(5, 10, 10))
+    fixture.click()
+    fixture.accept()
+    assert not fixture.segment().any()
+    assert "370 of 370 px lie outside the segmentation's geometry" in fixture.status.text and len(fixture.shown) == 1
 
 
 def test_python_says_how_much_lies_outside(logic):
@@ -189,23 +189,23 @@ def test_a_propagation_says_what_others_lost(logic):
 
 
 def test_a_propagation_of_the_effect_protects_other_segments_unless_told_otherwise(model):
-    desk = Desk(model)
-    desk.click()
-    desk.accept()
-    desk.add_segment("B")
-    before = neighbour(desk)
-    panel = desk.effect.propagation
+    fixture = EditorFixture(model)
+    fixture.click()
+    fixture.accept()
+    fixture.add_segment("B")
+    before = neighbour(fixture)
+    panel = fixture.effect.propagation
 
     def propagate():
         panel.propagate("both")
-        desk.wait(lambda: not panel.is_running)
+        fixture.wait(lambda: not panel.is_running)
 
     propagate()
-    np.testing.assert_array_equal(desk.segment("B"), before)
-    desk.editor.undo()
-    desk.set(ProtectOthers=0)
+    np.testing.assert_array_equal(fixture.segment("B"), before)
+    fixture.editor.undo()
+    fixture.set(ProtectOthers=0)
     propagate()
-    lost = int((before & ~desk.segment("B")).sum())
+    lost = int((before & ~fixture.segment("B")).sum())
     assert lost > 0 and f"B lost {lost:,} voxels" in panel.status_line.text
-    desk.editor.undo()
-    np.testing.assert_array_equal(desk.segment("B"), before)
+    fixture.editor.undo()
+    np.testing.assert_array_equal(fixture.segment("B"), before)

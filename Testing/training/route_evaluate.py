@@ -35,7 +35,7 @@ from SAMMed2DLib.evaluation.simulated_user_protocol import click_by_click
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
 from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.refinement import refine_logits
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
 
@@ -186,7 +186,7 @@ def _ellipse_fit(case: Case) -> Iterator[tuple[str, np.ndarray]]:
     for name, box in (("box", case.box), ("box 10", case.moved)):
         view = Crop.around(box, case.target.mask.shape)
         logits = view.cut(ellipse_logits(box, case.target.mask.shape))
-        yield name, view.whole_mask(fitted_logits(logits, view.cut(case.image)) > 0)
+        yield name, view.whole_mask(refine_logits(logits, view.cut(case.image)) > 0)
 
 
 def _disc(case: Case) -> Iterator[tuple[str, np.ndarray]]:
@@ -194,7 +194,7 @@ def _disc(case: Case) -> Iterator[tuple[str, np.ndarray]]:
     click = centre_point(case.target.mask)
     radius = np.sqrt(DISC_SHARE * shape[0] * shape[1] / np.pi)
     box = np.concatenate([click + 0.5 - radius, click + 0.5 + radius])
-    yield "1 click", fitted_logits(ellipse_logits(box, shape), case.image) > 0
+    yield "1 click", refine_logits(ellipse_logits(box, shape), case.image) > 0
 
 
 def ellipse_logits(box_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.point_constraints import constrained_logits
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
-from SAMMed2DLib.inference.refinement import fitted_logits
+from SAMMed2DLib.inference.refinement import refine_logits
 from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.model.layers import LayerNorm2d
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
@@ -357,7 +357,7 @@ class RouteUser:
         shown = logits if self._fit else self._model.refine(view.cut(self._image), logits, prompts, view)
         full = functional.interpolate(shown[None, None], size_hw, mode="bilinear", align_corners=False)[0, 0].numpy()
         if self._fit:
-            full = fitted_logits(full, view.cut(self._image))
+            full = refine_logits(full, view.cut(self._image))
         inside = view.prompts(prompts)
         mask = full > 0
         if mask.any():

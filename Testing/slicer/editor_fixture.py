@@ -1,4 +1,4 @@
-"""An annotator's desk for tests: a volume, a Segment Editor with the effect, slice views, and a model of our own."""
+"""An editor at work for tests: a volume, a Segment Editor with the effect, slice views, and a model of our own."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class BrightSession:
         self.encoded_ahead.append(image)
 
 
-class Desk:
+class EditorFixture:
     """What an annotator has before them, and what their hands do."""
 
     opened: ClassVar[list] = []
@@ -126,7 +126,7 @@ class Desk:
         segmentation_matrix=None,
         size_ijk=SIZE,
     ):
-        Desk.opened.append(self)
+        EditorFixture.opened.append(self)
         self.model = model
         self.structure = structure_kji(size_ijk)
         self.ijk_to_ras = GEOMETRIES["plain"] if geometry is None else geometry
@@ -149,9 +149,9 @@ class Desk:
 
     @classmethod
     def close_all(cls):
-        """Put every desk away, as when Slicer ends."""
-        for desk in cls.opened:
-            desk.editor.take_down()
+        """Put every fixture away, as when Slicer ends."""
+        for fixture in cls.opened:
+            fixture.editor.take_down()
         cls.opened.clear()
 
     # The editor
