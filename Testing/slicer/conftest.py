@@ -70,6 +70,7 @@ def model(sammed2d, monkeypatch):
     bright = BrightSession()
     monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: bright)
     service.shared().state = service.ServiceState("unloaded", "")
+    monkeypatch.setattr(service.shared(), "_loaded", None)  # no model of an earlier test answers where this one fails
     yield bright
     EditorFixture.close_all()
     service.shared().worker.cancel_all()
