@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from SAMMed2DLib import __version__
-from SAMMed2DLib.cli.common.errors import is_bad_input, words_of
+from SAMMed2DLib.cli.common.errors import is_bad_input, message_of
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 # What follows these may begin with a minus, which argparse would take for another option.
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a traceback helps no user; SAMMED2D_TRACEBACK=1 shows it
         if os.environ.get("SAMMED2D_TRACEBACK"):
             raise
-        print(f"sammed2d: error: {words_of(error)}", file=sys.stderr)
+        print(f"sammed2d: error: {message_of(error)}", file=sys.stderr)
         return BAD_INPUT if is_bad_input(error) else FAILURE
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from SAMMed2DLib.batch_run import DONE, BatchCase, CaseOutcome, CaseResult, Summary, Work, attempt, in_order, run_cases
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
-from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.cli.common.errors import message_of
 from SAMMed2DLib.cli.common.image_job import ImageJob, load
 from SAMMed2DLib.cli.common.options import add_seeing
 from SAMMed2DLib.cli.propagation.case import propagate_case
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     cases = [_case(line, args, settings) for line in found.lines]
     try:
         with _terminated_as_stopped():
-            summary = run_cases(cases, _work(args, settings), results, retry=args.retry, told=_tell)
+            summary = run_cases(cases, _work(args, settings), results, retry=args.retry, told=_print_outcome)
     except KeyboardInterrupt:
         print(f"\nsammed2d: stopped; finished cases are in {results}, the same call goes on", file=sys.stderr)
         return CANCELLED
@@ -202,7 +202,7 @@ def _work(args: argparse.Namespace, settings: ModelSettings) -> Work:
 
     def work(cases: Sequence[BatchCase]) -> Iterator[tuple[BatchCase, CaseOutcome]]:
         model_of(settings)  # what is wrong with it is wrong for all cases
-        yield from in_order(do, _told_words)(cases)
+        yield from in_order(do, _logged_message)(cases)
 
     return work
 
@@ -238,7 +238,7 @@ def do_remotely(case: BatchCase, settings: ModelSettings) -> CaseOutcome:
     """
     with _ONE_AT_A_TIME:
         model_of(settings)
-        return attempt(case.name, lambda: do_case(case.request, settings), words_of)
+        return attempt(case.name, lambda: do_case(case.request, settings), message_of)
 
 
 @lru_cache(maxsize=1)
@@ -258,7 +258,7 @@ def model_of(settings: ModelSettings) -> Predictor:
 # --- what is told -------------------------------------------------------------------------------------------
 
 
-def _tell(case: BatchCase, outcome: CaseOutcome, number: int, count: int) -> None:
+def _print_outcome(case: BatchCase, outcome: CaseOutcome, number: int, count: int) -> None:
     """One line for each case."""
     if outcome.status == DONE:
         words = [f"done in {outcome.seconds:.1f} s"]
@@ -285,11 +285,11 @@ def _summary(summary: Summary, count: int, results: Path) -> Iterator[str]:
         yield "what failed before is done again with --retry, or once its line or its files have changed"
 
 
-def _told_words(error: Exception) -> str:
+def _logged_message(error: Exception) -> str:
     """The error in one line, and where it arose if the user wants to know."""
     if os.environ.get("SAMMED2D_TRACEBACK"):
         traceback.print_exception(error)
-    return words_of(error)
+    return message_of(error)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from SAMMed2DLib.batch_run import FAILED, BatchCase, CaseOutcome, Work
-from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.cli.common.errors import message_of
 from SAMMed2DLib.system.formatting import counted
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ClusterError(f"{address}: no Dask scheduler answers there: {words_of(error)}") from error
+        raise ClusterError(f"{address}: no Dask scheduler answers there: {message_of(error)}") from error
     try:
         if not client.scheduler_info()["workers"]:
             print(f"sammed2d: note: {address} has no worker yet; waiting for one", file=sys.stderr)
@@ -111,4 +111,4 @@ def _outcome(case: BatchCase, future: Future, left: int) -> CaseOutcome:
             f"the scheduler is gone, {counted(left, 'case is', 'cases are')} not done; the same call goes on with them"
         ) from error
     except Exception as error:
-        raise ClusterError(f"a worker can do no case: {words_of(error)}") from error
+        raise ClusterError(f"a worker can do no case: {message_of(error)}") from error

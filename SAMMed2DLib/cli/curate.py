@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nsammed2d: stopped; finished cases are kept, the same call goes on", file=sys.stderr)
         return CANCELLED
-    _tell(curated, folder)
+    _print_summary(curated, folder)
     return FAILURE if curated.failed else OK
 
 
@@ -234,7 +234,7 @@ def bar(done: int, total: int, seconds: float) -> str:
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total} cases, {seconds:.0f} s"
 
 
-def _tell(curated: Curated, folder: Path) -> None:
+def _print_summary(curated: Curated, folder: Path) -> None:
     print(totals(curated))
     if curated.finished_before:
         print(f"{curated.finished_before} of the cases were finished before")

@@ -169,14 +169,14 @@ def options_of(args: argparse.Namespace) -> EvaluationOptions:
     Raises:
         EvaluationError: they contradict each other.
     """
-    from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, EvaluationOptions
+    from SAMMed2DLib.evaluation.evaluation_options import SIMULATED_USER, EvaluationOptions
 
     return EvaluationOptions(
         protocol=args.protocol,
         clicks=tuple(args.clicks),
         zoom=args.zoom,
         box_jitters=args.jitter,
-        click_jitters=args.jitter if args.protocol == CAREFUL else (),
+        click_jitters=args.jitter if args.protocol == SIMULATED_USER else (),
         most_clicks=args.most_clicks,
         tolerance_px=args.tolerance,
         seed=args.seed,

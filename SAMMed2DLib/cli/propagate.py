@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from SAMMed2DLib.cli.common.console_report import progress_line, tell
+from SAMMed2DLib.cli.common.console_report import print_report, progress_line
 from SAMMed2DLib.cli.common.image_job import load
 from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_seeing, slice_range
 from SAMMed2DLib.cli.propagation.case import propagate_case
@@ -74,5 +74,5 @@ def run(args: argparse.Namespace) -> int:
     what = "slices in time" if job.along == "time" else "slices"
     with progress_line(args, f"propagating, {what}: {{done}} of at most {{total}}") as progress:
         report = propagate_case(job, lambda: load(args), progress, keeps_part=True)
-    tell(report, args.json, summary(report))
+    print_report(report, args.json, summary(report))
     return CANCELLED if report["stopped"] else 0

@@ -1,8 +1,9 @@
-"""The command `sammed2d segment`: an image and prompts to a segmentation, pictures and a report."""
+"""The command `sammed2d segment`: an image and prompts to a segmentation, a PNG file and a report."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,27 +18,26 @@ from SAMMed2DLib.cli.common.console_report import (
     Progress,
     no_progress,
     note_overlap,
+    print_report,
     progress_line,
     report_end,
     segment_entries,
-    tell,
     write_report,
 )
 from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from SAMMed2DLib.cli.common.prompt_file import add_json
-from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, RequestError, SegmentRequest
+from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, RequestError, SegmentRequest, legend_of
 from SAMMed2DLib.cli.common.provenance import (
     View,
     header_record,
     image_and_view,
     read_record,
     record_of,
-    rule_words,
+    rule_entry,
     segment_record,
 )
-from SAMMed2DLib.cli.common.segment_pictures import pictures_of
 from SAMMed2DLib.imaging.geometry import SlicePlane
-from SAMMed2DLib.imaging.intensity import Intensity
+from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import (
     Segment,
     Segmentation,
@@ -48,13 +48,17 @@ from SAMMed2DLib.io.segmentation_io import (
     write_segmentation,
 )
 from SAMMed2DLib.io.volume_io import Volume, read_volume
-from SAMMed2DLib.plots.overlay import write_png
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
+from SAMMed2DLib.plots.rulers import RULED_PX, with_rulers
+from SAMMed2DLib.plots.slice_view import MOST_PX, SliceView
 from SAMMed2DLib.system.files import StagedFiles
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.predictor import Predictor
 
 FIRST_SEGMENT = "Segment_1"
+_SHEET_PX = 8192  # the most a side of a contact sheet has, about
 # Makes the mask of a segment that is there already, (K, J, I) bool.
 KnownMask = Callable[[], np.ndarray]
 FILE_EVENTS = ("markups", "negative", "roi", "any markups")
@@ -75,7 +79,7 @@ class SegmentJob(ImageJob):
         mask: segmentation to be corrected, or None.
         events: names of segments, and prompts that belong to the segment before them, in order:
             ("segment", name), ("point", (numbers, label)), ("box", numbers), (one of FILE_EVENTS, file).
-        rulers: whether the picture has rulers.
+        rulers: whether the PNG file has rulers.
     """
 
     coordinates: str = "xy"
@@ -106,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
         record.check_model_is_here()
     with progress_line(args, "segmenting, slices: {done} of {total}") as progress:
         report = segment_case(SegmentJob.of(args), lambda: load(args), progress)
-    tell(report, args.json)
+    print_report(report, args.json)
 
 
 def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) -> dict[str, Any]:
@@ -146,7 +150,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     masks, views = _predicted(this, predictor, volume, requests, known, intensity, progress, zoom)
     _check_found(this, requests, masks, known)
     segments = with_colors(_segments(requests, drawn))
-    head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_words(intensity)}
+    head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_entry(intensity)}
     if record is not None and (words := list(record.differences(head, {p: v.checksum for p, v in views.items()}))):
         this.notes.append(f"not as recorded in {job.prompts}: {'; '.join(words)}")
     with StagedFiles() as staged:
@@ -159,7 +163,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         note_overlap(this, lost)
         if job.png:
             with this.step("draw"):
-                write_png(staged.place(job.png), pictures_of(job, volume, requests, segments, masks, intensity))
+                write_png(staged.place(job.png), _drawn_slices(job, volume, requests, segments, masks, intensity))
         report = {
             **head,
             "segments": segment_entries(volume, requests, segments, masks, voxels, views),
@@ -293,6 +297,39 @@ def _volume_masks(volume: Volume, masks: Masks, known: Mapping[int, KnownMask], 
                     plane.insert(whole, ~prediction.mask, False)
                     plane.insert(whole, prediction.mask, True)
         yield whole
+
+
+def _drawn_slices(
+    job: SegmentJob,
+    volume: Volume,
+    requests: Sequence[SegmentRequest],
+    segments: Sequence[Segment],
+    masks: Masks,
+    intensity: Intensity,
+) -> np.ndarray:
+    """Draw what was found, (H, W, 3) uint8; large slices are drawn smaller than they are.
+
+    Args:
+        job: what was asked for.
+        volume: the image.
+        requests: the segments' prompts.
+        segments: their names and colours.
+        masks: the predictions.
+        intensity: as the model saw it.
+    """
+    most_px = min(MOST_PX, int(_SHEET_PX / math.ceil(math.sqrt(len(masks)))))
+    size_px = min(most_px, RULED_PX if job.rulers else 1024 if len(masks) == 1 else 640)
+    images, captions = [], []
+    for plane, predictions in masks.items():
+        layers = [MaskLayer(prediction.mask, segments[n].color or (1.0, 0.0, 0.0)) for n, prediction in predictions]
+        prompts = [requests[n].prompts[plane] for n, _ in predictions]
+        view = SliceView.of(plane, volume.ijk_to_ras, size_px, most_px)
+        pixels = rgb_from_slice(plane.extract(volume.array), intensity)
+        image = draw_slice(pixels, view, layers, prompts, letters=min(volume.size_ijk) > 1)
+        caption = f"{legend_of(plane, volume)}: {', '.join(segments[n].name for n, _ in predictions)}"
+        images.append(with_rulers(image, view, caption) if job.rulers else image)
+        captions.append(caption)
+    return images[0] if len(images) == 1 else contact_sheet(images, () if job.rulers else captions)
 
 
 def _counted(masks: Iterable[np.ndarray], voxels: list[int]) -> Iterator[np.ndarray]:

@@ -1,22 +1,20 @@
-"""The command `sammed2d show`: a slice as a picture, with rulers to read the coordinates of prompts off."""
+"""The command `sammed2d show`: a slice as a PNG file, with rulers to read the coordinates of prompts off."""
 
 from __future__ import annotations
 
 import argparse
 
-from SAMMed2DLib.cli.common.console_report import tell_notes
+from SAMMed2DLib.cli.common.console_report import print_notes
 from SAMMed2DLib.cli.common.image_job import ImageJob, check_files, intensity_of, notes_on_window
 from SAMMed2DLib.cli.common.options import AXES, add_image, add_intensities, slice_number
 from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, legend_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.io.volume_io import read_volume
 from SAMMed2DLib.plots.overlay import draw_slice, write_png
-from SAMMed2DLib.plots.rulers import with_rulers
+from SAMMed2DLib.plots.rulers import RULED_PX, with_rulers
 from SAMMed2DLib.plots.slice_view import SliceView
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import times
-
-RULED_PX = 1600  # of the longer side, so that there is room for numbers
 
 DESCRIPTION = """\
 Draw a slice with rulers: its columns X and rows Y, as --point X,Y and --box X0,Y0,X1,Y1 of `sammed2d segment` count
@@ -49,10 +47,10 @@ def run(args: argparse.Namespace) -> None:
     volume = read_volume(job.image, frame=job.frame, series=job.series)
     plane = RequestBuilder(volume).plane(PromptFrame("xy", args.axis, args.slice))
     view = SliceView.of(plane, volume.ijk_to_ras, RULED_PX)
-    image = rgb_from_slice(plane.extract(volume.array), intensity_of(job, volume))
-    picture = draw_slice(image, view, letters=min(volume.size_ijk) > 1)
+    pixels = rgb_from_slice(plane.extract(volume.array), intensity_of(job, volume))
+    image = draw_slice(pixels, view, letters=min(volume.size_ijk) > 1)
     legend = legend_of(plane, volume)
     with StagedFiles() as staged:
-        write_png(staged.place(args.output), with_rulers(picture, view, legend))
-    tell_notes([*volume.notes, *notes_on_window(job, volume)])
+        write_png(staged.place(args.output), with_rulers(image, view, legend))
+    print_notes([*volume.notes, *notes_on_window(job, volume)])
     print(f"{args.output} written: {legend}, {times(plane.size_hw[::-1])} px")

@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
     from SAMMed2DLib.training import team
 
     with _plain_warnings(), team(args.device) as this:
-        return _run(args, this, _say if this.is_first else _say_nothing)
+        return _run(args, this, _print_line if this.is_first else _print_nothing)
 
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Tell of skipped images in one line."""
+    """Show warnings of skipped images in one line."""
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_rest, **_more: f"note: {message}\n"
     try:
@@ -59,28 +59,28 @@ def _plain_warnings() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _say_nothing(text: str) -> None:
+def _print_nothing(text: str) -> None:
     """All but the first process keep quiet."""
 
 
-def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> int:
+def _run(args: argparse.Namespace, team: Team, notify: Callable[[str], None]) -> int:
     from SAMMed2DLib.training import Intervals, LayoutImages, train
     from SAMMed2DLib.training.validation import Validation
 
-    data = _read_data(args, say)
+    data = _read_data(args, notify)
     start = _start(args)
     config = _config(args, start, len(data.train), team.size)
-    say(
+    notify(
         f"{counted(len(data.train), 'image')} to train on, {len(data.validation)} {_kind(data)}; "
         f"{counted(config.steps, 'step')} of {config.images_per_batch * config.accumulate * team.size} images; "
-        f"training {_words_of(config)}"
+        f"training {_description_of(config)}"
     )
     if reason := missing():
-        say(f"note: curves.png is left out: {reason}")
+        notify(f"note: curves.png is left out: {reason}")
     outcome = train(
         config,
         LayoutImages(data.train),
@@ -94,14 +94,14 @@ def _run(args: argparse.Namespace, team: Team, say: Callable[[str], None]) -> in
             save=args.save_every,
             log=max(1, config.steps // _ROWS),
             validate=args.validate_every or max(1, math.ceil(config.steps / 5)),
-            report=lambda progress: say(_line(progress, config, data)),
+            report=lambda progress: notify(_line(progress, config, data)),
             tensorboard=args.tensorboard,
         ),
     )
     if outcome.stopped:
-        say(f"stopped after step {outcome.step} of {config.steps}; the same command goes on from there")
+        notify(f"stopped after step {outcome.step} of {config.steps}; the same command goes on from there")
         return CANCELLED
-    say(f"{args.output / 'best.pt'}: {_best(outcome)}; try them with `sammed2d segment --model` or in 3D Slicer")
+    notify(f"{args.output / 'best.pt'}: {_best(outcome)}; try them with `sammed2d segment --model` or in 3D Slicer")
     return 0
 
 
@@ -134,43 +134,45 @@ class _Data:
     is_seen: bool = False
 
 
-def _read_data(args: argparse.Namespace, say: Callable[[str], None]) -> _Data:
+def _read_data(args: argparse.Namespace, notify: Callable[[str], None]) -> _Data:
     from SAMMed2DLib.training import usable
     from SAMMed2DLib.training.validation import spread
 
-    train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN, args.root)], say)
+    train = usable([entry for folder in args.data for entry in read_layout(folder, TRAIN, args.root)], notify)
     if not args.most_validation:
-        say("note: nothing is validated, so best.pt will hold the last weights, whether or not they are the best")
+        notify("note: nothing is validated, so best.pt will hold the last weights, whether or not they are the best")
         return _Data(train)
     there = [folder for folder in args.data if (folder / JSON_OF_SPLIT[VALIDATION]).is_file()]
     held_out = [entry for folder in there for entry in read_layout(folder, VALIDATION, args.root)]
-    _note_shared_cases(train, held_out, say)
-    if chosen := [entry for entry in spread(held_out, args.most_validation) if _is_readable(entry, say)]:
+    _note_shared_cases(train, held_out, notify)
+    if chosen := [entry for entry in spread(held_out, args.most_validation) if _is_readable(entry, notify)]:
         return _Data(train, chosen)
-    say(
+    notify(
         "note: there is nothing to validate on, so the best weights are chosen by their scores on images that are "
         "trained on, which are too good; curate more cases for a validation split"
     )
-    chosen = [entry for entry in spread(train, args.most_validation) if _is_readable(entry, say)]
+    chosen = [entry for entry in spread(train, args.most_validation) if _is_readable(entry, notify)]
     return _Data(train, chosen, is_seen=True)
 
 
-def _is_readable(entry: ImageEntry, say: Callable[[str], None]) -> bool:
+def _is_readable(entry: ImageEntry, notify: Callable[[str], None]) -> bool:
     try:
         entry.read()
     except DatasetError as error:
-        say(f"note: left out {entry.image}: {error}")
+        notify(f"note: left out {entry.image}: {error}")
         return False
     return True
 
 
-def _note_shared_cases(train: Sequence[ImageEntry], held_out: Sequence[ImageEntry], say: Callable[[str], None]) -> None:
+def _note_shared_cases(
+    train: Sequence[ImageEntry], held_out: Sequence[ImageEntry], notify: Callable[[str], None]
+) -> None:
     """A case on both sides makes the scores too good."""
     known = {(mask.dataset, mask.case) for entry in train for mask in entry.masks}
     shared = {(mask.dataset, mask.case) for entry in held_out for mask in entry.masks} & known
     if shared:
         dataset, case = min(shared)
-        say(
+        notify(
             f"note: {counted(len(shared), 'case is', 'cases are')} in train and in validation (one is {case} of "
             f"{dataset}), so the scores are too good; curate with a split by case"
         )
@@ -228,7 +230,7 @@ def _rate(as_published: bool, is_large: bool, is_new: bool) -> float:
     return 1e-4 if is_large else 2e-4
 
 
-def _words_of(config: TrainingConfig) -> str:
+def _description_of(config: TrainingConfig) -> str:
     if config.as_published:
         return "adapters, prompt encoder and decoder as published"
     words = {"all": "the whole model", "adapters": "adapters, prompt encoder and decoder"}

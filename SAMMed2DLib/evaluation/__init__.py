@@ -2,15 +2,15 @@
 
     evaluation_options       what is asked of the model, and what is measured
     objects                  the objects of an image, their boxes and first clicks
-    simulated_user_protocol  a user who draws exact boxes and clicks on the largest error
-    reference_protocol       the protocol of the paper
+    simulated_user_protocol  the simulated user, who draws exact boxes and clicks on the largest error
+    reference_protocol       the reference protocol, that of the paper
     image_evaluation         the objects of images, one after another
     scores                   the scores of one object
     averages                 means by data set, modality, anatomy and size, with intervals
     speed                    images encoded and prompts decoded in a second
     table                    the file of all results, from which a run goes on
     evaluation_run           many images, one after another, whatever happens
-    evaluation_report        tables; charts and sheet: pictures
+    evaluation_report        tables; charts, and sheet: the contact sheet
     volumes                  propagation on labelled volumes
 
 All draws are fixed by a seed and by the object's name, so two evaluations of the same weights agree to the last digit.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 ProtocolName = Literal["careful", "published"]
-CAREFUL: ProtocolName = "careful"
-PUBLISHED: ProtocolName = "published"
-PROTOCOLS: tuple[ProtocolName, ...] = (CAREFUL, PUBLISHED)
+SIMULATED_USER: ProtocolName = "careful"
+REFERENCE: ProtocolName = "published"
+PROTOCOLS: tuple[ProtocolName, ...] = (SIMULATED_USER, REFERENCE)
 CLICKS = (1, 3, 5)
 FILLED_BOX, BOX, CLICK_ANYWHERE = "filled box", "box", "1 click anywhere"
 # Dice that a user may be content with.
@@ -27,19 +27,19 @@ class EvaluationOptions:
     """How objects are prompted and scored; the defaults cost no more than they must.
 
     Attributes:
-        protocol: "careful" is a user who clicks in the middle of the object and then of the largest error, and who
-            has all of the product; "published" is the evaluation of the paper.
+        protocol: "careful" is the simulated user, who clicks in the middle of the object and then of the largest error,
+            and who has all of the product; "published" is the reference protocol, that of the paper.
         clicks: numbers of clicks to score.
         zoom: predict on crops around the prompts; None does what the weights were trained for.
         box_jitters: also score boxes whose edges are moved by up to this share of the side, 0.1 as "box ±10 %".
         click_jitters: also score one click that is off the middle by up to this share of the object's width and
-            height, and one anywhere on the object; for the careful protocol only.
+            height, and one anywhere on the object; for the simulated user only.
         most_clicks: also note the Dice after each click up to this number; 0 does not.
         tolerance_px: of the surface distance, px of a frame of 256; 0 does not measure it.
         seed: of all random draws.
     """
 
-    protocol: ProtocolName = CAREFUL
+    protocol: ProtocolName = SIMULATED_USER
     clicks: tuple[int, ...] = CLICKS
     zoom: bool | None = None
     box_jitters: tuple[float, ...] = ()
@@ -62,8 +62,8 @@ class EvaluationOptions:
             raise EvaluationError("a jitter is a share between 0 and 1, for example 0.1; leave 0 out")
         if self.most_clicks < 0 or not self.tolerance_px >= 0:
             raise EvaluationError("most clicks and the tolerance are 0 or more")
-        if self.protocol == PUBLISHED and (self.zoom or self.click_jitters):
-            raise EvaluationError("the published protocol has neither zoom nor moved first clicks; leave them out")
+        if self.protocol == REFERENCE and (self.zoom or self.click_jitters):
+            raise EvaluationError("the reference protocol has neither zoom nor moved first clicks; leave them out")
 
     @property
     def last_click(self) -> int:

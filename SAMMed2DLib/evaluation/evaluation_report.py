@@ -1,4 +1,4 @@
-"""The report of an evaluation: Markdown, tables for machines, charts and the sheet."""
+"""The report of an evaluation: Markdown, tables for machines, charts and the contact sheet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from SAMMed2DLib.evaluation import charts
 from SAMMed2DLib.evaluation.averages import GROUPINGS, METRICS, Average, averages, clicks_needed, grouped, means, table
-from SAMMed2DLib.evaluation.evaluation_options import CAREFUL, FRAME_PX, TARGETS, EvaluationOptions
+from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, SIMULATED_USER, TARGETS, EvaluationOptions
 from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, EvaluationRun, Source
 from SAMMed2DLib.evaluation.scores import ObjectResult
-from SAMMed2DLib.evaluation.sheet import draw_sheet
+from SAMMed2DLib.evaluation.sheet import draw_contact_sheet
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.plots.figure import missing
 from SAMMed2DLib.plots.overlay import write_png
@@ -46,21 +46,22 @@ def write_report(
     peers: Sequence[str] = (),
     finished: bool = True,
 ) -> Path:
-    """Write report.md, summary.csv, summary.json, and with matplotlib the charts and the sheet into the run's folder.
+    """Write report.md, summary.csv, summary.json, and with matplotlib the charts and the contact sheet into
+    the run's folder.
 
     Args:
         run: with its results.
-        predictor: the model, which is asked again for the sheet.
-        sources: the images, for the sheet.
+        predictor: the model, which predicts again for the contact sheet.
+        sources: the images, for the contact sheet.
         peers: names of the other models.
-        finished: False if images are still to be done; the sheet is left out then.
+        finished: False if images are still to be done; the contact sheet is left out then.
 
     Returns:
         the Markdown file.
     """
     folder, results = run.folder, run.results
-    pictures = _write_pictures(run, predictor, sources, peers, finished) if results and not missing() else []
-    text = "\n\n".join(_parts(run, peers, finished, pictures)) + "\n"
+    charts_written = _write_charts(run, predictor, sources, peers, finished) if results and not missing() else []
+    text = "\n\n".join(_parts(run, peers, finished, charts_written)) + "\n"
     with StagedFiles() as staged:
         staged.place(folder / REPORT).write_text(text, encoding="utf-8")
         summary = staged.place(folder / f"{SUMMARY}.json")
@@ -73,7 +74,7 @@ def write_report(
 def summary_rows(results: Sequence[ObjectResult]) -> Iterator[list[str]]:
     """Means over masks of every group and kind of prompt, one line each."""
     yield ["grouping", "group", "masks", "prompt", *METRICS]
-    for grouping, by in [("all", lambda one: "all"), *GROUPINGS.items()]:
+    for grouping, by in [("all", lambda result: "all"), *GROUPINGS.items()]:
         for name, group in grouped(results, by).items():
             of_metric = {metric: means(group, metric) for metric in METRICS}
             for kind in of_metric["dice"]:
@@ -98,25 +99,25 @@ def summary_of(run: EvaluationRun, finished: bool) -> dict[str, Any]:
     }
 
 
-def _write_pictures(
+def _write_charts(
     run: EvaluationRun, predictor: Predictor, sources: Sequence[Source], peers: Sequence[str], finished: bool
 ) -> list[str]:
     """Write what can be drawn; the names of the files without suffix."""
     results = run.results
     kinds = charts.main_kinds(results, peers, run.options.clicks)
-    pictures = {"dice_by_prompt": charts.dice_by_prompt(results, kinds), "size_plot": charts.size_plot(results, kinds)}
+    images = {"dice_by_prompt": charts.dice_by_prompt(results, kinds), "size_plot": charts.size_plot(results, kinds)}
     if run.options.box_jitters:
-        pictures["jitter_curve"] = charts.jitter_curve(results, run.options, peers)
+        images["jitter_curve"] = charts.jitter_curve(results, run.options, peers)
     if results[0].curve:
-        pictures["clicks_curve"] = charts.clicks_curve(results)
+        images["clicks_curve"] = charts.clicks_curve(results)
     if finished:
-        pictures[SHEET] = draw_sheet(predictor, sources, results, run.options)
-    for name, picture in pictures.items():
-        write_png(run.folder / f"{name}.png", picture)
-    return list(pictures)
+        images[SHEET] = draw_contact_sheet(predictor, sources, results, run.options)
+    for name, image in images.items():
+        write_png(run.folder / f"{name}.png", image)
+    return list(images)
 
 
-def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, pictures: Sequence[str]) -> Iterator[str]:
+def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, charts_written: Sequence[str]) -> Iterator[str]:
     yield f"# Evaluation of {run.settings.get('model', 'a model')}"
     if not finished:
         yield "**Stopped before the end: these are the results so far; the same command goes on.**"
@@ -124,7 +125,7 @@ def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, pictures: S
     if run.results:
         if reason := missing():
             yield f"The pictures are left out: {reason}"
-        yield from _tables(run, peers, pictures)
+        yield from _tables(run, peers, charts_written)
     else:
         yield "Nothing could be evaluated."
     yield from _speed_part(run)
@@ -153,7 +154,7 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def _tables(run: EvaluationRun, peers: Sequence[str], pictures: Sequence[str]) -> Iterator[str]:
+def _tables(run: EvaluationRun, peers: Sequence[str], charts_written: Sequence[str]) -> Iterator[str]:
     results = run.results
     yield "## All prompts"
     yield (
@@ -161,24 +162,24 @@ def _tables(run: EvaluationRun, peers: Sequence[str], pictures: Sequence[str]) -
         "set, 1000 times; a data set of one patient adds nothing to it."
     )
     yield prompt_table(results)
-    yield from _pictures(pictures, "dice_by_prompt")
-    yield from _pictures(pictures, "jitter_curve")
+    yield from _chart(charts_written, "dice_by_prompt")
+    yield from _chart(charts_written, "jitter_curve")
     if results[0].curve:
-        yield from _click_parts(run, pictures)
+        yield from _click_parts(run, charts_written)
     kinds = charts.main_kinds(results, peers, run.options.clicks)
     for grouping in GROUPINGS:
         yield f"## Dice by {grouping}"
         yield group_table(results, grouping, kinds)
-        yield from _pictures(pictures, "size_plot") if grouping == "size" else ()
+        yield from _chart(charts_written, "size_plot") if grouping == "size" else ()
     yield from _published_part(results, run.options)
-    if SHEET in pictures:
+    if SHEET in charts_written:
         yield "## Best, median and worst masks"
         yield "Orange: the model's mask. White: the label's outline. Blue: the box. Green + and pink -: clicks."
         yield f"![Best, median and worst masks]({SHEET}.png)"
 
 
-def _pictures(pictures: Sequence[str], name: str) -> Iterator[str]:
-    if name in pictures:
+def _chart(charts_written: Sequence[str], name: str) -> Iterator[str]:
+    if name in charts_written:
         yield f"![{PICTURES[name]}]({name}.png)"
 
 
@@ -214,14 +215,14 @@ def group_table(results: Sequence[ObjectResult], grouping: str, kinds: Sequence[
     return table([grouping, "masks", *kinds], rows)
 
 
-def _click_parts(run: EvaluationRun, pictures: Sequence[str]) -> Iterator[str]:
+def _click_parts(run: EvaluationRun, charts_written: Sequence[str]) -> Iterator[str]:
     yield "## Clicks needed"
     yield (
         f"Until the mask has this Dice for the first time, {run.options.most_clicks} at most; masks that never reach "
         f"it count as {run.options.most_clicks}."
     )
     yield clicks_table(run.results)
-    yield from _pictures(pictures, "clicks_curve")
+    yield from _chart(charts_written, "clicks_curve")
 
 
 def clicks_table(results: Sequence[ObjectResult]) -> str:
@@ -241,7 +242,7 @@ def clicks_table(results: Sequence[ObjectResult]) -> str:
 def _published_part(results: Sequence[ObjectResult], options: EvaluationOptions) -> Iterator[str]:
     own = means(results)
     yield "## Beside the published numbers"
-    yield REMARK + (f" {REMARK_ON_CLICKS}" if options.protocol == CAREFUL else "")
+    yield REMARK + (f" {REMARK_ON_CLICKS}" if options.protocol == SIMULATED_USER else "")
     rows = [[f"{name}, {side} px", *(f"{value:.2f}" for value in values)] for name, side, values in PUBLISHED_DICE]
     rows.append(["**this run**, other images", *(f"{100 * own[kind]:.2f}" if kind in own else "" for kind in PROMPTS)])
     yield table(["", *PROMPTS], rows)

@@ -146,7 +146,7 @@ class EvaluationRun:
             predictor: the model.
             sources: the images.
             peers: other models, that get the same boxes.
-            progress: told of the images done, and of all.
+            progress: called with the numbers of images done and of all.
 
         Returns:
             False if it was interrupted (KeyboardInterrupt); what is done is kept.

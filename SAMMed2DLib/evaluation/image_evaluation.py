@@ -9,7 +9,7 @@ import numpy as np
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
 from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
-from SAMMed2DLib.evaluation.evaluation_options import CLICKS, PUBLISHED, EvaluationError, EvaluationOptions
+from SAMMed2DLib.evaluation.evaluation_options import CLICKS, REFERENCE, EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.objects import Target, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
 from SAMMed2DLib.inference.predictor import Predictor
@@ -62,7 +62,7 @@ def evaluate_image(
         options: how.
         peers: other models, that get the same boxes.
         done: names of masks that are left out.
-        skipped: told of each object that cannot be scored; None raises instead.
+        skipped: called with each object that cannot be scored; None raises instead.
 
     Raises:
         EvaluationError: what is asked for cannot be done.
@@ -94,7 +94,7 @@ def _score(
     options: EvaluationOptions,
 ) -> dict[str, np.ndarray]:
     """Score one object by the protocol asked for, and return its boxes, px."""
-    if options.protocol == PUBLISHED:
+    if options.protocol == REFERENCE:
         embedding = session.embed([item.image])
         reference_protocol.score(sheet, session.predictor, embedding, target, options)
         return reference_protocol.slice_boxes_of(target, embedding, options)

@@ -36,14 +36,14 @@ class Target:
 
     @property
     def extent_xyxy(self) -> np.ndarray:
-        """(4,) float64, px, half-open: the box around all of the object, as a careful user draws it."""
+        """(4,) float64, px, half-open: the box around all of the object, as the simulated user draws it."""
         return extent_of(self.mask)
 
 
 def targets_of(item: LabelledImage | MaskedImage) -> Iterator[Target]:
     """The objects of an image.
 
-    Of a label map, every connected region of at least 0.153 % of the frame, as in the published data; of listed
+    Of a label map, every connected region of at least 0.153 % of the frame, as in SA-Med2D; of listed
     masks, all.
     """
     if isinstance(item, MaskedImage):

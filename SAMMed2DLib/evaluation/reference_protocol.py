@@ -1,9 +1,9 @@
-"""The published protocol: prompts are drawn in the model's frame, and nothing of the product helps.
+"""The reference protocol ("published"), that of SAM-Med2D: prompts are drawn in px of the model's input, without zoom.
 
 The box is that of the mask's largest part. The first click is any pixel of the object; each further one is any pixel
 where the mask of the 256 px frame is wrong, and is given together with all earlier ones and the sigmoid of the last
-logits. Where nothing is wrong, a point that says nothing is added, as published. Scores are those of the mask at the
-image's own size.
+logits. Where nothing is wrong, a padding point (label -1) is added, as in the original code. Scores are those of the
+mask at the image's own size.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class FramePredictor:
         """Begin with a slice.
 
         Raises:
-            EvaluationError: slices are not brought into the frame as published.
+            EvaluationError: slices are not padded to the model's input.
         """
         self.frame, self._predictor, self._features = embedding.frames[0], predictor, embedding.features
         if self.frame.fit != FIT:
-            raise EvaluationError(f"the published protocol takes the fit {FIT!r}, not {self.frame.fit!r}; load so")
+            raise EvaluationError(f"the reference protocol takes the fit {FIT!r}, not {self.frame.fit!r}; load so")
 
     @torch.inference_mode()
     def predict(
@@ -113,7 +113,7 @@ def score(
 
     Raises:
         VanishedError: nothing of the object is left in the frame.
-        EvaluationError: slices are not brought into the frame as published.
+        EvaluationError: slices are not padded to the model's input.
     """
     user = FramePredictor(predictor, embedding)
     boxes = boxes_of(target, embedding, options)
@@ -130,7 +130,7 @@ def score(
 def click_by_click(
     user: FramePredictor, target: Target, embedding: Embedding, options: EvaluationOptions
 ) -> Iterator[Step]:
-    """Give an object one click after another: what was found, all points so far (frame px) and their labels."""
+    """Add one click after another: what was found, all points so far (frame px) and their labels."""
     label = _label_in_frame(target, embedding)
     point, positive = first_point(label, target.rng(options.seed, _POINT))
     points, labels = point[None], np.array([positive], np.int64)

@@ -1,4 +1,4 @@
-"""The sheet of the best, median and worst objects: what the numbers look like."""
+"""The contact sheet of the best, median and worst objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
 from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
-from SAMMed2DLib.evaluation.evaluation_options import BOX, PUBLISHED, EvaluationOptions, clicks_name
+from SAMMed2DLib.evaluation.evaluation_options import BOX, REFERENCE, EvaluationOptions, clicks_name
 from SAMMed2DLib.evaluation.evaluation_run import Source
 from SAMMed2DLib.evaluation.objects import Target, extent_of, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult
@@ -31,7 +31,7 @@ _MARGIN = 1.5  # of the shown part's side over the object's
 
 @dataclass(frozen=True)
 class Chosen:
-    """An object of the sheet: where it stands, by which prompts, and its result."""
+    """An object of the contact sheet: where it stands, by which prompts, and its result."""
 
     place: str
     kind: str
@@ -59,7 +59,7 @@ def _varied(ranked: Sequence[ObjectResult], count: int) -> list[ObjectResult]:
     return sorted(chosen, key=ranked.index)
 
 
-def draw_sheet(
+def draw_contact_sheet(
     predictor: Predictor,
     sources: Iterable[Source],
     results: Sequence[ObjectResult],
@@ -73,7 +73,7 @@ def draw_sheet(
         sources: the images; only those that are shown are read.
         results: of all objects.
         options: by which they were found.
-        side_px: longer side of each picture.
+        side_px: longer side of each panel.
 
     Returns:
         (H, W, 3) uint8.
@@ -83,31 +83,31 @@ def draw_sheet(
     by_image: dict[tuple[str, str], list[int]] = {}
     for number, shown in enumerate(chosen):
         by_image.setdefault((shown.result.dataset, shown.result.image), []).append(number)
-    pictures, captions = {}, {}
+    panels, captions = {}, {}
     for source in sources:
         numbers = by_image.get((source.dataset, source.image), ())
         if numbers and (item := source.read(lambda problem: None)) is not None:
             for n in numbers:
-                pictures[n], captions[n] = _drawn(predictor, item, chosen[n], options, side_px)
-    return contact_sheet([pictures[n] for n in sorted(pictures)], [captions[n] for n in sorted(pictures)], ACROSS)
+                panels[n], captions[n] = _drawn(predictor, item, chosen[n], options, side_px)
+    return contact_sheet([panels[n] for n in sorted(panels)], [captions[n] for n in sorted(panels)], ACROSS)
 
 
 def _drawn(
     predictor: Predictor, item: LabelledImage | MaskedImage, chosen: Chosen, options: EvaluationOptions, side_px: int
 ) -> tuple[np.ndarray, str]:
-    """The picture of an object and its caption."""
+    """The panel of an object and its caption."""
     target = next(target for target in targets_of(item) if target.entry.mask == chosen.result.entry.mask)
-    ask = _ask_as_published if options.protocol == PUBLISHED else _ask_carefully
-    found, prompts = ask(predictor, item.image, target, chosen.kind, options)
+    predict = _predict_in_reference_protocol if options.protocol == REFERENCE else _predict_as_simulated_user
+    found, prompts = predict(predictor, item.image, target, chosen.kind, options)
     crop = _shown_part(found | target.mask)
     layers = [MaskLayer(crop.cut(found), FOUND_COLOR, 0.3), MaskLayer(crop.cut(target.mask), LABEL_COLOR, 0.0)]
     image = np.ascontiguousarray(crop.cut(item.image))
-    picture = draw_slice(image, _view_of(image, side_px), layers, [crop.prompts(prompts)], letters=False)
+    panel = draw_slice(image, _view_of(image, side_px), layers, [crop.prompts(prompts)], letters=False)
     what = chosen.result.entry.anatomy or chosen.result.entry.modality
-    return picture, f"{chosen.kind}, {chosen.place}: {dice(found, target.mask):.3f}\n{chosen.result.dataset}\n{what}"
+    return panel, f"{chosen.kind}, {chosen.place}: {dice(found, target.mask):.3f}\n{chosen.result.dataset}\n{what}"
 
 
-def _ask_carefully(
+def _predict_as_simulated_user(
     predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: EvaluationOptions
 ) -> tuple[np.ndarray, Prompts]:
     session = Session(predictor)
@@ -122,7 +122,7 @@ def _ask_carefully(
     return found, prompts
 
 
-def _ask_as_published(
+def _predict_in_reference_protocol(
     predictor: Predictor, image: np.ndarray, target: Target, kind: str, options: EvaluationOptions
 ) -> tuple[np.ndarray, Prompts]:
     embedding = predictor.embed([image])
@@ -151,7 +151,7 @@ def _shown_part(mask: np.ndarray) -> Crop:
 
 
 def _view_of(image: np.ndarray, side_px: int) -> SliceView:
-    """The view of a picture that has no orientation."""
+    """The view of an image that has no orientation."""
     height, width = image.shape[:2]
     scale = side_px / max(height, width)
     size_hw = (max(1, round(height * scale)), max(1, round(width * scale)))

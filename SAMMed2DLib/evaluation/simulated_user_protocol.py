@@ -1,5 +1,6 @@
-"""The protocol "careful": exact boxes, and clicks in the middle of the object and then of the largest error.
+"""The protocol of the simulated user ("careful"): exact boxes, and clicks on the object and on its errors.
 
+The first click is in the middle of the object, each further one in the middle of the largest error.
 Prompts are answered as everywhere in the product, by `Session.answer`.
 """
 
@@ -73,9 +74,9 @@ def score(
 
 
 def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray, Prompts]]:
-    """Give an object one click after another: their number, the mask found and all clicks so far.
+    """Add one click after another: their number, the mask found and all clicks so far.
 
-    Where nothing is wrong any more, the last clicks are given again.
+    Where nothing is wrong any more, the last clicks are repeated.
     """
     prompts = Prompts().with_point(centre_point(mask), 1)
     for number in range(1, count + 1):

@@ -20,6 +20,7 @@ from SAMMed2DLib.plots.figure import (
 )
 from SAMMed2DLib.plots.slice_view import SliceView
 
+RULED_PX = 1600  # of the longer side of an image with rulers, so that there is room for numbers
 _GRID_SHARE = 0.22  # how opaque the lines over the slice are
 _NUMBER_PX = 60 * SCREEN_SCALE  # numbers are about so far apart, or farther
 _TICK_PX, _PAD_PX = 6 * SCREEN_SCALE, 6 * SCREEN_SCALE

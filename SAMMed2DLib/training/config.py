@@ -30,8 +30,8 @@ class TrainingConfig:
         accumulate: passes whose gradients are added up before a step.
         trained: "all"; "adapters" leaves the encoder's body as it is, "decoder" the whole encoder. The prompt
             encoder and the decoder are always trained.
-        as_published: the published recipe instead of ours: its prompts, loss, steps, optimiser and loader; what
-            is trained, rounds, rates over time and shares below then have no meaning.
+        as_published: the recipe of SAM-Med2D instead of the default one: its prompts, loss, steps, optimiser and
+            loader; what is trained, rounds, rates over time and shares below then have no meaning.
         precision: of the image encoder, one of `PRECISIONS`; all else runs in float32, as in use.
         max_rounds: rounds of prompting are drawn from 1 to this.
         learning_rate: of AdamW, after the warm-up; falls linearly to 0 over the last `cooldown`.
@@ -41,7 +41,7 @@ class TrainingConfig:
         ema_decay: of the averaged weights, which are then the ones to use; 0 averages nothing.
         balance: "images" shows each image once in turn; "datasets" draws small sets more often than large ones.
         synthetic_share: share of items that are synthetic.
-        lesion_share: share of items that are label maps with lumps added, which become objects too.
+        lesion_share: share of items that are label maps with synthetic lesions added, which become objects too.
         box_share: share of steps that begin with a box alone; a tenth begins with a box and a click.
         neighbour_share: share of steps that begin with the mask of a neighbouring slice too.
         focus_step: from this step on, views zoom in on objects, as the product does around its prompts.

@@ -43,8 +43,8 @@ class Pictures(Protocol):
     def sha256(self) -> str:
         """Checksum of what there is: images and masks."""
 
-    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lumps: bool) -> Item:
-        """Draw a view of one image; `lumps` asks for additional objects.
+    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
+        """Draw a view of one image; `lesions`: add synthetic lesions, which become objects too.
 
         Raises:
             DatasetError: the image cannot be used.
@@ -73,8 +73,8 @@ class LabelMaps:
             digest.update(np.ascontiguousarray(image.label).data)
         return digest.hexdigest()
 
-    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lumps: bool) -> Item:
-        """Draw a view of one image, or of a square of it with lumps, which are objects too.
+    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
+        """Draw a view of one image, or of a square of it with lesions, which are objects too.
 
         Raises:
             DatasetError: the image has no object.
@@ -86,13 +86,13 @@ class LabelMaps:
             if not masks:
                 raise DatasetError(f"{self._images[number].name} has no object that is large enough")
             return make_published_item(rng, image, np.stack(masks), size, count)
-        if lumps:
-            image, label = _with_lumps(rng, image, label)
+        if lesions:
+            image, label = _with_lesions(rng, image, label)
         return make_training_item(rng, image, label, size, count, focused)
 
 
-def _with_lumps(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A square of an image with lumps added; the image itself where no object would be left."""
+def _with_lesions(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A square of an image with lesions added; the image itself where no object would be left."""
     side = min(label.shape)
     top, left = (int(rng.integers(size - side + 1)) for size in label.shape)
     square = (slice(top, top + side), slice(left, left + side))
@@ -101,7 +101,7 @@ def _with_lumps(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) 
 
 
 class LayoutImages:
-    """Images of the published layout, read when they are needed; the last ones are kept."""
+    """Images in the SA-Med2D format, read when they are needed; the last ones are kept."""
 
     def __init__(self, entries: Sequence[ImageEntry], cache_bytes: int = CACHE_BYTES) -> None:
         """Keep the entries, and of the decoded images no more than `cache_bytes` at a time."""
@@ -124,8 +124,8 @@ class LayoutImages:
             digest.update(json.dumps(lines, sort_keys=True).encode())
         return digest.hexdigest()
 
-    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lumps: bool) -> Item:
-        """Draw a view of one image; there are no lumps here.
+    def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
+        """Draw a view of one image; there are no lesions here.
 
         Raises:
             DatasetError: a file is missing or broken, or no object survives.
@@ -189,8 +189,8 @@ class TrainingItems(torch.utils.data.Dataset):
             size, count = config.model.image_size, config.masks_per_image
             view, masks = make_training_item(rng, *synthetic_item(rng, size), size, count, focused)
         else:
-            lumps = kind < config.synthetic_share + config.lesion_share
-            view, masks = self._real_item(rng, self._number(rng, index), focused, lumps)
+            lesions = kind < config.synthetic_share + config.lesion_share
+            view, masks = self._real_item(rng, self._number(rng, index), focused, lesions)
         return index, torch.from_numpy(view), torch.from_numpy(masks)
 
     def _number(self, rng: np.random.Generator, index: int) -> int:
@@ -201,11 +201,11 @@ class TrainingItems(torch.utils.data.Dataset):
         group = self._groups[rng.choice(len(self._groups), p=self._group_shares)]
         return group[rng.integers(len(group))]
 
-    def _real_item(self, rng: np.random.Generator, number: int, focused: bool, lumps: bool) -> Item:
+    def _real_item(self, rng: np.random.Generator, number: int, focused: bool, lesions: bool) -> Item:
         """A view of an image; one that cannot be used is named and makes way for another."""
         for _ in range(_ATTEMPTS):
             try:
-                return self._pictures.view(rng, number, self._config, focused, lumps)
+                return self._pictures.view(rng, number, self._config, focused, lesions)
             except DatasetError as error:
                 problem = str(error)
                 warnings.warn(f"skipped an image: {problem}", SkippedImageWarning, stacklevel=2)
@@ -220,7 +220,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def usable(entries: Sequence[ImageEntry], note: Callable[[str], None]) -> list[ImageEntry]:
-    """Leave out images of which a file is missing or cut off, the first of them with a note; no picture is decoded.
+    """Leave out images of which a file is missing or cut off, the first of them with a note; no image is decoded.
 
     Raises:
         DatasetError: none is left.

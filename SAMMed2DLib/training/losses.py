@@ -1,4 +1,4 @@
-"""Training losses: the published one (sums over the whole batch), and ours (object by object)."""
+"""Training losses: that of SAM-Med2D (sums over the whole batch), and the default one (object by object)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft Dice of the batch taken as one picture; shapes equal, target 0/1."""
+    """One minus the soft Dice of the batch taken as one image; shapes equal, target 0/1."""
     p = logits.sigmoid()
     return 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
 

@@ -51,7 +51,7 @@ class Intervals:
         save: between checkpoints.
         log: between rows of the log.
         validate: between validations; there is one at the end, and before the first step of known weights.
-        report: told of every row of the log and every validation.
+        report: called with every row of the log and every validation.
         tensorboard: write TensorBoard's files too.
     """
 

@@ -1,7 +1,7 @@
-"""One step of training on a batch: ours, and the published one.
+"""One step of training on a batch: the default one, and that of SAM-Med2D.
 
 `train_batch_published` repeats the published procedure: nine optimiser steps a batch, new clicks only, the prompt
-encoder mostly left alone. `train_batch` is ours and the default: the clicks add up as they do for a user, all rounds
+encoder mostly left alone. `train_batch` is the default: the clicks add up as they do for a user, all rounds
 of a batch end in one optimiser step that reaches every part of the network, and objects are weighed one by one.
 
 The modules here do what one backward pass needs in one forward call, so that DistributedDataParallel can wrap them.

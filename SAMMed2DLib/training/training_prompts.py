@@ -1,4 +1,4 @@
-"""What a model in training is prompted with: the user's way, and the published one.
+"""Prompts for training: those of a simulated user, and those of the reference protocol.
 
 What the objects of a step have in common (box or click, rounds) comes from one generator, what is drawn for an
 object from its image's own. So the draws depend neither on how a step is cut into batches nor on who computes them.
@@ -51,7 +51,7 @@ class PromptSource(Protocol):
 
 
 class PublishedPrompts:
-    """The published draws: a box or a point first, then 1, 3, 5 or 9 fresh error pixels, twice none."""
+    """The draws of the reference protocol: a box or a point first, then 1, 3, 5 or 9 fresh error pixels, twice none."""
 
     def __init__(self, rng: np.random.Generator, objects: Rngs | None = None) -> None:
         """Draw the round without points; the last round never has any.
@@ -142,7 +142,7 @@ class AccumulatedClicks:
 
 
 def error_clicks(predicted: Tensor, masks: Tensor, count: int, rng: Rngs) -> tuple[Tensor, Tensor]:
-    """Draw clicks on wrong pixels as published, each pixel as likely.
+    """Draw clicks on wrong pixels as the reference protocol does, each pixel as likely.
 
     Args:
         predicted: (N, 1, h, w) bool.
@@ -217,7 +217,7 @@ def as_logits(masks: Tensor, size: int, rng: np.random.Generator) -> Tensor:
 
 
 def boxes_of(masks: Tensor, rng: Rngs, published: bool, loose: float = 0.0) -> Tensor:
-    """Boxes around the objects, moved as published or by up to a tenth of the side at each edge.
+    """Boxes around the objects, moved as in the reference protocol or by up to a tenth of the side at each edge.
 
     Args:
         masks: (N, 1, S, S), none of them empty.

@@ -101,7 +101,7 @@ def make_masked_item(
 def make_published_item(
     rng: np.random.Generator, image: np.ndarray, masks: np.ndarray, size: int = 256, n_masks: int = 5
 ) -> Item:
-    """Place an image in the frame as the published loader does, with masks drawn with replacement.
+    """Place an image in the frame as the loader of SAM-Med2D does, with masks drawn with replacement.
 
     Nothing is augmented, small images are padded, others are stretched by nearest neighbours, and channels are
     in B, G, R order. Unlike there, a mask that vanishes in the frame is not drawn.

@@ -1,4 +1,4 @@
-"""The published protocol, on a small untrained network: which prompts it gives, in which frame, and that it repeats."""
+"""The reference protocol, on a small untrained network: which prompts it gives, in which frame, and that it repeats."""
 
 from __future__ import annotations
 

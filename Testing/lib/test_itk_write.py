@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from SAMMed2DLib.cli.common.errors import words_of
+from SAMMed2DLib.cli.common.errors import message_of
 from SAMMed2DLib.io.itk_io import write_image
 
 
@@ -29,4 +29,4 @@ def test_an_image_that_cannot_be_written_is_an_error_of_the_system(
     with pytest.raises(OSError) as raised:
         write_image(SimpleITK.GetImageFromArray(np.zeros((2, 2), np.uint8)), tmp_path / "a.png")
     assert raised.value.errno == code
-    assert words_of(raised.value).startswith(f"{tmp_path}: {words}")
+    assert message_of(raised.value).startswith(f"{tmp_path}: {words}")

@@ -47,8 +47,8 @@ class CommandLog:
             warnings.simplefilter("always")
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-        ours = [str(w.message) for w in caught if w.category.__module__.startswith("SAMMed2DLib.")]
-        self.notes += [note for note in dict.fromkeys(ours) if note not in self.notes]
+        own_warnings = [str(w.message) for w in caught if w.category.__module__.startswith("SAMMed2DLib.")]
+        self.notes += [note for note in dict.fromkeys(own_warnings) if note not in self.notes]
 
 
 def note_overlap(this: CommandLog, lost: int) -> None:
@@ -96,7 +96,7 @@ def sizes(volume: Volume, voxels: int) -> dict[str, Any]:
     return {"voxels": voxels, "volume_ml": voxels * voxel_ml if volume.has_spacing else None}
 
 
-def size_words(entry: Mapping[str, Any]) -> str:
+def size_text(entry: Mapping[str, Any]) -> str:
     """A size of `sizes` in words; what has no millimetres has pixels only."""
     if entry["volume_ml"] is None:
         return counted(entry["voxels"], "pixel")
@@ -124,9 +124,9 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                 }
 
 
-def tell(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:
+def print_report(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:
     """A few lines for people (None for those of `sammed2d segment`), or, if its place is "-", the whole report."""
-    tell_notes(report["notes"])
+    print_notes(report["notes"])
     if place == "-":
         print(json.dumps(report, indent=2))
         return
@@ -134,7 +134,7 @@ def tell(report: dict[str, Any], place: str | None, lines: Iterable[str] | None 
         print(line)
 
 
-def tell_notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """What one should know besides, a line for each."""
     for note in notes:
         print(f"sammed2d: note: {note}", file=sys.stderr)
@@ -148,7 +148,7 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
         distinct = {round(slice_entry["score"], 2) for slice_entry in entry["slices"]}
         scores = [f"{score:.2f}" for score in sorted(distinct)]
         yield (
-            f"{' '.join(entry['name'].split())}: {size_words(entry)}, {counted(count, 'slice')}, "
+            f"{' '.join(entry['name'].split())}: {size_text(entry)}, {counted(count, 'slice')}, "
             f"predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
         )
     yield written(report)

@@ -1,4 +1,4 @@
-"""Errors as the command line tells them: one line, and whether the input was to blame."""
+"""Errors as the command line shows them: one line, and whether the input was to blame."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _LIBRARY = __name__.partition(".")[0]
 
 def is_bad_input(error: BaseException) -> bool:
     """The library's own ValueErrors are about what it was given; anything else is a failure."""
-    return isinstance(error, ValueError) and _is_ours(error)
+    return isinstance(error, ValueError) and _is_of_library(error)
 
 
-def words_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """The message in one line."""
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
         return "PyTorch (torch) is not installed; `sammed2d doctor` says how to install it"
-    if isinstance(error, ImportError) and not _is_ours(error):
+    if isinstance(error, ImportError) and not _is_of_library(error):
         return f"{error}; `sammed2d doctor` says what is missing and what to do"
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or use a smaller image or model"
-    text = _words_of_system(error) if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-    if text and (isinstance(error, OSError) or _is_ours(error)):
+    text = _system_message(error) if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    if text and (isinstance(error, OSError) or _is_of_library(error)):
         return text
     return f"{type(error).__name__}: {text} (SAMMED2D_TRACEBACK=1 shows where)"
 
 
-def _words_of_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     """What the operating system refused, and what to do."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror}{_ADVICE.get(error.errno or 0, '')}"
 
 
-def _is_ours(error: BaseException) -> bool:
+def _is_of_library(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] == _LIBRARY

@@ -208,7 +208,7 @@ class RequestBuilder:
             where = f"is outside the image: {self._bounds(place)}"
             raise RequestError(f"segment {segment.name!r}: the point {_text(point)} {where}") from error
         except OutsidePlaneError as error:
-            where = f"is not on {slice_words(plane)}, it is on {slice_words(self._plane_at(axis, nearest))}"
+            where = f"is not on {slice_text(plane)}, it is on {slice_text(self._plane_at(axis, nearest))}"
             raise RequestError(
                 f"segment {segment.name!r}: the point {_text(point)} {where}; choose that one, or leave --slice out, "
                 "so that each point finds its own slice"
@@ -249,7 +249,7 @@ class RequestBuilder:
         before = segment.prompts.get(plane, Prompts.of())
         if before.box_xyxy is not None:
             raise RequestError(
-                f"segment {segment.name!r} has two boxes on {slice_words(plane)}; give each its own --segment"
+                f"segment {segment.name!r} has two boxes on {slice_text(plane)}; give each its own --segment"
             )
         segment.prompts[plane] = before.with_box(box)
 
@@ -259,7 +259,7 @@ def along(axis: int, volume: Volume) -> str:
     return f"along {'kji'[axis]} ({name_of_axis(axis, volume.ijk_to_ras)})"
 
 
-def slice_words(plane: SlicePlane) -> str:
+def slice_text(plane: SlicePlane) -> str:
     """Words for a slice: "slice 40 (k)"."""
     axis, index = axis_and_index(plane)
     return f"slice {index} ({'kji'[axis]})"
@@ -280,7 +280,7 @@ def axis_and_index(plane: SlicePlane) -> tuple[int, int]:
 
 
 def _checked(segment: SegmentRequest, plane: SlicePlane, prompts: Prompts, mask: np.ndarray | None) -> Prompts:
-    where = f"segment {segment.name!r}, {slice_words(plane)}"
+    where = f"segment {segment.name!r}, {slice_text(plane)}"
     try:
         checked = prompts.checked(plane.size_hw)
     except PromptError as error:

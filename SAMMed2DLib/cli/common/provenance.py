@@ -20,7 +20,7 @@ import numpy as np
 from SAMMed2DLib import __version__
 from SAMMed2DLib.cli.common.image_job import ImageJob
 from SAMMed2DLib.cli.common.options import Unstated
-from SAMMed2DLib.cli.common.prompt_options import RequestError, SegmentRequest, axis_and_index, slice_words
+from SAMMed2DLib.cli.common.prompt_options import RequestError, SegmentRequest, axis_and_index, slice_text
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window, rgb_from_slice
 from SAMMed2DLib.inference.prompts import Prompts
@@ -118,12 +118,12 @@ class Provenance:
         """
         for key in ("model", "fit", "precision", "channel_order", "zoom", "intensities"):
             if key in self.values and key in made and self.values[key] != made[key]:
-                yield f"{key.replace('_', ' ')} {_words(made[key])} instead of {_words(self.values[key])}"
+                yield f"{key.replace('_', ' ')} {_setting_text(made[key])} instead of {_setting_text(self.values[key])}"
         if self.values.get("checksum", made["checksum"]) != made["checksum"]:
             yield f"the weights of {made['model']} are others (SHA-256)"
         if self.values.get("mask_checksum") and self.values["mask_checksum"] != made.get("mask_checksum"):
             yield "the mask that is corrected is another"
-        slices = {slice_words(plane): digest for plane, digest in seen.items()}
+        slices = {slice_text(plane): digest for plane, digest in seen.items()}
         changed = [words for words, digest in slices.items() if self.seen.get(words, digest) != digest]
         if changed:
             yield f"the model sees other pixels on {changed[0]}{' and others' if len(changed) > 1 else ''}"
@@ -275,7 +275,7 @@ class _KeptLimits:
         return low, high
 
 
-def rule_words(intensity: Intensity) -> dict[str, Any]:
+def rule_entry(intensity: Intensity) -> dict[str, Any]:
     """A rule for intensities, of plain types."""
     if isinstance(intensity, Window):
         return {"window": [float(intensity.level), float(intensity.width)]}
@@ -284,22 +284,23 @@ def rule_words(intensity: Intensity) -> dict[str, Any]:
     return {"full_range": True}
 
 
-def _rule_of(path: str, words: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a job for a rule of `rule_words`."""
-    if words.get("full_range") is True:
+def _rule_of(path: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a job for a rule of `rule_entry`."""
+    if entry.get("full_range") is True:
         return {"full_range": True}
     for name in ("window", "percentiles"):
-        pair = words.get(name)
+        pair = entry.get(name)
         if isinstance(pair, list) and len(pair) == 2 and all(type(number) in _NUMBER for number in pair):
             return {name: (pair[0], pair[1])}
-    if words:
-        raise RequestError(f"{path}: intensities are a window, percentiles or the full range, not {json.dumps(words)}")
+    if entry:
+        raise RequestError(f"{path}: intensities are a window, percentiles or the full range, not {json.dumps(entry)}")
     return {}
 
 
-def _words(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(item)}".replace(" on", "").replace("_", " ") for key, item in value.items())
+        texts = (f"{key} {_setting_text(item)}" for key, item in value.items())
+        return ", ".join(text.replace(" on", "").replace("_", " ") for text in texts)
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

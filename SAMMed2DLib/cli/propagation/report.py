@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_words, written
+from SAMMed2DLib.cli.common.console_report import CommandLog, report_end, size_text, written
 from SAMMed2DLib.cli.propagation.series import CarriedSegment, PropagationSeries
 from SAMMed2DLib.imaging.affines import name_of_axis
 from SAMMed2DLib.plots.contact_sheet import contact_sheet
@@ -83,9 +83,9 @@ def summary(report: dict[str, Any]) -> Iterable[str]:
 def _sizes(entry: dict[str, Any]) -> str:
     """The size of a segment, in several frames from the smallest to the largest."""
     if "frames" not in entry:
-        return size_words(entry)
+        return size_text(entry)
     low, high = (choose(entry["frames"], key=lambda frame: frame["voxels"]) for choose in (min, max))
-    return f"{size_words(low)} to {size_words(high)}"
+    return f"{size_text(low)} to {size_text(high)}"
 
 
 def sheet_of(series: PropagationSeries[Any]) -> np.ndarray:
