@@ -49,6 +49,8 @@ class StubPredictor:
     """Segments the box, or 3 x 3 pixels at every positive point."""
 
     prefers_zoom = False
+    has_refiner = False
+    click_scales = (1.0,)
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.images: list[list[np.ndarray]] = []

@@ -35,6 +35,8 @@ class _RowsOfClicks:
     """Marks the rows of the positive clicks within 2 px; for a box, the box without its right half."""
 
     prefers_zoom = False
+    has_refiner = False
+    click_scales = (1.0,)
 
     def __init__(self) -> None:
         self.seen: list = []
