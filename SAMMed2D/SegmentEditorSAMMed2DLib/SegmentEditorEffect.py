@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
+    from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
 # A press and a release closer than this, in view px, are a click.
 _CLICK_PX = 5
 _KEYS = {"P": "positive", "N": "negative", "X": "box"}
-# The effect, of all Segment Editors, that has the keys: two enabled shortcuts with one key would block each other.
-_keys_owner: list[SegmentEditorEffect] = []
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
@@ -43,10 +42,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.propagation: PropagationPanel | None = None
         self.controller: EffectController | None = None
         self._options: EffectOptions | None = None
-        self._shortcuts: list[qt.QShortcut] = []
-        self._escape: qt.QShortcut | None = None
-        self._quieted: list[qt.QShortcut] = []
-        self._key_calls: list[tuple[qt.QShortcut, Callable[[], object]]] = []
+        self._shortcuts: ExclusiveShortcuts | None = None
         self._press: tuple[slicer.qMRMLSliceWidget, tuple[int, int]] | None = None
 
     def register(self) -> None:
@@ -155,7 +151,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             write_history=shared_write_history(),
         )
         self._service.listen(self._show_service)
-        self._install_shortcuts()
+        self._shortcuts = self._new_shortcuts()
+        self._shortcuts.install()
         self._check_torch()
         self.controller.start()
         self._show_service(self._service.state)
@@ -171,6 +168,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._press = None
         self._service.unlisten(self._show_service)
         self._remove_shortcuts()
+        self._shortcuts = None
 
     def cleanup(self) -> None:
         """Let go of everything when the Segment Editor goes."""
@@ -232,9 +230,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _is_ours(self, interactor: vtk.vtkRenderWindowInteractor, viewWidget: slicer.qMRMLSliceWidget) -> bool:
         """Whether a press belongs to prompts: not to panning, and not to a markup that it would drag."""
+        from SAMMed2DSlicer.scene.slice_views import is_over_handle
+
         if interactor.GetShiftKey() or interactor.GetAltKey():
             return False
-        return not _is_over_handle(viewWidget.mrmlSliceNode())
+        return not is_over_handle(viewWidget.mrmlSliceNode())
 
     def _pressed(
         self,
@@ -246,7 +246,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return False
         if not controller.is_active:  # a scene was closed meanwhile
             controller.start()
-            self._install_shortcuts()
+            if self._shortcuts is not None:
+                self._shortcuts.install()
         self._press = (viewWidget, interactor.GetEventPosition())
         self._arrange_keys()
         return True
@@ -363,102 +364,37 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Keys
 
-    def _install_shortcuts(self) -> None:
-        for owner in list(_keys_owner):
-            owner._remove_shortcuts()
-        _keys_owner.append(self)
-        self._shortcut_parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
+    def _new_shortcuts(self) -> ExclusiveShortcuts:
+        from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
+
         actions: dict[str, Callable[[], None]] = {key: self._chooser_of(tool) for key, tool in _KEYS.items()}
         actions.update({"Return": self.accept, "Enter": self.accept})
-        self._shortcuts = [self._shortcut(key, call) for key, call in actions.items()]
-        self._escape = self._shortcut("Esc", self.clear)
-        self._escape.setEnabled(False)
-        slicer.app.connect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
-        self._arrange_keys()
+        parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
+        return ExclusiveShortcuts(lambda: parent, actions, self.clear, self._needs_escape)
 
     def _chooser_of(self, tool: str) -> Callable[[], None]:
         return lambda: self.scriptedEffect.setParameter("Tool", tool)
 
-    def _shortcut(self, key: str, call: Callable[[], None]) -> qt.QShortcut:
-        shortcut = qt.QShortcut(qt.QKeySequence(key), self._shortcut_parent)
-        shortcut.connect("activated()", call)
-        self._key_calls.append((shortcut, call))
-        return shortcut
+    def _needs_escape(self) -> bool | None:
+        """Whether Esc is for prompts or a drag; None where the effect is not at work."""
+        if self.controller is None or not self.controller.is_active:
+            return None
+        return self._press is not None or self.controller.has_open_work
 
     def _remove_shortcuts(self) -> None:
-        if self not in _keys_owner:
-            return
-        _keys_owner.remove(self)
-        slicer.app.disconnect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
-        self._quiet_others(False)
-        for shortcut, call in self._key_calls:
-            shortcut.disconnect("activated()", call)  # or it would keep this effect alive
-            shortcut.setEnabled(False)
-            shortcut.setParent(None)
-            shortcut.deleteLater()
-        self._shortcuts, self._escape, self._key_calls = [], None, []
-
-    def _focus_changed(self, old: qt.QWidget, new: qt.QWidget) -> None:
-        self._arrange_keys()
+        if self._shortcuts is not None:
+            self._shortcuts.remove()
 
     def _arrange_keys(self) -> None:
-        """Esc is for prompts while there are open ones, and all keys are for texts while the user types.
-
-        Two enabled shortcuts with one key would block each other, so the Segment Editor, which ends the effect with
-        Esc, has to give it up meanwhile.
-        """
-        if self.controller is None or not self.controller.is_active:
-            return
-        wants_escape = self._press is not None or self.controller.has_open_work
-        if self not in _keys_owner:
-            if wants_escape:  # the keys are for the editor that was worked with last
-                self._install_shortcuts()
-            return
-        is_typing = _is_text_field(qt.QApplication.focusWidget())
-        for shortcut in self._shortcuts:
-            shortcut.setEnabled(not is_typing)
-        self._quiet_others(wants_escape)
-        if self._escape is not None:
-            self._escape.setEnabled(wants_escape and not is_typing)
-
-    def _quiet_others(self, quiet: bool) -> None:
-        """Switch the other shortcuts with Esc in the window off, or on again."""
-        if quiet and not self._quieted:
-            children = [child for child in self._shortcut_parent.children() if child.className() == "QShortcut"]
-            escapes = [child for child in children if child.key.toString() == "Esc" and child.enabled]
-            self._quieted = [child for child in escapes if child is not self._escape and child != self._escape]
-        for shortcut in self._quieted:
-            shortcut.setEnabled(not quiet)
-        if not quiet:
-            self._quieted = []
+        if self._shortcuts is not None:
+            self._shortcuts.arrange()
 
 
 def _hide_prompts(scene: slicer.vtkMRMLScene, event: str) -> None:
-    """Show no prompts; an effect that is active shows those of its own views afterwards."""
-    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_nodes import hide_prompts
 
-    for node in prompt_nodes():
-        display = node.GetDisplayNode()
-        if display is not None:
-            display.SetVisibility(False)
-
-
-def _is_text_field(widget: qt.QWidget | None) -> bool:
-    """Whether keys that are pressed are meant as text."""
-    kinds = ("QLineEdit", "QAbstractSpinBox", "QTextEdit", "QPlainTextEdit")
-    return widget is not None and any(widget.inherits(kind) for kind in kinds)
+    hide_prompts()  # an effect that is active shows those of its own views afterwards
 
 
 def _is_drag(start: Sequence[int], end: Sequence[int]) -> bool:
     return math.dist(start, end) >= _CLICK_PX
-
-
-def _is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:
-    """Whether the mouse is over something of a markup that a press would drag: a point or a handle."""
-    display = slicer.vtkMRMLMarkupsDisplayNode
-    handles = (display.ComponentControlPoint, display.ComponentScaleHandle, display.ComponentTranslationHandle)
-    return any(
-        node.GetActiveComponentType() in handles
-        for node in slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
-        if node.IsDisplayableInView(slice_node.GetID())
-    )

@@ -30,7 +30,7 @@ def around(*points_xy) -> np.ndarray:
 
 
 def prompts():
-    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_nodes import prompt_nodes
 
     return list(prompt_nodes())
 

@@ -14,7 +14,7 @@ def fixture(model) -> EditorFixture:
 
 
 def prompt_nodes():
-    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_nodes import prompt_nodes
 
     return list(prompt_nodes())
 
@@ -737,6 +737,7 @@ def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(fixt
     from SAMMed2DLib.imaging import planes
     from SAMMed2DSlicer.effect import effect_panel
     from SAMMed2DSlicer.prompts import prompt_groups
+    from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED
     from SAMMed2DSlicer.scene import volumes
 
     def many(count: int):
@@ -746,7 +747,7 @@ def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(fixt
                 fixture.segmentation, fixture.segment_id, fixture.volume, plane, number=number
             )
             one.add_point(fixture.world(INSIDE), True)
-            one.set_state(prompt_groups.ACCEPTED)
+            one.set_state(ACCEPTED)
 
     def counted(module, name):
         calls, real = [], getattr(module, name)

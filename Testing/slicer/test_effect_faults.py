@@ -20,7 +20,7 @@ def fixture(model) -> EditorFixture:
 
 
 def prompt_nodes():
-    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_nodes import prompt_nodes
 
     return list(prompt_nodes())
 

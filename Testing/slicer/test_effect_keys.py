@@ -50,7 +50,7 @@ def test_escape_clears_prompts_first_and_ends_the_effect_then(fixture):
 
 
 def test_escape_after_accepting_ends_the_effect_and_keeps_the_prompts(fixture):
-    from SAMMed2DSlicer.prompts.prompt_groups import prompt_nodes
+    from SAMMed2DSlicer.prompts.prompt_nodes import prompt_nodes
 
     fixture.click()
     fixture.accept()

@@ -20,7 +20,8 @@ from SAMMed2DSlicer.effect.status_text import Status
 from SAMMed2DSlicer.effect.updater import EffectState, EffectUpdater
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.inference.service import InferenceService
-from SAMMed2DSlicer.prompts.prompt_groups import WRITTEN, PromptGroup
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.prompts.prompt_nodes import WRITTEN
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.slice_views import drawn_once
 from SAMMed2DSlicer.scene.write_history import WriteHistory

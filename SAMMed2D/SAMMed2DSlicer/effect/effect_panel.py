@@ -25,7 +25,7 @@ from SAMMed2DSlicer.effect.parameters import (
     EffectOptions,
 )
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
-from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import protection, slice_views
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
@@ -63,9 +63,9 @@ class EffectPanel:
         self._thumbnail: Any = None
         # Translating takes so long that a table of many rows would be felt.
         self._words = {
-            prompt_groups.OPEN: _("open"),
-            prompt_groups.WRITTEN: _("written"),
-            prompt_groups.ACCEPTED: _("accepted"),
+            prompt_nodes.OPEN: _("open"),
+            prompt_nodes.WRITTEN: _("written"),
+            prompt_nodes.ACCEPTED: _("accepted"),
             "shown": _("shown"),
             "box": _("box"),
             "removed": _("(removed)"),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.prompts import prompt_groups, prompt_nodes
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
-from SAMMed2DSlicer.prompts.prompt_groups import ACCEPTED, OPEN, WRITTEN, PromptGroup
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED, OPEN, WRITTEN
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 from SAMMed2DSlicer.scene.write_history import WriteHistory
@@ -131,7 +132,7 @@ class PromptGroupState:
         touched, self._touched = self._touched, set()
         for group in [group for group in self.groups if group in touched or group not in self._known]:
             if group.points in group.nodes:
-                prompt_groups.label_points(group.points)
+                prompt_nodes.label_points(group.points)
             if group.is_empty:
                 changes.empty.append(group)
                 continue

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.parameters import begin_inside
-from SAMMed2DSlicer.prompts import prompt_groups
+from SAMMed2DSlicer.prompts import prompt_groups, prompt_nodes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import protection
 from SAMMed2DSlicer.scene.segment_reader import has_voxels
@@ -157,12 +157,12 @@ class SceneObserver(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_added(self, caller: Any, event: Any, node: Any) -> None:
-        if prompt_groups.is_prompt_node(node):
+        if prompt_nodes.is_prompt_node(node):
             self.schedule_refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, caller: Any, event: Any, node: Any) -> None:
-        if prompt_groups.is_prompt_node(node) and not slicer.mrmlScene.IsClosing():
+        if prompt_nodes.is_prompt_node(node) and not slicer.mrmlScene.IsClosing():
             self._groups.lose_node(node)
             self._changes_timer.start()
         elif node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLVolumeNode"):

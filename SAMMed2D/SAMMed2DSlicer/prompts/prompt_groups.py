@@ -1,4 +1,4 @@
-"""Prompts as nodes of the scene: a set for each object of a segment on a slice, with a point list and an ROI.
+"""Prompts as nodes of the scene: a group for each object of a segment on a slice, with a point list and an ROI.
 
 They are ordinary markups: seen, dragged, deleted and saved like any others. Points that are selected are positive,
 the others negative, which Slicer shows in two colours. Positions are kept in the volume's own RAS, under the same
@@ -7,9 +7,7 @@ transform as the volume, so that they move with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,35 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging.masks import mask_of_text, mask_to_text
-from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR
+from SAMMed2DSlicer.prompts.prompt_nodes import (
+    ACCEPTED,
+    BOX,
+    ITEM,
+    KNOWN,
+    NUMBER,
+    OPEN,
+    PLANE,
+    POINTS,
+    ROLE,
+    SEGMENT_ID,
+    SEGMENTATION,
+    STATE,
+    VOLUME,
+    WAS_WRITTEN,
+    WRITTEN,
+    box_of_roi,
+    flat_box,
+    label_points,
+    modify,
+    new_node,
+    plane_of_text,
+    plane_to_text,
+    prompt_nodes,
+    show_in_views,
+    style_box,
+    style_points,
+    whole_number,
+)
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segmentations import safe_name, segment_of
 
@@ -28,17 +54,8 @@ if TYPE_CHECKING:
 
     Point = Sequence[float] | np.ndarray  # (3,) mm, in the scene
 
-_PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
-    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
-)
-SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
-POINTS, BOX = "points", "box"
-# A set is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.
-OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
 _ACCEPTED_OPACITY = 0.35
 
-_ACTIVE_COLOR = (1.00, 0.90, 0.20)  # under the mouse
 # Positions go through several 4x4 products.
 _SLACK_VOXELS = 1e-3
 
@@ -56,7 +73,7 @@ class PromptGroup:
         number: int = 1,
         known_hw: np.ndarray | None = None,
     ) -> None:
-        """Describe a set; nodes are made with its first prompts.
+        """Describe a group; nodes are made with its first prompts.
 
         Args:
             segmentation: the segmentation node.
@@ -64,7 +81,7 @@ class PromptGroup:
             volume: the volume node that the slice is of.
             plane: the slice.
             item: of the sequence that the volume is a proxy of; -1 without one.
-            number: tells apart the sets of a segment on one slice.
+            number: tells apart the groups of a segment on one slice.
             known_hw: (H, W) bool, the mask that the segment had on the slice, where the prompts are to correct it.
         """
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
@@ -76,7 +93,7 @@ class PromptGroup:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells the set from others."""
+        """What tells the group from others."""
         return self.segmentation, self.segment_id, self.volume, self.plane, self.item, self.number
 
     @property
@@ -136,7 +153,7 @@ class PromptGroup:
         plane: SlicePlane,
         item: int,
     ) -> bool:
-        """Whether this is a set of this segment on this slice."""
+        """Whether this is a group of this segment on this slice."""
         from SAMMed2DLib.imaging.planes import are_same_plane
 
         return (
@@ -156,13 +173,13 @@ class PromptGroup:
             label_points(points)
 
         if self.points in self.nodes:
-            _modify(self.points, add)
+            modify(self.points, add)
         else:
-            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, _style_points)
+            self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, style_points)
 
     def set_box(self, corner_world: Point, opposite_world: Point) -> None:
         """Draw the box anew between two corners, (3,) mm each, in the scene; it lies flat in the slice."""
-        object_to_node, size_mm = self._flat_box(corner_world, opposite_world)
+        object_to_node, size_mm = flat_box(corner_world, opposite_world, self.plane, self.volume)
 
         def shape(box: Any) -> None:
             box.SetSize(*size_mm)
@@ -171,9 +188,9 @@ class PromptGroup:
                 box.SetNthControlPointVisibility(n, False)
 
         if self.box in self.nodes:
-            _modify(self.box, shape)
+            modify(self.box, shape)
         else:
-            self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, _style_box)
+            self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, style_box)
 
     def remove(self) -> None:
         """Take the nodes out of the scene."""
@@ -194,11 +211,12 @@ class PromptGroup:
         from SAMMed2DLib.inference.prompts import Prompts
 
         points_world, labels = self._points_world()
+        box_xyxy = box_of_roi(self.box, self.plane, self.volume) if self.box in self.nodes else None
         if not len(labels):
-            return Prompts(box_xyxy=self._box_xyxy())
+            return Prompts(box_xyxy=box_xyxy)
         xy, off_plane = volumes.points_xy(points_world, self.plane, self.volume)
         on_slice = np.abs(off_plane) <= volumes.half_layer(self.plane) + _SLACK_VOXELS
-        return Prompts(xy[on_slice], labels[on_slice], self._box_xyxy())
+        return Prompts(xy[on_slice], labels[on_slice], box_xyxy)
 
     def lost_points(self) -> int:
         """How many points were moved off the slice."""
@@ -228,7 +246,7 @@ class PromptGroup:
         self._view_ids = tuple(view_ids)
         for node in self.nodes:
             if node.GetDisplayNode() is not None:
-                _show(node.GetDisplayNode(), self._view_ids)
+                show_in_views(node.GetDisplayNode(), self._view_ids)
 
     def middle_world(self) -> np.ndarray:
         """A point to jump to, (3,) mm: the middle of the prompts."""
@@ -254,25 +272,13 @@ class PromptGroup:
         """
         segment = segment_of(self.segmentation, self.segment_id)
         name = f"{segment.GetName()} {self.slice_text()} {role}"
-        display = _new_node(class_name.removesuffix("Node") + "DisplayNode")
+        display = new_node(class_name.removesuffix("Node") + "DisplayNode")
         style(display)
-        _show(display, self._view_ids)  # other views then make nothing for it
+        show_in_views(display, self._view_ids)  # other views then make nothing for it
         slicer.mrmlScene.AddNode(display)
-        node = _new_node(class_name)
+        node = new_node(class_name)
         node.SetName(slicer.mrmlScene.GenerateUniqueName(safe_name(name)))
-        for key, value in self._attributes(role).items():
-            node.SetAttribute(key, value)
-        node.SetAndObserveDisplayNodeID(display.GetID())
-        node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
-        node.SetNodeReferenceID(VOLUME, self.volume.GetID())
-        slicer.mrmlScene.AddNode(node)
-        node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
-        _modify(node, fill)
-        return node
-
-    def _attributes(self, role: str) -> dict[str, str]:
-        known = {} if self.known_hw is None else {KNOWN: mask_to_text(self.known_hw)}
-        return known | {
+        attributes = {
             ROLE: role,
             SEGMENT_ID: self.segment_id,
             PLANE: plane_to_text(self.plane),
@@ -280,6 +286,17 @@ class PromptGroup:
             NUMBER: str(self.number),
             STATE: OPEN,
         }
+        if self.known_hw is not None:
+            attributes[KNOWN] = mask_to_text(self.known_hw)
+        for key, value in attributes.items():
+            node.SetAttribute(key, value)
+        node.SetAndObserveDisplayNodeID(display.GetID())
+        node.SetNodeReferenceID(SEGMENTATION, self.segmentation.GetID())
+        node.SetNodeReferenceID(VOLUME, self.volume.GetID())
+        slicer.mrmlScene.AddNode(node)
+        node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
+        modify(node, fill)
+        return node
 
     def _placed_points(self) -> list[int]:
         if self.points not in self.nodes:
@@ -293,41 +310,6 @@ class PromptGroup:
         points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
         labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
         return np.array(points, float).reshape(-1, 3), np.array(labels, int)
-
-    def _box_xyxy(self) -> np.ndarray | None:
-        if self.box not in self.nodes:
-            return None
-        return box_of_roi(self.box, self.plane, self.volume)
-
-    def _flat_box(self, corner_world: Point, opposite_world: Point) -> tuple[np.ndarray, Any]:
-        """The ROI between two corners: (4, 4) its frame in the volume's RAS, and its size, mm."""
-        ras_from_world = np.linalg.inv(volumes.world_from_local(self.volume))
-        corners = np.array([corner_world, opposite_world]) @ ras_from_world[:3, :3].T + ras_from_world[:3, 3]
-        world = ras_from_world @ volumes.world_from_ijk(self.volume)
-        right = world[:3, :3] @ np.array(self.plane.column_step_ijk)
-        down = world[:3, :3] @ np.array(self.plane.row_step_ijk)
-        normal = np.cross(right, down)
-        axes = [right / np.linalg.norm(right), normal / np.linalg.norm(normal)]
-        frame = np.eye(4)
-        frame[:3, :3] = np.column_stack([axes[0], np.cross(axes[1], axes[0]), axes[1]])
-        frame[:3, 3] = corners.mean(axis=0)
-        size_mm = np.abs((corners[1] - corners[0]) @ frame[:3, :3])
-        pixel_mm = [np.linalg.norm(right), np.linalg.norm(down)]
-        size_mm[:2] = np.maximum(size_mm[:2], pixel_mm)  # a line means a row of pixels
-        size_mm[2] = np.abs(axes[1] @ world[:3, :3]).sum()
-        return frame, size_mm
-
-
-def box_of_roi(
-    roi: slicer.vtkMRMLMarkupsROINode, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
-) -> np.ndarray | None:
-    """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
-    from SAMMed2DLib.io.markups import CORNER_SIGNS, box_on_slice
-
-    size = np.array(roi.GetSize())
-    matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
-    corners_world = (CORNER_SIGNS * size) @ matrix[:3, :3].T + matrix[:3, 3]
-    return box_on_slice(*volumes.points_xy(corners_world, plane, volume))
 
 
 def find_groups(segmentation: slicer.vtkMRMLSegmentationNode) -> list[PromptGroup]:
@@ -350,115 +332,9 @@ def _groups_of(nodes: Iterator[Any]) -> list[PromptGroup]:
         names = (SEGMENT_ID, PLANE, ITEM, NUMBER)
         key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in groups:
-            item, number = _whole(node.GetAttribute(ITEM), -1), _whole(node.GetAttribute(NUMBER), 1)
+            item, number = whole_number(node.GetAttribute(ITEM), -1), whole_number(node.GetAttribute(NUMBER), 1)
             known_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
             segment_id = node.GetAttribute(SEGMENT_ID) or ""
             groups[key] = PromptGroup(segmentation, segment_id, volume, plane, item, number, known_hw)
         setattr(groups[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
     return list(groups.values())
-
-
-def prompt_nodes() -> list[slicer.vtkMRMLMarkupsNode]:
-    """All nodes of the scene that hold prompts."""
-    points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
-    boxes = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
-    return [node for node in [*points, *boxes] if node.GetAttribute(ROLE) in (POINTS, BOX)]
-
-
-def is_prompt_node(node: Any) -> bool:
-    """Whether a node holds prompts."""
-    return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX)
-
-
-def label_points(points: Any) -> None:
-    """Mark each point with its sign, in the view and for files (see `SAMMed2DLib.io.markups`)."""
-    for n in range(points.GetNumberOfControlPoints()):
-        positive = bool(points.GetNthControlPointSelected(n))
-        label, description = ("+", "positive") if positive else ("\N{MINUS SIGN}", "negative")
-        if points.GetNthControlPointLabel(n) != label:
-            points.SetNthControlPointLabel(n, label)
-        if points.GetNthControlPointDescription(n) != description:
-            points.SetNthControlPointDescription(n, description)
-
-
-def plane_to_text(plane: SlicePlane) -> str:
-    """A slice as JSON, for a node's attribute."""
-    from dataclasses import asdict
-
-    return json.dumps(asdict(plane))
-
-
-@lru_cache(4096)
-def plane_of_text(text: str) -> SlicePlane | None:
-    """A slice from its JSON; None if it is not one."""
-    from SAMMed2DLib.imaging.geometry import SlicePlane
-
-    try:
-        fields = json.loads(text)
-        return SlicePlane(**{name: tuple(values) for name, values in fields.items()})
-    except (TypeError, ValueError, AttributeError):
-        return None
-
-
-def _whole(text: str | None, default: int) -> int:
-    """A whole number from an attribute; scenes come from elsewhere too."""
-    try:
-        return int(text or default)
-    except ValueError:
-        return default
-
-
-def _new_node(class_name: str) -> Any:
-    node = slicer.mrmlScene.CreateNodeByClass(class_name)
-    node.UnRegister(None)
-    return node
-
-
-def _show(display: Any, view_ids: tuple[str, ...]) -> None:
-    """Show in these views only; a display node that is right already is left alone."""
-    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
-    if bool(display.GetVisibility()) != bool(view_ids):
-        display.SetVisibility(bool(view_ids))
-    if view_ids and present != view_ids:
-        modify = display.StartModify()
-        display.RemoveAllViewNodeIDs()
-        for view_id in view_ids:
-            display.AddViewNodeID(view_id)
-        display.EndModify(modify)
-
-
-def _modify(node: Any, change: Callable[[Any], None]) -> None:
-    """Change a node with one event for all of it."""
-    modify = node.StartModify()
-    change(node)
-    node.EndModify(modify)
-
-
-def _style_points(display: Any) -> None:
-    display.SetSelectedColor(*POSITIVE_COLOR)
-    display.SetColor(*NEGATIVE_COLOR)
-    display.SetActiveColor(*_ACTIVE_COLOR)
-    display.SetGlyphTypeFromString("Circle2D")
-    display.SetGlyphScale(2.8)
-    display.SetTextScale(4.0)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(True)
-    display.SetVisibility3D(False)
-    text = display.GetTextProperty()  # a dark plate: a segment may have the colour of a label
-    text.SetBold(True)
-    text.SetBackgroundColor(0, 0, 0)
-    text.SetBackgroundOpacity(0.6)
-
-
-def _style_box(display: Any) -> None:
-    for set_color in (display.SetSelectedColor, display.SetColor):
-        set_color(*BOX_COLOR)
-    display.SetActiveColor(*_ACTIVE_COLOR)
-    display.SetFillVisibility(False)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(False)
-    display.SetVisibility3D(False)
-    display.SetHandlesInteractive(True)
-    display.SetRotationHandleVisibility(False)
-    display.SetTranslationHandleVisibility(False)
-    display.SetScaleHandleVisibility(True)

@@ -14,7 +14,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.prompts.prompt_groups import box_of_roi, is_prompt_node
+from SAMMed2DSlicer.prompts.prompt_nodes import box_of_roi, is_prompt_node
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, half_layer
 

@@ -61,3 +61,14 @@ def plane_in(widget: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane 
         return volumes.plane_shown(widget.mrmlSliceNode(), volume) if volume is not None else None
     except (volumes.SceneError, GeometryError):
         return None
+
+
+def is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:
+    """Whether the mouse is over something of a markup that a press would drag: a point or a handle."""
+    display = slicer.vtkMRMLMarkupsDisplayNode
+    handles = (display.ComponentControlPoint, display.ComponentScaleHandle, display.ComponentTranslationHandle)
+    return any(
+        node.GetActiveComponentType() in handles
+        for node in slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
+        if node.IsDisplayableInView(slice_node.GetID())
+    )
