@@ -9,8 +9,11 @@ What users need, under one name; everything else is imported from its own file::
 A name is loaded when it is first used, so that the package opens at once, without PyTorch and without NumPy.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from SAMMed2DLib.former_names import FormerNames
 
 __version__ = "0.1.0"
 
@@ -81,6 +84,9 @@ _FILES = {
     "write_segmentation": "io.segmentation_io",
 }
 _NAMES_THERE = {"propagate": "propagate_stack"}
+
+if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
+    sys.meta_path.append(FormerNames())
 
 if not TYPE_CHECKING:  # a type checker would take every name for granted
 

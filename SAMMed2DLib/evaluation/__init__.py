@@ -24,6 +24,8 @@ from SAMMed2DLib.evaluation.image_evaluation import evaluate, evaluate_image
 from SAMMed2DLib.evaluation.objects import jittered_box, single_objects
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 
+Options = EvaluationOptions  # its former name
+
 __all__ = [
     "CLICKS",
     "EvaluationError",
