@@ -87,7 +87,7 @@ class CaseOutcome:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One line of the results table, as text."""
 
     case: str
@@ -101,7 +101,7 @@ class Row:
     inputs: str
 
     @classmethod
-    def of(cls, case: BatchCase, outcome: CaseOutcome) -> Row:
+    def of(cls, case: BatchCase, outcome: CaseOutcome) -> ResultRow:
         """What the table tells of a case."""
         answer = outcome.answer
         return cls(
@@ -121,7 +121,7 @@ class Row:
         return (self.case, self.inputs, self.checksum) == (one_line(case.name), case.inputs, case.checksum)
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(ResultRow))
 
 
 def one_line(text: str) -> str:
@@ -170,7 +170,7 @@ class Summary:
         return not (self.failed or self.failed_before)
 
 
-def plan(cases: Sequence[BatchCase], rows: Mapping[str, Row], *, retry: bool = False) -> Plan:
+def plan(cases: Sequence[BatchCase], rows: Mapping[str, ResultRow], *, retry: bool = False) -> Plan:
     """Decide what is to be done.
 
     Args:
@@ -223,7 +223,7 @@ def run_cases(
         try:
             with closing(_outcomes(skips, chosen.waiting, work)) as outcomes:
                 for number, (case, outcome) in enumerate(outcomes, 1):
-                    table.add(Row.of(case, outcome))
+                    table.add(ResultRow.of(case, outcome))
                     counts[outcome.status] += 1
                     told(case, outcome, number, total)
         finally:
@@ -231,7 +231,7 @@ def run_cases(
     return Summary(counts[DONE], counts[FAILED], len(chosen.skipped), len(chosen.finished), len(chosen.failed))
 
 
-def _is_known(case: BatchCase, row: Row | None) -> bool:
+def _is_known(case: BatchCase, row: ResultRow | None) -> bool:
     """Whether the table says that, and why, it is skipped."""
     return row is not None and row.is_about(case) and (row.status, row.error) == (SKIPPED, one_line(case.skip))
 
@@ -294,7 +294,7 @@ class ResultsTable:
         self._is_tidy = bool(lines) and lines[0] == head and len(self.rows) == len(lines) - 1
         self.tidy()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ResultRow) -> None:
         """Append a row, so that it survives whatever comes next."""
         self._is_tidy = self._is_tidy and row.case not in self.rows
         self.rows[row.case] = row
@@ -324,13 +324,13 @@ def _read(path: Path) -> str:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _row(line: str) -> Row | None:
+def _row(line: str) -> ResultRow | None:
     texts = next(csv.reader([line]), []) if line.endswith("\n") else []
     is_whole = len(texts) == len(COLUMNS) and texts[1] in (DONE, FAILED, SKIPPED)
-    return Row(*texts) if is_whole else None
+    return ResultRow(*texts) if is_whole else None
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: ResultRow) -> list[str]:
     return [getattr(row, name) for name in COLUMNS]
 
 

@@ -94,8 +94,8 @@ class TrainingConfig:
         """Whether the weights learn to see crops around their prompts."""
         return self.focus_step < self.steps and not self.as_published
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
+    def learning_rate_at(self, step: int) -> float:
+        """The schedule: warm-up, a constant rate, and a linear fall to 0 at the end."""
         if self.as_published:
             return self.learning_rate
         left = (self.steps - step) / max(1.0, self.cooldown * self.steps)

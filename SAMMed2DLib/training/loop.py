@@ -113,7 +113,7 @@ def train(
         while run.step < config.steps:
             step = run.step
             for group in optimiser.param_groups:
-                group["lr"] = config.rate(step)
+                group["lr"] = config.learning_rate_at(step)
             parts = [next(batches) for _ in range(config.accumulate)]
             prompted = [(batch, _prompts(config, step, indices, model)) for indices, batch in parts]
             if config.as_published:

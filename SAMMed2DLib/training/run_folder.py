@@ -138,7 +138,7 @@ class RunFolder:
         loss = float(np.mean(run.recent))
         run.recent.clear()
         if self._log:
-            rate = self._origin.config.rate(run.step - 1)
+            rate = self._origin.config.learning_rate_at(run.step - 1)
             row = {"step": run.step, "loss": loss, "learning_rate": rate, "seconds": run.seconds}
             self._log.training(row | {"images_per_second": self._origin.images_per_step * run.step / run.seconds})
             self._report(Progress(run.step, loss, rate, run.seconds))

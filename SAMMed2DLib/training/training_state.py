@@ -93,7 +93,7 @@ def save_run(path: Path, state: RunState, origin: Origin) -> None:
         "version": VERSION,
         **origin.to_dict(),
         "step": state.step,
-        "schedule": {"learning_rate": origin.config.rate(state.step), "of_steps": origin.config.steps},
+        "schedule": {"learning_rate": origin.config.learning_rate_at(state.step), "of_steps": origin.config.steps},
         "model": state.model.state_dict(),
         "ema": state.ema,
         "optimiser": state.optimiser.state_dict(),

@@ -180,9 +180,9 @@ def test_what_no_run_can_be_is_refused(changes, words):
 
 def test_the_rate_rises_and_falls_and_is_constant_as_published():
     config = tiny_config(steps=100, warmup_steps=10, cooldown=0.5, learning_rate=1.0)
-    rates = [config.rate(step) for step in range(100)]
+    rates = [config.learning_rate_at(step) for step in range(100)]
     assert rates[0] == 0.1 and max(rates) == rates[30] == 1.0 and rates[75] == 0.5 and rates[99] < 0.03
-    assert {replace(config, as_published=True).rate(step) for step in range(100)} == {1.0}
+    assert {replace(config, as_published=True).learning_rate_at(step) for step in range(100)} == {1.0}
 
 
 # Validation and files

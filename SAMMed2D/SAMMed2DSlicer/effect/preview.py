@@ -14,6 +14,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from SAMMed2DLib.inference.prompts import BOX_COLOR
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
@@ -302,7 +303,7 @@ def _band_actor() -> Any:
     mapper.SetInputData(outline)
     actor = vtk.vtkActor2D()
     actor.SetMapper(mapper)
-    actor.GetProperty().SetColor(0.25, 0.75, 1.0)
+    actor.GetProperty().SetColor(*BOX_COLOR)
     actor.GetProperty().SetLineWidth(2)
     actor.SetVisibility(False)
     return actor
