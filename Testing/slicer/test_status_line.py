@@ -164,6 +164,7 @@ def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(fix
     line.ui.cancelButton.click()
     fixture.wait(lambda: not fixture.effect.propagation.is_running)
     assert "Cancelled" in line.text and not line.is_busy and bar.isHidden()
+    fixture.pump(0.4)  # what is said belongs to the place that is shown a moment later
     fixture.show(2, 12)
     assert line.text == HINT
 
