@@ -236,7 +236,7 @@ def _predict_in(
     found = model.predict(embedding, inside)
     cut = view.cut(image)
     if model.has_refiner:
-        mask = _without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
+        mask = without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
     else:
         mask = _constrained(refine_logits(found.logits(), cut), inside, previous)
     return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
@@ -250,7 +250,7 @@ def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPredi
     for scale in model.click_scales:
         view = Crop.centred(click, scale, size_hw)
         found.append(_predict_in(model, model.embed([view.cut(image)]), image, view, prompts, None))
-    return max(found, key=lambda one: one.score - _touches_border(one) - (not one.mask.any()))
+    return max(found, key=lambda one: one.score - touches_border(one) - (not one.mask.any()))
 
 
 def _is_small(found: ViewPrediction) -> bool:
@@ -261,7 +261,7 @@ def _is_small(found: ViewPrediction) -> bool:
     return bool(max(box[2:] - box[:2]) < SMALL_SHARE * max(view.x1 - view.x0, view.y1 - view.y0))
 
 
-def _without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
+def without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
     """The parts of a mask (H, W) that are no flecks beside its largest part, and those with a positive point."""
     if not mask.any():
         return mask
@@ -292,10 +292,10 @@ def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:
 
 
 def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:
-    return found.view.holds(prompts) and not _touches_border(found)
+    return found.view.holds(prompts) and not touches_border(found)
 
 
-def _touches_border(found: ViewPrediction) -> bool:
+def touches_border(found: ViewPrediction) -> bool:
     """Whether the mask reaches a border of its crop that is not the slice's: the object may go on beyond."""
     view, inside = found.view, found.view.cut(found.mask)
     height, width = view.size_hw

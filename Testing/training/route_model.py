@@ -6,26 +6,26 @@ import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.point_constraints import constrained_logits
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.refinement import refine_logits
-from SAMMed2DLib.inference.zoom import Crop
+from SAMMed2DLib.inference.zoom import Crop, touches_border, without_flecks
 from SAMMed2DLib.model.layers import LayerNorm2d
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
+from SAMMed2DLib.model.preprocessing import stretched
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
+from SAMMed2DLib.model.refiner import Refiner, prompt_maps
 from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
 
-FLECK_SHARE = 0.2  # of the largest part's area
 MASK_LOGIT = 5.0  # of a mask that is handed on to another crop
 SMALLEST_SHARE = 0.3  # of the crop's side; of a smaller object a new crop is cut
+REFINER_DIM = 16
 CLICK_SHARES = (1.0, 0.5, 0.25)  # sides of the crops that a first click is answered at, of the image's longer side
 
 
@@ -68,7 +68,7 @@ class CropModel:
         encoder = tiny_encoder(torch.load(kept["lite"], map_location="cpu", weights_only=True), size)
         model = cls(encoder, heads, size, multimask=True)
         if "refiner" in kept["ema"]:
-            model.refiner = Refiner().eval()
+            model.refiner = Refiner(REFINER_DIM).eval()
             model.refiner.load_state_dict(kept["ema"]["refiner"])
         return model
 
@@ -79,7 +79,7 @@ class CropModel:
         missing = [i for i, key in enumerate(keys) if key not in self._seen]
         if missing:
             frame = self.size * (2 if isinstance(self.encoder, Student) else 1)
-            tokens = self.encoder.tokens(torch.cat([framed(images[i], frame) for i in missing]))
+            tokens = self.encoder.tokens(torch.stack([stretched(images[i], frame) for i in missing]))
             for i, one in zip(missing, tokens, strict=True):
                 self._seen[keys[i]] = one.half()
         tokens = torch.stack([self._seen[key] for key in keys]).float()
@@ -103,7 +103,7 @@ class CropModel:
         points, boxes = self._placed(prompts, view)
         frame = self.heads.prompt_encoder.image_size
         maps = prompt_maps(points, boxes, self.size, frame, 1)
-        return self.refiner(framed(image, 2 * self.size), logits[None, None], maps)[0, 0]
+        return self.refiner(stretched(image, 2 * self.size)[None], logits[None, None], maps)[0, 0]
 
     def _placed(self, prompts: Prompts, view: Crop) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
         """Points and box of slice px in the frame of the prompt encoder."""
@@ -126,14 +126,6 @@ def tiny_encoder(state: dict[str, Tensor], size: int) -> TinyVit:
     encoder.load_state_dict({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
     encoder.prepare_for_cpu()
     return encoder
-
-
-def framed(image: np.ndarray, size: int) -> Tensor:
-    """A crop (h, w, 3) uint8 as the encoder takes it: (1, 3, S, S), stretched to the square and to 0..1."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    small = functional.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    low, high = small.min(), small.max()
-    return (small - low) / (high - low).clamp(min=1e-8)
 
 
 class Heads(nn.Module):
@@ -168,58 +160,6 @@ class Heads(nn.Module):
             mlp.load_state_dict(decoder.output_hypernetworks_mlps[0].state_dict())
         last = decoder.iou_prediction_head.layers[-1]
         last.weight[1:], last.bias[1:] = last.weight[:1], last.bias[:1]
-
-
-class Refiner(nn.Module):
-    """Corrects a mask at twice the size at which it was decoded, from pixels and prompts: 14,644 weights."""
-
-    def __init__(self, dim: int = 16) -> None:
-        """Create the convolutions; the last one begins at zero, so that nothing is changed yet."""
-        super().__init__()
-        self.first = nn.Conv2d(12 + 2 + 3, dim, 3, padding=1)
-        self.middle = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=step, dilation=step) for step in (1, 2, 4, 2, 1))
-        self.last = nn.Conv2d(dim, 4, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, views: Tensor, logits: Tensor, prompts: Tensor) -> Tensor:
-        """Correct logits.
-
-        Args:
-            views: (N, 3, 2S, 2S) in 0..1.
-            logits: (N, 1, S, S), of the decoder.
-            prompts: (N, 3, S, S), `prompt_maps`.
-
-        Returns:
-            (N, 1, 2S, 2S) logits.
-        """
-        clamped = logits.clamp(-12, 12)
-        seen = [functional.pixel_unshuffle(views, 2) - 0.5, clamped / 6, clamped.sigmoid() - 0.5, prompts]
-        x = functional.gelu(self.first(torch.cat(seen, dim=1)))
-        for layer in self.middle:
-            x = x + functional.gelu(layer(x))
-        fine = functional.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
-        return fine + functional.pixel_shuffle(self.last(x), 2)
-
-
-def prompt_maps(
-    points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, size: int, frame: int, count: int
-) -> Tensor:
-    """Positive clicks, negative clicks and the inside of the box, px of `frame`, as (count, 3, size, size)."""
-    centres = (torch.arange(size) + 0.5) * (frame / size) - 0.5
-    maps = torch.zeros(count, 3, size, size)
-    if points is not None:
-        xy, labels = points
-        near_x = torch.exp(-((centres - xy[..., :1]) ** 2) / (2 * 6.0**2))  # (N, n, size)
-        near_y = torch.exp(-((centres - xy[..., 1:]) ** 2) / (2 * 6.0**2))
-        spots = near_y[..., :, None] * near_x[..., None, :]
-        for channel, label in ((0, 1), (1, 0)):
-            maps[:, channel] = (spots * (labels == label)[..., None, None]).amax(dim=1)
-    if boxes is not None:
-        x0, y0, x1, y1 = (side[:, None] for side in boxes.reshape(-1, 4).unbind(1))
-        in_x, in_y = ((centres >= x0) & (centres < x1)).float(), ((centres >= y0) & (centres < y1)).float()
-        maps[:, 2] = in_y[:, :, None] * in_x[:, None]
-    return maps
 
 
 class Student(nn.Module):
@@ -328,7 +268,7 @@ class RouteUser:
     def _first_click(self, prompts: Prompts) -> Found:
         """The mask of the highest predicted IoU at all scales, cut-off ones behind all others."""
         click = prompts.points_xy[0]
-        views = [self._centred(click, share) for share in CLICK_SHARES]
+        views = [Crop.centred(click, share, self._size_hw) for share in CLICK_SHARES]
         features = self._model.see([view.cut(self._image) for view in views])
         found = [
             self._found(view, logits, float(score), prompts)
@@ -336,15 +276,6 @@ class RouteUser:
             for logits, score in zip(*self._model.decode(one[None], prompts, view, None), strict=True)
         ]
         return max(found, key=lambda one: one.score - touches_border(one) - (not one.mask.any()))
-
-    def _centred(self, point_xy: np.ndarray, share: float) -> Crop:
-        side = max(round(share * max(self._size_hw)), 32)
-        spans = []
-        for centre, size in zip(point_xy, self._size_hw[::-1], strict=True):
-            length = min(side, size)
-            start = int(np.clip(round(centre - length / 2), 0, size - length))
-            spans.append((start, start + length))
-        return Crop(spans[0][0], spans[1][0], spans[0][1], spans[1][1], self._size_hw)
 
     def _in(self, view: Crop, prompts: Prompts, last: Found | None) -> Found:
         features = self._model.see([view.cut(self._image)])
@@ -365,16 +296,6 @@ class RouteUser:
         return Found(view.whole_mask(mask), logits, view, score)
 
 
-def without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
-    """The parts of a mask (H, W) bool that are no flecks beside its largest part, and those with a positive click."""
-    parts = label_components(mask)
-    kept = parts.area_px >= FLECK_SHARE * parts.area_px.max()
-    for (x, y), label in zip(np.round(prompts.points_xy).astype(int), prompts.labels, strict=True):
-        if label == 1 and (0 <= y < mask.shape[0]) and (0 <= x < mask.shape[1]) and mask[y, x]:
-            kept[parts.index_hw[y, x] - 1] = True
-    return mask & np.isin(parts.index_hw, np.flatnonzero(kept) + 1)
-
-
 def region_of(found: Found | None, prompts: Prompts) -> np.ndarray:
     """The smallest half-open box around the mask, all points, and the box."""
     boxes = [np.concatenate([point, point + 1]) for point in prompts.points_xy]
@@ -384,16 +305,3 @@ def region_of(found: Found | None, prompts: Prompts) -> np.ndarray:
         boxes.append(box_of_mask(found.mask))
     stacked = np.stack(boxes)
     return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
-
-
-def touches_border(found: Any) -> bool:
-    """Whether the mask reaches a border of its crop that is not the slice's."""
-    view, inside = found.view, found.view.cut(found.mask)
-    height, width = view.size_hw
-    edges = (
-        (view.y0 > 0, inside[0]),
-        (view.y1 < height, inside[-1]),
-        (view.x0 > 0, inside[:, 0]),
-        (view.x1 < width, inside[:, -1]),
-    )
-    return any(cut_off and bool(edge.any()) for cut_off, edge in edges)

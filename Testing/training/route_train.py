@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from route_features import SEEN_PX, VIEW_PX
-from route_model import Heads, Refiner, Student, prompt_maps
+from route_model import REFINER_DIM, Heads, Student
 
 from SAMMed2DLib.model.mask_decoder import select_best
+from SAMMed2DLib.model.refiner import Refiner, prompt_maps
 from SAMMed2DLib.training import AccumulatedClicks
 from SAMMed2DLib.training.losses import hard_iou, object_loss
 
@@ -103,7 +104,7 @@ class Run:
             self.parts["student"] = Student()
             self.parts["student"].out[-1].load_state_dict(self._teacher[-1].state_dict())  # the scale of its features
         if options.refine:
-            self.parts["refiner"] = Refiner()
+            self.parts["refiner"] = Refiner(REFINER_DIM)
         self._optimiser = self._make_optimiser()
         self.step = 0
         self._path = options.output / "checkpoint.pt"
