@@ -16,7 +16,8 @@ from SAMMed2DLib.cli.common.image_job import check_place, load
 from SAMMed2DLib.cli.common.options import AXES, add_model
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
-from SAMMed2DLib.io.segmentation_io import Segmentation, placed, read_segmentation
+from SAMMed2DLib.io.seg_nrrd import Segmentation
+from SAMMed2DLib.io.segmentation_io import placed, read_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 
 if TYPE_CHECKING:

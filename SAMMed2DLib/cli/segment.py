@@ -38,9 +38,9 @@ from SAMMed2DLib.cli.common.provenance import (
 )
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
+from SAMMed2DLib.io.seg_nrrd import Segmentation
 from SAMMed2DLib.io.segmentation_io import (
     Segment,
-    Segmentation,
     check_output_fits,
     placed,
     read_segmentation,

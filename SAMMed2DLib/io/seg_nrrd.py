@@ -62,6 +62,34 @@ class Segment:
     label_value: int | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A segmentation that was read.
+
+    Attributes:
+        segments: names and colours.
+        layers_lkji: (L, K, J, I) integers; segments of one layer do not overlap.
+        places: for each segment its layer and its value there.
+        ijk_to_ras: (4, 4) float64, mm.
+    """
+
+    segments: tuple[Segment, ...]
+    layers_lkji: np.ndarray
+    places: tuple[Place, ...]
+    ijk_to_ras: np.ndarray
+
+    def mask(self, name: str) -> np.ndarray:
+        """(K, J, I) bool: the voxels of the segment of this name.
+
+        Raises:
+            SegmentationError: there is no such segment.
+        """
+        for segment, (layer, value) in zip(self.segments, self.places, strict=True):
+            if segment.name == name:
+                return self.layers_lkji[layer] == value
+        raise SegmentationError(f"no segment {name!r}; there are: {', '.join(s.name for s in self.segments)}")
+
+
 def label_dtype(highest: int) -> np.dtype:
     """The smallest type that readers of label maps know for numbers up to this one."""
     return np.dtype("u1" if highest < 256 else "u2" if highest < 65536 else "i4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from SAMMed2DLib.io.seg_nrrd import (
     SEGMENT_COLORS,
     Place,
     Segment,
+    Segmentation,
     SegmentationError,
     label_dtype,
     segments_of_header,
@@ -53,34 +54,6 @@ _RESAMPLE = (
     "give the image that it was drawn on, or resample it to this image (in 3D Slicer: Segmentations, export to a "
     "labelmap with this image as reference volume)"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """A segmentation that was read.
-
-    Attributes:
-        segments: names and colours.
-        layers_lkji: (L, K, J, I) integers; segments of one layer do not overlap.
-        places: for each segment its layer and its value there.
-        ijk_to_ras: (4, 4) float64, mm.
-    """
-
-    segments: tuple[Segment, ...]
-    layers_lkji: np.ndarray
-    places: tuple[Place, ...]
-    ijk_to_ras: np.ndarray
-
-    def mask(self, name: str) -> np.ndarray:
-        """(K, J, I) bool: the voxels of the segment of this name.
-
-        Raises:
-            SegmentationError: there is no such segment.
-        """
-        for segment, (layer, value) in zip(self.segments, self.places, strict=True):
-            if segment.name == name:
-                return self.layers_lkji[layer] == value
-        raise SegmentationError(f"no segment {name!r}; there are: {', '.join(s.name for s in self.segments)}")
 
 
 def with_colors(segments: Sequence[Segment]) -> list[Segment]:
@@ -174,8 +147,7 @@ def read_segmentation(path: str | Path) -> Segmentation:
     """
     path = Path(path)
     if path.is_file() and looks_like_dicom(path):
-        read = read_segments(path)
-        return Segmentation(read.segments, read.layers_lkji, read.places, read.ijk_to_ras)
+        return read_segments(path)
     file = read_image(path)
     layers = _labels(path, _layers_lkji(path, file))
     told = segments_of_header(path, file.metadata, len(layers))

@@ -32,7 +32,8 @@ from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.io.segmentation_io import Segment, Segmentation, read_segmentation, with_colors, write_segmentation
+from SAMMed2DLib.io.seg_nrrd import Segmentation
+from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, with_colors, write_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.plots.contact_sheet import contact_sheet
 from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.imaging.grids import alignment
-from SAMMed2DLib.io.segmentation_io import Segment, Segmentation, SegmentationError, placed
+from SAMMed2DLib.io.seg_nrrd import Segmentation
+from SAMMed2DLib.io.segmentation_io import Segment, SegmentationError, placed
 from SAMMed2DLib.io.volume_io import Volume
 
 SIZE_IJK = (5, 4, 3)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SAMMed2DLib.cli.common.prompt_options import RequestError
-from SAMMed2DLib.io.segmentation_io import Segmentation
+from SAMMed2DLib.io.seg_nrrd import Segmentation
 
 
 def chosen_masks(drawn: Segmentation, names: Sequence[str] | None, path: str) -> dict[int, np.ndarray]:

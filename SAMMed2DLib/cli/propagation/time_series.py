@@ -16,9 +16,9 @@ from SAMMed2DLib.cli.propagation.job import PropagateJob
 from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, slices_shown
 from SAMMed2DLib.cli.propagation.series import CarriedSegment, FilledSlice, PropagationSeries
 from SAMMed2DLib.imaging.intensity import Intensity, for_all_slices
+from SAMMed2DLib.io.seg_nrrd import Segmentation
 from SAMMed2DLib.io.segmentation_io import (
     Segment,
-    Segmentation,
     check_output_fits,
     placed,
     read_segmentation,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from SAMMed2DLib.io.dicom.frames import INSTALL, DicomFrame, other_kind
 from SAMMed2DLib.io.dicom.pydicom_reader import Decoder, explained, frames_of, read
 from SAMMed2DLib.io.dicom.stacks import UNEVEN_MM
-from SAMMed2DLib.io.seg_nrrd import Place, Segment, SegmentationError, label_dtype
+from SAMMed2DLib.io.seg_nrrd import Place, Segment, Segmentation, SegmentationError, label_dtype
 from SAMMed2DLib.io.volume import LPS_TO_RAS, checked_place, times
 from SAMMed2DLib.system.memory import available_memory, in_gib
 
@@ -21,24 +20,7 @@ _ANATOMY = "Anatomic codes - DICOM master list"
 _NO_CODE = "^^"
 
 
-@dataclass(frozen=True, eq=False)
-class Segments:
-    """What a DICOM segmentation holds.
-
-    Attributes:
-        segments: names, colours and codes.
-        layers_lkji: (L, K, J, I) integers; segments of one layer do not overlap.
-        places: for each segment its layer and its value there.
-        ijk_to_ras: (4, 4) float64, mm.
-    """
-
-    segments: tuple[Segment, ...]
-    layers_lkji: np.ndarray
-    places: tuple[Place, ...]
-    ijk_to_ras: np.ndarray
-
-
-def read_segments(path: Path) -> Segments:
+def read_segments(path: Path) -> Segmentation:
     """Read a DICOM segmentation, by frames of segments or by label values.
 
     Raises:
@@ -58,7 +40,7 @@ def read_segments(path: Path) -> Segments:
         return _read(path)
 
 
-def _read(path: Path) -> Segments:
+def _read(path: Path) -> Segmentation:
     data = read(path)
     kind = str(data.get("SegmentationType", ""))
     frames = list(frames_of(path, data))
@@ -79,7 +61,8 @@ def _read(path: Path) -> Segments:
             mask[numbers[n]] |= picture == value if kind == "LABELMAP" else _is_inside(path, data, picture)
         stack.add(mask, value)
     segments = tuple(_segment(described[value]) for value in sorted(described))
-    return Segments(segments, np.stack(stack.layers), tuple(stack.places), checked_place(path, LPS_TO_RAS @ ijk_to_lps))
+    ijk_to_ras = checked_place(path, LPS_TO_RAS @ ijk_to_lps)
+    return Segmentation(segments, np.stack(stack.layers), tuple(stack.places), ijk_to_ras)
 
 
 def _check_memory(path: Path, shape_kji: tuple[int, int, int], highest: int) -> None:
