@@ -1,4 +1,4 @@
-"""How large files, classes and folders of both packages may be, and that a public class name is used once.
+"""How large files, classes and folders of both packages may be, that a public class name is used once, and `Args:`.
 
 The sets below name what is still over a limit. An entry that is no longer needed fails, so that they only shrink.
 """
@@ -20,6 +20,7 @@ SOURCES = {
 MOST_LINES = 400
 MOST_METHODS = 25
 MOST_FILES = 12  # in one folder, without its __init__.py
+FEWEST_ARGUMENTS = 3  # that need `Args:` in the docstring
 
 TOO_MANY_METHODS = {
     # Slicer calls an effect by some thirty names.
@@ -30,6 +31,34 @@ TOO_MANY_METHODS = {
 TOO_FULL = {
     "SAMMed2DLib/data/curation",
     "SAMMed2DLib/evaluation",
+    "SAMMed2DLib/training",
+}
+# Folders with public functions of three or more arguments that have no `Args:` yet.
+WITHOUT_ARGS = {
+    "SAMMed2D/SAMMed2DSlicer",
+    "SAMMed2D/SAMMed2DSlicer/effect",
+    "SAMMed2D/SAMMed2DSlicer/inference",
+    "SAMMed2D/SAMMed2DSlicer/prompts",
+    "SAMMed2D/SAMMed2DSlicer/propagation",
+    "SAMMed2D/SAMMed2DSlicer/scene",
+    "SAMMed2D/SegmentEditorSAMMed2DLib",
+    "SAMMed2DLib",
+    "SAMMed2DLib/checkpoints",
+    "SAMMed2DLib/cli",
+    "SAMMed2DLib/cli/common",
+    "SAMMed2DLib/cli/propagation",
+    "SAMMed2DLib/data",
+    "SAMMed2DLib/data/curation",
+    "SAMMed2DLib/evaluation",
+    "SAMMed2DLib/imaging",
+    "SAMMed2DLib/inference",
+    "SAMMed2DLib/io",
+    "SAMMed2DLib/io/dicom",
+    "SAMMed2DLib/model",
+    "SAMMed2DLib/plots",
+    "SAMMed2DLib/propagation",
+    "SAMMed2DLib/registry/download",
+    "SAMMed2DLib/system",
     "SAMMed2DLib/training",
 }
 
@@ -67,6 +96,40 @@ def repeated_classes(sources: dict[str, str]) -> set[str]:
     return {name for name, count in names.items() if count > 1}
 
 
+def functions_of(source: str) -> list[tuple[str, list[str], ast.FunctionDef]]:
+    """Public functions and methods, also `__init__` and `__call__`: name, names of the class's bases, definition."""
+    found = []
+
+    def visit(body: list[ast.stmt], prefix: str, bases: list[str]) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                visit(node.body, f"{prefix}{node.name}.", [ast.unparse(base).split(".")[-1] for base in node.bases])
+            elif isinstance(node, ast.FunctionDef) and not (
+                node.name.startswith("_") and node.name not in ("__init__", "__call__")
+            ):
+                found.append((prefix + node.name, bases, node))
+
+    visit(ast.parse(source).body, "", [])
+    return found
+
+
+def without_args(sources: dict[str, str]) -> set[str]:
+    """Name the public functions of three or more arguments whose docstring has no `Args:`.
+
+    A method that overrides one of a base class in these sources needs none if that has them.
+    """
+    missing, documented = [], set()
+    for file, source in sources.items():
+        for name, bases, function in functions_of(source):
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            count = sum(argument.arg not in ("self", "cls") for argument in arguments)
+            if "Args:" in (ast.get_docstring(function) or ""):
+                documented.add(name)
+            elif count >= FEWEST_ARGUMENTS:
+                missing.append((f"{file} {name}", {f"{base}.{function.name}" for base in bases}))
+    return {name for name, overridden in missing if not overridden & documented}
+
+
 # Both packages. Left of a failure is what there is, right what is allowed: shorten, split or rename rather than add.
 
 
@@ -88,6 +151,16 @@ def test_no_folder_is_too_full():
 
 def test_no_public_class_name_is_used_twice():
     assert repeated_classes(SOURCES) == set()
+
+
+def test_public_functions_describe_three_or_more_arguments():
+    missing = without_args(SOURCES)
+    outside = {name for name in missing if name.split(" ")[0].rpartition("/")[0] not in WITHOUT_ARGS}
+    assert outside == set()
+
+
+def test_folders_that_describe_all_arguments_are_no_exceptions():
+    assert {name.split(" ")[0].rpartition("/")[0] for name in without_args(SOURCES)} == WITHOUT_ARGS
 
 
 # The checks themselves
@@ -115,3 +188,18 @@ def test_the_file_of_a_package_itself_does_not_fill_its_folder():
 def test_a_class_of_two_files_is_named_unless_it_is_private():
     source = "class Shared: ...\nclass _Private: ..."
     assert repeated_classes({"a.py": source, "b.py": source, "c.py": "class Other: ..."}) == {"Shared"}
+
+
+def test_arguments_are_counted_without_self():
+    methods = "def f(self, a, b): ...\n    def g(self, a, b, *, c): ...\n    def _h(self, a, b, c): ..."
+    assert without_args({"a.py": f"class A:\n    {methods}"}) == {"a.py A.g"}
+    assert without_args({"a.py": "class _A:\n    def f(self, a, b, c): ..."}) == set()
+    assert without_args({"a.py": 'def f(a, b, c):\n    """F.\n\n    Args:\n        a: 1.\n    """'}) == set()
+    assert without_args({"a.py": "class A:\n    def __init__(self, a, b, c): ..."}) == {"a.py A.__init__"}
+
+
+def test_arguments_of_an_overridden_method_are_described_in_the_base_class():
+    base = 'class Base:\n    def f(self, a, b, c):\n        """F.\n\n        Args:\n            a: 1.\n        """'
+    derived = "class Derived(module.Base):\n    def f(self, a, b, c): ...\n    def g(self, a, b, c): ..."
+    assert without_args({"a.py": base, "b.py": derived}) == {"b.py Derived.g"}
+    assert without_args({"b.py": derived}) == {"b.py Derived.f", "b.py Derived.g"}
