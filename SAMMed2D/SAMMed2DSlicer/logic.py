@@ -354,6 +354,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             CatalogueError: there is no such model, or it is not on this computer yet.
         """
+        from SAMMed2DLib.registry.built_in import current_name
         from SAMMed2DLib.registry.known_models import CatalogueError, weights_path
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.setup import pytorch
@@ -366,5 +367,5 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         if not path.is_file():
             raise CatalogueError(_("There is no weights file {path}.").format(path=path))
         shared = service.shared()
-        chosen = os.path.abspath(name) if name.endswith((".pt", ".pth")) else name
+        chosen = os.path.abspath(name) if name.endswith((".pt", ".pth")) else current_name(name)
         shared.choose(replace(shared.choice, model=chosen, device=device))

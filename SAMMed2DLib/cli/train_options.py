@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from SAMMed2DLib.cli.common.options import ROOT_HELP, at_least, number_in, output_folder
+from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 
 NONE = "none"
 AUTO = "auto"
@@ -43,7 +44,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--from",
         dest="start",
-        default="sam-med2d-small",
+        type=current_name,
+        default=BUILT_IN,
         metavar="NAME|FILE|none",
         help="weights to begin with, none for random ones (%(default)s)",
     )

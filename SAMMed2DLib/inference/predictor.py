@@ -24,9 +24,9 @@ from SAMMed2DLib.model.refiner import prompt_maps
 from SAMMed2DLib.model.sam import Sam, resize_bilinear
 from SAMMed2DLib.model.shapes import config_of
 from SAMMed2DLib.model.transformer import SharedImage
+from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DLib.registry.known_models import weights_path
 
-DEFAULT_MODEL = "sam-med2d-small"
 CHANNEL_ORDERS = ("rgb", "bgr")
 # Bounds the memory of one call; larger batches gain nothing more.
 _IMAGES_AT_ONCE = 8
@@ -313,7 +313,7 @@ def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
 
 
 def load_predictor(
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path = BUILT_IN,
     *,
     device: str = "auto",
     precision: Precision = "auto",
@@ -343,7 +343,7 @@ def load_predictor(
     full = _config_of(checkpoint, path.name)
     config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
     network = load_model(checkpoint, config)
-    name = f"{model if isinstance(model, str) else model.name}@{config.image_size}"
+    name = f"{current_name(model) if isinstance(model, str) else model.name}@{config.image_size}"
     name += "*" if full.adapter and not adapters else ""
     return Predictor(
         network,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DLib.registry.download import Downloaded, DownloadPolicy, Progress, download, exclusive
 
 MODELS_DIR_VARIABLE = "SAMMED2D_MODELS_DIR"
@@ -91,7 +92,7 @@ def google_drive(file_id: str) -> str:
 
 _ENTRIES = (
     CatalogueEntry(
-        name="sam-med2d-small",
+        name=BUILT_IN,
         title="SAM-Med2D small (built in)",
         what="A small model of the same design, trained by this project. It needs no download.",
         weights_licence="Apache-2.0",
@@ -140,13 +141,13 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRI
 
 
 def find(name: str) -> CatalogueEntry:
-    """Look up a model.
+    """Look up a model, by a former name too.
 
     Raises:
         CatalogueError: no model of this name; the message lists those there are.
     """
     try:
-        return CATALOGUE[name]
+        return CATALOGUE[current_name(name)]
     except KeyError:
         raise CatalogueError(f"There is no model {name!r}. Known models: {', '.join(CATALOGUE)}.") from None
 
@@ -186,12 +187,13 @@ def added_models() -> list[Path]:
 
 
 def weights_path(model: str | Path) -> Path:
-    """Find the weights that are meant: by a known name, by the name of an added model, or by a file's path.
+    """Find the weights that are meant: by a known or a former name, by that of an added model, or by a file's path.
 
     Raises:
         CatalogueError: no model of this name.
         NotInstalledError: one that is not on this computer yet.
     """
+    model = current_name(model) if isinstance(model, str) else model
     if isinstance(model, str) and model in CATALOGUE:
         if is_installed(CATALOGUE[model]):
             return path_of(CATALOGUE[model])

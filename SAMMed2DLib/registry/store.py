@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
+from SAMMed2DLib.registry.built_in import current_name
 from SAMMed2DLib.registry.known_models import (
     CATALOGUE,
     CatalogueEntry,
@@ -76,12 +77,13 @@ def stored_models() -> list[StoredModel]:
 
 
 def find_stored(name: str) -> StoredModel:
-    """Look up a model of `stored_models`.
+    """Look up a model of `stored_models`, by a former name too.
 
     Raises:
         CatalogueError: no model of this name; the message lists those there are.
     """
     models = {model.name: model for model in stored_models()}
+    name = current_name(name)
     if name not in models:
         raise CatalogueError(f"There is no model {name!r}. Known models: {', '.join(models)}.")
     return models[name]
@@ -106,7 +108,7 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
     """
     from SAMMed2DLib.inference.predictor import load_predictor  # late: it is needed here only, and torch with it
 
-    entry = CATALOGUE.get(name)
+    entry = CATALOGUE.get(current_name(name))
     if not re.fullmatch(r"[\w+-][\w.+-]*", name):
         raise ModelNameError(f"{name!r} is no name for a model; use letters, digits, '-', '_', '+' and '.'")
     target = path_of(entry) if entry else added_path(name)
@@ -163,7 +165,7 @@ def remove_model(name: str) -> int:
     Raises:
         CatalogueError: there is nothing to remove, or the model comes with the program.
     """
-    entry, added = CATALOGUE.get(name), added_path(name)
+    entry, added = CATALOGUE.get(current_name(name)), added_path(name)
     if entry is None and added not in added_models():
         names = ", ".join(stem_of(one) for one in added_models()) or "none"
         raise CatalogueError(f"there is no model {name!r} to remove; added models: {names}")

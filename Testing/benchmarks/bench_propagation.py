@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from SAMMed2DLib.cli.evaluate_propagation import Entry, labelled_volume
 from SAMMed2DLib.evaluation.volumes import is_measured, keyframes_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
-from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.propagation.estimate import ModelPrediction, ModelQuery, Weights
 from SAMMed2DLib.propagation.schedule import propagate
 from SAMMed2DLib.propagation.stack import StackModel
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 SLICES, SIDE = 96, 256
 ROUNDS = 5
@@ -118,7 +119,7 @@ def tasks(volumes: Sequence[Sequence[str]], objects: int) -> Iterator[Task]:
 def main() -> None:
     """Print the share of the encoder's throughput that a propagation keeps."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default=BUILT_IN)
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--volume", nargs=3, action="append", metavar=("NAME", "IMAGE", "LABELS"), default=[])

@@ -38,6 +38,7 @@ from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.plots.contact_sheet import contact_sheet
 from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
 from SAMMed2DLib.plots.slice_view import SliceView
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 STRUCTURES = ("right lung", "left lung", "thoracic vertebral column", "lumbar vertebral column")
 AXES = ("axial", "coronal", "sagittal")
@@ -129,7 +130,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options of the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="demo-output", help="folder (%(default)s)")
-    parser.add_argument("--model", default="sam-med2d-small", help="name or file of the weights (%(default)s)")
+    parser.add_argument("--model", default=BUILT_IN, help="name or file of the weights (%(default)s)")
     return parser.parse_args(argv)
 
 

@@ -23,6 +23,7 @@ from SAMMed2DLib.cli import batch as batch_command
 from SAMMed2DLib.cli import segment as segment_command
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
 from SAMMed2DLib.io.volume_io import read_volume
+from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +113,7 @@ def test_the_built_in_model_does_prompts_markups_and_masks(folder: Path, capsys:
     assert lines[4].startswith("4 cases: 4 done; see ") and len(lines) == 5 and shown.err == ""
     row = rows_in(folder)["one"]
     count = read_segmentation(folder / "out" / "one.seg.nrrd").mask("ball").sum()
-    assert (row["voxels"], row["model"], len(row["checksum"])) == (f"ball={count}", "sam-med2d-small", 64)
+    assert (row["voxels"], row["model"], len(row["checksum"])) == (f"ball={count}", BUILT_IN, 64)
     assert "where the fewest have a mask" in rows_in(folder)["four"]["notes"]
 
 

@@ -18,6 +18,7 @@ from flaky_server import File, Server, page, running_server
 
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, sha256_of, verify_weights
 from SAMMed2DLib.registry import known_models
+from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
 from SAMMed2DLib.registry.known_models import (
     CATALOGUE,
@@ -56,7 +57,7 @@ def entry_at(*sources: str, **values: Any) -> CatalogueEntry:
 
 
 def test_the_known_models_are_listed_with_their_licences_and_sources():
-    assert list(CATALOGUE) == ["sam-med2d-small", "sam-med2d_b", "ft-sam_b", "sam_b_256"]
+    assert list(CATALOGUE) == [BUILT_IN, "sam-med2d_b", "ft-sam_b", "sam_b_256"]
     for name, entry in CATALOGUE.items():
         assert entry.name == name
         assert entry.title
@@ -78,7 +79,7 @@ def test_the_licence_of_the_data_is_never_sold_as_that_of_the_weights():
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones():
-    with pytest.raises(CatalogueError, match=r"no model 'sam'.*sam-med2d-small, sam-med2d_b"):
+    with pytest.raises(CatalogueError, match=rf"no model 'sam'.*{BUILT_IN}, sam-med2d_b"):
         find("sam")
 
 
@@ -116,15 +117,15 @@ def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
 
 
 def test_the_embedded_model_lies_in_the_package_and_is_never_downloaded(tmp_path, monkeypatch):
-    small = find("sam-med2d-small")
+    small = find(BUILT_IN)
     assert known_models.path_of(small, tmp_path) == (
-        Path(known_models.__file__).parents[1] / "weights" / "sam-med2d-small.pt"
+        Path(known_models.__file__).parents[1] / "weights" / f"{BUILT_IN}.pt"
     )
     monkeypatch.setattr(known_models, "_WEIGHTS_DIR", tmp_path)
     with pytest.raises(CatalogueError, match="Install the program again"):
         install(small)
-    (tmp_path / "sam-med2d-small.pt").write_bytes(b"here")
-    assert install(small) == tmp_path / "sam-med2d-small.pt"
+    (tmp_path / f"{BUILT_IN}.pt").write_bytes(b"here")
+    assert install(small) == tmp_path / f"{BUILT_IN}.pt"
 
 
 def test_installing_leaves_a_lean_file_its_checksum_and_nothing_else(server, checkpoint, tmp_path):
@@ -214,7 +215,7 @@ def test_removing_takes_the_model_and_the_rests_of_its_downloads_only(server, ch
     assert sorted(models.iterdir()) == sorted([models / "checksums.json", *others])
     assert remove(entry, models) == ()
     with pytest.raises(CatalogueError, match="comes with the program"):
-        remove(find("sam-med2d-small"))
+        remove(find(BUILT_IN))
 
 
 def test_the_first_checksum_is_held_for_good(tmp_path):

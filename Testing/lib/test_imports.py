@@ -64,7 +64,7 @@ ROOMS = {
     "inference": Room("imaging"),
     "inference.devices": Room(**TORCH),
     "inference.prediction": Room("model.preprocessing", **TORCH),
-    "inference.predictor": Room("inference model checkpoints registry.known_models", **TORCH),
+    "inference.predictor": Room("inference model checkpoints registry.built_in registry.known_models", **TORCH),
     "inference.zoom": Room("inference imaging", is_bare=False),
     "inference.sam_predictor": Room("inference", late="torch"),
     "inference.session": Room("inference", late="torch", is_bare=False),

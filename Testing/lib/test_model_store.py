@@ -8,12 +8,16 @@ import pytest
 from tiny_network import CONFIG, save_tiny
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.model.build import VARIANTS
+from SAMMed2DLib.registry import built_in
+from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.known_models import (
     CATALOGUE,
     MODELS_DIR_VARIABLE,
     CatalogueError,
     NotInstalledError,
+    find,
     weights_path,
 )
 from SAMMed2DLib.registry.store import (
@@ -24,6 +28,7 @@ from SAMMed2DLib.registry.store import (
     stored_models,
     suggested_name,
 )
+from SAMMed2DLib.training.start import known_start
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +45,8 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_before_anything_is_added_the_catalogue_is_listed() -> None:
     models = {model.name: model for model in stored_models()}
     assert models.keys() == CATALOGUE.keys()
-    built_in, published = models["sam-med2d-small"], models["sam-med2d_b"]
-    assert (built_in.is_installed, built_in.is_removable, built_in.is_downloadable) == (True, False, False)
+    ours, published = models[BUILT_IN], models["sam-med2d_b"]
+    assert (ours.is_installed, ours.is_removable, ours.is_downloadable) == (True, False, False)
     assert (published.is_installed, published.is_removable, published.is_downloadable) == (False, False, True)
     assert published.size_bytes == CATALOGUE["sam-med2d_b"].size_bytes and published.path is None
 
@@ -55,7 +60,7 @@ def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: P
     assert added.path.read_bytes() == checkpoint.read_bytes()  # reports name the checksum of the file
     size = added.path.stat().st_size
     assert added.size_bytes == size == remove_model("mine")
-    with pytest.raises(CatalogueError, match="Known models: sam-med2d-small"):
+    with pytest.raises(CatalogueError, match=f"Known models: {BUILT_IN}"):
         find_stored("mine")
 
 
@@ -71,13 +76,27 @@ def test_a_file_can_stand_in_for_a_download_of_a_known_model(
     assert weights_path("ft-sam_b") == added.path
 
 
+def test_a_former_name_of_the_built_in_model_means_it_still(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
+    assert find_stored("of-old") == find_stored(BUILT_IN) and find("of-old") is CATALOGUE[BUILT_IN]
+    assert weights_path("of-old") == weights_path(BUILT_IN)
+    assert load_predictor("of-old", device="cpu").name == load_predictor(device="cpu").name
+    assert known_start("of-old").base["name"] == BUILT_IN
+    with pytest.raises(ModelNameError, match="already"):
+        add_model("of-old", checkpoint)
+    with pytest.raises(CatalogueError, match="comes with the program"):
+        remove_model("of-old")
+    with pytest.raises(CatalogueError):
+        weights_path("of")
+
+
 def test_what_cannot_be_added_or_removed_leaves_no_file(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
-    for name in ("../x", "", ".hidden", "sam-med2d-small"):
+    for name in ("../x", "", ".hidden", BUILT_IN):
         with pytest.raises(ModelNameError):
             add_model(name, checkpoint)
     with pytest.raises(CheckpointError, match="does not exist"):
         add_model("other", tmp_path / "gone.pt")
-    for name in ("nothing", "sam-med2d_b", "sam-med2d-small"):
+    for name in ("nothing", "sam-med2d_b", BUILT_IN):
         with pytest.raises(CatalogueError):
             remove_model(name)
     assert list(folder.glob("*")) == []

@@ -16,6 +16,7 @@ from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.cli import models as models_command
 from SAMMed2DLib.model.build import VARIANTS
+from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
 from SAMMed2DLib.registry.known_models import CATALOGUE, MODELS_DIR_VARIABLE
 
@@ -120,12 +121,12 @@ def test_what_cannot_be_added_or_removed_says_why(
     assert main(["models", "add", "twice", str(checkpoint)]) == OK
     capsys.readouterr()
     for words, message in (
-        (["add", "sam-med2d-small", checkpoint], "there is a model 'sam-med2d-small' already"),
+        (["add", BUILT_IN, checkpoint], f"there is a model {BUILT_IN!r} already"),
         (["add", "twice", checkpoint], "there is a model 'twice' already"),
         (["add", "../x", checkpoint], "'../x' is no name for a model"),
         (["add", "other", other], "other.pth"),
         (["add", "missing", tmp_path / "missing.pt"], "missing.pt"),
-        (["remove", "sam-med2d-small"], "comes with the program"),
+        (["remove", BUILT_IN], "comes with the program"),
         (["remove", "sam-med2d_b"], "is not installed"),
         (["remove", "nothing"], "there is no model 'nothing' to remove; added models: twice"),
         (["download", "nothing"], "nothing"),

@@ -25,6 +25,8 @@ from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
 from SAMMed2DLib.io.volume_io import read_volume
+from SAMMed2DLib.registry import built_in
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 SIZE_KJI = (5, 90, 110)
 WINDOW = Window(level=100, width=200)
@@ -167,7 +169,7 @@ def test_a_report_makes_the_same_masks_again(folder, capsys, choice):
     one, other = (entry["prompts"][0] for entry in told["segments"])
     assert one["points"] == [[*map(float, point[:2]), point[2]] for point in POINTS] and "box" not in one
     assert other["box"] == [68.5, 30, 92.25, 50] and other["points"] == [[80, 40, 1]]
-    assert len(told["checksum"]) == 64 and told["model"] == "sam-med2d-small" and told["channel_order"] == "rgb"
+    assert len(told["checksum"]) == 64 and told["model"] == BUILT_IN and told["channel_order"] == "rgb"
 
 
 def test_what_is_not_as_recorded_is_told_in_one_line(folder, capsys):
@@ -181,10 +183,23 @@ def test_what_is_not_as_recorded_is_told_in_one_line(folder, capsys):
     for part in (
         "zoom off instead of on",
         "intensities window 90.0,300.0 instead of window 100.0,200.0",
-        "the weights of sam-med2d-small are others",
+        f"the weights of {BUILT_IN} are others",
         "other pixels on slice 2 (k)",
     ):
         assert part in line
+
+
+def test_a_report_that_calls_the_model_by_a_former_name_is_made_again(folder, monkeypatch, capsys):
+    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
+    words = ("--axis", "k", "--slice", 2, *clicks(), "--no-zoom", "--json", folder / "f.json")
+    assert segment(folder, "f.seg.nrrd", *words) == 0
+    report = json.loads((folder / "f.json").read_text())
+    (folder / "f.json").write_text(json.dumps({**report, "model": "of-old", "checksum": "0" * 64}))
+    capsys.readouterr()
+    assert segment(folder, "g.seg.nrrd", "--prompts", folder / "f.json", "--json", folder / "g.json") == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "not as recorded" in line]
+    assert f"model {BUILT_IN} instead of of-old" in line and f"the weights of {BUILT_IN} are others" in line
+    assert json.loads((folder / "g.json").read_text())["model"] == BUILT_IN
 
 
 def test_a_segmentation_is_enough_too_and_names_no_folder(folder):
@@ -320,4 +335,4 @@ def test_a_recorded_model_that_is_not_here_is_named_with_the_report(folder, caps
         assert segment(folder, "v.seg.nrrd", "--prompts", folder / "w.json") == 2
         error = capsys.readouterr().err
         assert f"w.json: its masks were made with the model {model}, which is not here" in error and "--model" in error
-    assert segment(folder, "v.seg.nrrd", "--prompts", folder / "w.json", "--model", "sam-med2d-small") == 0
+    assert segment(folder, "v.seg.nrrd", "--prompts", folder / "w.json", "--model", BUILT_IN) == 0

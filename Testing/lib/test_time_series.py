@@ -17,6 +17,7 @@ from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.propagation import time_series
 from SAMMed2DLib.propagation.schedule import PropagationError
 from SAMMed2DLib.propagation.time_series import FrameResult, confidence_of_frame, propagate_in_time, shown_slices
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 SIZE = 48
 # The model of these tests fails on the keyframes, so by itself it would not be asked.
@@ -191,7 +192,7 @@ class Heart:
 def test_two_keyframes_of_a_beating_ring_give_more_than_copies_of_the_nearest(period: int | None) -> None:
     heart, keys = Heart(), (0, 9)
     objects = [{(frame, 0): heart.ring(frame)[part] for frame in keys} for part in (0, 1)]
-    session = Session(load_predictor("sam-med2d-small", device="cpu"))
+    session = Session(load_predictor(BUILT_IN, device="cpu"))
     found = by_place(list(propagate_in_time(session, heart, objects, 0, heart.frames - 1, period=period)))
     for part in (0, 1):
         ours, copies = [], []

@@ -8,6 +8,8 @@ import pytest
 import slicer
 from editor_fixture import INSIDE, EditorFixture, structure_kji
 
+from SAMMed2DLib.registry.built_in import BUILT_IN
+
 SIZE = (120, 100, 24)
 
 
@@ -123,7 +125,7 @@ def test_choosing_another_model_answers_anew(fixture, network, monkeypatch):
     monkeypatch.setattr(type(network), "submit", lambda self, *a, **k: asked.append(1) or original(self, *a, **k))
     from SAMMed2DSlicer.inference.service import ModelChoice
 
-    network.choose(ModelChoice(model=str(path_of(CATALOGUE["sam-med2d-small"])), device="cpu"))
+    network.choose(ModelChoice(model=str(path_of(CATALOGUE[BUILT_IN])), device="cpu"))
     fixture.wait(lambda: asked and fixture.controller.pending and not fixture.controller.is_waiting, 60)
     assert fixture.effect._service.state.is_ready
 

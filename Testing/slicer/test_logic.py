@@ -11,6 +11,8 @@ import slicer
 from editor_fixture import GEOMETRIES, INSIDE, affine, put_under, turned
 from module_kit import a_case, on_slice
 
+from SAMMed2DLib.registry.built_in import BUILT_IN
+
 AXES = {"i": 0, "j": 1, "k": 2}
 
 
@@ -450,12 +452,23 @@ def chosen(app):
 
 
 def test_a_model_is_chosen_for_all(logic, chosen, tmp_path):
-    logic.setModel("sam-med2d-small", "cpu")
-    assert (chosen.choice.model, chosen.choice.device) == ("sam-med2d-small", "cpu")
+    logic.setModel(BUILT_IN, "cpu")
+    assert (chosen.choice.model, chosen.choice.device) == (BUILT_IN, "cpu")
     file = tmp_path / "mine.pt"
     file.write_bytes(b"x")
     logic.setModel(file)
     assert (chosen.choice.model, chosen.choice.device) == (str(file), "auto")
+
+
+def test_a_former_name_of_the_built_in_model_chooses_it(logic, chosen, monkeypatch):
+    from SAMMed2DLib.registry import built_in
+    from SAMMed2DSlicer.inference.service import ModelChoice
+
+    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
+    logic.setModel("of-old", "cpu")
+    assert chosen.choice.model == BUILT_IN
+    slicer.app.settings().setValue("SAMMed2D/Model", "of-old")  # as an earlier version left it
+    assert ModelChoice.of_settings().model == BUILT_IN
 
 
 def test_a_model_that_is_not_here_is_refused(logic, chosen, tmp_path, monkeypatch):
@@ -475,15 +488,15 @@ def test_a_model_that_is_not_here_is_refused(logic, chosen, tmp_path, monkeypatc
 
 def test_models_are_listed_with_licences(logic):
     models = {model.name: model for model in logic.models()}
-    assert models["sam-med2d-small"].is_installed
-    assert models["sam-med2d-small"].weights_licence == "Apache-2.0"
+    assert models[BUILT_IN].is_installed
+    assert models[BUILT_IN].weights_licence == "Apache-2.0"
     assert "sam-med2d_b" in models
 
 
 def test_the_built_in_model_segments_a_bright_structure(sammed2d, chosen):
     api = sys.modules["SAMMed2D"].SAMMed2DLogic()
     case = a_case()
-    api.setModel("sam-med2d-small", "cpu")
+    api.setModel(BUILT_IN, "cpu")
     result = api.segmentSlice(case.volume, case.segmentation, "A", ("k", 10), box=case.world((8, 10, 10), (42, 34, 10)))
     common = (result.mask & case.structure[10]).sum()
     assert 2 * common / (result.mask.sum() + case.structure[10].sum()) > 0.7

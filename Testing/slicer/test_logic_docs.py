@@ -10,6 +10,8 @@ import pytest
 import slicer
 from sequence_kit import a_cine
 
+from SAMMed2DLib.registry.built_in import BUILT_IN
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 CENTRES = {"liver": (60, 10, -95), "spleen": (-95, -20, -95)}
@@ -44,7 +46,7 @@ def test_the_examples_run_one_after_the_other(chest, capsys):
         exec(compile(block, f"docs/python.md, example {number + 1}", "exec"), names)
     printed = capsys.readouterr().out
     assert re.search(r"^liver: \d+ voxels\nspleen: \d+ voxels\nkidney: Organs has no segment 'kidney'", printed, re.M)
-    assert "sam-med2d-small True Apache-2.0" in printed
+    assert f"{BUILT_IN} True Apache-2.0" in printed
     assert "off the slice" in printed.splitlines()[-1]
     for name, centre in CENTRES.items():
         segment = slicer.util.arrayFromSegmentBinaryLabelmap(names["segmentation"], name, chest)

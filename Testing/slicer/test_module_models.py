@@ -10,6 +10,10 @@ import host
 import pytest
 import slicer
 
+from SAMMed2DLib.registry.built_in import BUILT_IN
+from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
+from SAMMed2DLib.system.memory import in_gib
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -91,7 +95,7 @@ def test_installed_models_can_be_chosen(choice, folder, logic):
 
     (folder / "mine.pt").write_bytes(b"x")
     choice.refresh()
-    assert items(choice.ui.modelSelector) == ["sam-med2d-small", "mine"]
+    assert items(choice.ui.modelSelector) == [BUILT_IN, "mine"]
     choose(choice.ui.modelSelector, "mine")
     choose(choice.ui.deviceSelector, "cpu")
     assert (service.shared().choice.model, service.shared().choice.device) == ("mine", "cpu")
@@ -145,7 +149,8 @@ def test_a_model_that_cannot_be_loaded_says_why(choice, monkeypatch):
 
 def test_all_known_models_are_listed_with_size_and_state(panel):
     found = rows(panel.ui.modelsTable)
-    assert found[0] == ["SAM-Med2D small (built in)", "11 MiB", "built in"]
+    built_in = CATALOGUE[BUILT_IN]
+    assert found[0] == [built_in.title, in_gib(path_of(built_in).stat().st_size), "built in"]
     assert found[1] == ["SAM-Med2D ViT-B", "2.4 GiB", "not installed"]
     select(panel, "sam-med2d_b")
     shown = panel.ui.detailsText.toPlainText()
@@ -154,7 +159,7 @@ def test_all_known_models_are_listed_with_size_and_state(panel):
 
 @pytest.mark.parametrize(
     ("name", "download", "remove"),
-    [("sam-med2d-small", "here already", "built in"), ("sam-med2d_b", "", "built in, or not")],
+    [(BUILT_IN, "here already", "built in"), ("sam-med2d_b", "", "built in, or not")],
 )
 def test_buttons_say_why_they_do_nothing(panel, name, download, remove):
     select(panel, name)
@@ -296,8 +301,8 @@ def test_a_model_is_removed_after_asking(panel, choice, folder, app):
     app.answers.give("Remove mine", "OK")
     panel.ui.removeButton.click()
     assert not (folder / "mine.pt").exists()
-    assert service.shared().choice.model == "sam-med2d-small"
-    assert items(choice.ui.modelSelector) == ["sam-med2d-small"]
+    assert service.shared().choice.model == BUILT_IN
+    assert items(choice.ui.modelSelector) == [BUILT_IN]
     assert len(rows(panel.ui.modelsTable)) == 4 and "mine was removed" in panel.ui.transferLabel.text
 
 
@@ -336,7 +341,7 @@ def test_a_file_of_ones_own_is_added(panel, folder, checkpoint):
     [
         ("mine", b"<!DOCTYPE html>", "web page"),
         ("a/b", None, "is no name for a model"),
-        ("sam-med2d-small", None, "already"),
+        (BUILT_IN, None, "already"),
     ],
 )
 def test_a_file_that_cannot_be_added_says_why(panel, folder, checkpoint, name, content, words):
@@ -387,7 +392,7 @@ def test_the_real_check_finds_this_computer_in_order(environment):
     environment.ui.checkButton.click()
     wait(environment, 120)
     levels = {row[1]: row[0] for row in rows(environment.ui.findingsTable)}
-    assert levels["torch"] == "OK" and levels["sam-med2d-small"] == "OK"
+    assert levels["torch"] == "OK" and levels[BUILT_IN] == "OK"
     assert "FAIL" not in levels.values()
 
 

@@ -25,6 +25,7 @@ from prepare_data import SPLIT
 from SAMMed2DLib.data.dataset import LabelledImage, read_cache
 from SAMMed2DLib.evaluation import evaluate, macro_mean, mean_by_dataset, single_objects
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.training import (
     Intervals,
     LabelMaps,
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--from", dest="start", default="sam-med2d-small", help="weights to begin with, or none")
+    parser.add_argument("--from", dest="start", default=BUILT_IN, help="weights to begin with, or none")
     parser.add_argument("--batches", type=int, default=120, help="of 4 images with 5 masks each")
     parser.add_argument("--images-per-set", type=int, default=60, help="scored, of each validation set")
     parser.add_argument("--threads", type=int, default=1)

@@ -24,7 +24,7 @@ from SAMMed2DLib.data.dataset import LabelledImage, read_cache
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
 from SAMMed2DLib.evaluation.evaluation_run import Source, thinned
 from SAMMed2DLib.evaluation.objects import targets_of
-from SAMMed2DLib.inference.predictor import DEFAULT_MODEL
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 PARTS = ("train", "validation", "left_out", "test")
 # Names of these sets' images end in the number of the slice; the rest is the patient or volume.
@@ -51,7 +51,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("-o", "--output", default="runs/evaluation", help="folder of the report (%(default)s)")
     parser.add_argument("--split", choices=PARTS, nargs="+", default=["left_out"])
     parser.add_argument("--classes", type=Path, help="MANIFEST.tsv of the images, for the names of classes")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="catalogue name or weights file")
+    parser.add_argument("--model", default=BUILT_IN, help="catalogue name or weights file")
     parser.add_argument("--protocol", choices=("careful", "published"), default="careful")
     parser.add_argument("--fit", choices=("stretch", "pad"), default="stretch")
     parser.add_argument("--most", type=int, help="images of each data set at most")

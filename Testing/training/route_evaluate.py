@@ -33,11 +33,12 @@ from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.evaluation.objects import Target, filled, moved_box, targets_of
 from SAMMed2DLib.evaluation.simulated_user_protocol import click_by_click
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
-from SAMMed2DLib.inference.predictor import DEFAULT_MODEL, Predictor, load_predictor
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.refinement import refine_logits
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
+from SAMMed2DLib.registry.built_in import BUILT_IN
 
 CLICKS = (1, 3, 5)
 TOLERANCE_PX, FRAME_PX = 2.0, 256
@@ -152,7 +153,7 @@ def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
         return simple[name]
     if name.partition(":")[0] == "product":
         weights = name.partition(":")[2]
-        return partial(_product, load_predictor(Path(weights) if weights else DEFAULT_MODEL, device="cpu"))
+        return partial(_product, load_predictor(Path(weights) if weights else BUILT_IN, device="cpu"))
     kind, _, rest = name.partition("@")
     if kind in ("lite", "lite+fit", "lite-whole"):
         assert lite is not None

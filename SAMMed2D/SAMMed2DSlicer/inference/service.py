@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DSlicer.inference.worker import AHEAD, LATEST, TASK, Job, Worker
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import messages
@@ -17,7 +18,6 @@ from SAMMed2DSlicer.widgets import messages
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
 
-DEFAULT_MODEL = "sam-med2d-small"
 _SETTINGS = "SAMMed2D/"
 _cores = 0  # as torch counts them; 0 before torch was asked
 
@@ -35,7 +35,7 @@ class ModelChoice:
         cache_mib: the most that kept embeddings may take.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str = BUILT_IN
     device: str = "auto"
     cache_mib: int = 512
 
@@ -44,7 +44,7 @@ class ModelChoice:
         """The choice that the user made last, from the application's settings."""
         settings = slicer.app.settings()
         return cls(
-            str(settings.value(_SETTINGS + "Model", cls.model)),
+            current_name(str(settings.value(_SETTINGS + "Model", cls.model))),
             str(settings.value(_SETTINGS + "Device", cls.device)),
             int(settings.value(_SETTINGS + "CacheMiB", cls.cache_mib)),
         )

@@ -10,7 +10,8 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.inference.service import DEFAULT_MODEL, InferenceService
+from SAMMed2DLib.registry.built_in import BUILT_IN
+from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.module.background_job import BackgroundJob, Report, Work
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import messages, tables
@@ -124,7 +125,7 @@ class ModelStorePanel:
             return
         try:
             if self._service.choice.model == model.name:
-                self._service.choose(replace(self._service.choice, model=DEFAULT_MODEL))
+                self._service.choose(replace(self._service.choice, model=BUILT_IN))
             remove_model(model.name)
         except PermissionError:
             text = _("Its file is in use: restart Slicer, then remove it.")

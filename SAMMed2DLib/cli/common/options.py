@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
+
 AXES = ("axial", "coronal", "sagittal", "k", "j", "i")
 _SEEN = "what the model sees"
 ROOT_HELP = "where the paths in the JSON files begin, if not beside them, in a folder above or in the working directory"
@@ -72,8 +74,10 @@ def add_intensities(group: argparse._ArgumentGroup, whose: str) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    small = Unstated("sam-med2d-small")
-    group.add_argument("--model", default=small, metavar="NAME|FILE", help="weights (%(default)s)")
+    built_in = Unstated(BUILT_IN)
+    group.add_argument(
+        "--model", type=current_name, default=built_in, metavar="NAME|FILE", help="weights (%(default)s)"
+    )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
     group.add_argument("--precision", default=Unstated("auto"), choices=("auto", "float32", "bfloat16", "float16"))
     group.add_argument(

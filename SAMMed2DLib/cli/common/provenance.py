@@ -26,6 +26,7 @@ from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window, rgb_fr
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.io.segmentation_io import Segment
 from SAMMed2DLib.io.volume_io import VolumeError, read_header
+from SAMMed2DLib.registry.built_in import current_name
 from SAMMed2DLib.system.files import parsed_json, suffix_of
 from SAMMed2DLib.system.formatting import json_kind
 
@@ -73,6 +74,8 @@ class Provenance:
             for name in _MODEL_OPTIONS
             if isinstance(getattr(args, name), Unstated) and self.values.get(name)
         }
+        if "model" in recorded:
+            recorded["model"] = current_name(recorded["model"])
         return argparse.Namespace(**{**vars(args), **recorded})
 
     def check_model_is_here(self) -> None:
