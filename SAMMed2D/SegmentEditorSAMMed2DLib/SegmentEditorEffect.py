@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.effect_panel import EffectPanel
     from SAMMed2DSlicer.effect.parameters import EffectOptions
+    from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.effect.updater import EffectState
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -44,6 +45,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._options: EffectOptions | None = None
         self._shortcuts: ExclusiveShortcuts | None = None
         self._press: tuple[slicer.qMRMLSliceWidget, tuple[int, int]] | None = None
+        self._band: ViewPreview | None = None  # what shows the box that is dragged
+        self._is_at_work = self._has_open_work = False  # as the controller has told
 
     def register(self) -> None:
         """Join the Segment Editor, once for all of its copies."""
@@ -147,15 +150,24 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.scriptedEffect,
             self._service,
             on_changed=self._show_work,
-            on_closed=self._remove_shortcuts,
+            on_closed=self._rest,
             write_history=shared_write_history(),
         )
         self._service.listen(self._show_service)
         self._shortcuts = self._new_shortcuts()
         self._shortcuts.install()
         self._check_torch()
-        self.controller.start()
+        self._start(self.controller)
         self._show_service(self._service.state)
+
+    def _start(self, controller: EffectController) -> None:
+        self._is_at_work = True
+        controller.start()
+
+    def _rest(self) -> None:
+        self._is_at_work, self._band = False, None
+        if self._shortcuts is not None:
+            self._shortcuts.remove()
 
     def deactivate(self) -> None:
         """Leave nothing behind but the prompts' nodes."""
@@ -167,7 +179,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.panel.close()
         self._press = None
         self._service.unlisten(self._show_service)
-        self._remove_shortcuts()
+        self._rest()
         self._shortcuts = None
 
     def cleanup(self) -> None:
@@ -177,13 +189,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
-        if self.controller is not None:
-            self.controller.predict_again()
+        self._predict_again()
 
     def layoutChanged(self) -> None:
         """Follow the views."""
         if self.controller is not None:
-            self._press = None
+            self._press = self._band = None
             self.controller.rebuild_views()
 
     def interactionNodeModified(self, interactionNode: slicer.vtkMRMLInteractionNode) -> None:
@@ -211,7 +222,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return False
         start = self._press[1]
         if eventId == vtk.vtkCommand.MouseMoveEvent:
-            self._dragged(self.controller, viewWidget, start, callerInteractor.GetEventPosition())
+            end = callerInteractor.GetEventPosition()
+            if _is_drag(start, end):
+                self._show_band(self.controller.preview_in(viewWidget), start, end)
             return True
         if eventId == vtk.vtkCommand.LeftButtonReleaseEvent:
             self._released(self.controller, viewWidget, start, callerInteractor)
@@ -244,24 +257,18 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     ) -> bool:
         if not self._is_ours(interactor, viewWidget):
             return False
-        if not controller.is_active:  # a scene was closed meanwhile
-            controller.start()
+        if not self._is_at_work:  # a scene was closed meanwhile
+            self._start(controller)
             if self._shortcuts is not None:
                 self._shortcuts.install()
         self._press = (viewWidget, interactor.GetEventPosition())
         self._arrange_keys()
         return True
 
-    def _dragged(
-        self,
-        controller: EffectController,
-        viewWidget: slicer.qMRMLSliceWidget,
-        start: tuple[int, int],
-        xy: tuple[int, int],
-    ) -> None:
-        preview = controller.preview_in(viewWidget)
-        if preview is not None and _is_drag(start, xy):
-            preview.show_band(start, xy)
+    def _show_band(self, band: ViewPreview | None, start: tuple[int, int], end: tuple[int, int]) -> None:
+        self._band = band
+        if band is not None:
+            band.show_band(start, end)
 
     def _released(
         self,
@@ -270,7 +277,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         start: tuple[int, int],
         interactor: vtk.vtkRenderWindowInteractor,
     ) -> None:
-        self._end_drag(controller, viewWidget)
+        self._end_drag()
         end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
         if _is_drag(start, end):
             controller.set_box(viewWidget, start, end)
@@ -278,11 +285,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             positive = (tool == "positive") != bool(interactor.GetControlKey())
             controller.add_point(viewWidget, start, positive)
 
-    def _end_drag(self, controller: EffectController, viewWidget: slicer.qMRMLSliceWidget) -> None:
-        self._press = None
-        preview = controller.preview_in(viewWidget)
-        if preview is not None:
-            preview.hide_band()
+    def _end_drag(self) -> None:
+        band, self._press, self._band = self._band, None, None
+        if band is not None:
+            band.hide_band()
         self._arrange_keys()
 
     # Actions
@@ -295,7 +301,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
         if self.controller is not None and self._press is not None:
-            self._end_drag(self.controller, self._press[0])
+            self._end_drag()
         elif self.controller is not None:
             self.controller.clear()
 
@@ -330,8 +336,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
         pytorch.ensure_torch()
         self._check_torch()
-        if self.controller is not None:
-            self.controller.predict_again()
+        self._predict_again()
 
     def _check_torch(self) -> None:
         from SAMMed2DSlicer.setup import pytorch
@@ -345,6 +350,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _show_work(self, state: EffectState) -> None:
         """Show the state of the work."""
         if self.controller is not None and self.panel is not None and self.propagation is not None:
+            self._has_open_work = bool(state.is_waiting or state.unfinished or state.pending)
             self.panel.show(state)
             self.propagation.show()
             self._arrange_keys()
@@ -370,24 +376,16 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         actions: dict[str, Callable[[], None]] = {key: self._chooser_of(tool) for key, tool in _KEYS.items()}
         actions.update({"Return": self.accept, "Enter": self.accept})
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        return ExclusiveShortcuts(lambda: parent, actions, self.clear, self._needs_escape)
+        return ExclusiveShortcuts(lambda: parent, actions, self.clear)
 
     def _chooser_of(self, tool: str) -> Callable[[], None]:
         return lambda: self.scriptedEffect.setParameter("Tool", tool)
 
-    def _needs_escape(self) -> bool | None:
-        """Whether Esc is for prompts or a drag; None where the effect is not at work."""
-        if self.controller is None or not self.controller.is_active:
-            return None
-        return self._press is not None or self.controller.has_open_work
-
-    def _remove_shortcuts(self) -> None:
-        if self._shortcuts is not None:
-            self._shortcuts.remove()
-
     def _arrange_keys(self) -> None:
+        """Esc is for prompts or a drag while there are any."""
         if self._shortcuts is not None:
-            self._shortcuts.arrange()
+            has_any = self._press is not None or self._has_open_work
+            self._shortcuts.arrange(self._is_at_work and has_any)
 
 
 def _hide_prompts(scene: slicer.vtkMRMLScene, event: str) -> None:

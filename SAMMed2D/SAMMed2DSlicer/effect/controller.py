@@ -84,11 +84,6 @@ class EffectController:
         """Whether a prediction is on its way."""
         return self.updater.requests.is_waiting
 
-    @property
-    def has_open_work(self) -> bool:
-        """Whether there is something to accept, to clear or to wait for."""
-        return self.is_waiting or bool(self.updater.groups.unfinished) or bool(self.pending)
-
     def pending_of(self, group: PromptGroup) -> PendingPrediction | None:
         """The prediction of a group that is shown, or None."""
         return self.acceptance.predictions.get(group)

@@ -83,7 +83,7 @@ class PropagationPanel:
 
     def show(self) -> None:
         """Show keyframes and confidences along the slices of the view, soon; something has changed."""
-        if self._context.is_open and not self.ui.propagateButton.collapsed and not self.is_running:
+        if not self.ui.propagateButton.collapsed and self._context.is_open and not self.is_running:
             self._later.start()
 
     # Propagating

@@ -20,18 +20,16 @@ class ExclusiveShortcuts:
         parent: Callable[[], qt.QWidget],
         actions: Mapping[str, Callable[[], Any]],
         on_escape: Callable[[], Any],
-        needs_escape: Callable[[], bool | None],
     ) -> None:
         """Describe the keys; nothing is made before `install`.
 
         Args:
             parent: gives the widget that the shortcuts are for.
             actions: what each key does.
-            on_escape: what Esc does.
-            needs_escape: whether Esc is needed now; None where no key is.
+            on_escape: what Esc does while it is needed.
         """
-        self._parent_of, self._actions = parent, actions
-        self._on_escape, self._needs_escape = on_escape, needs_escape
+        self._parent_of, self._actions, self._on_escape = parent, actions, on_escape
+        self._needs_escape = False
         self._parent: Any = None
         self._shortcuts: list[qt.QShortcut] = []
         self._escape: qt.QShortcut | None = None
@@ -46,9 +44,8 @@ class ExclusiveShortcuts:
         self._parent = self._parent_of()
         self._shortcuts = [self._shortcut(key, call) for key, call in self._actions.items()]
         self._escape = self._shortcut("Esc", self._on_escape)
-        self._escape.setEnabled(False)
         slicer.app.connect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
-        self.arrange()
+        self._enable()
 
     def remove(self) -> None:
         """Give the keys back; nothing, if somebody else has them."""
@@ -64,24 +61,24 @@ class ExclusiveShortcuts:
             shortcut.deleteLater()
         self._shortcuts, self._escape, self._calls = [], None, []
 
-    def arrange(self) -> None:
+    def arrange(self, needs_escape: bool) -> None:
         """Esc is for the owner while it is needed, and all keys are for texts while the user types.
 
         The Segment Editor, which ends an effect with Esc, has to give it up meanwhile.
         """
-        needs_escape = self._needs_escape()
-        if needs_escape is None:
-            return
-        if self not in _owners:
-            if needs_escape:  # the keys are for the editor that was worked with last
-                self.install()
-            return
+        self._needs_escape = needs_escape
+        if self in _owners:
+            self._enable()
+        elif needs_escape:  # the keys are for the editor that was worked with last
+            self.install()
+
+    def _enable(self) -> None:
         is_typing = _is_text_field(qt.QApplication.focusWidget())
         for shortcut in self._shortcuts:
             shortcut.setEnabled(not is_typing)
-        self._quiet_others(needs_escape)
+        self._quiet_others(self._needs_escape)
         if self._escape is not None:
-            self._escape.setEnabled(needs_escape and not is_typing)
+            self._escape.setEnabled(self._needs_escape and not is_typing)
 
     def _shortcut(self, key: str, call: Callable[[], Any]) -> qt.QShortcut:
         shortcut = qt.QShortcut(qt.QKeySequence(key), self._parent)
@@ -90,7 +87,7 @@ class ExclusiveShortcuts:
         return shortcut
 
     def _focus_changed(self, old: qt.QWidget, new: qt.QWidget) -> None:
-        self.arrange()
+        self._enable()
 
     def _quiet_others(self, quiet: bool) -> None:
         """Switch the other shortcuts with Esc in the window off, or on again."""
