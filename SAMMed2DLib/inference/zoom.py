@@ -113,6 +113,12 @@ class Crop:
         inside = (points > (self.x0 - 0.5, self.y0 - 0.5)) & (points < (self.x1 - 0.5, self.y1 - 0.5))
         return bool(inside.all())
 
+    def shown(self, prompts: Prompts) -> Prompts:
+        """The same prompts, slice px, without the points that lie outside the crop."""
+        xy = prompts.points_xy
+        inside = ((xy > (self.x0 - 0.5, self.y0 - 0.5)) & (xy < (self.x1 - 0.5, self.y1 - 0.5))).all(axis=1)
+        return replace(prompts, points_xy=xy[inside], labels=prompts.labels[inside])
+
     def cut(self, slice_hw: np.ndarray) -> np.ndarray:
         """Return the crop's part of an image or mask (H, W, ...)."""
         return slice_hw[self.y0 : self.y1, self.x0 : self.x1]
@@ -249,7 +255,7 @@ def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPredi
     found = []
     for scale in model.click_scales:
         view = Crop.centred(click, scale, size_hw)
-        found.append(_predict_in(model, model.embed([view.cut(image)]), image, view, prompts, None))
+        found.append(_predict_in(model, model.embed([view.cut(image)]), image, view, view.shown(prompts), None))
     return max(found, key=lambda one: one.score - touches_border(one) - (not one.mask.any()))
 
 

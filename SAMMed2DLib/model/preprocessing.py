@@ -154,7 +154,7 @@ def normalise(image_hwc: Tensor) -> Tensor:
 
 def stretched(image_hwc: np.ndarray, side: int) -> Tensor:
     """Resize (H, W, 3) uint8 to (3, side, side) float32 bilinearly with antialiasing, its values stretched to 0..1."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(image_hwc.astype(np.float32, order="C")).permute(2, 0, 1)[None]
     small = functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
     low, high = small.min(), small.max()
     return (small - low) / (high - low).clamp(min=1e-8)

@@ -58,6 +58,13 @@ def test_contrast_and_brightness_do_not_matter():
     assert (stretched(np.full((9, 9, 3), 7, np.uint8), 28) == 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_picture_that_may_not_be_written_to_is_seen_without_a_warning_in_either_order_of_channels():
+    image = formula_image((40, 60))
+    image.flags.writeable = False
+    np.testing.assert_array_equal(stretched(image[..., ::-1], 28), stretched(image, 28).flip(0))
+
+
 def test_prompts_are_counted_in_their_own_frame_and_images_are_always_stretched():
     frame = ResizeTransform((20, 40), 56, "pad", "min-max", 112)
     assert not frame.is_padded

@@ -90,6 +90,16 @@ def test_a_first_click_at_several_scales_begins_with_the_surest_mask(model, imag
     assert (model.asked[-1].low_res_logits == found.mask.sum()).all()  # the crop around it begins with that mask
 
 
+def test_points_beside_the_crop_of_a_first_click_wait_for_one_that_holds_them(image):
+    class ManyScales(_BrightPixels):
+        click_scales = (1.0, 0.25)
+
+    model, points = ManyScales(), [(5, 5), (105, 45), (150, 90)]
+    found = predict_zoomed(model, image, Prompts(np.array(points), np.array([0, 1, 0])))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert [len(asked.labels) for asked in model.asked] == [3, 1, 3]
+
+
 def test_a_mask_that_is_cut_off_is_taken_only_where_there_is_no_other(image):
     class SurerWhenSmaller(_BrightPixels):
         click_scales = (1.0, 0.25)
