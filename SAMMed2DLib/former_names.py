@@ -10,11 +10,17 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+# Of modules, and of folders with all that is in them; one former name may lead to another.
 MODULES = {
     "batch": "batch_run",
     "catalogue": "registry.known_models",
     "components": "imaging.components",
     "curation": "data.curation",
+    "data.curation.cases": "data.curation.sources.cases",
+    "data.curation.dataset_layouts": "data.curation.sources.dataset_layouts",
+    "data.curation.discovery": "data.curation.sources.discovery",
+    "data.curation.label_stack": "data.curation.sources.label_stack",
+    "data.curation.resampling": "data.curation.sources.resampling",
     "dataset": "data.dataset",
     "devices": "inference.devices",
     "dicom": "io.dicom",
@@ -47,6 +53,14 @@ NAMES = {
 }
 
 
+def _name_today(name: str) -> str:
+    """Where a module is, by its dotted name below the package; the name itself where it was never another."""
+    for former, today in MODULES.items():
+        if name == former or name.startswith(former + "."):
+            return _name_today(today + name.removeprefix(former))
+    return name
+
+
 class FormerNames(MetaPathFinder, Loader):
     """Finds the former names, after everything that there is; costs nothing until one is imported."""
 
@@ -55,14 +69,13 @@ class FormerNames(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         """The module of a former name; None for any other."""
         package, _, name = fullname.partition(".")
-        is_former = package == __package__ and name.partition(".")[0] in MODULES
+        is_former = package == __package__ and _name_today(name) != name
         return ModuleSpec(fullname, self, is_package=True) if is_former else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Hand each attribute on to the module of today, and say once where it is."""
         name = module.__name__.partition(".")[2]
-        head, dot, rest = name.partition(".")
-        today = import_module(f"{__package__}.{MODULES[head]}{dot}{rest}")
+        today = import_module(f"{__package__}.{_name_today(name)}")
         others = NAMES.get(name, {})
 
         def attribute(attr: str) -> Any:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from SAMMed2DLib.cli.common.options import at_least, number_list, output_folder, pair
-from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names, read_cases, read_class_names
 from SAMMed2DLib.data.curation.curation_options import (
     MOST_ANISOTROPIC,
     PUBLISHED_MASK_SHARE,
@@ -21,8 +20,9 @@ from SAMMed2DLib.data.curation.curation_options import (
 )
 from SAMMed2DLib.data.curation.curation_report import left_out, notes, totals, write_report
 from SAMMed2DLib.data.curation.curation_run import Curated, Told, curate
-from SAMMed2DLib.data.curation.discovery import DiscoveredCases, described, discover
 from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS, REPORT, CaseRecord
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError, check_names, read_cases, read_class_names
+from SAMMed2DLib.data.curation.sources.discovery import DiscoveredCases, described, discover
 from SAMMed2DLib.plots.figure import missing
 
 OK, FAILURE, CANCELLED = 0, 1, 130

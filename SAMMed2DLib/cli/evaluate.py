@@ -144,8 +144,8 @@ def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any
 def _evaluate(
     args: argparse.Namespace, options: EvaluationOptions, folder: Path, sources: Any, data: dict[str, Any], peers: Any
 ) -> int:
-    from SAMMed2DLib.evaluation.evaluation_report import write_report
     from SAMMed2DLib.evaluation.evaluation_run import EvaluationRun, discard
+    from SAMMed2DLib.evaluation.report.evaluation_report import write_report
 
     if reason := missing():
         print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)

@@ -1,27 +1,25 @@
 """How good the masks are: simulated prompts on labelled images, scores for each object.
 
-    evaluation_options       what is asked of the model, and what is measured
-    objects                  the objects of an image, their boxes and first clicks
-    simulated_user_protocol  the simulated user, who draws exact boxes and clicks on the largest error
-    reference_protocol       the reference protocol, that of the paper
-    image_evaluation         the objects of images, one after another
-    scores                   the scores of one object
-    averages                 means by data set, modality, anatomy and size, with intervals
-    speed                    images encoded and prompts decoded in a second
-    table                    the file of all results, from which a run goes on
-    evaluation_run           many images, one after another, whatever happens
-    evaluation_report        tables; charts, and sheet: the contact sheet
-    volumes                  propagation on labelled volumes
+    evaluation_options  what is asked of the model, and what is measured
+    protocols           the objects of an image, and how they are asked for: by the simulated user, who draws exact
+                        boxes and clicks on the largest error, or as in the reference protocol, that of the paper
+    image_evaluation    the objects of images, one after another
+    scores              the scores of one object
+    speed               images encoded and prompts decoded in a second
+    result_file         the file of all results, from which a run goes on
+    evaluation_run      many images, one after another, whatever happens
+    report              means by data set, modality, anatomy and size, tables, charts, the contact sheet
+    volumes             propagation on labelled volumes
 
 All draws are fixed by a seed and by the object's name, so two evaluations of the same weights agree to the last digit.
 """
 
 from __future__ import annotations
 
-from SAMMed2DLib.evaluation.averages import macro_mean, markdown_table, mean_by_dataset
 from SAMMed2DLib.evaluation.evaluation_options import CLICKS, EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.image_evaluation import evaluate, evaluate_image
-from SAMMed2DLib.evaluation.objects import jittered_box, single_objects
+from SAMMed2DLib.evaluation.protocols.objects import jittered_box, single_objects
+from SAMMed2DLib.evaluation.report.averages import macro_mean, markdown_table, mean_by_dataset
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 
 Options = EvaluationOptions  # its former name

@@ -16,10 +16,10 @@ from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import DatasetError, ImageEntry, MaskedImage
 from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.image_evaluation import evaluate_image
-from SAMMed2DLib.evaluation.objects import Target, targets_of
+from SAMMed2DLib.evaluation.protocols.objects import Target, targets_of
+from SAMMed2DLib.evaluation.result_file import ResultFile, columns_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
 from SAMMed2DLib.evaluation.speed import Speed, measure, measure_peer
-from SAMMed2DLib.evaluation.table import ResultFile, columns_of
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
 from SAMMed2DLib.system.locks import sole_use

@@ -8,9 +8,9 @@ import numpy as np
 
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
-from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
 from SAMMed2DLib.evaluation.evaluation_options import CLICKS, REFERENCE, EvaluationError, EvaluationOptions
-from SAMMed2DLib.evaluation.objects import Target, targets_of
+from SAMMed2DLib.evaluation.protocols import reference_protocol, simulated_user_protocol
+from SAMMed2DLib.evaluation.protocols.objects import Target, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult, Peer, ScoreSheet
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.session import Session

@@ -9,8 +9,10 @@ import numpy as np
 
 from SAMMed2DLib.data.sa_med2d import MaskEntry
 from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, EvaluationOptions
-from SAMMed2DLib.evaluation.objects import Target
+from SAMMed2DLib.evaluation.protocols.objects import Target
 from SAMMed2DLib.imaging.metrics import dice, iou, normalised_surface_distance
+
+METRICS = ("dice", "iou", "nsd")
 
 
 class Peer(Protocol):

@@ -7,15 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SAMMed2DLib.plots.figure import (
-    DPI,
-    SCREEN_SCALE,
-    draw_over,
-    fitting,
-    new_figure,
-    own_settings,
-    plain,
-)
+from SAMMed2DLib.plots.figure import DPI, SCREEN_SCALE, draw_over, fitting, new_figure, own_settings, plain
 
 BACKGROUND = 24  # grey around pictures, and that of the text on it: seen in light and in dark surroundings
 TEXT_COLOR = (0.92, 0.92, 0.92)

@@ -16,15 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from SAMMed2DLib.imaging.components import parts_touching
-from SAMMed2DLib.propagation.estimate import (
-    TOGETHER,
-    WEIGHTS,
-    Estimate,
-    Estimator,
-    Predict,
-    SliceImage,
-    Weights,
-)
+from SAMMed2DLib.propagation.estimate import TOGETHER, WEIGHTS, Estimate, Estimator, Predict, SliceImage, Weights
 from SAMMed2DLib.propagation.stop_rule import STOP_RULE, StopRule
 from SAMMed2DLib.propagation.tracks import Frontier, Interval, PropagatedSlice, SegmentTrack, filled
 

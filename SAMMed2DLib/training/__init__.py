@@ -1,7 +1,7 @@
 """Interactive training: images with several objects, prompts that answer the model's own errors.
 
-`loop.train` is the whole of it: `config` says what a run is, `items` and `views` what it sees, `prompts` how the
-objects are asked for, `steps` what is done with one batch.
+`loop.train` is the whole of it: `config` says what a run is, `items` and `views` what it sees, `training_prompts` how
+the objects are asked for, `steps` what is done with one batch, `run` what is left on disk.
 """
 
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
@@ -15,7 +15,8 @@ from SAMMed2DLib.training.optimisers import (
     start_from_identity,
 )
 from SAMMed2DLib.training.parallel import ShardedBatches, Team, team
-from SAMMed2DLib.training.run_folder import Intervals, Progress
+from SAMMed2DLib.training.run.run_folder import Intervals, Progress
+from SAMMed2DLib.training.run.training_state import Origin, RunState, resume_run, save_run
 from SAMMed2DLib.training.start import PUBLISHED_WIDTH, SIZES, StartingPoint, fresh_start, known_start
 from SAMMed2DLib.training.steps import (
     Batch,
@@ -35,7 +36,6 @@ from SAMMed2DLib.training.training_prompts import (
     neighbours_of,
     user_clicks,
 )
-from SAMMed2DLib.training.training_state import Origin, RunState, resume_run, save_run
 from SAMMed2DLib.training.views import make_masked_item, make_published_item, make_training_item
 
 __all__ = [

@@ -24,7 +24,8 @@ from SAMMed2DLib.training.config import TrainingConfig
 from SAMMed2DLib.training.items import Pictures, TrainingItems
 from SAMMed2DLib.training.optimisers import optimiser_of
 from SAMMed2DLib.training.parallel import ShardedBatches, Team
-from SAMMed2DLib.training.run_folder import Intervals, RunFolder, Scoring
+from SAMMed2DLib.training.run.run_folder import Intervals, RunFolder, Scoring
+from SAMMed2DLib.training.run.training_state import Origin, RunState
 from SAMMed2DLib.training.start import build_start
 from SAMMed2DLib.training.steps import (
     Batch,
@@ -35,7 +36,6 @@ from SAMMed2DLib.training.steps import (
     train_batch_published,
 )
 from SAMMed2DLib.training.training_prompts import AccumulatedClicks, PromptSource, PublishedPrompts
-from SAMMed2DLib.training.training_state import Origin, RunState
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,20 @@ from curation_cases import SHAPE_KJI, a_block, a_volume, write, write_dicom, wri
 
 from SAMMed2DLib.data.curation.assembly import assemble
 from SAMMed2DLib.data.curation.case_writer import write_png
-from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names, file_name, read_cases, read_class_names
 from SAMMed2DLib.data.curation.curation_options import PUBLISHED_MASK_SHARE, CurationOptions, Shares
 from SAMMed2DLib.data.curation.curation_run import Curated, curate
-from SAMMed2DLib.data.curation.discovery import discover
 from SAMMed2DLib.data.curation.duplicates import Groups, differ, same_images, thumbnail
-from SAMMed2DLib.data.curation.label_stack import LabelStack, read_labels
 from SAMMed2DLib.data.curation.slices import cuts
+from SAMMed2DLib.data.curation.sources.cases import (
+    Case,
+    CurationError,
+    check_names,
+    file_name,
+    read_cases,
+    read_class_names,
+)
+from SAMMed2DLib.data.curation.sources.discovery import discover
+from SAMMed2DLib.data.curation.sources.label_stack import LabelStack, read_labels
 from SAMMed2DLib.data.sa_med2d import read_layout, read_manifest
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.io.segmentation_io import Segment, write_segmentation

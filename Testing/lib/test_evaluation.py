@@ -12,7 +12,7 @@ from SAMMed2DLib import evaluation
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
 from SAMMed2DLib.data.simulated_user import centre_point
-from SAMMed2DLib.evaluation import objects
+from SAMMed2DLib.evaluation.protocols import objects
 
 
 class _Answer:

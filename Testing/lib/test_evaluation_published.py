@@ -9,8 +9,9 @@ from other_model import LeftHalf
 from tiny_network import CONFIG
 
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
-from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, evaluate, evaluate_image, reference_protocol
-from SAMMed2DLib.evaluation.objects import targets_of
+from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, evaluate, evaluate_image
+from SAMMed2DLib.evaluation.protocols import reference_protocol
+from SAMMed2DLib.evaluation.protocols.objects import targets_of
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import build_model

@@ -11,16 +11,9 @@ from other_model import LeftHalf
 from test_evaluation import _RowsOfClicks, two_masks
 
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
-from SAMMed2DLib.evaluation import (
-    EvaluationError,
-    EvaluationOptions,
-    ObjectResult,
-    averages,
-    evaluation_report,
-    sheet,
-    table,
-)
+from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, ObjectResult, result_file
 from SAMMed2DLib.evaluation.evaluation_run import MASKS_FILE, EvaluationRun, Problem, Source, thinned
+from SAMMed2DLib.evaluation.report import averages, evaluation_contact_sheet, evaluation_report
 
 OPTIONS = EvaluationOptions(clicks=(1, 3), box_jitters=(0.1,), most_clicks=4, tolerance_px=2.0)
 
@@ -88,12 +81,12 @@ def results() -> list[ObjectResult]:
 
 
 def test_results_are_read_back(tmp_path, results):
-    columns = table.columns_of(OPTIONS)
-    with table.ResultFile(tmp_path / "masks.csv", columns) as file:
+    columns = result_file.columns_of(OPTIONS)
+    with result_file.ResultFile(tmp_path / "masks.csv", columns) as file:
         for result in results:
             file.add(result)
-            assert len(table.read_results(file.path, columns)) == len(file.results)
-    (first, _), read = results, table.read_results(tmp_path / "masks.csv", columns)
+            assert len(result_file.read_results(file.path, columns)) == len(file.results)
+    (first, _), read = results, result_file.read_results(tmp_path / "masks.csv", columns)
     assert [one.key for one in read] == [one.key for one in results]
     assert read[0].dice == pytest.approx(first.dice, abs=1e-6) and read[0].nsd == pytest.approx(first.nsd, abs=1e-6)
     assert read[0].curve == pytest.approx(first.curve, abs=1e-6)
@@ -101,23 +94,23 @@ def test_results_are_read_back(tmp_path, results):
 
 
 def test_half_a_line_is_dropped(tmp_path, results):
-    columns, path = table.columns_of(OPTIONS), tmp_path / "masks.csv"
-    with table.ResultFile(path, columns) as file:
+    columns, path = result_file.columns_of(OPTIONS), tmp_path / "masks.csv"
+    with result_file.ResultFile(path, columns) as file:
         file.add(results[0])
     path.write_bytes(path.read_bytes() + b"set,CT,liv")
-    with table.ResultFile(path, columns) as file:
+    with result_file.ResultFile(path, columns) as file:
         file.add(results[1])
-    assert len(table.read_results(path, columns)) == 2
+    assert len(result_file.read_results(path, columns)) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda text: text.replace("dataset", "other", 1), lambda text: text + "x,y\r\n"])
 def test_files_of_others_are_refused(tmp_path, results, damage):
     path = tmp_path / "masks.csv"
-    with table.ResultFile(path, table.columns_of(OPTIONS)) as file:
+    with result_file.ResultFile(path, result_file.columns_of(OPTIONS)) as file:
         file.add(results[0])
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(EvaluationError, match="--restart"):
-        table.ResultFile(path, table.columns_of(OPTIONS))
+        result_file.ResultFile(path, result_file.columns_of(OPTIONS))
 
 
 # Runs
@@ -232,6 +225,6 @@ def test_a_report_of_nothing_says_so(tmp_path):
 
 
 def test_the_sheet_shows_as_many_data_sets_as_it_can():
-    chosen = sheet.choose(RESULTS, "box", across=2)
+    chosen = evaluation_contact_sheet.choose(RESULTS, "box", across=2)
     assert [one.place for one in chosen] == ["best"] * 2 + ["median"] * 2 + ["worst"] * 2
     assert [one.result.dice["box"] for one in chosen] == [1.0, 0.2, 0.6, 0.2, 0.2, 0.6]

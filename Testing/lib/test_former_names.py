@@ -31,9 +31,12 @@ def test_what_is_imported_by_a_former_name_is_the_same():
         "from SAMMed2DLib.volume_io import VolumeError, read_volume\n"
         "from SAMMed2DLib.batch import Answer\n"
         "from SAMMed2DLib.curation.discovery import discover\n"
+        "from SAMMed2DLib.data.curation.discovery import discover as found_in_data\n"
+        "from SAMMed2DLib.data.curation.sources.discovery import discover as discover_today\n"
         "import SAMMed2DLib.geometry, SAMMed2DLib as sammed2d\n"
         "from SAMMed2DLib.batch_run import CaseResult\n"
         "assert read_volume is sammed2d.read_volume and VolumeError is sammed2d.VolumeError\n"
+        "assert discover is found_in_data is discover_today\n"
         "assert Answer is CaseResult and SAMMed2DLib.geometry.SlicePlane is sammed2d.SlicePlane\n"
     )
     done = run(script)

@@ -19,7 +19,8 @@ from training_cases import write_folder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, FAILURE, OK, main
 from SAMMed2DLib.data.curation import curation_report
-from SAMMed2DLib.evaluation import evaluation_report, evaluation_run
+from SAMMed2DLib.evaluation import evaluation_run
+from SAMMed2DLib.evaluation.report import evaluation_report
 from SAMMed2DLib.system.locks import sole_use
 
 OF_THE_USER = {"notes.txt": b"mine", ".notes-0123456789ab.part.txt": b"mine too"}

@@ -18,7 +18,7 @@ from training_cases import TINY, tiny_config
 from SAMMed2DLib import training
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.system.locks import sole_use
-from SAMMed2DLib.training import log
+from SAMMed2DLib.training.run import run_log
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = replace(
@@ -32,7 +32,7 @@ OF_THE_USER = {"notes.txt": b"mine", ".notes-0123456789ab.part.txt": b"mine too"
 @pytest.fixture(autouse=True)
 def small_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is what takes longest."""
-    monkeypatch.setattr(log, "line_chart", lambda *rest: np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.setattr(run_log, "line_chart", lambda *rest: np.zeros((4, 4, 3), np.uint8))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -162,4 +162,4 @@ def test_a_log_that_was_changed_does_not_stop_a_run(tmp_path: Path) -> None:
     train(tmp_path)
     (tmp_path / "log.csv").write_bytes(b"step,loss\r\n\xff\xfe,1\r\none,2\r\n1\r\n1,0.5\r\n2,0.25\r\n")
     train(tmp_path)
-    assert [row["step"] for row in log.read_rows(tmp_path / "log.csv")] == ["1", "2"]
+    assert [row["step"] for row in run_log.read_rows(tmp_path / "log.csv")] == ["1", "2"]

@@ -14,11 +14,7 @@ from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR, Prompts, box_of_mask
 from SAMMed2DLib.plots.contact_sheet import BACKGROUND, contact_sheet
 from SAMMed2DLib.plots.figure import draw_over, fitting, new_figure, own_settings, text_width
-from SAMMed2DLib.plots.overlay import (
-    MaskLayer,
-    draw_slice,
-    write_png,
-)
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
 from SAMMed2DLib.plots.slice_view import SliceView
 
 SIZE_IJK = (6, 8, 10)

@@ -16,7 +16,7 @@ import SimpleITK
 from SAMMed2DLib import evaluation
 from SAMMed2DLib.__main__ import main
 from SAMMed2DLib.data.dataset import LabelledImage
-from SAMMed2DLib.evaluation import simulated_user_protocol
+from SAMMed2DLib.evaluation.protocols import simulated_user_protocol
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice

@@ -22,7 +22,7 @@ from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.data.sa_med2d import read_layout
 from SAMMed2DLib.training import TrainingConfig
-from SAMMed2DLib.training.log import read_rows
+from SAMMed2DLib.training.run.run_log import read_rows
 from SAMMed2DLib.training.validation import Validation, spread
 
 ROOT = Path(__file__).resolve().parents[2]

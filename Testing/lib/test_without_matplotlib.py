@@ -14,7 +14,7 @@ import SimpleITK
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.cli import segment as segment_command
 from SAMMed2DLib.plots import figure
-from SAMMed2DLib.training.log import RunLog
+from SAMMed2DLib.training.run.run_log import RunLog
 
 ROOT = Path(__file__).resolve().parents[2]
 ADVICE = 'matplotlib is not installed: pip install "sammed2d[plots]"'

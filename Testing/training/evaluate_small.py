@@ -23,7 +23,7 @@ from SAMMed2DLib.cli.evaluate import add_measures, evaluate_sources
 from SAMMed2DLib.data.dataset import LabelledImage, read_cache
 from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
 from SAMMed2DLib.evaluation.evaluation_run import Source, thinned
-from SAMMed2DLib.evaluation.objects import targets_of
+from SAMMed2DLib.evaluation.protocols.objects import targets_of
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 PARTS = ("train", "validation", "left_out", "test")

@@ -30,8 +30,8 @@ from route_model import CropModel, RouteUser
 
 from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.data.simulated_user import centre_point
-from SAMMed2DLib.evaluation.objects import Target, filled, moved_box, targets_of
-from SAMMed2DLib.evaluation.simulated_user_protocol import click_by_click
+from SAMMed2DLib.evaluation.protocols.objects import Target, filled, moved_box, targets_of
+from SAMMed2DLib.evaluation.protocols.simulated_user_protocol import click_by_click
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts

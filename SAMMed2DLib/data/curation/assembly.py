@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError
 from SAMMed2DLib.data.curation.curation_options import Shares
 from SAMMed2DLib.data.curation.duplicates import Groups, same_images
 from SAMMed2DLib.data.curation.records import CaseRecord, ImageRecord
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError
 from SAMMed2DLib.data.sa_med2d import SPLITS, TEST, TRAIN, VALIDATION, MaskEntry
 
 Key = tuple[str, str]  # data set and case

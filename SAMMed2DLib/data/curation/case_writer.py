@@ -13,10 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError, file_name
 from SAMMed2DLib.data.curation.curation_options import CurationOptions
 from SAMMed2DLib.data.curation.duplicates import thumbnail
-from SAMMed2DLib.data.curation.label_stack import read_labels
 from SAMMed2DLib.data.curation.records import (
     IMAGES,
     MASKS,
@@ -29,6 +27,8 @@ from SAMMed2DLib.data.curation.records import (
     write_record,
 )
 from SAMMed2DLib.data.curation.slices import Cut, Mask, cuts
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError, file_name
+from SAMMed2DLib.data.curation.sources.label_stack import read_labels
 from SAMMed2DLib.io.dicom import looks_like_dicom
 from SAMMed2DLib.io.volume_io import Volume, VolumeError, read_header, read_volume
 

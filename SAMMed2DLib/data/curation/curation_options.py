@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError
 from SAMMed2DLib.data.sa_med2d import SPLITS
 from SAMMed2DLib.imaging.intensity import FULL_RANGE, Intensity, Percentiles, Window
 

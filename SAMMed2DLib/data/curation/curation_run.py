@@ -16,9 +16,9 @@ from typing import Any
 
 from SAMMed2DLib.data.curation.assembly import Assembly, assemble
 from SAMMed2DLib.data.curation.case_writer import StoppedError, curate_case
-from SAMMed2DLib.data.curation.cases import Case, CurationError, check_names
 from SAMMed2DLib.data.curation.curation_options import CurationOptions, Shares
 from SAMMed2DLib.data.curation.records import CASES, REPORT_FILES, CaseRecord, is_finished, path_of, read_record
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError, check_names
 from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, MANIFEST, write_layout
 from SAMMed2DLib.system.files import remove_leftovers
 from SAMMed2DLib.system.locks import FileBusyError, sole_use

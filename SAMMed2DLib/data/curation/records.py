@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.cases import Case
 from SAMMed2DLib.data.curation.curation_options import CurationOptions
 from SAMMed2DLib.data.curation.duplicates import SIDE
+from SAMMed2DLib.data.curation.sources.cases import Case
 from SAMMed2DLib.system.files import StagedFiles, read_json
 
 CASES, IMAGES, MASKS = "cases", "images", "masks"

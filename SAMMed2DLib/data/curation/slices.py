@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.cases import Case
 from SAMMed2DLib.data.curation.curation_options import MOST_ANISOTROPIC, CurationOptions
 from SAMMed2DLib.data.curation.duplicates import differ, thumbnail
-from SAMMed2DLib.data.curation.label_stack import LabelStack
+from SAMMed2DLib.data.curation.sources.cases import Case
+from SAMMed2DLib.data.curation.sources.label_stack import LabelStack
 from SAMMed2DLib.imaging.components import Components, label_components
 from SAMMed2DLib.imaging.intensity import Intensity, for_all_slices, rgb_from_slice
 from SAMMed2DLib.io.volume_io import Volume

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError, named
-from SAMMed2DLib.data.curation.dataset_layouts import (
+from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError, named
+from SAMMed2DLib.data.curation.sources.dataset_layouts import (
     bids_cases,
     classes_of,
     is_bids,
@@ -17,7 +18,6 @@ from SAMMed2DLib.data.curation.dataset_layouts import (
     read_dataset_json,
     without_channel,
 )
-from SAMMed2DLib.data.curation.records import CASES, IMAGES, MASKS
 from SAMMed2DLib.system.files import PICTURE_SUFFIXES, stem_of, suffix_of
 
 IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm"}

@@ -9,7 +9,6 @@ import numpy as np
 
 from SAMMed2DLib.evaluation.scores import ObjectResult
 
-METRICS = ("dice", "iou", "nsd")
 UNKNOWN = "unknown"
 # Upper ends of the bins of size, as shares of the image.
 SIZES = ((0.005, "under 0.5 %"), (0.02, "0.5 to 2 %"), (0.1, "2 to 10 %"), (1.01, "over 10 %"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.cases import CurationError
+from SAMMed2DLib.data.curation.sources.cases import CurationError
 from SAMMed2DLib.imaging.grids import Alignment, alignment
 from SAMMed2DLib.io.volume_io import LPS_TO_RAS, Volume
 from SAMMed2DLib.system.files import suffix_of

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from SAMMed2DLib.data.sa_med2d import MaskEntry
-from SAMMed2DLib.evaluation.averages import METRICS
 from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
-from SAMMed2DLib.evaluation.scores import ObjectResult
+from SAMMed2DLib.evaluation.scores import METRICS, ObjectResult
 
 _TEXTS = ("dataset", "modality", "anatomy", "case", "image", "mask", "axis")
 _NUMBERS = ("slice", "instance")

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.evaluation import charts
-from SAMMed2DLib.evaluation.averages import GROUPINGS, METRICS, Average, averages, clicks_needed, grouped, means, table
 from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, SIMULATED_USER, TARGETS, EvaluationOptions
 from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, EvaluationRun, Source
-from SAMMed2DLib.evaluation.scores import ObjectResult
-from SAMMed2DLib.evaluation.sheet import draw_contact_sheet
+from SAMMed2DLib.evaluation.report import evaluation_charts
+from SAMMed2DLib.evaluation.report.averages import GROUPINGS, Average, averages, clicks_needed, grouped, means, table
+from SAMMed2DLib.evaluation.report.evaluation_contact_sheet import draw_contact_sheet
+from SAMMed2DLib.evaluation.scores import METRICS, ObjectResult
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.plots.figure import missing
 from SAMMed2DLib.plots.overlay import write_png
@@ -104,12 +104,15 @@ def _write_charts(
 ) -> list[str]:
     """Write what can be drawn; the names of the files without suffix."""
     results = run.results
-    kinds = charts.main_kinds(results, peers, run.options.clicks)
-    images = {"dice_by_prompt": charts.dice_by_prompt(results, kinds), "size_plot": charts.size_plot(results, kinds)}
+    kinds = evaluation_charts.main_kinds(results, peers, run.options.clicks)
+    images = {
+        "dice_by_prompt": evaluation_charts.dice_by_prompt(results, kinds),
+        "size_plot": evaluation_charts.size_plot(results, kinds),
+    }
     if run.options.box_jitters:
-        images["jitter_curve"] = charts.jitter_curve(results, run.options, peers)
+        images["jitter_curve"] = evaluation_charts.jitter_curve(results, run.options, peers)
     if results[0].curve:
-        images["clicks_curve"] = charts.clicks_curve(results)
+        images["clicks_curve"] = evaluation_charts.clicks_curve(results)
     if finished:
         images[SHEET] = draw_contact_sheet(predictor, sources, results, run.options)
     for name, image in images.items():
@@ -166,7 +169,7 @@ def _tables(run: EvaluationRun, peers: Sequence[str], charts_written: Sequence[s
     yield from _chart(charts_written, "jitter_curve")
     if results[0].curve:
         yield from _click_parts(run, charts_written)
-    kinds = charts.main_kinds(results, peers, run.options.clicks)
+    kinds = evaluation_charts.main_kinds(results, peers, run.options.clicks)
     for grouping in GROUPINGS:
         yield f"## Dice by {grouping}"
         yield group_table(results, grouping, kinds)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SAMMed2DLib.evaluation.averages import GROUPINGS, averages, grouped, mean_curve, means
 from SAMMed2DLib.evaluation.evaluation_options import BOX, FILLED_BOX, EvaluationOptions, clicks_name, jittered_name
+from SAMMed2DLib.evaluation.report.averages import GROUPINGS, averages, grouped, mean_curve, means
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.plots.charts import bar_chart, line_chart
 

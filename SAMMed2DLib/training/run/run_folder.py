@@ -17,9 +17,9 @@ from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoi
 from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
 from SAMMed2DLib.system.locks import FileBusyError, sole_use
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
-from SAMMed2DLib.training.log import TABLES_AND_CURVES, RunLog
 from SAMMed2DLib.training.parallel import Team
-from SAMMed2DLib.training.training_state import Origin, RunState, check_same, resume_run, save_run
+from SAMMed2DLib.training.run.run_log import TABLES_AND_CURVES, RunLog
+from SAMMed2DLib.training.run.training_state import Origin, RunState, check_same, resume_run, save_run
 
 CONFIG, CHECKPOINT, BEST, LAST = "config.json", "checkpoint.pt", "best.pt", "last.pt"
 

@@ -19,7 +19,7 @@ from SAMMed2DLib.evaluation.evaluation_options import (
     clicks_name,
     jittered_name,
 )
-from SAMMed2DLib.evaluation.objects import Target, filled, jittered_click, moved_box
+from SAMMed2DLib.evaluation.protocols.objects import Target, filled, jittered_click, moved_box
 from SAMMed2DLib.evaluation.scores import ScoreSheet
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError
-from SAMMed2DLib.data.curation.dataset_layouts import structure_of
-from SAMMed2DLib.data.curation.discovery import IMAGE_SUFFIXES, PICTURE_SUFFIXES, is_dicom_folder
-from SAMMed2DLib.data.curation.resampling import placer
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError
+from SAMMed2DLib.data.curation.sources.dataset_layouts import structure_of
+from SAMMed2DLib.data.curation.sources.discovery import IMAGE_SUFFIXES, PICTURE_SUFFIXES, is_dicom_folder
+from SAMMed2DLib.data.curation.sources.resampling import placer
 from SAMMed2DLib.io.dicom import looks_like_dicom
 from SAMMed2DLib.io.segmentation_io import check_labels, read_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_image

@@ -23,7 +23,7 @@ from SAMMed2DLib.evaluation.evaluation_options import (
     clicks_name,
     jittered_name,
 )
-from SAMMed2DLib.evaluation.objects import Target, filled, moved_box
+from SAMMed2DLib.evaluation.protocols.objects import Target, filled, moved_box
 from SAMMed2DLib.evaluation.scores import ScoreSheet
 from SAMMed2DLib.inference.prediction import Embedding
 from SAMMed2DLib.inference.predictor import Predictor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.data.curation.cases import Case, CurationError, named
+from SAMMed2DLib.data.curation.sources.cases import Case, CurationError, named
 from SAMMed2DLib.system.files import read_json, stem_of, suffix_of
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})$")

@@ -10,10 +10,10 @@ import numpy as np
 
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
-from SAMMed2DLib.evaluation import reference_protocol, simulated_user_protocol
 from SAMMed2DLib.evaluation.evaluation_options import BOX, REFERENCE, EvaluationOptions, clicks_name
 from SAMMed2DLib.evaluation.evaluation_run import Source
-from SAMMed2DLib.evaluation.objects import Target, extent_of, targets_of
+from SAMMed2DLib.evaluation.protocols import reference_protocol, simulated_user_protocol
+from SAMMed2DLib.evaluation.protocols.objects import Target, extent_of, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor

@@ -1,0 +1,1 @@
+"""What an evaluation leaves to read: averages, tables, charts and a contact sheet."""
