@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, verify_weights
-from SAMMed2DLib.registry.known_models import CATALOGUE, models_dir, path_of
+from SAMMed2DLib.registry.known_models import KNOWN_MODELS, models_dir, path_of
 from SAMMed2DLib.system.memory import GIB, available_memory, in_gib
 
 OLDEST_PYTHON = (3, 11)
@@ -263,7 +263,7 @@ def weights_findings(torch_works: bool, remedies: Remedies = COMMAND_LINE) -> It
         remedies: how to get them here.
     """
     missing = []
-    for entry in CATALOGUE.values():
+    for entry in KNOWN_MODELS.values():
         path = path_of(entry)
         if path.is_file():
             yield weights_finding(entry.name, path, torch_works, remedies)

@@ -44,7 +44,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
     Errors say what to do: `SAMMed2DSlicer.scene.volumes.SceneError` (something in the scene does not allow it),
     `SAMMed2DLib.imaging.geometry.GeometryError` (no such slice), `SAMMed2DLib.inference.prompts.PromptError` (prompts
     contradict each other), `SAMMed2DSlicer.setup.pytorch.InstallError` (PyTorch is missing or broken), and
-    `SAMMed2DLib.registry.known_models.CatalogueError` (no such model). All but InstallError, a RuntimeError, are
+    `SAMMed2DLib.registry.known_models.RegistryError` (no such model). All but InstallError, a RuntimeError, are
     ValueErrors.
     """
 
@@ -352,20 +352,20 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
         Raises:
-            CatalogueError: there is no such model, or it is not on this computer yet.
+            RegistryError: there is no such model, or it is not on this computer yet.
         """
         from SAMMed2DLib.registry.built_in import current_name
-        from SAMMed2DLib.registry.known_models import CatalogueError, weights_path
+        from SAMMed2DLib.registry.known_models import RegistryError, weights_path
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.setup import pytorch
 
         name = os.fspath(model)
         try:
             path = weights_path(name)
-        except CatalogueError as error:
-            raise CatalogueError(pytorch.explain(error)) from error
+        except RegistryError as error:
+            raise RegistryError(pytorch.explain(error)) from error
         if not path.is_file():
-            raise CatalogueError(_("There is no weights file {path}.").format(path=path))
+            raise RegistryError(_("There is no weights file {path}.").format(path=path))
         shared = service.shared()
         chosen = os.path.abspath(name) if name.endswith((".pt", ".pth")) else current_name(name)
         shared.choose(replace(shared.choice, model=chosen, device=device))

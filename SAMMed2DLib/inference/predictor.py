@@ -322,10 +322,10 @@ def load_predictor(
     image_size: int | None = None,
     adapters: bool = True,
 ) -> Predictor:
-    """Load weights by catalogue name or from a file.
+    """Load weights by the name of a known or added model, or from a file.
 
     Args:
-        model: a name of the catalogue or of an added model, or a checkpoint of SAM, FT-SAM or SAM-Med2D.
+        model: the name of a known or added model, or a checkpoint of SAM, FT-SAM or SAM-Med2D.
         device: as in `Predictor`.
         precision: as in `Predictor`.
         fit: as in `Predictor`.
@@ -334,7 +334,7 @@ def load_predictor(
         adapters: False leaves adapters out, which makes SAM-Med2D* of SAM-Med2D.
 
     Raises:
-        CatalogueError: no model of this name here.
+        RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
         DeviceError: no such device or precision.
     """

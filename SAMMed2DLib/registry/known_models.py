@@ -31,11 +31,11 @@ _SA_MED2D_DATA = (
 _SAM_DATA = "SA-1B, under Meta's SA-1B research licence"
 
 
-class CatalogueError(ValueError):
+class RegistryError(ValueError):
     """A model is not known, or the record of checksums cannot be used; the message says what to do."""
 
 
-class NotInstalledError(CatalogueError):
+class NotInstalledError(RegistryError):
     """A known model is not on this computer yet.
 
     Attributes:
@@ -52,7 +52,7 @@ class NotInstalledError(CatalogueError):
 
 
 @dataclass(frozen=True)
-class CatalogueEntry:
+class KnownModel:
     """A model by name.
 
     Attributes:
@@ -91,7 +91,7 @@ def google_drive(file_id: str) -> str:
 
 
 _ENTRIES = (
-    CatalogueEntry(
+    KnownModel(
         name=BUILT_IN,
         title="SAM-Med2D small (built in)",
         what="A small model of the same design, trained by this project. It needs no download.",
@@ -101,7 +101,7 @@ _ENTRIES = (
         sources=(),
         embedded=True,
     ),
-    CatalogueEntry(
+    KnownModel(
         name="sam-med2d_b",
         network="sam-med2d_b_256",
         title="SAM-Med2D ViT-B",
@@ -115,7 +115,7 @@ _ENTRIES = (
             google_drive("1ARiB5RkSsWmAB_8mqWnwDF8ZKTtFwsjl"),
         ),
     ),
-    CatalogueEntry(
+    KnownModel(
         name="ft-sam_b",
         network="ft-sam_b_256",
         title="FT-SAM ViT-B",
@@ -125,7 +125,7 @@ _ENTRIES = (
         size_bytes=None,
         sources=(google_drive("1J4qQt9MZZYdv1eoxMTJ4FL8Fz65iUFM8"),),
     ),
-    CatalogueEntry(
+    KnownModel(
         name="sam_b_256",
         network="sam_b_256",
         title="SAM ViT-B at 256 px",
@@ -137,19 +137,21 @@ _ENTRIES = (
         sources=(google_drive("1_U26MIJhWnWVwmI5JkGg2cd2J6MvkqU-"),),
     ),
 )
-CATALOGUE: Mapping[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRIES}
+KNOWN_MODELS: Mapping[str, KnownModel] = {entry.name: entry for entry in _ENTRIES}
+
+CatalogueError, CatalogueEntry, CATALOGUE = RegistryError, KnownModel, KNOWN_MODELS  # their former names
 
 
-def find(name: str) -> CatalogueEntry:
+def find(name: str) -> KnownModel:
     """Look up a model, by a former name too.
 
     Raises:
-        CatalogueError: no model of this name; the message lists those there are.
+        RegistryError: no model of this name; the message lists those there are.
     """
     try:
-        return CATALOGUE[current_name(name)]
+        return KNOWN_MODELS[current_name(name)]
     except KeyError:
-        raise CatalogueError(f"There is no model {name!r}. Known models: {', '.join(CATALOGUE)}.") from None
+        raise RegistryError(f"There is no model {name!r}. Known models: {', '.join(KNOWN_MODELS)}.") from None
 
 
 def models_dir() -> Path:
@@ -166,12 +168,12 @@ def models_dir() -> Path:
     return data / "models"
 
 
-def path_of(entry: CatalogueEntry, directory: Path | None = None) -> Path:
+def path_of(entry: KnownModel, directory: Path | None = None) -> Path:
     """Where a model's inference checkpoint lies, or will lie once it is installed."""
     return (_WEIGHTS_DIR if entry.embedded else directory or models_dir()) / f"{entry.name}.pt"
 
 
-def is_installed(entry: CatalogueEntry, directory: Path | None = None) -> bool:
+def is_installed(entry: KnownModel, directory: Path | None = None) -> bool:
     """Whether the model can be loaded without a download."""
     return path_of(entry, directory).is_file()
 
@@ -183,32 +185,32 @@ def added_path(name: str) -> Path:
 
 def added_models() -> list[Path]:
     """Files of the models that a user added."""
-    return sorted(path for path in models_dir().glob("*.pt") if path.stem not in CATALOGUE)
+    return sorted(path for path in models_dir().glob("*.pt") if path.stem not in KNOWN_MODELS)
 
 
 def weights_path(model: str | Path) -> Path:
     """Find the weights that are meant: by a known or a former name, by that of an added model, or by a file's path.
 
     Raises:
-        CatalogueError: no model of this name.
+        RegistryError: no model of this name.
         NotInstalledError: one that is not on this computer yet.
     """
     model = current_name(model) if isinstance(model, str) else model
-    if isinstance(model, str) and model in CATALOGUE:
-        if is_installed(CATALOGUE[model]):
-            return path_of(CATALOGUE[model])
+    if isinstance(model, str) and model in KNOWN_MODELS:
+        if is_installed(KNOWN_MODELS[model]):
+            return path_of(KNOWN_MODELS[model])
         raise NotInstalledError(model)
     path = Path(model)
     if isinstance(model, Path) or path.exists() or path.suffix in (".pt", ".pth"):
         return path
     if added_path(model).is_file():
         return added_path(model)
-    known = ", ".join([*CATALOGUE, *(one.stem for one in added_models())])
-    raise CatalogueError(f"There is no model {model!r}. Known models: {known}.")
+    known = ", ".join([*KNOWN_MODELS, *(path.stem for path in added_models())])
+    raise RegistryError(f"There is no model {model!r}. Known models: {known}.")
 
 
 def install(
-    entry: CatalogueEntry,
+    entry: KnownModel,
     directory: Path | None = None,
     *,
     progress: Progress | None = None,
@@ -232,13 +234,13 @@ def install(
     Raises:
         DownloadError, DownloadCancelled, ChecksumError: as `download.download`.
         CheckpointError: the file that came is not usable.
-        CatalogueError: the record of checksums is damaged, or the embedded file is missing.
+        RegistryError: the record of checksums is damaged, or the embedded file is missing.
     """
     target = path_of(entry, directory)
     if target.is_file():
         return target
     if entry.embedded:
-        raise CatalogueError(f"The built-in model is missing ({target}). Install the program again.")
+        raise RegistryError(f"The built-in model is missing ({target}). Install the program again.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(target):
         _install(entry, target, progress, should_cancel, config, policy or DownloadPolicy())
@@ -246,7 +248,7 @@ def install(
 
 
 def _install(
-    entry: CatalogueEntry,
+    entry: KnownModel,
     target: Path,
     progress: Progress | None,
     should_cancel: Callable[[], bool] | None,
@@ -274,17 +276,17 @@ def _install(
         source.unlink(missing_ok=True)
 
 
-def remove(entry: CatalogueEntry, directory: Path | None = None) -> tuple[Path, ...]:
+def remove(entry: KnownModel, directory: Path | None = None) -> tuple[Path, ...]:
     """Remove a model's inference checkpoint and what broken downloads of it left; its checksum stays on record.
 
     Returns:
         The files that were removed; none if there were none.
 
     Raises:
-        CatalogueError: the model comes with the program.
+        RegistryError: the model comes with the program.
     """
     if entry.embedded:
-        raise CatalogueError(f"{entry.name} comes with the program and cannot be removed.")
+        raise RegistryError(f"{entry.name} comes with the program and cannot be removed.")
     target = path_of(entry, directory)
     rests = target.parent.glob(f"{target.stem}{_DOWNLOAD_SUFFIX}*")
     removed = tuple(path for path in (target, *sorted(rests)) if path.is_file())
@@ -293,7 +295,7 @@ def remove(entry: CatalogueEntry, directory: Path | None = None) -> tuple[Path, 
     return removed
 
 
-def _provenance(entry: CatalogueEntry, done: Downloaded) -> dict[str, Any]:
+def _provenance(entry: KnownModel, done: Downloaded) -> dict[str, Any]:
     return {
         "name": entry.name,
         "url": done.url,
@@ -319,7 +321,7 @@ class ChecksumRecord:
         """The checksum first seen for a model; None before its first download.
 
         Raises:
-            CatalogueError: the record is damaged.
+            RegistryError: the record is damaged.
         """
         held = self._read().get(name)
         return held["sha256"] if held else None
@@ -347,8 +349,8 @@ class ChecksumRecord:
             if all(len(entry["sha256"]) == 64 for entry in held.values()):
                 return dict(held)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CatalogueError(self._damaged()) from error
-        raise CatalogueError(self._damaged())
+            raise RegistryError(self._damaged()) from error
+        raise RegistryError(self._damaged())
 
     def _damaged(self) -> str:
         return (

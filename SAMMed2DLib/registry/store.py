@@ -12,9 +12,9 @@ from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
 from SAMMed2DLib.registry.built_in import current_name
 from SAMMed2DLib.registry.known_models import (
-    CATALOGUE,
-    CatalogueEntry,
-    CatalogueError,
+    KNOWN_MODELS,
+    KnownModel,
+    RegistryError,
     added_models,
     added_path,
     is_installed,
@@ -43,7 +43,7 @@ class StoredModel:
         size_bytes: of the file, or else of the download; None if unknown.
         weights_licence: as far as it is stated; empty for added models.
         data_licence: as far as it is stated; empty for added models.
-        entry: what the catalogue knows; None for added models.
+        entry: what is known of it; None for added models.
     """
 
     name: str
@@ -53,7 +53,7 @@ class StoredModel:
     size_bytes: int | None
     weights_licence: str
     data_licence: str
-    entry: CatalogueEntry | None
+    entry: KnownModel | None
 
     @property
     def is_installed(self) -> bool:
@@ -72,20 +72,20 @@ class StoredModel:
 
 
 def stored_models() -> list[StoredModel]:
-    """The models of the catalogue, installed or not, and those that were added."""
-    return [_known(entry) for entry in CATALOGUE.values()] + [_added(path) for path in added_models()]
+    """The known models, installed or not, and those that were added."""
+    return [_known(entry) for entry in KNOWN_MODELS.values()] + [_added(path) for path in added_models()]
 
 
 def find_stored(name: str) -> StoredModel:
     """Look up a model of `stored_models`, by a former name too.
 
     Raises:
-        CatalogueError: no model of this name; the message lists those there are.
+        RegistryError: no model of this name; the message lists those there are.
     """
     models = {model.name: model for model in stored_models()}
     name = current_name(name)
     if name not in models:
-        raise CatalogueError(f"There is no model {name!r}. Known models: {', '.join(models)}.")
+        raise RegistryError(f"There is no model {name!r}. Known models: {', '.join(models)}.")
     return models[name]
 
 
@@ -108,7 +108,7 @@ def add_model(name: str, file: str | Path, *, half: bool = False) -> StoredModel
     """
     from SAMMed2DLib.inference.predictor import load_predictor  # late: it is needed here only, and torch with it
 
-    entry = CATALOGUE.get(current_name(name))
+    entry = KNOWN_MODELS.get(current_name(name))
     if not re.fullmatch(r"[\w+-][\w.+-]*", name):
         raise ModelNameError(f"{name!r} is no name for a model; use letters, digits, '-', '_', '+' and '.'")
     target = path_of(entry) if entry else added_path(name)
@@ -133,7 +133,7 @@ def _copy(file: Path, target: Path) -> None:
         shutil.copyfile(file, staged.place(target))
 
 
-def _check_network(entry: CatalogueEntry, file: Path, checkpoint: Checkpoint) -> None:
+def _check_network(entry: KnownModel, file: Path, checkpoint: Checkpoint) -> None:
     """Refuse weights of another network under the name of a known model; the image size may differ.
 
     Raises:
@@ -163,22 +163,22 @@ def remove_model(name: str) -> int:
         The size of the model that was removed, bytes.
 
     Raises:
-        CatalogueError: there is nothing to remove, or the model comes with the program.
+        RegistryError: there is nothing to remove, or the model comes with the program.
     """
-    entry, added = CATALOGUE.get(current_name(name)), added_path(name)
+    entry, added = KNOWN_MODELS.get(current_name(name)), added_path(name)
     if entry is None and added not in added_models():
-        names = ", ".join(stem_of(one) for one in added_models()) or "none"
-        raise CatalogueError(f"there is no model {name!r} to remove; added models: {names}")
+        names = ", ".join(stem_of(path) for path in added_models()) or "none"
+        raise RegistryError(f"there is no model {name!r} to remove; added models: {names}")
     path = path_of(entry) if entry else added
     size = path.stat().st_size if path.is_file() else 0
     if entry is None:
         added.unlink()
     elif not remove(entry):
-        raise CatalogueError(f"{name!r} is not installed, so there is nothing to remove")
+        raise RegistryError(f"{name!r} is not installed, so there is nothing to remove")
     return size
 
 
-def _known(entry: CatalogueEntry) -> StoredModel:
+def _known(entry: KnownModel) -> StoredModel:
     path = path_of(entry) if is_installed(entry) else None
     return StoredModel(
         entry.name,

@@ -15,7 +15,7 @@ from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
 from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.model.shapes import config_of
-from SAMMed2DLib.registry.known_models import CATALOGUE, weights_path
+from SAMMed2DLib.registry.known_models import KNOWN_MODELS, weights_path
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
 from SAMMed2DLib.training.optimisers import start_from_identity
 
@@ -66,7 +66,7 @@ def known_start(
         reset_heads: leave out the mask tokens and heads of a model without adapters, as published.
 
     Raises:
-        CatalogueError: no model of this name here.
+        RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
         ConfigError: the image size does not fit.
         TrainingError: the network has another preprocessing than the published one, or the file is incomplete.
@@ -90,8 +90,8 @@ def known_start(
     known = checkpoint.provenance
     base: dict[str, Any] = {"name": path.stem, "file_sha256": sha256_of(path)}
     base |= {key: known[key] for key in ("weights_sha256", "weights_licence", "data_licence", "steps") if key in known}
-    if path.stem in CATALOGUE and not isinstance(model, Path):
-        base["weights_licence"] = CATALOGUE[path.stem].weights_licence
+    if path.stem in KNOWN_MODELS and not isinstance(model, Path):
+        base["weights_licence"] = KNOWN_MODELS[path.stem].weights_licence
     if own.image_size != config.image_size:
         base["resized_from"] = own.image_size
     return StartingPoint(config, fitted.state, bool(known.get("prefers_zoom")), base)

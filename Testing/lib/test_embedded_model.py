@@ -11,13 +11,13 @@ import pytest
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, verify_weights
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.registry.built_in import BUILT_IN
-from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
+from SAMMed2DLib.registry.known_models import KNOWN_MODELS, path_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "demo"))
 
 import run_demo
 
-WEIGHTS = path_of(CATALOGUE[BUILT_IN])
+WEIGHTS = path_of(KNOWN_MODELS[BUILT_IN])
 
 
 def test_the_file_is_small_whole_and_says_where_it_comes_from():

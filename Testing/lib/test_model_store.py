@@ -13,10 +13,10 @@ from SAMMed2DLib.model.build import VARIANTS
 from SAMMed2DLib.registry import built_in
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.known_models import (
-    CATALOGUE,
+    KNOWN_MODELS,
     MODELS_DIR_VARIABLE,
-    CatalogueError,
     NotInstalledError,
+    RegistryError,
     find,
     weights_path,
 )
@@ -42,13 +42,13 @@ def checkpoint(tmp_path: Path) -> Path:
     return save_tiny(tmp_path / "mine.pt")
 
 
-def test_before_anything_is_added_the_catalogue_is_listed() -> None:
+def test_before_anything_is_added_the_known_models_are_listed() -> None:
     models = {model.name: model for model in stored_models()}
-    assert models.keys() == CATALOGUE.keys()
+    assert models.keys() == KNOWN_MODELS.keys()
     ours, published = models[BUILT_IN], models["sam-med2d_b"]
     assert (ours.is_installed, ours.is_removable, ours.is_downloadable) == (True, False, False)
     assert (published.is_installed, published.is_removable, published.is_downloadable) == (False, False, True)
-    assert published.size_bytes == CATALOGUE["sam-med2d_b"].size_bytes and published.path is None
+    assert published.size_bytes == KNOWN_MODELS["sam-med2d_b"].size_bytes and published.path is None
 
 
 def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_added_model_is_listed_loaded_and_removed(checkpoint: Path, folder: P
     assert added.path.read_bytes() == checkpoint.read_bytes()  # reports name the checksum of the file
     size = added.path.stat().st_size
     assert added.size_bytes == size == remove_model("mine")
-    with pytest.raises(CatalogueError, match=f"Known models: {BUILT_IN}"):
+    with pytest.raises(RegistryError, match=f"Known models: {BUILT_IN}"):
         find_stored("mine")
 
 
@@ -72,21 +72,21 @@ def test_a_file_can_stand_in_for_a_download_of_a_known_model(
         weights_path("ft-sam_b")
     assert caught.value.name == "ft-sam_b"
     added = add_model("ft-sam_b", checkpoint, half=True)
-    assert added.entry is CATALOGUE["ft-sam_b"] and added.is_removable and not added.is_downloadable
+    assert added.entry is KNOWN_MODELS["ft-sam_b"] and added.is_removable and not added.is_downloadable
     assert weights_path("ft-sam_b") == added.path
 
 
 def test_a_former_name_of_the_built_in_model_means_it_still(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
-    assert find_stored("of-old") == find_stored(BUILT_IN) and find("of-old") is CATALOGUE[BUILT_IN]
+    assert find_stored("of-old") == find_stored(BUILT_IN) and find("of-old") is KNOWN_MODELS[BUILT_IN]
     assert weights_path("of-old") == weights_path(BUILT_IN)
     assert load_predictor("of-old", device="cpu").name == load_predictor(device="cpu").name
     assert known_start("of-old").base["name"] == BUILT_IN
     with pytest.raises(ModelNameError, match="already"):
         add_model("of-old", checkpoint)
-    with pytest.raises(CatalogueError, match="comes with the program"):
+    with pytest.raises(RegistryError, match="comes with the program"):
         remove_model("of-old")
-    with pytest.raises(CatalogueError):
+    with pytest.raises(RegistryError):
         weights_path("of")
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_added_or_removed_leaves_no_file(checkpoint: Path, folder
     with pytest.raises(CheckpointError, match="does not exist"):
         add_model("other", tmp_path / "gone.pt")
     for name in ("nothing", "sam-med2d_b", BUILT_IN):
-        with pytest.raises(CatalogueError):
+        with pytest.raises(RegistryError):
             remove_model(name)
     assert list(folder.glob("*")) == []
 

@@ -18,7 +18,7 @@ from SAMMed2DLib.cli import models as models_command
 from SAMMed2DLib.model.build import VARIANTS
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
-from SAMMed2DLib.registry.known_models import CATALOGUE, MODELS_DIR_VARIABLE
+from SAMMed2DLib.registry.known_models import KNOWN_MODELS, MODELS_DIR_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +41,10 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
 def test_the_list_names_every_model_with_its_licences(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == OK
     shown = " ".join(capsys.readouterr().out.split())
-    for entry in CATALOGUE.values():
+    for entry in KNOWN_MODELS.values():
         assert f"{entry.name}: {entry.title}" in shown
         assert " ".join(entry.weights_licence.split()) in shown
-    assert listed(capsys).keys() == CATALOGUE.keys()
+    assert listed(capsys).keys() == KNOWN_MODELS.keys()
 
 
 def test_a_file_can_be_added_listed_and_removed(
@@ -79,7 +79,7 @@ def test_a_file_can_stand_in_for_a_download_and_be_kept_in_half(
     monkeypatch.setitem(VARIANTS, "sam-med2d_b_256", CONFIG)
     assert main(["models", "add", "sam-med2d_b", str(checkpoint), "--half"]) == OK
     kept = read_checkpoint(folder / "sam-med2d_b.pt")
-    assert kept.provenance["weights_licence"] == CATALOGUE["sam-med2d_b"].weights_licence
+    assert kept.provenance["weights_licence"] == KNOWN_MODELS["sam-med2d_b"].weights_licence
     assert kept.state["image_encoder.pos_embed"].dtype == torch.float16
     assert listed(capsys)["sam-med2d_b"]["installed"] is True
     assert main(["models", "remove", "sam-med2d_b"]) == OK
@@ -99,8 +99,8 @@ def test_weights_of_another_network_are_not_taken_for_a_known_model(
 def test_the_list_and_a_failed_download_tell_the_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = replace(CATALOGUE["ft-sam_b"], sources=("http://127.0.0.1:9/ft-sam_b.pth",))
-    monkeypatch.setitem(CATALOGUE, "ft-sam_b", entry)
+    entry = replace(KNOWN_MODELS["ft-sam_b"], sources=("http://127.0.0.1:9/ft-sam_b.pth",))
+    monkeypatch.setitem(KNOWN_MODELS, "ft-sam_b", entry)
     monkeypatch.setattr(models_command, "POLICY", DownloadPolicy(backoff_s=0.1, unreachable_s=0.5))
     assert main(["models", "list"]) == OK
     assert "    from http://127.0.0.1:9/ft-sam_b.pth\n" in capsys.readouterr().out

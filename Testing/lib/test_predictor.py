@@ -20,7 +20,7 @@ from SAMMed2DLib.inference.devices import FallbackWarning, available_devices, ch
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.model.build import ModelConfig, build_model
-from SAMMed2DLib.registry.known_models import CatalogueError
+from SAMMed2DLib.registry.known_models import RegistryError
 
 ROOT = Path(__file__).parents[2]
 TINY = ModelConfig(
@@ -286,9 +286,9 @@ def test_incomplete_weights_are_refused(tmp_path):
 
 def test_a_model_that_is_not_here_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMMED2D_MODELS_DIR", str(tmp_path))
-    with pytest.raises(CatalogueError, match="sammed2d models download sam-med2d_b"):
+    with pytest.raises(RegistryError, match="sammed2d models download sam-med2d_b"):
         load_predictor("sam-med2d_b")
-    with pytest.raises(CatalogueError, match="no model 'sam-med3d'"):
+    with pytest.raises(RegistryError, match="no model 'sam-med3d'"):
         load_predictor("sam-med3d")
 
 

@@ -116,7 +116,7 @@ def test_effect_python_api_and_command_line_give_the_same_mask_bit_for_bit(fixtu
 
 
 def test_choosing_another_model_answers_anew(fixture, network, monkeypatch):
-    from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
+    from SAMMed2DLib.registry.known_models import KNOWN_MODELS, path_of
 
     fixture.click((50, 45, 10))
     fixture.wait(lambda: fixture.controller.pending, 60)
@@ -125,7 +125,7 @@ def test_choosing_another_model_answers_anew(fixture, network, monkeypatch):
     monkeypatch.setattr(type(network), "submit", lambda self, *a, **k: asked.append(1) or original(self, *a, **k))
     from SAMMed2DSlicer.inference.service import ModelChoice
 
-    network.choose(ModelChoice(model=str(path_of(CATALOGUE[BUILT_IN])), device="cpu"))
+    network.choose(ModelChoice(model=str(path_of(KNOWN_MODELS[BUILT_IN])), device="cpu"))
     fixture.wait(lambda: asked and fixture.controller.pending and not fixture.controller.is_waiting, 60)
     assert fixture.effect._service.state.is_ready
 

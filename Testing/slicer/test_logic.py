@@ -472,7 +472,7 @@ def test_a_former_name_of_the_built_in_model_chooses_it(logic, chosen, monkeypat
 
 
 def test_a_model_that_is_not_here_is_refused(logic, chosen, tmp_path, monkeypatch):
-    from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE, CatalogueError
+    from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE, RegistryError
 
     monkeypatch.setenv(MODELS_DIR_VARIABLE, str(tmp_path))
     before = chosen.choice
@@ -481,7 +481,7 @@ def test_a_model_that_is_not_here_is_refused(logic, chosen, tmp_path, monkeypatc
         ("sam-med2d_b", "not on this computer yet. Get it in the module SAMMed2D"),
         (str(tmp_path / "gone.pt"), "no weights file"),
     ):
-        with pytest.raises(CatalogueError, match=words):
+        with pytest.raises(RegistryError, match=words):
             logic.setModel(model)
     assert chosen.choice == before
 

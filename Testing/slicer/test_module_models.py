@@ -11,7 +11,7 @@ import pytest
 import slicer
 
 from SAMMed2DLib.registry.built_in import BUILT_IN
-from SAMMed2DLib.registry.known_models import CATALOGUE, path_of
+from SAMMed2DLib.registry.known_models import KNOWN_MODELS, path_of
 from SAMMed2DLib.system.memory import in_gib
 
 
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_be_loaded_says_why(choice, monkeypatch):
 
 def test_all_known_models_are_listed_with_size_and_state(panel):
     found = rows(panel.ui.modelsTable)
-    built_in = CATALOGUE[BUILT_IN]
+    built_in = KNOWN_MODELS[BUILT_IN]
     assert found[0] == [built_in.title, in_gib(path_of(built_in).stat().st_size), "built in"]
     assert found[1] == ["SAM-Med2D ViT-B", "2.4 GiB", "not installed"]
     select(panel, "sam-med2d_b")

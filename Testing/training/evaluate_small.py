@@ -51,7 +51,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("-o", "--output", default="runs/evaluation", help="folder of the report (%(default)s)")
     parser.add_argument("--split", choices=PARTS, nargs="+", default=["left_out"])
     parser.add_argument("--classes", type=Path, help="MANIFEST.tsv of the images, for the names of classes")
-    parser.add_argument("--model", default=BUILT_IN, help="catalogue name or weights file")
+    parser.add_argument("--model", default=BUILT_IN, help="name of a known or added model, or weights file")
     parser.add_argument("--protocol", choices=("careful", "published"), default="careful")
     parser.add_argument("--fit", choices=("stretch", "pad"), default="stretch")
     parser.add_argument("--most", type=int, help="images of each data set at most")

@@ -43,17 +43,17 @@ def ask(work: service.Work) -> Any:
 
     Raises:
         InstallError: PyTorch is missing or broken.
-        CatalogueError: the chosen model is not here.
+        RegistryError: the chosen model is not here.
         whatever else `work` raises.
     """
-    from SAMMed2DLib.registry.known_models import CatalogueError
+    from SAMMed2DLib.registry.known_models import RegistryError
 
     try:
         return service.shared().call(work)
     except (ImportError, OSError) as error:
         raise pytorch.InstallError(pytorch.explain(error)) from error
-    except CatalogueError as error:
-        raise CatalogueError(pytorch.explain(error)) from error
+    except RegistryError as error:
+        raise RegistryError(pytorch.explain(error)) from error
 
 
 def segment(

@@ -30,7 +30,7 @@ class ModelChoice:
     """Which model to use, and where.
 
     Attributes:
-        model: a name of the catalogue or of an added model, or the path of a weights file.
+        model: the name of a known or added model, or the path of a weights file.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         cache_mib: the most that kept embeddings may take.
     """

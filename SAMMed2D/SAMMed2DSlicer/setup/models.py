@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Download:
-    """The work of downloading a model of the catalogue; a broken one goes on where it stopped.
+    """The work of downloading a known model; a broken one goes on where it stopped.
 
     Attributes:
         attempt: while it tries again, the number of the attempt and how many there are; set by the thread.

@@ -84,12 +84,12 @@ class Provenance:
         Raises:
             RequestError: it cannot.
         """
-        from SAMMed2DLib.registry.known_models import CatalogueError, weights_path
+        from SAMMed2DLib.registry.known_models import RegistryError, weights_path
 
         model = self.values["model"]
         try:
             there = weights_path(model).exists()
-        except CatalogueError:
+        except RegistryError:
             there = False
         if not there:
             raise RequestError(

@@ -21,10 +21,10 @@ from SAMMed2DLib.registry import known_models
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.download import ChecksumError, Downloaded, DownloadError, DownloadPolicy, exclusive
 from SAMMed2DLib.registry.known_models import (
-    CATALOGUE,
-    CatalogueEntry,
-    CatalogueError,
+    KNOWN_MODELS,
     ChecksumRecord,
+    KnownModel,
+    RegistryError,
     find,
     install,
     remove,
@@ -51,14 +51,14 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "published.pth"
 
 
-def entry_at(*sources: str, **values: Any) -> CatalogueEntry:
-    entry = CatalogueEntry("test_b", "Test", "A test.", "Apache-2.0", "CC0", None, sources)
+def entry_at(*sources: str, **values: Any) -> KnownModel:
+    entry = KnownModel("test_b", "Test", "A test.", "Apache-2.0", "CC0", None, sources)
     return dataclasses.replace(entry, **values)
 
 
 def test_the_known_models_are_listed_with_their_licences_and_sources():
-    assert list(CATALOGUE) == [BUILT_IN, "sam-med2d_b", "ft-sam_b", "sam_b_256"]
-    for name, entry in CATALOGUE.items():
+    assert list(KNOWN_MODELS) == [BUILT_IN, "sam-med2d_b", "ft-sam_b", "sam_b_256"]
+    for name, entry in KNOWN_MODELS.items():
         assert entry.name == name
         assert entry.title
         assert entry.what
@@ -79,7 +79,7 @@ def test_the_licence_of_the_data_is_never_sold_as_that_of_the_weights():
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones():
-    with pytest.raises(CatalogueError, match=rf"no model 'sam'.*{BUILT_IN}, sam-med2d_b"):
+    with pytest.raises(RegistryError, match=rf"no model 'sam'.*{BUILT_IN}, sam-med2d_b"):
         find("sam")
 
 
@@ -106,7 +106,7 @@ def test_models_lie_in_the_users_data_folder_or_where_the_variable_says(
     assert known_models.models_dir().as_posix() == expected
 
 
-def test_looking_at_the_catalogue_makes_no_folder_and_needs_no_torch(tmp_path):
+def test_looking_at_the_known_models_makes_no_folder_and_needs_no_torch(tmp_path):
     code = (
         "import sys; from SAMMed2DLib.registry import known_models as c; c.is_installed(c.find('sam-med2d_b'));"
         "assert not {'torch', 'requests', 'numpy'} & set(sys.modules), 'heavy import'"
@@ -122,7 +122,7 @@ def test_the_embedded_model_lies_in_the_package_and_is_never_downloaded(tmp_path
         Path(known_models.__file__).parents[1] / "weights" / f"{BUILT_IN}.pt"
     )
     monkeypatch.setattr(known_models, "_WEIGHTS_DIR", tmp_path)
-    with pytest.raises(CatalogueError, match="Install the program again"):
+    with pytest.raises(RegistryError, match="Install the program again"):
         install(small)
     (tmp_path / f"{BUILT_IN}.pt").write_bytes(b"here")
     assert install(small) == tmp_path / f"{BUILT_IN}.pt"
@@ -214,7 +214,7 @@ def test_removing_takes_the_model_and_the_rests_of_its_downloads_only(server, ch
     assert remove(entry, models) == (installed, *rests)
     assert sorted(models.iterdir()) == sorted([models / "checksums.json", *others])
     assert remove(entry, models) == ()
-    with pytest.raises(CatalogueError, match="comes with the program"):
+    with pytest.raises(RegistryError, match="comes with the program"):
         remove(find(BUILT_IN))
 
 
@@ -234,5 +234,5 @@ def test_the_first_checksum_is_held_for_good(tmp_path):
 )
 def test_a_damaged_record_is_refused_rather_than_forgotten(tmp_path, text):
     (tmp_path / "checksums.json").write_text(text)
-    with pytest.raises(CatalogueError, match="is damaged"):
+    with pytest.raises(RegistryError, match="is damaged"):
         ChecksumRecord(tmp_path / "checksums.json").sha256("a")
