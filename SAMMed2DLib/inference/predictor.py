@@ -106,7 +106,8 @@ class Predictor:
             frame.model_image(image if self.channel_order == "rgb" else image[..., ::-1])
             for frame, image in zip(frames, images, strict=True)
         ]
-        chunks = [inputs[i : i + _IMAGES_AT_ONCE] for i in range(0, len(inputs), _IMAGES_AT_ONCE)]
+        step = self._most_at_once
+        chunks = [inputs[i : i + step] for i in range(0, len(inputs), step)]
         encoded = [self._on_device(partial(self._encode, chunk)) for chunk in chunks]
         return Embedding(torch.cat([part.to(self.device) for part in encoded]), frames, self.name)
 
@@ -119,7 +120,13 @@ class Predictor:
         """Forecast the main memory that encoding so many slices takes while it lasts, bytes, about."""
         if self.device.type != "cpu":
             return 0
-        return self.model.image_encoder.working_bytes(min(slices, _IMAGES_AT_ONCE))
+        return self.model.image_encoder.working_bytes(min(slices, self._most_at_once))
+
+    @property
+    def _most_at_once(self) -> int:
+        """Images that are encoded as one batch."""
+        most = self.model.image_encoder.most_at_once if self.device.type == "cpu" else _IMAGES_AT_ONCE
+        return min(most, _IMAGES_AT_ONCE)
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice.

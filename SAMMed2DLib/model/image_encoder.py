@@ -11,7 +11,13 @@ from SAMMed2DLib.model.layers import LayerNorm2d, MlpBlock
 
 
 class ImageEncoderViT(nn.Module):
-    """Images to feature maps: patches, positions, blocks, neck."""
+    """Images to feature maps: patches, positions, blocks, neck.
+
+    Attributes:
+        most_at_once: images that a CPU encodes as fast as more.
+    """
+
+    most_at_once = 8
 
     def __init__(
         self,

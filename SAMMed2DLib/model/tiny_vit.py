@@ -82,7 +82,13 @@ class TinyVitSizes:
 
 
 class TinyVit(nn.Module):
-    """Images to feature maps: stem, four stages with merging between them, neck."""
+    """Images to feature maps: stem, four stages with merging between them, neck.
+
+    Attributes:
+        most_at_once: images that a CPU encodes as fast as more; its large maps make a larger batch no faster.
+    """
+
+    most_at_once = 2
 
     def __init__(self, image_size: int, sizes: TinyVitSizes, out_dim: int) -> None:
         """Create the encoder.
@@ -97,7 +103,7 @@ class TinyVit(nn.Module):
         self.width = max(sizes.dims)
         self.feature_bytes = 4 * (image_size // sizes.stride) ** 2 * out_dim  # of one image, float32
         # A pass takes most for the widened maps of the first stage; found by measurement at 112 and 256 px.
-        self._working_bytes = 4 * image_size**2 * 14 * sizes.dims[0]
+        self._working_bytes = 4 * image_size**2 * 18 * sizes.dims[0]
         dims = sizes.dims
         self.patch_embed = Stem(dims[0])
         stages: list[nn.Module] = []

@@ -9,7 +9,7 @@ from golden_cases import TESTING, formula_image, golden_state
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
-from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import TINY, ConfigError, ModelConfig, build_model
 from SAMMed2DLib.model.sam import Sam
@@ -88,6 +88,15 @@ def test_a_stop_is_asked_for_before_every_block():
         block.register_forward_pre_hook(lambda module, _: seen.append(module))
     encoder(torch.zeros(1, 3, 28, 28))
     assert seen == encoder.blocks and len(seen) == 4
+
+
+def test_a_cpu_encodes_only_so_many_images_at_once_as_it_gains_by():
+    predictor, batches = Predictor(build_model(MINIATURE), device="cpu"), []
+    encoder = predictor.model.image_encoder
+    encoder.register_forward_hook(lambda _encoder, images, _features: batches.append(len(images[0])))
+    slices = [formula_image((30, 30))] * 5
+    assert len(predictor.embed(slices)) == 5 and batches == [2, 2, 1]
+    assert predictor.working_bytes(5) == predictor.working_bytes(2) == 2 * predictor.working_bytes(1)
 
 
 def test_an_encoder_tried_in_inference_mode_can_still_be_trained():
