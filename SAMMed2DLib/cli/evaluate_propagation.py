@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     predictor = load(args)
     found = evaluate_volumes(
         predictor,
-        (labelled_volume(one) for one in listed),
+        (labelled_volume(entry) for entry in listed),
         sources=_SOURCES if args.keyframes is None else (args.keyframes,),
         weights=replace(without(args.without or ()), **({"open_share": 0.0} if args.ask_everywhere else {})),
         zoom=args.zoom,
@@ -203,7 +203,7 @@ def _report(listed: list[Entry], results: list[ObjectScores]) -> str:
     for source in _SOURCES:
         if losers(results, source):
             parts += [f"Less well than interpolation, 3 keyframes ({source}):", table_of_losers(results, source)]
-    notes = [f"- {one.name}: {one.note}" for one in listed if one.note]
+    notes = [f"- {entry.name}: {entry.note}" for entry in listed if entry.note]
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
 
 

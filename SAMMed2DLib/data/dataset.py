@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMMed2DLib.data.sa_med2d import DatasetError, as_rgb, read_picture
+from SAMMed2DLib.data.sa_med2d import DatasetError, as_rgb, read_image_file
 from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.imaging.intensity import is_grey
 
@@ -78,7 +78,7 @@ def read_manifest(folder: Path | str, datasets: Collection[str] | None = None) -
 
 
 def _read_row(folder: Path, row: dict[str, str]) -> LabelledImage:
-    image, label = read_picture(folder / row["image"]), read_picture(folder / row["label"])
+    image, label = read_image_file(folder / row["image"]), read_image_file(folder / row["label"])
     return LabelledImage(
         image=as_rgb(image),
         label=label if label.ndim == 2 else label[..., 0],

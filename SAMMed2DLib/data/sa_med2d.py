@@ -150,8 +150,8 @@ class ImageEntry:
         Raises:
             DatasetError: a file is missing or broken, a mask is not one, or its size is not the image's.
         """
-        image = as_rgb(read_picture(self.folder / self.image))
-        masks = [as_mask(read_picture(self.folder / entry.mask), entry.mask) for entry in self.masks]
+        image = as_rgb(read_image_file(self.folder / self.image))
+        masks = [as_mask(read_image_file(self.folder / entry.mask), entry.mask) for entry in self.masks]
         for entry, mask in zip(self.masks, masks, strict=True):
             if mask.shape != image.shape[:2]:
                 raise DatasetError(
@@ -278,8 +278,8 @@ def entry_of_name(mask: str, image: str, split: str, dataset: str) -> MaskEntry:
     return MaskEntry(mask, image, split, dataset, anatomy=anatomy, case=case, slice=at, instance=int(instance))
 
 
-def read_picture(path: Path | str) -> np.ndarray:
-    """Read a picture file as it is stored, (H, W) or (H, W, channels).
+def read_image_file(path: Path | str) -> np.ndarray:
+    """Read an image file as it is stored, (H, W) or (H, W, channels).
 
     Raises:
         DatasetError: it cannot be read.

@@ -219,7 +219,7 @@ def accepted_mask(session: Session, image: np.ndarray, mask_hw: np.ndarray, zoom
             break
         prompts = prompts.with_point(*correction)
         found.append(session.answer(image, prompts, zoom=zoom).mask)
-    return max(found, key=lambda one: dice(one, mask_hw))
+    return max(found, key=lambda mask: dice(mask, mask_hw))
 
 
 class _User:
@@ -230,7 +230,7 @@ class _User:
     ) -> None:
         self._predictor, self._weights = predictor, weights
         self._zoom = predictor.prefers_zoom if zoom is None else zoom
-        self._picture: Callable[[int], np.ndarray] = lru_cache(64)(
+        self._slice_image: Callable[[int], np.ndarray] = lru_cache(64)(
             lambda index: rgb_from_slice(slices[index], intensity)
         )
 
@@ -241,14 +241,14 @@ class _User:
             for count in (1, 3):
                 indices = keyframes_of(mask, count)
                 drawn = {index: self._drawn(index, mask[index], source) for index in indices}
-                shown = {index: one for index, one in drawn.items() if one.any()}
+                shown = {index: mask_hw for index, mask_hw in drawn.items() if mask_hw.any()}
                 result.scores.update(self._ways(source, count, shown, mask, indices))
         return result
 
     def _drawn(self, index: int, mask_hw: np.ndarray, source: str) -> np.ndarray:
         if source == "true":
             return mask_hw
-        return accepted_mask(Session(self._predictor), self._picture(index), mask_hw, self._zoom)
+        return accepted_mask(Session(self._predictor), self._slice_image(index), mask_hw, self._zoom)
 
     def _ways(
         self, source: str, count: int, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]
@@ -266,11 +266,11 @@ class _User:
 
     def _propagated(self, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]) -> Scores:
         found = np.zeros_like(mask)
-        for index, one in keyframes.items():
-            found[index] = one
+        for index, keyframe in keyframes.items():
+            found[index] = keyframe
         began, filled = time.perf_counter(), 0
-        model = StackModel(Session(self._predictor), self._picture, self._zoom, [keyframes])
-        for result in propagate(self._picture, model, [keyframes], 0, len(mask) - 1, weights=self._weights):
+        model = StackModel(Session(self._predictor), self._slice_image, self._zoom, [keyframes])
+        for result in propagate(self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights):
             found[result.index] = result.mask
             filled += 1
         seconds = time.perf_counter() - began
@@ -299,8 +299,8 @@ def table_of_volumes(results: Sequence[ObjectScores]) -> str:
     """Markdown: Dice of the volume, one row for each volume, and the means over objects and over volumes."""
     ways = ways_of(results)
     groups: dict[str, list[ObjectScores]] = {}
-    for one in results:
-        groups.setdefault(one.volume, []).append(one)
+    for result in results:
+        groups.setdefault(result.volume, []).append(result)
     rows = {name: _mean_dice(group, ways) for name, group in groups.items()}
     head = ["volume", "objects", *(f"{way}, {n} {source}" for source, way, n in ways)]
     lines = [_row(head), "|---|" + "---:|" * (len(ways) + 1)]
@@ -317,13 +317,14 @@ def table_of_ways(results: Sequence[ObjectScores]) -> str:
     head += ["90 %", "s per object", "slices/s"]
     lines = [_row(head), "|---|---|" + "---:|" * 7]
     for way in ways_of(results):
-        scores = [one.scores[way] for one in results]
-        past = [count for one in scores for count in one.past]
+        scores = [result.scores[way] for result in results]
+        past = [count for scored in scores for count in scored.past]
         middle, most = np.percentile(past, [50, 90]) if past else (np.nan, np.nan)
-        seconds, slices = sum(one.seconds for one in scores), sum(one.slices for one in scores)
-        between = [one.between for one in scores if not np.isnan(one.between)]
-        dices = [float(np.mean([one.volume for one in scores])), float(np.mean(between)) if between else float("nan")]
-        words = [*_digits(dices), f"{np.mean([one.right for one in scores]):.0%}".replace("%", " %")]
+        seconds, slices = sum(scored.seconds for scored in scores), sum(scored.slices for scored in scores)
+        between = [scored.between for scored in scores if not np.isnan(scored.between)]
+        volume = float(np.mean([scored.volume for scored in scores]))
+        dices = [volume, float(np.mean(between)) if between else float("nan")]
+        words = [*_digits(dices), f"{np.mean([scored.right for scored in scores]):.0%}".replace("%", " %")]
         words += [f"{middle:.0f}", f"{most:.0f}"]
         words += [f"{seconds / len(scores):.2f}", f"{slices / seconds:.0f}"] if seconds else ["n/a", "n/a"]
         lines.append(_row([f"{way[2]} {way[0]}", way[1], *words]))
@@ -333,9 +334,9 @@ def table_of_ways(results: Sequence[ObjectScores]) -> str:
 def losers(results: Sequence[ObjectScores], source: str = "true") -> list[tuple[ObjectScores, float, float]]:
     """Objects that propagation finds less well than interpolation, with both Dice, the greatest loss first."""
     pairs = [
-        (one, one.scores[source, "propagated", 3].volume, one.scores[source, "interpolated", 3].volume)
-        for one in results
-        if (source, "interpolated", 3) in one.scores
+        (result, result.scores[source, "propagated", 3].volume, result.scores[source, "interpolated", 3].volume)
+        for result in results
+        if (source, "interpolated", 3) in result.scores
     ]
     return sorted((pair for pair in pairs if pair[1] < pair[2]), key=lambda pair: pair[1] - pair[2])
 
@@ -344,8 +345,9 @@ def table_of_losers(results: Sequence[ObjectScores], source: str = "true") -> st
     """Markdown: the objects of `losers`."""
     head = ["volume", "object", "slices", "mean px", "propagated", "interpolated"]
     lines = [_row(head), "|---|---|" + "---:|" * 4]
-    for one, ours, theirs in losers(results, source):
-        lines.append(_row([one.volume, one.label, str(one.slices), f"{one.area_px:.0f}", *_digits([ours, theirs])]))
+    for result, ours, theirs in losers(results, source):
+        words = [result.volume, result.label, str(result.slices), f"{result.area_px:.0f}"]
+        lines.append(_row([*words, *_digits([ours, theirs])]))
     return "\n".join(lines)
 
 
@@ -353,13 +355,13 @@ def csv_rows(results: Iterable[ObjectScores]) -> Iterator[list[str]]:
     """Every object in every way, the head first."""
     head = "volume,label,slices,area_px,keyframes,source,way,dice,dice_between,right,past,seconds,filled"
     yield head.split(",")
-    for one in results:
-        for (source, way, count), found in one.scores.items():
+    for result in results:
+        for (source, way, count), found in result.scores.items():
             yield [
-                one.volume,
-                one.label,
-                str(one.slices),
-                f"{one.area_px:.1f}",
+                result.volume,
+                result.label,
+                str(result.slices),
+                f"{result.area_px:.1f}",
                 str(count),
                 source,
                 way,
@@ -371,7 +373,7 @@ def csv_rows(results: Iterable[ObjectScores]) -> Iterator[list[str]]:
 
 
 def _mean_dice(results: Sequence[ObjectScores], ways: Sequence[Way]) -> list[float]:
-    return [float(np.mean([one.scores[way].volume for one in results])) for way in ways]
+    return [float(np.mean([result.scores[way].volume for result in results])) for way in ways]
 
 
 def _digits(values: Iterable[float]) -> list[str]:

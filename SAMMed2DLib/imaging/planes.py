@@ -1,4 +1,4 @@
-"""Slices in any direction: the plane that a viewer shows, its picture, and the voxels that a mask on it means.
+"""Slices in any direction: the plane that a viewer shows, its image, and the voxels that a mask on it means.
 
 A viewer's plane becomes a `SlicePlane` of the volume. Where it follows the voxel grid, that is the volume's own
 slice, untouched; elsewhere it is a grid of pixels laid over the whole cut through the volume, turned as shown.
@@ -66,13 +66,13 @@ def plane_of_view(view_to_world: ArrayLike, world_from_ijk: ArrayLike, size_ijk:
     return _oblique_plane(view[:3, 3], directions[:, 0], np.cross(normal, directions[:, 0]), world, size)
 
 
-def are_same_plane(one: SlicePlane, other: SlicePlane) -> bool:
+def are_same_plane(plane: SlicePlane, other: SlicePlane) -> bool:
     """Whether two slices of one volume are the same, whatever their pixels."""
-    if one == other:
+    if plane == other:
         return True
-    if one.size_ijk != other.size_ijk or is_on_grid(one) != is_on_grid(other) or is_on_grid(one):
+    if plane.size_ijk != other.size_ijk or is_on_grid(plane) != is_on_grid(other) or is_on_grid(plane):
         return False
-    distances = [plane.project(_corners_ijk(of))[1] for plane, of in ((one, other), (other, one))]
+    distances = [a.project(_corners_ijk(b))[1] for a, b in ((plane, other), (other, plane))]
     return bool(np.abs(distances).max() < _SAME_PLANE_TOLERANCE)
 
 
@@ -89,8 +89,8 @@ def grid_axis(plane: SlicePlane) -> int:
     return next(axis for axis, (column, row) in enumerate(steps) if not column and not row)
 
 
-def picture_of(plane: SlicePlane, volume_kji: np.ndarray) -> np.ndarray:
-    """Take the picture of a slice out of a volume; along the grid as it is, elsewhere by linear interpolation.
+def slice_image_of(plane: SlicePlane, volume_kji: np.ndarray) -> np.ndarray:
+    """Take the image of a slice out of a volume; along the grid as it is, elsewhere by linear interpolation.
 
     Args:
         plane: a slice of this volume.
@@ -215,7 +215,7 @@ def mask_on(plane: SlicePlane, mask_kji: np.ndarray) -> np.ndarray:
     """The cut of a slice through voxels, (K, J, I) bool of its volume: (H, W) bool."""
     if is_on_grid(plane):
         return plane.extract(mask_kji)
-    return picture_of(plane, mask_kji.astype(np.uint8) * 255) > 127
+    return slice_image_of(plane, mask_kji.astype(np.uint8) * 255) > 127
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,7 +147,7 @@ class Predictor:
 
         Arguments and errors as in `predict`; the results are in the order of the prompts.
         """
-        return self.decode_pairs([(embedding, one) for one in prompts])
+        return self.decode_pairs([(embedding, prompt) for prompt in prompts])
 
     @torch.inference_mode()
     def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
@@ -265,13 +265,13 @@ class Predictor:
         frame = embeddings[0].frames[0]
         points = boxes = masks = None
         if len(prompts[0].labels):
-            placed = np.stack([frame.model_from_xy(one.points_xy) for one in prompts])
-            labels = np.stack([one.labels for one in prompts])
+            placed = np.stack([frame.model_from_xy(prompt.points_xy) for prompt in prompts])
+            labels = np.stack([prompt.labels for prompt in prompts])
             points = (torch.from_numpy(placed).to(self.device), torch.from_numpy(labels).to(self.device))
-        corners = [one.box_xyxy.reshape(2, 2) for one in prompts if one.box_xyxy is not None]
+        corners = [prompt.box_xyxy.reshape(2, 2) for prompt in prompts if prompt.box_xyxy is not None]
         if corners:
             boxes = torch.from_numpy(frame.model_from_xy(np.stack(corners))).to(self.device)
-        logits = [one.low_res_logits for one in prompts if one.low_res_logits is not None]
+        logits = [prompt.low_res_logits for prompt in prompts if prompt.low_res_logits is not None]
         if logits:
             masks = torch.from_numpy(np.stack(logits))[:, None].to(self.device).sigmoid()
         if all(embedding is embeddings[0] for embedding in embeddings):

@@ -1,4 +1,4 @@
-"""Fit a coarse mask to the grey values of its picture: edges that the model's few logits cannot follow.
+"""Fit a coarse mask to the grey values of its image: edges that the model's few logits cannot follow.
 
 The model answers with 64 x 64 logits, so its outlines are round. Where it is sure, its answer says how bright the
 object and its surroundings are; where it is not, that decides (docs/decisions/outlines-follow-grey-values.md).
@@ -23,12 +23,12 @@ ODDS_BLUR = 1 / 128
 _LEAST_SHARE = 2e-4
 
 
-def refine_logits(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Add to logits what grey values or colours say, so that their sign follows the edges of the picture.
+def refine_logits(logits_hw: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Add to logits what grey values or colours say, so that their sign follows the edges of the image.
 
     Args:
         logits_hw: (H, W) float, positive inside the object.
-        picture: (H, W, 3) uint8, what the model saw.
+        image: (H, W, 3) uint8, what the model saw.
     Returns:
         (H, W) float, positive in parts that touch what the model says; where the model finds no object, or nothing but
         object, or grey values leave nothing of it, the logits themselves.
@@ -38,17 +38,17 @@ def refine_logits(logits_hw: np.ndarray, picture: np.ndarray) -> np.ndarray:
     inside, outside = probability * sure, (1 - probability) * sure
     if not ((logits_hw > 0).any() and outside.any()):
         return logits_hw
-    odds = _smoothed(_odds(picture, inside, outside), ODDS_BLUR * max(logits_hw.shape))
+    odds = _smoothed(_odds(image, inside, outside), ODDS_BLUR * max(logits_hw.shape))
     fitted = logits_hw + WEIGHT * np.clip(odds, -MOST_ODDS, MOST_ODDS)
     kept = parts_touching(fitted > 0, logits_hw > 0)  # others are flecks beside the object that have its grey values
     return np.where((fitted > 0) & ~kept, logits_hw, fitted) if kept.any() else logits_hw
 
 
-def _odds(picture: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+def _odds(image: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """(H, W) log odds that a pixel of this colour is inside; channels count half each, since they say much the same."""
-    if is_grey(picture):
-        return _channel_odds(picture[..., 0], inside, outside)
-    return np.sum([_channel_odds(picture[..., channel], inside, outside) for channel in range(3)], axis=0) / 2
+    if is_grey(image):
+        return _channel_odds(image[..., 0], inside, outside)
+    return np.sum([_channel_odds(image[..., channel], inside, outside) for channel in range(3)], axis=0) / 2
 
 
 def _channel_odds(channel: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class MaskPrediction:
         mask: (H, W) bool.
         score: IoU that the model predicts for it.
         view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
-        encoded: how many pictures had to be encoded for this answer.
+        encoded: how many images had to be encoded for this answer.
     """
 
     mask: np.ndarray
@@ -79,11 +79,11 @@ class Session:
         return self._kept_bytes
 
     def is_encoded(self, image: np.ndarray) -> bool:
-        """Whether this picture, (H, W, 3) uint8, needs no encoding any more."""
+        """Whether this image, (H, W, 3) uint8, needs no encoding any more."""
         return self._keys.of(image) in self._embeddings
 
     def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
-        """Encode a picture, (H, W, 3) uint8, ahead of its prompts.
+        """Encode an image, (H, W, 3) uint8, ahead of its prompts.
 
         Raises:
             Stopped: `should_stop` said so, which is asked within every block of the network.
@@ -142,7 +142,7 @@ class Session:
         should_stop: ShouldStop | None = None,
     ) -> list[MaskPrediction]:
         """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there."""
-        return [self.answer(image, one, zoom=zoom, should_stop=should_stop) for one in prompts]
+        return [self.answer(image, prompt, zoom=zoom, should_stop=should_stop) for prompt in prompts]
 
     def answer_pairs(
         self,
@@ -151,21 +151,21 @@ class Session:
         ahead: Sequence[np.ndarray] = (),
         should_stop: ShouldStop | None = None,
     ) -> list[Prediction]:
-        """Find objects on several pictures, each in one step and on the whole picture.
+        """Find objects on several images, each in one step and on the whole image.
 
         Args:
-            pairs: a picture, (H, W, 3) uint8, and prompts in its px; logits count.
-            ahead: pictures that are needed soon; they are encoded in the same batch, once there is one to encode.
+            pairs: an image, (H, W, 3) uint8, and prompts in its px; logits count.
+            ahead: images that are needed soon; they are encoded in the same batch, once there is one to encode.
             should_stop: ends the work early.
 
         Raises:
-            PromptError: the prompts do not fit the picture or contradict each other.
+            PromptError: the prompts do not fit the image or contradict each other.
             Stopped: `should_stop` said so.
         """
         with self._stopping(should_stop):
             embeddings = self._embedded([image for image, _ in pairs], ahead)
             self._check_stop()
-            asked = [(one, prompts) for one, (_, prompts) in zip(embeddings, pairs, strict=True)]
+            asked = [(embedding, prompts) for embedding, (_, prompts) in zip(embeddings, pairs, strict=True)]
             return self.predictor.decode_pairs(asked)
 
     def forget(self) -> None:
@@ -177,7 +177,7 @@ class Session:
     # What `zoom` asks of a model
 
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
-        """Embed one picture, or take it from the cache."""
+        """Embed one image, or take it from the cache."""
         (image,) = images
         return self._embedded([image])[0]
 
@@ -205,7 +205,7 @@ class Session:
         return self.predictor.mask_prompt(logits_hw)
 
     def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
-        """Embeddings of pictures; what is not in the cache is encoded as one batch, with those that are needed soon."""
+        """Embeddings of images; what is not in the cache is encoded as one batch, with those that are needed soon."""
         keys = self._keys.of_each(images)
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
         for key in keys:
@@ -221,7 +221,7 @@ class Session:
         return found
 
     def _encode(self, images: dict[bytes, np.ndarray]) -> None:
-        """Encode pictures under their keys."""
+        """Encode images under their keys."""
         self._check_stop()
         encoded = self.predictor.embed(list(images.values()))
         self._embeddings.update(zip(images, encoded, strict=True))
@@ -340,12 +340,12 @@ class _Keys:
         self._known: dict[int, tuple[weakref.ref[np.ndarray], bytes]] = {}
 
     def of_each(self, images: Sequence[np.ndarray]) -> list[bytes]:
-        """The keys of pictures; one that comes several times is read once."""
+        """The keys of images; one that comes several times is read once."""
         keys = {id(image): self.of(image) for image in {id(image): image for image in images}.values()}
         return [keys[id(image)] for image in images]
 
     def of(self, image: np.ndarray) -> bytes:
-        """The key of a picture; one that cannot change, since it owns its pixels and is read-only, is read once."""
+        """The key of an image; one that cannot change, since it owns its pixels and is read-only, is read once."""
         known = self._known.get(id(image))
         if known is not None and known[0]() is image:
             return known[1]

@@ -72,7 +72,7 @@ class ItkFile:
         self.ijk_to_ras = self._place()
         self._orientation = jpeg_orientation(path) if is_jpeg(path) else 1
         if self._orientation != 1:
-            self.notes = ("the picture is turned upright as its EXIF says, as viewers show it",)
+            self.notes = ("the image is turned upright as its EXIF says, as viewers show it",)
         if self._orientation >= 5:
             self.size = self.size[::-1]
             self.ijk_to_ras[[0, 1], [0, 1]] = self.ijk_to_ras[[1, 0], [1, 0]]
@@ -111,11 +111,11 @@ class ItkFile:
         return upright(array, self._orientation) if self._orientation != 1 else array
 
     def _is_colour(self) -> bool:
-        """RGB and RGBA pictures, known by their small unsigned type; other components are a stack of values."""
+        """RGB and RGBA images, known by their small unsigned type; other components are a stack of values."""
         import SimpleITK
 
-        picture_types = (SimpleITK.sitkVectorUInt8, SimpleITK.sitkVectorUInt16)
-        return self.components in (3, 4) and self._reader.GetPixelID() in picture_types and not self.is_list
+        colour_types = (SimpleITK.sitkVectorUInt8, SimpleITK.sitkVectorUInt16)
+        return self.components in (3, 4) and self._reader.GetPixelID() in colour_types and not self.is_list
 
     def _bytes_per_value(self) -> int:
         import SimpleITK

@@ -75,18 +75,18 @@ def is_jpeg(path: Path) -> bool:
         return file.read(3) == b"\xff\xd8\xff"
 
 
-def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a picture as viewers show it.
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image as viewers show it.
 
     Args:
-        picture: (H, W) or (H, W, channels), as stored.
+        image: (H, W) or (H, W, channels), as stored.
         orientation: 1 to 8, as in EXIF.
     """
     if orientation >= 5:
-        picture = picture.swapaxes(0, 1)
+        image = image.swapaxes(0, 1)
     rows = slice(None, None, -1) if orientation in (3, 4, 7, 8) else slice(None)
     columns = slice(None, None, -1) if orientation in (2, 3, 6, 7) else slice(None)
-    return np.ascontiguousarray(picture[rows, columns])
+    return np.ascontiguousarray(image[rows, columns])
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -174,7 +174,7 @@ def _identifiers(segments: Sequence[Segment]) -> list[str]:
         identifier = segment.identifier
         if not identifier or identifier in identifiers:
             free = (f"Segment_{number}" for number in count(n))
-            identifier = next(one for one in free if one not in given and one not in identifiers)
+            identifier = next(name for name in free if name not in given and name not in identifiers)
         identifiers.append(identifier)
     return identifiers
 

@@ -172,7 +172,7 @@ def placed(path: str | Path, drawn: Segmentation, volume: Volume, notes: list[st
     size = drawn.layers_lkji.shape[:0:-1]
     if suffix_of(path) in PICTURE_SUFFIXES and size[2] == 1:  # it lies nowhere in the patient
         if size != volume.size_ijk:
-            own, image = (" x ".join(map(str, one)) for one in (size[:2], volume.size_ijk))
+            own, image = (" x ".join(map(str, lengths)) for lengths in (size[:2], volume.size_ijk))
             raise SegmentationError(f"{path}: is {own} px and the image {image}; give a mask of the image's size")
         return replace(drawn, ijk_to_ras=volume.ijk_to_ras)
     found = alignment(size, drawn.ijk_to_ras, volume.ijk_to_ras)
@@ -295,7 +295,7 @@ def _checked_masks(masks: Iterable[np.ndarray], volume: Volume, count: int) -> I
     shape, seen = volume.array.shape[:3], 0
     for mask in masks:
         if mask.shape != shape:
-            own, image = (" x ".join(map(str, reversed(one))) for one in (mask.shape, shape))
+            own, image = (" x ".join(map(str, reversed(lengths))) for lengths in (mask.shape, shape))
             raise SegmentationError(f"a mask has {own} voxels, the image {image}; give masks of this image")
         seen += 1
         yield mask.astype(bool, copy=False)

@@ -5,7 +5,14 @@ the objects are asked for, `steps` what is done with one batch, `run` what is le
 """
 
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
-from SAMMed2DLib.training.items import LabelMaps, LayoutImages, Pictures, SkippedImageWarning, TrainingItems, usable
+from SAMMed2DLib.training.items import (
+    LabelMaps,
+    LayoutImages,
+    SkippedImageWarning,
+    TrainingImages,
+    TrainingItems,
+    usable,
+)
 from SAMMed2DLib.training.loop import TrainingResult, train
 from SAMMed2DLib.training.optimisers import (
     PUBLISHED_ORPHANS,
@@ -38,6 +45,8 @@ from SAMMed2DLib.training.training_prompts import (
 )
 from SAMMed2DLib.training.views import make_masked_item, make_published_item, make_training_item
 
+Pictures = TrainingImages  # its former name
+
 __all__ = [
     "PUBLISHED_ORPHANS",
     "PUBLISHED_WIDTH",
@@ -63,6 +72,7 @@ __all__ = [
     "Team",
     "TrainingConfig",
     "TrainingError",
+    "TrainingImages",
     "TrainingItems",
     "TrainingResult",
     "boxes_of",

@@ -32,7 +32,7 @@ class SkippedImageWarning(RuntimeWarning):
     """An image could not be used and another one was drawn."""
 
 
-class Pictures(Protocol):
+class TrainingImages(Protocol):
     """Images with objects, of which views are drawn."""
 
     @property
@@ -160,12 +160,12 @@ class LayoutImages:
 class TrainingItems(torch.utils.data.Dataset):
     """Item i of a run: its index, an image, and M of its objects."""
 
-    def __init__(self, pictures: Pictures, config: TrainingConfig, count: int) -> None:
+    def __init__(self, images: TrainingImages, config: TrainingConfig, count: int) -> None:
         """Prepare `count` items; what item i is does not depend on it."""
-        self._pictures = pictures
+        self._images = images
         self._config = config
         self._count = count
-        self._datasets = pictures.datasets
+        self._datasets = images.datasets
         members: dict[str, list[int]] = {}
         for number, name in enumerate(self._datasets):
             members.setdefault(name, []).append(number)
@@ -205,7 +205,7 @@ class TrainingItems(torch.utils.data.Dataset):
         """A view of an image; one that cannot be used is named and makes way for another."""
         for _ in range(_ATTEMPTS):
             try:
-                return self._pictures.view(rng, number, self._config, focused, lesions)
+                return self._images.view(rng, number, self._config, focused, lesions)
             except DatasetError as error:
                 problem = str(error)
                 warnings.warn(f"skipped an image: {problem}", SkippedImageWarning, stacklevel=2)

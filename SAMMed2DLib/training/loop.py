@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from SAMMed2DLib.training.config import TrainingConfig
-from SAMMed2DLib.training.items import Pictures, TrainingItems
+from SAMMed2DLib.training.items import TrainingImages, TrainingItems
 from SAMMed2DLib.training.optimisers import optimiser_of
 from SAMMed2DLib.training.parallel import ShardedBatches, Team
 from SAMMed2DLib.training.run.run_folder import Intervals, RunFolder, Scoring
@@ -59,7 +59,7 @@ class TrainingResult:
 
 def train(
     config: TrainingConfig,
-    pictures: Pictures,
+    images: TrainingImages,
     folder: Path,
     *,
     start_from: Mapping[str, Tensor] | None = None,
@@ -76,7 +76,7 @@ def train(
 
     Args:
         config: the run; a folder with a run of another configuration is refused.
-        pictures: what to learn from; may be empty if all items are synthetic.
+        images: what to learn from; may be empty if all items are synthetic.
         folder: created if missing.
         start_from: weights to begin with instead of random ones; a resumed run goes on with its own.
         base: where these came from, for the files.
@@ -93,19 +93,19 @@ def train(
     """
     team, intervals = team or Team(torch.device("cpu")), intervals or Intervals()
     per_step = config.images_per_batch * config.accumulate * team.size
-    origin = Origin(config, per_step, pictures.sha256, base or {})
+    origin = Origin(config, per_step, images.sha256, base or {})
     model = build_start(config, start_from).to(team.device)
     optimiser = optimiser_of(model, config)
     scaler = make_scaler(config.precision, team.device)
     ema = {name: value.clone() for name, value in model.state_dict().items()} if config.ema_decay else None
     run = RunState(model, optimiser, ema, scaler)
-    files = RunFolder(folder, origin, run, team, intervals, sorted(set(pictures.datasets)))
+    files = RunFolder(folder, origin, run, team, intervals, sorted(set(images.datasets)))
     files.resume()
     module = team.wrap(
         PublishedPass(model, config.precision) if config.as_published else Interaction(model, config.precision)
     )
     # Processes that read images start before the folder's lock is taken: they would go on to hold it after a kill.
-    batches = _batches(TrainingItems(pictures, config, config.steps * per_step), config, team, run.step, workers)
+    batches = _batches(TrainingItems(images, config, config.steps * per_step), config, team, run.step, workers)
     with files, _stop_flag(insisting=team.size == 1) as stop_asked:
         if run.step == 0 and validation:
             files.validate(validation)

@@ -15,7 +15,7 @@ from curation_cases import a_block, a_volume, write, write_table
 
 from SAMMed2DLib.__main__ import BAD_INPUT, FAILURE, OK, main
 from SAMMed2DLib.cli.curate import bar
-from SAMMed2DLib.data.sa_med2d import read_layout, read_manifest, read_picture
+from SAMMed2DLib.data.sa_med2d import read_image_file, read_layout, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,8 +56,8 @@ def test_a_folder_becomes_data_with_a_report(raw: Path, tmp_path: Path, capsys: 
         "- 198 slices without",
     ):
         assert line in report
-    assert read_picture(out / "mask_sizes.png").shape == (960, 1520, 3)
-    assert read_picture(out / "samples.png").shape[1] > 6 * 480
+    assert read_image_file(out / "mask_sizes.png").shape == (960, 1520, 3)
+    assert read_image_file(out / "samples.png").shape[1] > 6 * 480
 
 
 @pytest.mark.usefixtures("no_matplotlib")

@@ -35,7 +35,7 @@ def read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     return run
 
 
-def pictures(count: int, size: tuple[int, int] = (4, 5)) -> np.ndarray:
+def images(count: int, size: tuple[int, int] = (4, 5)) -> np.ndarray:
     """(count, 4, 5) int16, no two alike."""
     return RNG.integers(-500, 500, (count, *size)).astype(np.int16)
 
@@ -58,7 +58,7 @@ def matrix(steps: np.ndarray, origin: tuple[float, ...]) -> np.ndarray:
 
 
 def test_slices_come_in_the_order_of_their_places(tmp_path: Path, read: Read) -> None:
-    array = pictures(12)
+    array = images(12)
     series(tmp_path / "ct", array, [2.0 * k for k in range(12)])
     volume = read(tmp_path / "ct")
     np.testing.assert_array_equal(volume.array, array)
@@ -67,7 +67,7 @@ def test_slices_come_in_the_order_of_their_places(tmp_path: Path, read: Read) ->
 
 
 def test_slices_that_are_numbered_from_the_head_down_are_turned_around(tmp_path: Path, read: Read) -> None:
-    array = pictures(5)
+    array = images(5)
     series(tmp_path, array, [-3.0 * k for k in range(5)])
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, array[::-1])
@@ -77,7 +77,7 @@ def test_slices_that_are_numbered_from_the_head_down_are_turned_around(tmp_path:
 def test_an_oblique_series_lies_where_its_files_say(tmp_path: Path, read: Read) -> None:
     c, s = np.cos(0.3), np.sin(0.3)
     rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    array = pictures(4)
+    array = images(4)
     for k in range(4):
         position = np.array([10, -20, 30]) + 2.5 * k * rotation[:, 2]
         slice_file(tmp_path / f"{NAMES[k]}", array[k], position, orientation=rotation.T[:2].ravel())
@@ -90,7 +90,7 @@ def test_an_oblique_series_lies_where_its_files_say(tmp_path: Path, read: Read) 
 def test_a_gantry_tilt_is_a_sheared_volume(tmp_path: Path, read: Read) -> None:
     angle = np.radians(20)
     down = np.array([0, np.cos(angle), np.sin(angle)])  # rows, tilted against the table, along which slices follow
-    array = pictures(6)
+    array = images(6)
     for k in range(6):
         slice_file(tmp_path / f"{NAMES[k]}", array[k], (1, 2, 5.0 * k), orientation=(1, 0, 0, *down))
     volume = read(tmp_path)
@@ -101,7 +101,7 @@ def test_a_gantry_tilt_is_a_sheared_volume(tmp_path: Path, read: Read) -> None:
 
 
 def test_files_in_sub_folders_are_one_series(tmp_path: Path, read: Read) -> None:
-    array = pictures(6)
+    array = images(6)
     series(tmp_path / "a", array[:3], [0, 2, 4])
     series(tmp_path / "b" / "c", array[3:], [6, 8, 10])
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
@@ -111,7 +111,7 @@ def test_files_in_sub_folders_are_one_series(tmp_path: Path, read: Read) -> None
 
 
 def test_a_single_slice_is_as_thick_as_its_file_says(tmp_path: Path, read: Read) -> None:
-    array = pictures(1)
+    array = images(1)
     path = slice_file(tmp_path / "a.dcm", array[0], (0, 0, 9), SliceThickness=5)
     for place in (path, tmp_path):
         volume = read(place)
@@ -125,7 +125,7 @@ def test_a_single_slice_is_as_thick_as_its_file_says(tmp_path: Path, read: Read)
 
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
 def test_other_ways_to_write_bytes_give_the_same_volume(tmp_path: Path, read: Read, syntax: UID) -> None:
-    array = pictures(1)[0]
+    array = images(1)[0]
     data = dicom_files.empty_file()
     dicom_files.set_pixels(data, array)
     data.file_meta.TransferSyntaxUID = syntax
@@ -167,7 +167,7 @@ def test_the_brightest_of_inverted_grey_is_the_lowest_stored(tmp_path: Path, rea
 
 
 def test_a_file_that_is_there_twice_counts_once(tmp_path: Path, read: Read) -> None:
-    array = pictures(6)
+    array = images(6)
     series(tmp_path, array, [2.0 * k for k in range(6)])
     shutil.copy(tmp_path / "18.dcm", tmp_path / "zz_copy.dcm")
     volume = read(tmp_path)
@@ -176,17 +176,17 @@ def test_a_file_that_is_there_twice_counts_once(tmp_path: Path, read: Read) -> N
     assert volume.notes == ("file left out as copies of others: zz_copy.dcm",)
 
 
-def test_the_same_picture_of_a_place_under_another_uid_counts_once(tmp_path: Path, read: Read) -> None:
-    array = pictures(6)
+def test_the_same_image_of_a_place_under_another_uid_counts_once(tmp_path: Path, read: Read) -> None:
+    array = images(6)
     series(tmp_path, array, [2.0 * k for k in range(6)])
     slice_file(tmp_path / "again", array[2], (7, 8, 4.0), number=99)
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, array)
-    assert "show the same picture of the same place" in volume.notes[0]
+    assert "show the same image of the same place" in volume.notes[0]
 
 
-def test_two_different_pictures_of_one_place_are_named(tmp_path: Path, read: Read) -> None:
-    array = pictures(7)
+def test_two_different_images_of_one_place_are_named(tmp_path: Path, read: Read) -> None:
+    array = images(7)
     series(tmp_path, array, [2.0 * k for k in range(6)])
     slice_file(tmp_path / "other", array[6], (7, 8, 4.0), number=3)
     with pytest.raises(
@@ -197,7 +197,7 @@ def test_two_different_pictures_of_one_place_are_named(tmp_path: Path, read: Rea
 
 
 def test_files_of_one_uid_that_differ_are_all_kept(tmp_path: Path, read: Read) -> None:
-    array = pictures(4)
+    array = images(4)
     series(tmp_path, array, [2.0 * k for k in range(4)], SOPInstanceUID="1.2.3.4.5")
     np.testing.assert_array_equal(read(tmp_path).array, array)
 
@@ -206,7 +206,7 @@ def test_files_of_one_uid_that_differ_are_all_kept(tmp_path: Path, read: Read) -
 def test_two_phases_that_only_their_numbers_tell_apart_are_a_choice(
     tmp_path: Path, read: Read, interleaved: bool
 ) -> None:
-    array = pictures(24).reshape(2, 12, 4, 5)
+    array = images(24).reshape(2, 12, 4, 5)
     for phase in (0, 1):
         for k in range(12):
             number = 2 * k + phase if interleaved else 12 * phase + k
@@ -224,7 +224,7 @@ def test_two_phases_that_only_their_numbers_tell_apart_are_a_choice(
 
 
 def test_echoes_and_phases_together_are_told_by_name(tmp_path: Path, read: Read) -> None:
-    array = pictures(24).reshape(2, 3, 4, 4, 5)
+    array = images(24).reshape(2, 3, 4, 4, 5)
     for e, t, k in np.ndindex(2, 3, 4):
         slice_file(
             tmp_path / f"{(7 * (12 * e + 4 * t + k)) % 24}",
@@ -247,7 +247,7 @@ def test_echoes_and_phases_together_are_told_by_name(tmp_path: Path, read: Read)
 
 
 def test_phases_of_different_length_are_told_apart(tmp_path: Path, read: Read) -> None:
-    array = pictures(9)
+    array = images(9)
     for k in range(5):
         slice_file(tmp_path / f"a{NAMES[k]}", array[k], (0, 0, 2 * k), AcquisitionNumber=1, number=k)
     for k in range(4):
@@ -258,7 +258,7 @@ def test_phases_of_different_length_are_told_apart(tmp_path: Path, read: Read) -
 
 
 def test_one_slice_at_many_times_is_a_choice(tmp_path: Path, read: Read) -> None:
-    array = pictures(4)
+    array = images(4)
     for t in range(4):
         slice_file(tmp_path / f"{NAMES[t]}", array[t], (1, 2, 3), number=t, TriggerTime=float(40 * t))
     with pytest.raises(VolumeError, match=r"holds 4 volumes.*0: 1 slice of 5 x 4 px, trigger time 0\.0"):
@@ -268,17 +268,17 @@ def test_one_slice_at_many_times_is_a_choice(tmp_path: Path, read: Read) -> None
 
 @pytest.mark.parametrize("size", [(4, 5), (9, 7)])
 def test_a_scout_is_left_out_with_a_note(tmp_path: Path, read: Read, size: tuple[int, int]) -> None:
-    array = pictures(12)
+    array = images(12)
     series(tmp_path, array, [2.0 * k for k in range(12)], first=2)
-    slice_file(tmp_path / "scout", pictures(1, size)[0], (-20, 0, 40), orientation=(0, 1, 0, 0, 0, -1), number=1)
+    slice_file(tmp_path / "scout", images(1, size)[0], (-20, 0, 40), orientation=(0, 1, 0, 0, 0, -1), number=1)
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_allclose(volume.spacing_mm, [0.5, 0.75, 2])
-    assert volume.notes == ("left out as of another plane or place (scouts): 1 picture (scout)",)
+    assert volume.notes == ("left out as of another plane or place (scouts): 1 image (scout)",)
 
 
 def test_two_planes_of_the_same_rank_are_a_choice(tmp_path: Path, read: Read) -> None:
-    array = pictures(10)
+    array = images(10)
     for k in range(5):
         slice_file(tmp_path / f"a{k}", array[k], (0, 0, 4 * k), number=k)
         slice_file(tmp_path / f"s{k}", array[5 + k], (4 * k, 0, 0), orientation=(0, 1, 0, 0, 0, -1), number=10 + k)
@@ -289,7 +289,7 @@ def test_two_planes_of_the_same_rank_are_a_choice(tmp_path: Path, read: Read) ->
 
 
 def test_several_series_are_listed_with_the_way_to_choose(tmp_path: Path, read: Read) -> None:
-    array = pictures(5)
+    array = images(5)
     series(tmp_path, array[:2], [0, 3], "a", series="1.2.3.1", SeriesDescription="chest 1")
     series(tmp_path, array[2:], [0, 3, 6], "b", series="1.2.3.2", SeriesDescription="chest 2")
     with pytest.raises(VolumeError, match=r"holds 2 DICOM series; choose one with --series N.*CT chest 2, 3 files"):
@@ -304,7 +304,7 @@ def test_several_series_are_listed_with_the_way_to_choose(tmp_path: Path, read: 
 
 
 def test_a_missing_slice_is_left_empty_and_all_others_are_in_their_places(tmp_path: Path, read: Read) -> None:
-    array = pictures(6)
+    array = images(6)
     series(tmp_path, array, [0, 3, 6, 12, 15, 18])
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array[[0, 1, 2, 4, 5, 6]], array)
@@ -314,7 +314,7 @@ def test_a_missing_slice_is_left_empty_and_all_others_are_in_their_places(tmp_pa
 
 
 def test_a_missing_slice_does_not_divide_what_was_scanned_in_several_turns(tmp_path: Path, read: Read) -> None:
-    array = pictures(11)
+    array = images(11)
     for n, k in enumerate([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]):  # turns of four slices, of which one lacks its last
         slice_file(tmp_path / f"{(5 * n) % 11}", array[n], (0, 0, 2 * k), number=k, AcquisitionTime=f"12000{k // 4}")
     volume = read(tmp_path)
@@ -322,7 +322,7 @@ def test_a_missing_slice_does_not_divide_what_was_scanned_in_several_turns(tmp_p
 
 
 def test_phases_of_which_one_lacks_a_slice_are_told_apart(tmp_path: Path, read: Read) -> None:
-    array = pictures(11)
+    array = images(11)
     places = [(0, k) for k in range(6)] + [(1, k) for k in (0, 1, 2, 4, 5)]
     for n, (phase, k) in enumerate(places):
         slice_file(tmp_path / f"{(5 * n) % 11}", array[n], (0, 0, 2 * k), TemporalPositionIdentifier=phase + 1)
@@ -331,7 +331,7 @@ def test_phases_of_which_one_lacks_a_slice_are_told_apart(tmp_path: Path, read: 
 
 
 def test_a_series_whose_slices_change_their_distance_is_a_choice(tmp_path: Path, read: Read) -> None:
-    array = pictures(12)
+    array = images(12)
     series(tmp_path, array, [5.0 * k for k in range(6)] + [25 + 10.0 * k for k in range(1, 7)])
     with pytest.raises(VolumeError, match=r"0: 6 slices of 5 x 4 px, 5 mm apart.*1: 6 slices of 5 x 4 px, 10 mm apart"):
         read(tmp_path)
@@ -341,7 +341,7 @@ def test_a_series_whose_slices_change_their_distance_is_a_choice(tmp_path: Path,
 
 
 def test_slices_at_no_rule_are_never_one_volume(tmp_path: Path, read: Read) -> None:
-    series(tmp_path, pictures(6), [0, 1.7, 5.1, 5.9, 11.3, 12.9])
+    series(tmp_path, images(6), [0, 1.7, 5.1, 5.9, 11.3, 12.9])
     with pytest.raises(VolumeError, match=r"holds 6 volumes.*1 slice of 5 x 4 px, by itself"):
         read(tmp_path)
     np.testing.assert_allclose(read(tmp_path, frame=2).ijk_to_ras[:3, 3], [-7, -8, 5.1])
@@ -350,12 +350,12 @@ def test_slices_at_no_rule_are_never_one_volume(tmp_path: Path, read: Read) -> N
 @pytest.mark.parametrize("jitter", [0.001, 0.02])
 def test_rounded_positions_are_even(tmp_path: Path, read: Read, jitter: float) -> None:
     z_mm = [2.0 * k + jitter * (-1) ** k for k in range(8)]
-    series(tmp_path, pictures(8), z_mm)
+    series(tmp_path, images(8), z_mm)
     assert read(tmp_path).spacing_mm[2] == pytest.approx(2, abs=0.01)
 
 
 def test_thin_slices_are_held_to_their_own_measure(tmp_path: Path, read: Read) -> None:
-    series(tmp_path, pictures(5), [0, 0.02, 0.04, 0.08, 0.1])  # a slice is missing, all within 0.1 mm
+    series(tmp_path, images(5), [0, 0.02, 0.04, 0.08, 0.1])  # a slice is missing, all within 0.1 mm
     assert "1 slice is missing" in read(tmp_path).notes[0]
 
 
@@ -363,7 +363,7 @@ def test_thin_slices_are_held_to_their_own_measure(tmp_path: Path, read: Read) -
 
 
 def test_frames_of_an_enhanced_file_come_by_place_with_their_own_slopes(tmp_path: Path) -> None:
-    array = pictures(6)
+    array = images(6)
     order = [4, 1, 5, 0, 3, 2]
     slopes = [1.0, 2.0, 0.5, 1.5, 3.0, 0.25]
     groups = [
@@ -379,7 +379,7 @@ def test_frames_of_an_enhanced_file_come_by_place_with_their_own_slopes(tmp_path
 
 
 def test_phases_of_an_enhanced_file_are_a_choice_by_what_it_says(tmp_path: Path) -> None:
-    array = pictures(12).reshape(3, 4, 4, 5)
+    array = images(12).reshape(3, 4, 4, 5)
     places = [(t, k) for k in (2, 0, 3, 1) for t in (1, 2, 0)]
     groups = [{"FrameContentSequence": item(TemporalPositionIndex=t + 1)} for t, _ in places]
     pixels = np.stack([array[t, k] for t, k in places])
@@ -393,7 +393,7 @@ def test_phases_of_an_enhanced_file_are_a_choice_by_what_it_says(tmp_path: Path)
 
 
 def test_dimensions_tell_phases_apart_where_nothing_else_does(tmp_path: Path) -> None:
-    array = pictures(8).reshape(2, 4, 4, 5)
+    array = images(8).reshape(2, 4, 4, 5)
     places = [(1, 0), (0, 1), (1, 1), (0, 0), (0, 3), (1, 2), (1, 3), (0, 2)]
     groups = [{"FrameContentSequence": item(DimensionIndexValues=[t + 1, k + 1])} for t, k in places]
     pixels = np.stack([array[t, k] for t, k in places])
@@ -403,7 +403,7 @@ def test_dimensions_tell_phases_apart_where_nothing_else_does(tmp_path: Path) ->
 
 
 def test_a_folder_of_enhanced_files_is_a_choice_of_files(tmp_path: Path) -> None:
-    array = pictures(12).reshape(3, 4, 4, 5)
+    array = images(12).reshape(3, 4, 4, 5)
     for t in range(3):
         enhanced_file(tmp_path / f"t{t}.dcm", array[t], [(0, 0, 4.0 * k) for k in range(4)])
     with pytest.raises(VolumeError, match=r"holds 3 volumes.*4 slices of 5 x 4 px, 4 mm apart, file t0\.dcm; 1: "):
@@ -412,7 +412,7 @@ def test_a_folder_of_enhanced_files_is_a_choice_of_files(tmp_path: Path) -> None
 
 
 def test_without_pydicom_an_enhanced_file_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = enhanced_file(tmp_path / "a.dcm", pictures(4), [(0, 0, 4.0 * k) for k in range(4)])
+    path = enhanced_file(tmp_path / "a.dcm", images(4), [(0, 0, 4.0 * k) for k in range(4)])
     monkeypatch.setitem(sys.modules, "pydicom", None)
     for place in (path, tmp_path):
         with pytest.raises(VolumeError, match=r'pip install "sammed2d\[dicom\]"'):
@@ -430,7 +430,7 @@ def test_a_film_without_places_is_read_as_a_stack_with_a_note(tmp_path: Path, re
 
 
 def test_radiographs_are_never_a_stack_and_captured_slices_are_by_number(tmp_path: Path, read: Read) -> None:
-    array = pictures(4)
+    array = images(4)
     for k in range(4):
         slice_file(tmp_path / "dx" / f"{NAMES[k]}", array[k], None, number=k, Modality="DX")
         slice_file(tmp_path / "sc" / f"{NAMES[k]}", array[k], None, number=k, Modality="OT")
@@ -509,7 +509,7 @@ def test_jpeg_2000_is_decoded_with_its_slope(tmp_path: Path, read: Read) -> None
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path: Path, read: Read) -> None:
-    series(tmp_path, pictures(6, (16, 16)), [2.0 * k for k in range(6)])
+    series(tmp_path, images(6, (16, 16)), [2.0 * k for k in range(6)])
     path = tmp_path / "18.dcm"
     whole = path.read_bytes()
     for keep in (len(whole) - 100, len(whole) - 511, 200):
@@ -528,7 +528,7 @@ def test_a_folder_without_dicom_says_so_and_nothing_else_is_printed(
 
 
 def test_what_is_no_image_is_left_out_or_said(tmp_path: Path, read: Read) -> None:
-    array = pictures(4)
+    array = images(4)
     series(tmp_path / "both", array, [0, 2, 4, 6])
     structures = dicom_files.empty_file("1.2.840.10008.5.1.4.1.1.481.3", series="1.2.3.7")
     structures.Modality = "RTSTRUCT"
@@ -543,13 +543,13 @@ def test_what_is_no_image_is_left_out_or_said(tmp_path: Path, read: Read) -> Non
 
 def test_a_slide_in_tiles_is_refused(tmp_path: Path) -> None:
     data = dicom_files.empty_file("1.2.840.10008.5.1.4.1.1.77.1.6")
-    dicom_files.set_pixels(data, pictures(4))
+    dicom_files.set_pixels(data, images(4))
     data.TotalPixelMatrixColumns = data.TotalPixelMatrixRows = 8
-    with pytest.raises(VolumeError, match="is a picture in 4 tiles"):
+    with pytest.raises(VolumeError, match="is an image in 4 tiles"):
         read_volume(dicom_files.write(tmp_path / "a", data))
 
 
 def test_a_mosaic_is_refused(tmp_path: Path) -> None:
-    path = slice_file(tmp_path / "a", pictures(1)[0], (0, 0, 0), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
-    with pytest.raises(VolumeError, match="is a mosaic of many slices in one picture"):
+    path = slice_file(tmp_path / "a", images(1)[0], (0, 0, 0), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    with pytest.raises(VolumeError, match="is a mosaic of many slices in one image"):
         read_volume(path)

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from SAMMed2DLib.imaging.geometry import GeometryError, OutsideVolumeError, SlicePlane
-from SAMMed2DLib.imaging.planes import are_same_plane, is_on_grid, picture_of, plane_of_view, voxels_of_mask
+from SAMMed2DLib.imaging.planes import are_same_plane, is_on_grid, plane_of_view, slice_image_of, voxels_of_mask
 
 SIZE = (30, 24, 18)
 
@@ -123,7 +123,7 @@ def test_a_linear_ramp_is_interpolated_exactly(name):
     k, j, i = np.mgrid[0 : SIZE[2], 0 : SIZE[1], 0 : SIZE[0]]
     ramp = (2 * i - 3 * j + 5 * k).astype(np.int16)
     plane = plane_of_view(oblique_view(GRIDS[name], 17, 29, 5), GRIDS[name], SIZE)
-    picture = picture_of(plane, ramp)
+    picture = slice_image_of(plane, ramp)
     ys, xs = np.nonzero(np.isfinite(picture))
     points = np.clip(plane.ijk_from_xy(np.column_stack([xs, ys])), 0, np.array(SIZE) - 1)
     np.testing.assert_allclose(picture[ys, xs], points @ (2, -3, 5), atol=1e-3)
@@ -132,19 +132,19 @@ def test_a_linear_ramp_is_interpolated_exactly(name):
 
 def test_colour_stays_eight_bit_and_outside_is_black():
     volume = np.full((*SIZE[::-1], 3), 200, np.uint8)
-    picture = picture_of(plane_of_view(oblique_view(GRIDS["plain"], 40, 30), GRIDS["plain"], SIZE), volume)
+    picture = slice_image_of(plane_of_view(oblique_view(GRIDS["plain"], 40, 30), GRIDS["plain"], SIZE), volume)
     assert picture.dtype == np.uint8 and set(np.unique(picture)) == {0, 200}
 
 
 def test_along_the_grid_the_picture_is_the_slice():
     volume = np.random.default_rng(0).integers(0, 99, SIZE[::-1])
-    np.testing.assert_array_equal(picture_of(SlicePlane.of_axis(SIZE, 1, 4), volume), volume[:, 4])
+    np.testing.assert_array_equal(slice_image_of(SlicePlane.of_axis(SIZE, 1, 4), volume), volume[:, 4])
 
 
 def test_a_flat_volume_can_be_cut_obliquely():
     size = (20, 20, 1)
     plane = plane_of_view(affine(turned(50, 20), (9.5, 9.5, 0)), np.eye(4), size)
-    assert np.isfinite(picture_of(plane, np.ones((1, 20, 20)))).any()
+    assert np.isfinite(slice_image_of(plane, np.ones((1, 20, 20)))).any()
 
 
 def test_planes_are_the_same_up_to_a_fraction_of_a_voxel():

@@ -17,9 +17,9 @@ from SAMMed2DLib.data.sa_med2d import (
     as_mask,
     as_rgb,
     entry_of_name,
+    read_image_file,
     read_layout,
     read_manifest,
-    read_picture,
     write_layout,
 )
 
@@ -229,4 +229,4 @@ def test_a_grey_picture_with_alpha_is_read(tmp_path: Path) -> None:
     head = struct.pack(">IIBBBBB", 4, 3, 8, 4, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), grey)
+    np.testing.assert_array_equal(read_image_file(tmp_path / "a.png"), grey)

@@ -154,7 +154,7 @@ class SliceStack:
 
     def _interpolated(self, plane: SlicePlane, from_volume: np.ndarray, patch: VoxelPatch) -> np.ndarray:
         from SAMMed2DLib.imaging.geometry import SlicePlane
-        from SAMMed2DLib.imaging.planes import picture_of
+        from SAMMed2DLib.imaging.planes import slice_image_of
 
         voxels = np.pad(patch.mask_kji, 1)
         start = np.array(patch.start_ijk) - 1
@@ -163,7 +163,7 @@ class SliceStack:
         column_step, row_step = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
         size_ijk = voxels.shape[::-1]
         cut = SlicePlane(tuple(origin), tuple(column_step), tuple(row_step), plane.size_hw, size_ijk)
-        return picture_of(cut, voxels.astype(np.uint8) * 255) > 127
+        return slice_image_of(cut, voxels.astype(np.uint8) * 255) > 127
 
 
 def _shifted(shift: Sequence[int]) -> np.ndarray:

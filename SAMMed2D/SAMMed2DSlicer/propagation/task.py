@@ -174,10 +174,10 @@ class PropagationTask:
     def _image(self, position: int, number: int) -> np.ndarray:
         """What the model sees of a slice at a position, (H, W, 3) uint8."""
         from SAMMed2DLib.imaging.intensity import rgb_from_slice
-        from SAMMed2DLib.imaging.planes import picture_of
+        from SAMMed2DLib.imaging.planes import slice_image_of
 
         voxels = self.axis.voxels_at(self._images, position)
-        return rgb_from_slice(picture_of(self.axis.stack.planes[number], voxels), self._fixed_rule)
+        return rgb_from_slice(slice_image_of(self.axis.stack.planes[number], voxels), self._fixed_rule)
 
     @cached_property
     def _fixed_rule(self) -> Any:

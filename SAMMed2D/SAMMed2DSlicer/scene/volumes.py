@@ -17,7 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from SAMMed2DLib.imaging import intensity
 from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras
 from SAMMed2DLib.imaging.intensity import Percentiles, Window, rgb_from_slice
-from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid, picture_of, plane_of_view
+from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid, plane_of_view, slice_image_of
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -195,4 +195,4 @@ def model_image(volume: slicer.vtkMRMLScalarVolumeNode, plane: SlicePlane, rule:
     Raises:
         SceneError: the volume is empty, or there is no such rule.
     """
-    return rgb_from_slice(picture_of(plane, volume_kji(volume)), intensity_of(volume, rule))
+    return rgb_from_slice(slice_image_of(plane, volume_kji(volume)), intensity_of(volume, rule))

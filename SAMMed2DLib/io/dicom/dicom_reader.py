@@ -71,7 +71,7 @@ def _reader() -> Reader:
 
 
 def _all_series(path: Path, reader: Reader, notes: list[str]) -> list[_Series]:
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if _may_be_dicom(one, path))
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _may_be_dicom(file, path))
     series: dict[str, list[DicomFrame]] = {}
     others: list[str] = []
     for file in files:

@@ -11,7 +11,7 @@ import numpy as np
 
 from SAMMed2DLib.io.volume import VolumeError
 
-# Files of these kinds are single pictures, or pictures in time: they are no slices of one another.
+# Files of these kinds are single images, or images in time: they are no slices of one another.
 PROJECTIONS = frozenset(["CR", "DX", "MG", "IO", "PX", "XA", "RF", "US", "ES", "GM", "SM", "OP", "XC", "IVUS"])
 INSTALL = 'pip install "sammed2d[dicom]"'
 # Kinds of files that hold no image, by the UIDs that name them at their beginning.

@@ -47,7 +47,7 @@ class ItkReader:
         check_bits(path, about.get("0028|0101"), about.get("0028|0102"))
         self._check_decoding(path, is_colour, about)
         thick = [numbers([about[key]], 1) for key in ("0018|0050", "0018|0088") if about.get(key)]
-        slices = next((abs(float(one[0])) for one in thick if one is not None and one[0] != 0), 1.0)
+        slices = next((abs(float(value[0])) for value in thick if value is not None and value[0] != 0), 1.0)
         rows_columns = spacing if spacing is not None else np.ones(2)
         tells = {name: about[key] for name, key in _TELLS.items() if about.get(key)}
         words = " ".join(filter(None, (about.get("0008|0060"), about.get("0008|103e")))) or "unnamed"
@@ -81,15 +81,15 @@ class ItkReader:
 
     def pixels(self, frames: Iterable[DicomFrame]) -> Iterator[np.ndarray]:
         """True values of frames, one after the other."""
-        path, pictures = None, np.empty(0)
+        path, images = None, np.empty(0)
         for frame in frames:
             if frame.path != path:
                 path = frame.path
                 try:
-                    pictures = _opened(path).read()
+                    images = _opened(path).read()
                 except VolumeError as error:
-                    raise _needs_pydicom(path, "its picture is damaged, or stored in a way") from error
-            yield pictures[frame.index] if pictures.ndim == 3 + frame.is_colour else pictures
+                    raise _needs_pydicom(path, "its image is damaged, or stored in a way") from error
+            yield images[frame.index] if images.ndim == 3 + frame.is_colour else images
 
     def _check_decoding(self, path: Path, is_colour: bool, about: dict[str, str]) -> None:
         with path.open("rb") as file:

@@ -68,7 +68,7 @@ class PydicomReader:
         head = read(path, _READ, stop_before_pixels=True)
         with explained(path):
             if head.get("Rows") is None or head.get("Columns") is None:
-                raise cut_off(path, "it does not say how large its picture is")
+                raise cut_off(path, "it does not say how large its image is")
             return list(frames_of(path, head))
 
     def other(self, path: Path) -> str:
@@ -144,9 +144,9 @@ def frames_of(path: Path, head: Any) -> Iterator[DicomFrame]:
     if count < 1 or (each and len(each) != count):
         raise DicomError(f"{path}: says that it has {count} frames and tells of {len(each or ())}; export it again")
     if "MOSAIC" in [str(word) for word in head.get("ImageType") or ()] and not each:
-        raise DicomError(f"{path}: is a mosaic of many slices in one picture; convert the series to NIfTI (dcm2niix)")
+        raise DicomError(f"{path}: is a mosaic of many slices in one image; convert the series to NIfTI (dcm2niix)")
     if head.get("TotalPixelMatrixColumns") is not None and count > 1:
-        raise DicomError(f"{path}: is a picture in {count} tiles (whole-slide microscopy); export the region as PNG")
+        raise DicomError(f"{path}: is an image in {count} tiles (whole-slide microscopy); export the region as PNG")
     check_bits(path, head.get("BitsStored"), head.get("HighBit"))
     about = " ".join(filter(None, (_uid(head, "Modality"), _uid(head, "SeriesDescription")))) or "unnamed"
     samples, bits = int(head.get("SamplesPerPixel") or 1), int(head.get("BitsAllocated") or 16)
@@ -200,7 +200,7 @@ class _Groups:
             np.ones(2),
         )
         thick = [self._value("PixelMeasuresSequence", key) for key in ("SliceThickness", "SpacingBetweenSlices")]
-        slices = next((abs(float(one)) for one in thick if one not in (None, "") and float(one) != 0), 1.0)
+        slices = next((abs(float(value)) for value in thick if value not in (None, "") and float(value) != 0), 1.0)
         self.spacing = (float(rows_columns[1]), float(rows_columns[0]), slices)
 
     def _value(self, sequence: str, keyword: str) -> Any:
@@ -264,17 +264,17 @@ def _offsets(head: Any, count: int) -> np.ndarray | None:
 
 
 class Decoder:
-    """The pictures of a file, one by one."""
+    """The images of a file, one by one."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
 
         Raises:
-            DicomError: it cannot be read, or has no pictures.
+            DicomError: it cannot be read, or has no images.
         """
         self._path, self._data = path, read(path)
         if not any(keyword in self._data for keyword in _PIXELS):
-            raise cut_off(path, "it ends before its picture")
+            raise cut_off(path, "it ends before its image")
         self._from_gdcm: np.ndarray | None = None
 
     def frame(self, index: int) -> np.ndarray:
@@ -297,7 +297,7 @@ class Decoder:
                 array = apply_modality_lut(array, self._data)
             expected = (int(self._data.Rows), int(self._data.Columns))
         if array.shape[:2] != expected or array.shape[2:] not in ((), (3,)):
-            raise DicomError(f"{self._path}: its picture is {array.shape}, not {expected} as it says; export it again")
+            raise DicomError(f"{self._path}: its image is {array.shape}, not {expected} as it says; export it again")
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def _decoded(self, index: int) -> np.ndarray:
@@ -321,7 +321,7 @@ class Decoder:
         packed = np.frombuffer(self._data.PixelData, np.uint8)[first // 8 : (first + count + 7) // 8]
         bits = np.unpackbits(packed, bitorder="little")[first % 8 :][:count]
         if len(bits) < count:
-            raise cut_off(self._path, "it ends within its pictures")
+            raise cut_off(self._path, "it ends within its images")
         return bits.reshape(shape)
 
     def _by_gdcm(self) -> np.ndarray:
@@ -331,7 +331,7 @@ class Decoder:
         from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, RLELossless, generate_uid
 
         if self._data.file_meta.TransferSyntaxUID == RLELossless:
-            raise DicomError(f"{self._path}: its run-length encoded picture is damaged; export it again")
+            raise DicomError(f"{self._path}: its run-length encoded image is damaged; export it again")
         bare = Dataset()
         bare.file_meta = FileMetaDataset()
         bare.file_meta.TransferSyntaxUID = self._data.file_meta.TransferSyntaxUID
@@ -348,7 +348,7 @@ class Decoder:
             array = SimpleITK.GetArrayFromImage(executed(self._path, lambda: SimpleITK.ReadImage(str(file))))
         count = int(self._data.get("NumberOfFrames") or 1)
         if array.shape[0] != count:
-            raise DicomError(f"{self._path}: {array.shape[0]} of its {count} pictures can be decoded; export it again")
+            raise DicomError(f"{self._path}: {array.shape[0]} of its {count} images can be decoded; export it again")
         return array
 
     def _painted(self, indices: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def _read(path: Path) -> Segmentation:
     kind = str(data.get("SegmentationType", ""))
     frames = list(frames_of(path, data))
     owners = [_owner(path, data, frame.index) if kind != "LABELMAP" else 0 for frame in frames]
-    described = {int(one.SegmentNumber): one for one in data.get("SegmentSequence") or ()}
+    described = {int(segment.SegmentNumber): segment for segment in data.get("SegmentSequence") or ()}
     if not described or not frames:
         raise SegmentationError(f"{path}: has no segments")
     numbers, ijk_to_lps = _slices(path, frames, _declared_spacing(data))
@@ -57,8 +57,8 @@ def _read(path: Path) -> Segmentation:
         mine = [n for n, owner in enumerate(owners) if owner in (0, value)]
         mask = np.zeros(stack.shape_kji, bool)
         for n in mine:
-            picture = decoder.frame(frames[n].index)
-            mask[numbers[n]] |= picture == value if kind == "LABELMAP" else _is_inside(path, data, picture)
+            image = decoder.frame(frames[n].index)
+            mask[numbers[n]] |= image == value if kind == "LABELMAP" else _is_inside(path, data, image)
         stack.add(mask, value)
     segments = tuple(_segment(described[value]) for value in sorted(described))
     ijk_to_ras = checked_place(path, LPS_TO_RAS @ ijk_to_lps)
@@ -100,14 +100,14 @@ def _owner(path: Path, data: Any, index: int) -> int:
     raise SegmentationError(f"{path}: does not say to which segment its frame {index} belongs")
 
 
-def _is_inside(path: Path, data: Any, picture: np.ndarray) -> np.ndarray:
+def _is_inside(path: Path, data: Any, image: np.ndarray) -> np.ndarray:
     """Of one segment; a fraction is no mask unless it is nothing or all."""
     highest = int(data.get("MaximumFractionalValue") or 1)
-    if str(data.get("SegmentationType")) == "FRACTIONAL" and ((picture != 0) & (picture != highest)).any():
+    if str(data.get("SegmentationType")) == "FRACTIONAL" and ((image != 0) & (image != highest)).any():
         raise SegmentationError(
             f"{path}: holds probabilities (a fractional segmentation), no masks; save it with a threshold as .seg.nrrd"
         )
-    return picture != 0
+    return image != 0
 
 
 def _declared_spacing(data: Any) -> float | None:

@@ -123,7 +123,7 @@ def _is_parallel(frame: DicomFrame, other: DicomFrame) -> bool:
         return False
     if frame.steps_lps is None or other.steps_lps is None:
         return not frame.is_multiframe or frame.path == other.path
-    ends = np.array(frame.size)  # at the far corner of the picture directions must still agree
+    ends = np.array(frame.size)  # at the far corner of the image directions must still agree
     apart = np.linalg.norm((frame.steps_lps - other.steps_lps) * ends)
     return bool(apart < 0.5 * np.linalg.norm(frame.steps_lps, axis=0).min())
 
@@ -142,7 +142,7 @@ def _of_plane(frames: Frames, same_content: SameContent) -> list[DicomStack]:
     single = _each_content_once(frames, same_content)
     if len(single) < len(frames):
         for stack in (stacks := _of_plane(single, same_content)):
-            stack.notes.append("files that show the same picture of the same place count once")
+            stack.notes.append("files that show the same image of the same place count once")
         return stacks
     _check_no_double(frames, places)
     return [_stack([frame], "by itself, as the slices are no even stack") for frame in _along_normal(frames)]
@@ -209,7 +209,7 @@ def _by_order(frames: Frames, places: int) -> list[Frames]:
     groups: list[Frames] = [[] for _ in range(len(frames) // places)]
     at_place: list[Frames] = []
     for frame in frames:
-        there = next((one for one in at_place if _same_place(one[0], frame)), None)
+        there = next((group for group in at_place if _same_place(group[0], frame)), None)
         if there is None:
             at_place.append(there := [])
         if len(there) == len(groups):
@@ -329,14 +329,14 @@ def _told(group: Frames, all_frames: Frames) -> str:
 
 
 def _without_scouts(stacks: list[DicomStack], notes: list[str]) -> tuple[list[DicomStack], list[str]]:
-    """Pictures for planning are no choice beside a volume."""
+    """Images for planning are no choice beside a volume."""
     volumes = [stack for stack in stacks if len(stack.frames) >= 3 and not stack.first.is_localizer]
     scouts = [stack for stack in stacks if stack not in volumes]
-    pictures = [frame for stack in scouts for frame in stack.frames if frame is not None]
-    if not volumes or not scouts or len(pictures) > max(3, _MOST_MISSING * sum(len(s.frames) for s in volumes)):
+    images = [frame for stack in scouts for frame in stack.frames if frame is not None]
+    if not volumes or not scouts or len(images) > max(3, _MOST_MISSING * sum(len(s.frames) for s in volumes)):
         return stacks, notes
-    names = ", ".join(sorted({frame.path.name for frame in pictures})[:3])
+    names = ", ".join(sorted({frame.path.name for frame in images})[:3])
     note = (
-        f"left out as of another plane or place (scouts): {len(pictures)} picture{'s' * (len(pictures) > 1)} ({names})"
+        f"left out as of another plane or place (scouts): {len(images)} image{'s' * (len(images) > 1)} ({names})"
     )
     return volumes, [*notes, note]
