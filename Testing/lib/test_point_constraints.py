@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SAMMed2DLib.inference.point_constraints import constrained_logits, corrected, pixels_of
-from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.session import Session
 
@@ -94,8 +93,8 @@ def test_a_box_changes_what_is_in_it():
 
 
 @pytest.fixture(scope="module")
-def predictor():
-    return load_predictor(device="cpu", precision="float32")
+def predictor(coarse_predictor):
+    return coarse_predictor
 
 
 def a_case(seed: int) -> tuple[np.ndarray, Prompts]:
@@ -118,7 +117,7 @@ def a_case(seed: int) -> tuple[np.ndarray, Prompts]:
 @pytest.mark.parametrize("zoom", [True, False])
 def test_in_the_mask_of_any_clicks_each_point_is_on_its_side_and_each_step_goes_one_way(predictor, zoom):
     violations, grown, cut = [], [], []
-    for seed in range(20):
+    for seed in range(8):
         image, prompts = a_case(seed)
         session, before = Session(predictor), None
         for n in range(1, len(prompts.labels) + 1):
@@ -164,7 +163,7 @@ def test_a_mask_that_was_clicked_away_begins_anew_and_negative_points_still_hold
         nothing = session.answer(image, Prompts(np.array(points[:n]), np.array(labels[:n])), mask=mask, zoom=zoom).mask
         assert not nothing.any()
     found = session.answer(image, Prompts(np.array(points), np.array(labels)), mask=mask, zoom=zoom).mask
-    assert found[50, 50] and found.sum() > 300
+    assert found[50, 50] and found.sum() > 50
     assert not found[10, 10] and not found[80, 90] and not found[50, 66]
 
 

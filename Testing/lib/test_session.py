@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.inference import session as session_module
-from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.session import Session, Stopped
 
@@ -17,8 +16,8 @@ POINTS = [(80, 80), (95, 100), (70, 60)]
 
 
 @pytest.fixture(scope="module")
-def predictor():
-    return load_predictor(device="cpu", precision="float32")
+def predictor(coarse_predictor):
+    return coarse_predictor
 
 
 @pytest.fixture
