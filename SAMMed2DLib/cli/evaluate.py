@@ -38,9 +38,10 @@ examples:
   sammed2d evaluate DATA --most 50 --jitter 5,10,20 --most-clicks 20 -o report
 
 protocols:
-  careful    exact boxes around the whole object; clicks in the middle of the object and then of the largest error,
-             with all that the product has (local zoom, if the weights were trained for it)
-  published  as SAM-Med2D was evaluated: boxes of the largest part, clicks at random where the mask is wrong, no zoom
+  careful    the simulated user: exact boxes around the whole object; clicks in the middle of the object and then of
+             the largest error, with all that the product has (local zoom, if the weights were trained for it)
+  published  the reference protocol, that of SAM-Med2D: boxes of the largest part, clicks at random where the mask is
+             wrong, no zoom
 
 The report: report.md, masks.csv (every mask), summary.csv, summary.json, and pictures. What is stopped goes on with
 the same command. Exit codes: 0 all done, 1 some images or masks could not be used (the report lists them), 130

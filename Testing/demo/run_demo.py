@@ -1,7 +1,7 @@
 """The demo: a real chest CT, several structures in all three planes, prompts as a user would give them.
 
 The CT and its reference segmentation come with the `slicerio` package (128 x 128 x 34 voxels of 3 x 3 x 10 mm). For
-each structure a few slices are segmented from a slightly wrong box and from 1, 3 and 5 clicks of a careful user: the
+each structure a few slices are segmented from a slightly wrong box and from 1, 3 and 5 clicks of a simulated user: the
 first click in the middle of the structure, each further one in the middle of the largest error so far.
 
 Written to the output folder: a Slicer segmentation for each kind of prompt, a contact sheet, and the table of results.

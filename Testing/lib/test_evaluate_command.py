@@ -81,7 +81,7 @@ def test_without_matplotlib_the_report_has_no_pictures_and_says_so(evaluate, dat
     assert ".png)" not in report and not list(folder.glob("*.png"))
 
 
-def test_the_published_protocol_pads_and_does_not_zoom(evaluate, data):
+def test_the_reference_protocol_pads_and_does_not_zoom(evaluate, data):
     assert evaluate("--protocol", "published") == OK
     settings = json.loads((data.parent / "report/settings.json").read_text(encoding="utf-8"))
     assert (settings["protocol"], settings["fit"], settings["zoom"]) == ("published", "pad", False)

@@ -31,22 +31,22 @@ def test_items_differ_in_brightness_colour_and_number_of_objects():
     assert len({len(np.unique(label)) for _, label in items}) > 4
 
 
-def test_lumps_on_a_real_image_are_labelled_where_the_image_changed():
+def test_lesions_on_a_real_image_are_labelled_where_the_image_changed():
     image = np.full((64, 64, 3), 120, np.uint8)
     label = np.zeros((64, 64), np.uint8)
     label[:4, :4] = 1
     for seed in range(20):
-        changed, lumps = lesions_on(np.random.default_rng(seed), image, label)
-        assert changed.dtype == np.uint8 and lumps.dtype == np.uint8
-        far_from_lumps = np.ones((64, 64), bool)
-        for row, column in np.argwhere(lumps > 1):
-            far_from_lumps[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7] = False
-        np.testing.assert_array_equal(changed[far_from_lumps], image[far_from_lumps])
-        if (lumps > 1).any():
+        changed, lesions = lesions_on(np.random.default_rng(seed), image, label)
+        assert changed.dtype == np.uint8 and lesions.dtype == np.uint8
+        far_from_lesions = np.ones((64, 64), bool)
+        for row, column in np.argwhere(lesions > 1):
+            far_from_lesions[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7] = False
+        np.testing.assert_array_equal(changed[far_from_lesions], image[far_from_lesions])
+        if (lesions > 1).any():
             assert (changed != image).any()
 
 
-def test_lumps_leave_the_given_arrays_alone():
+def test_lesions_leave_the_given_arrays_alone():
     image, label = synthetic_item(np.random.default_rng(0), 64)
     before = image.copy(), label.copy()
     lesions_on(np.random.default_rng(1), image, label)

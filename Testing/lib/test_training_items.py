@@ -183,12 +183,12 @@ def test_items_travel_to_worker_processes(a_folder):
     np.testing.assert_array_equal(there[2][1], drawn[2][1])
 
 
-@pytest.mark.parametrize("lumps", [0.0, 1.0])
+@pytest.mark.parametrize("lesion_share", [0.0, 1.0])
 @pytest.mark.parametrize("as_published", [False, True])
-def test_label_maps_give_items_of_every_kind(lumps, as_published):
+def test_label_maps_give_items_of_every_kind(lesion_share, as_published):
     image, label = an_image()
     pictures = LabelMaps([LabelledImage(image, label, "a", "a")])
-    _, view, masks = items(pictures, lesion_share=lumps, as_published=as_published)[0]
+    _, view, masks = items(pictures, lesion_share=lesion_share, as_published=as_published)[0]
     assert view.shape == (3, 32, 32) and masks.shape == (2, 32, 32) and masks.flatten(1).any(1).all()
 
 

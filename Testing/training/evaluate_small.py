@@ -2,7 +2,7 @@
 
 The same as `sammed2d evaluate`, for the files that prepare_data.py wrote and the split that it decides.
 
-    python Testing/training/evaluate_small.py --data DATA --split left_out test -o REPORT --peer litemedsam
+    python Testing/training/evaluate_small.py --data DATA --split held_out test -o REPORT --peer litemedsam
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from SAMMed2DLib.evaluation.evaluation_run import Source, thinned
 from SAMMed2DLib.evaluation.protocols.objects import targets_of
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
-PARTS = ("train", "validation", "left_out", "test")
+PARTS = ("train", "validation", "held_out", "test")
 # Names of these sets' images end in the number of the slice; the rest is the patient or volume.
 SLICED = ("ct_", "mr_", "petct_")
 
@@ -49,7 +49,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that prepare_data.py wrote")
     parser.add_argument("-o", "--output", default="runs/evaluation", help="folder of the report (%(default)s)")
-    parser.add_argument("--split", choices=PARTS, nargs="+", default=["left_out"])
+    parser.add_argument("--split", choices=PARTS, nargs="+", default=["held_out"])
     parser.add_argument("--classes", type=Path, help="MANIFEST.tsv of the images, for the names of classes")
     parser.add_argument("--model", default=BUILT_IN, help="name of a known or added model, or weights file")
     parser.add_argument("--protocol", choices=("careful", "published"), default="careful")

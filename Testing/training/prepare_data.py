@@ -2,7 +2,7 @@
 
 Development only. Two kinds of sources: a folder of 2D images with a MANIFEST.tsv, and small volumes with label maps
 that come inside released packages of the Python Package Index. What is trained on, what steers the choice of a
-checkpoint and what is left out altogether is decided here, by data set, in `SPLIT`.
+checkpoint and what is held out altogether is decided here, by data set, in `SPLIT`.
 
     python Testing/training/prepare_data.py --images IMAGES --output DATA
 """
@@ -34,7 +34,7 @@ SLICES_PER_AXIS = 20
 MAX_ANISOTROPY = 3.0  # beyond it only the scanned plane: outlines across thick slices are stairs
 SHARE_ALIKE = "CC BY-SA"
 
-# Weights that ship learn only from "train". "validation" steers the recipe and the choice of a checkpoint; "left_out"
+# Weights that ship learn only from "train". "validation" steers the recipe and the choice of a checkpoint; "held_out"
 # is looked at for the final numbers only, and "test" once, when everything is chosen. Share-alike images are never
 # trained on. Both breast ultrasound sets stay out of training because they resemble each other; the chest CT of
 # slicerio stays out because the demo segments it.
@@ -81,13 +81,13 @@ SPLIT: dict[str, str] = {
     "ct_liver_hepatic_vessel_msd": "validation",
     "ct_lung_tumor_msd": "validation",
     "ct_brain_oedema_phe_sich": "validation",
-    "us_breast_busi": "left_out",
-    "mr_kidney_t2w": "left_out",
-    "fundus_optic_disc_idrid": "left_out",
-    "ct_heart_hocm": "left_out",
-    "histo_glomeruli": "left_out",
-    "micro_wbc_krd": "left_out",
-    "ct_chest_slicerio": "left_out",
+    "us_breast_busi": "held_out",
+    "mr_kidney_t2w": "held_out",
+    "fundus_optic_disc_idrid": "held_out",
+    "ct_heart_hocm": "held_out",
+    "histo_glomeruli": "held_out",
+    "micro_wbc_krd": "held_out",
+    "ct_chest_slicerio": "held_out",
     "ct_heart_alcapa": "test",
     "fundus_disc_cup_drishti": "test",
     "histo_colon_ebhi": "test",

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000, help="views (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--wide", action="store_true", help="views of all scales, not mostly crops around objects")
-    parser.add_argument("--held", nargs="*", default=[], help="training sets that are left out as well")
+    parser.add_argument("--held", nargs="*", default=[], help="training sets that are held out as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)

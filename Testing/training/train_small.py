@@ -31,7 +31,7 @@ from SAMMed2DLib.training import Intervals, LabelMaps, Progress, TrainingConfig,
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "SAMMed2DLib" / "weights" / "sam-med2d-small.pt"
 
-# Synthetic images, lumps, and a late turn to views that zoom in, as the product does.
+# Synthetic images, added lesions, and a late turn to views that zoom in, as the product does.
 RECIPE: dict[str, Any] = {
     "learning_rate": 8e-4,
     "warmup_steps": 300,

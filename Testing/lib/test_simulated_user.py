@@ -84,14 +84,14 @@ def test_masks_of_different_size_are_refused():
         error_points(np.ones((4, 4)), np.ones((4, 5)), 1, np.random.default_rng(0))
 
 
-def test_the_careful_click_is_the_middle_of_the_largest_region():
+def test_the_simulated_users_click_is_the_middle_of_the_largest_region():
     mask = np.zeros((20, 30), bool)
     mask[2:4, 2:4] = True
     mask[5:16, 10:21] = True
     np.testing.assert_array_equal(centre_point(mask), [15, 10])
 
 
-def test_the_careful_click_lies_inside_a_ring():
+def test_the_simulated_users_click_lies_inside_a_ring():
     y, x = np.mgrid[:41, :41]
     radius = np.hypot(x - 20, y - 20)
     ring = (radius < 18) & (radius > 11)
@@ -100,7 +100,7 @@ def test_the_careful_click_lies_inside_a_ring():
     assert 14 <= radius[row, column] <= 15
 
 
-def test_the_careful_correction_takes_the_larger_of_a_miss_and_a_surplus():
+def test_the_simulated_users_correction_takes_the_larger_of_a_miss_and_a_surplus():
     label = np.zeros((20, 40), bool)
     label[5:16, 2:13] = True
     prediction = np.zeros_like(label)

@@ -111,7 +111,7 @@ def test_a_mask_of_which_nothing_is_left_in_the_frame_is_told_and_left_out(predi
         list(evaluate(predictor, [item], options=AS_PUBLISHED))
 
 
-def test_slices_that_are_stretched_are_not_the_published_protocol():
+def test_slices_that_are_stretched_are_not_the_reference_protocol():
     stretching = Predictor(build_model(CONFIG), "tiny", device="cpu")
     with pytest.raises(EvaluationError, match="pad"):
         list(evaluate(stretching, [an_image(20, 30, np.s_[5:15, 10:22])], options=AS_PUBLISHED))
