@@ -138,10 +138,21 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
     ) -> SlicePrediction:
         """Segment one object on one slice, and change nothing in the scene.
 
-        Arguments and errors as in `segmentSlice`.
+        Args:
+            volumeNode: the volume.
+            plane: the slice, see the class.
+            positive: points on the object, see the class.
+            negative: points beside the object, see the class.
+            box: a box around the object, see the class.
+            intensity: what the model sees, see the class.
+            zoom: whether it looks at crops, see the class.
+            points: points on the object and beside it in their order, see the class.
 
         Returns:
             mask ((H, W) bool), score and plane; `plane.insert` writes the mask to an array of the volume's shape.
+
+        Raises:
+            ValueError, RuntimeError: see the class.
         """
         question = {"positive": positive, "negative": negative, "box": box, "points": points}
         return self.predictMany(volumeNode, plane, [question], intensity=intensity, zoom=zoom)[0]

@@ -139,7 +139,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer.effect.controller import EffectController
         from SAMMed2DSlicer.inference import service
-        from SAMMed2DSlicer.scene.write_history import shared_write_history
+        from SAMMed2DSlicer.scene.edit_history import shared_edit_history
 
         if self.panel is None:  # the Segment Editor goes
             return
@@ -151,7 +151,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._service,
             on_changed=self._show_work,
             on_closed=self._rest,
-            write_history=shared_write_history(),
+            edit_history=shared_edit_history(),
         )
         self._service.listen(self._show_service)
         self._shortcuts = self._new_shortcuts()

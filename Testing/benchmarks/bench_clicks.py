@@ -76,13 +76,13 @@ def stopwatch() -> Stopwatch:
     """A stopwatch on the parts of a click."""
     from SAMMed2DLib.inference.predictor import Predictor
     from SAMMed2DSlicer.effect.preview import ViewPreview
-    from SAMMed2DSlicer.scene import volumes, write_history
+    from SAMMed2DSlicer.scene import edit_history, volumes
 
     watch = Stopwatch()
     watch.wrap(volumes, "model_image", "picture")
     watch.wrap(Predictor, "embed", "encode")
     watch.wrap(Predictor, "predict", "decode")
-    watch.wrap(write_history, "write_mask", "write")
+    watch.wrap(edit_history, "write_mask", "write")
     watch.wrap(ViewPreview, "show", "draw")
     return watch
 

@@ -30,12 +30,9 @@ TOO_MANY_METHODS = {
 }
 # Folders with public functions of three or more arguments that have no `Args:` yet.
 WITHOUT_ARGS = {
-    "SAMMed2D/SAMMed2DSlicer",
     "SAMMed2D/SAMMed2DSlicer/effect",
     "SAMMed2D/SAMMed2DSlicer/inference",
     "SAMMed2D/SAMMed2DSlicer/prompts",
-    "SAMMed2D/SAMMed2DSlicer/propagation",
-    "SAMMed2D/SAMMed2DSlicer/scene",
     "SAMMed2D/SegmentEditorSAMMed2DLib",
     "SAMMed2DLib",
     "SAMMed2DLib/checkpoints",

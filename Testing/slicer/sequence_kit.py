@@ -63,7 +63,7 @@ class Cine:
 
         k, j, i = self.discs[0].shape
         geometry = slicer.util.vtkMatrixFromArray(volumes.local_from_ijk(self.volume))
-        return segment_reader.segment_in(node, segment_id, (0, i - 1, 0, j - 1, 0, k - 1), geometry)
+        return segment_reader.segment_array(node, segment_id, (0, i - 1, 0, j - 1, 0, k - 1), geometry)
 
 
 def a_cine(ijk_to_ras=None, *, frames=FRAMES, size_kji=(3, 40, 48), is_played=True) -> Cine:

@@ -119,8 +119,8 @@ def shown(fixture):
     reading = fixture.section._reader
 
     def is_read():
-        is_quiet = not (fixture.controller.is_waiting or fixture.section._later.active or reading._job is not None)
-        return is_quiet and reading.now is not None and reading.is_fresh
+        is_waiting = fixture.controller.is_waiting or fixture.section._refresh_timer.active
+        return not is_waiting and reading._job is None and reading.keyframes is not None and reading.is_current
 
     fixture.pump(0.1)
     fixture.wait(is_read)
@@ -137,7 +137,7 @@ def test_the_worst_slice_and_the_next_keyframe_are_jumped_to(fixture):
     run(fixture)
     fixture.wait(lambda: fixture.section.ui.worstButton.enabled)
     fixture.section.ui.worstButton.click()
-    worst, now = shown(fixture), fixture.section._reader.now
+    worst, now = shown(fixture), fixture.section._reader.keyframes
     assert now.confidence[worst] == min(now.confidence[n] for n in now.generated)
     fixture.section.ui.keyframeButton.click()
     assert shown(fixture) in (6, 14)

@@ -172,4 +172,4 @@ def test_a_segmentation_that_goes_while_it_is_read_is_no_error(fixture):
     fixture.section._look()
     slicer.mrmlScene.RemoveNode(fixture.segmentation)
     host.pump(0.3)
-    assert fixture.section._reader.now is None
+    assert fixture.section._reader.keyframes is None

@@ -99,7 +99,7 @@ def test_undo_takes_the_run_back_while_nothing_else_was_changed(section, case):
 
 def test_a_cleared_slice_comes_back_with_undo(section, case):
     settle(section)
-    section.go_to(14)
+    section.show_position(14)
     settle(section)
     before = case.segment()
     section.ui.clearSliceButton.click()

@@ -174,7 +174,7 @@ def test_all_visible_segments_are_those_that_are_drawn_somewhere(section, cine):
 
 
 def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     monkeypatch.setattr("SAMMed2DLib.propagation.schedule.TOGETHER", 1)
     before = cine.all()
     session = section._controller._service._session(None)
@@ -240,7 +240,7 @@ def test_the_effect_fills_frames_too_and_offers_undo(fixture):
 
 
 def test_what_is_drawn_in_a_frame_is_listed_and_slices_have_the_undo_of_the_editor(fixture):
-    fixture.section.go_to(3)
+    fixture.section.show_position(3)
     settle(fixture.section)
     fixture.cine.draw(3)
     settle(fixture.section)

@@ -219,7 +219,7 @@ def test_without_enough_memory_nothing_changes(logic, monkeypatch):
 
 @pytest.mark.parametrize("pieces", [0, 1, 3])
 def test_what_was_found_before_a_cancellation_is_written_and_the_rest_follows_later(logic, pieces, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     case = a_case()
     draw(case, *KEYFRAMES)
     before = case.segment()

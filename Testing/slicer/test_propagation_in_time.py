@@ -276,7 +276,7 @@ def test_frames_of_other_sizes_are_refused(logic):
 
 @pytest.mark.parametrize("pieces", [0, 9])
 def test_a_cancelled_run_writes_what_it_has_found_and_the_rest_follows_later(logic, pieces, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     cine = a_drawn_cine(0, 7)
     before = cine.all()
     calls = iter(range(1000))
@@ -307,7 +307,7 @@ def test_a_cancelled_run_writes_what_it_has_found_and_the_rest_follows_later(log
     ],
 )
 def test_a_run_is_given_up_when_its_scene_goes(logic, monkeypatch, happens, message):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     cine = a_drawn_cine(0, 7)
     once = iter([lambda: happens(cine)])
     with pytest.raises(ValueError, match=message):
@@ -315,7 +315,7 @@ def test_a_run_is_given_up_when_its_scene_goes(logic, monkeypatch, happens, mess
 
 
 def test_a_frame_that_is_drawn_while_the_run_goes_on_is_kept(logic, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     cine = a_drawn_cine(0, 7)
     mine = np.roll(cine.discs[4], 5, axis=2)
     once = iter([lambda: cine.draw(4, mine)])
@@ -324,7 +324,7 @@ def test_a_frame_that_is_drawn_while_the_run_goes_on_is_kept(logic, monkeypatch)
 
 
 def test_a_segment_removed_from_a_frame_while_the_run_goes_on_comes_back_there(logic, monkeypatch):
-    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.PIECE_S", 0.0)
+    monkeypatch.setattr("SAMMed2DSlicer.propagation.task.STEP_S", 0.0)
     cine = a_drawn_cine(0, 7)
     once = iter([lambda: cine.drawings.RemoveDataNodeAtValue("30")])
     run(logic, cine, progress=lambda done, total: next(once, lambda: None)())

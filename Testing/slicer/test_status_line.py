@@ -93,12 +93,12 @@ def test_one_enter_for_two_objects_counts_both(fixture, line):
 
 
 def test_of_two_objects_that_cannot_both_be_written_each_is_told(fixture, line, monkeypatch):
-    from SAMMed2DSlicer.scene import volumes, write_history
+    from SAMMed2DSlicer.scene import edit_history, volumes
 
     fixture.click()
     fixture.show(2, 12)
     fixture.click((26, 22, 12))
-    real, calls = write_history.write_mask, []
+    real, calls = edit_history.write_mask, []
 
     def write(*arguments):
         calls.append(arguments)
@@ -106,7 +106,7 @@ def test_of_two_objects_that_cannot_both_be_written_each_is_told(fixture, line, 
             raise volumes.SceneError("The segmentation has no geometry")
         return real(*arguments)
 
-    monkeypatch.setattr(write_history, "write_mask", write)
+    monkeypatch.setattr(edit_history, "write_mask", write)
     fixture.accept()
     count = int(fixture.structure[10].sum())
     assert fixture.status.text == f"Accepted: {count} voxels changed. The segmentation has no geometry"

@@ -18,9 +18,9 @@ from SAMMed2DSlicer.effect.status_text import Accepted, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import segmentations, volumes
-from SAMMed2DSlicer.scene.segment_targets import EffectTarget, OneStep, SegmentTarget
+from SAMMed2DSlicer.scene.edit_history import EditHistory
+from SAMMed2DSlicer.scene.segment_targets import EffectTarget, SegmentTarget, SingleUndoTarget
 from SAMMed2DSlicer.scene.segment_writer import outside_text
-from SAMMed2DSlicer.scene.write_history import WriteHistory
 from SAMMed2DSlicer.widgets import messages
 
 
@@ -41,16 +41,16 @@ class Acceptance:
     """The predictions of prompt groups that are shown and not accepted yet."""
 
     def __init__(
-        self, effect: slicer.qSlicerSegmentEditorScriptedEffect, groups: PromptGroupState, write_history: WriteHistory
+        self, effect: slicer.qSlicerSegmentEditorScriptedEffect, groups: PromptGroupState, edit_history: EditHistory
     ) -> None:
         """Begin without predictions.
 
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect.
             groups: the prompt groups.
-            write_history: what each group has added to its segment.
+            edit_history: what each group has added to its segment.
         """
-        self._effect, self._groups, self._write_history = effect, groups, write_history
+        self._effect, self._groups, self._edit_history = effect, groups, edit_history
         self.predictions: dict[PromptGroup, PendingPrediction] = {}
         self._dry_runs: dict[PromptGroup, DryRun | None] = {}
 
@@ -94,7 +94,7 @@ class Acceptance:
         if group not in self._groups.in_view:
             return None
         if group not in self._dry_runs:
-            mask_hw, replaces = self.predictions[group].answer.mask, self._write_history.to_replace(group.key)
+            mask_hw, replaces = self.predictions[group].answer.mask, self._edit_history.replaceable(group.key)
             try:
                 found = dry_run(self._effect, mask_hw, group.plane, group.volume, replaces, group.known_hw)
             except ValueError:  # accepting says it
@@ -123,7 +123,7 @@ class Acceptance:
         Returns:
             What came of all of them; None if there was nothing to write.
         """
-        target = OneStep(EffectTarget(self._effect))
+        target = SingleUndoTarget(EffectTarget(self._effect))
         accepted: list[Accepted] = []
         failures: list[str] = []
         is_blocked = False
@@ -157,7 +157,7 @@ class Acceptance:
             SceneError: nothing can be written; the prediction stays.
         """
         mask_hw = self.predictions[group].answer.mask
-        written = self._write_history.write(group.key, target, mask_hw, group.plane, group.volume, group.known_hw)
+        written = self._edit_history.write(group.key, target, mask_hw, group.plane, group.volume, group.known_hw)
         accepted = Accepted(written, int(mask_hw.sum()))
         if written.edit is None:
             raise volumes.SceneError(outside_text(written.outside_px, accepted.shown_px))

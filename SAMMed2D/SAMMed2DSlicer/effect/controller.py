@@ -23,8 +23,8 @@ from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.prompts.prompt_nodes import WRITTEN
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.slice_views import drawn_once
-from SAMMed2DSlicer.scene.write_history import WriteHistory
+from SAMMed2DSlicer.scene.edit_history import EditHistory
+from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import WARNING
 
@@ -38,7 +38,7 @@ class EffectController:
         service: InferenceService,
         on_changed: Callable[[EffectState], None],
         on_closed: Callable[[], None],
-        write_history: WriteHistory,
+        edit_history: EditHistory,
     ) -> None:
         """Prepare; nothing is observed before `start`.
 
@@ -47,11 +47,11 @@ class EffectController:
             service: predicts.
             on_changed: called with the state when the status, the groups or the predictions have changed.
             on_closed: called when the scene was closed, and the work with it.
-            write_history: what each group has added to its segment; it outlives this object.
+            edit_history: what each group has added to its segment; it outlives this object.
         """
-        self.updater = EffectUpdater(effect, service, write_history, on_changed, on_closed)
+        self.updater = EffectUpdater(effect, service, edit_history, on_changed, on_closed)
         self.editor, self.acceptance = self.updater.editor, self.updater.acceptance
-        self._chooser = GroupChooser(effect, self.editor, self.updater.groups, write_history)
+        self._chooser = GroupChooser(effect, self.editor, self.updater.groups, edit_history)
 
     @property
     def is_active(self) -> bool:
@@ -129,7 +129,7 @@ class EffectController:
         corners = [volumes.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
         return self._add(widget, corners, None, lambda group: partial(group.set_box, *corners))
 
-    @drawn_once
+    @renders_once
     def _add(
         self,
         widget: Any,
@@ -157,7 +157,7 @@ class EffectController:
         updater.predict_changes()
         return True
 
-    @drawn_once
+    @renders_once
     def accept(self) -> None:
         """Write what is shown to the segment; waits for a prediction that is on its way."""
         updater = self.updater
@@ -186,7 +186,7 @@ class EffectController:
         kept = _("Cancelled. The prompts are still there: Enter asks again, Esc clears them.")
         self.updater.notify(kept if cancelled else _("Cancelled."))
 
-    @drawn_once
+    @renders_once
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
         self.updater.now = now = self.editor.take()

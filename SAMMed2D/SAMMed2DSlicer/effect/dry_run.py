@@ -99,7 +99,7 @@ def dry_run(
     in_area = _in_area(target, effect.parameterSetNode(), around, geometry)
     in_range = _in_range(target, effect.parameterSetNode(), around, geometry, volume)
     allowed = in_geometry & in_area & in_range
-    before = segment_reader.segment_in(target.segmentation, target.segment_id, extent, geometry)
+    before = segment_reader.segment_array(target.segmentation, target.segment_id, extent, geometry)
     lost = None
     if replaces is not None:
         lost = voxel_patches.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
@@ -149,7 +149,7 @@ def _in_area(
         ids = [one for one in ids if one != target.segment_id]
     union = np.zeros_like(around.mask_kji)
     for segment_id in ids:
-        union |= segment_reader.segment_in(target.segmentation, segment_id, around.extent, geometry)
+        union |= segment_reader.segment_array(target.segmentation, segment_id, around.extent, geometry)
     return ~union if is_outside else union
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 
 from SAMMed2DSlicer.effect.parameters import EffectOptions
-from SAMMed2DSlicer.scene import protection, volumes
+from SAMMed2DSlicer.scene import overwrite_mode, volumes
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class EditorReader:
         Raises:
             SceneError: it is gone.
         """
-        return protection.editor_node(self._effect)
+        return overwrite_mode.segment_editor_node(self._effect)
 
     @property
     def segmentation(self) -> Any:

@@ -26,7 +26,7 @@ from SAMMed2DSlicer.effect.parameters import (
 )
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
-from SAMMed2DSlicer.scene import protection, slice_views
+from SAMMed2DSlicer.scene import overwrite_mode, slice_views
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.icons import pixmap_of
@@ -79,7 +79,7 @@ class EffectPanel:
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
             PREFETCH: self.ui.looksAheadCheckBox,
-            protection.PROTECT: self.ui.protectsOthersCheckBox,
+            overwrite_mode.PROTECT: self.ui.protectsOthersCheckBox,
         }
         self._lists = {
             INTENSITY: (self.ui.intensityComboBox, combo_boxes.intensity_names()),
@@ -224,7 +224,9 @@ class EffectPanel:
             self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
         x0, y0, x1, y1 = shown.answer.view_xyxy
-        image = slice_views.as_seen(shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode())
+        image = slice_views.oriented_as_in_view(
+            shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode()
+        )
         self.ui.thumbnailLabel.setPixmap(pixmap_of(image, _THUMBNAIL_PX))
 
     # Widgets

@@ -14,8 +14,8 @@ from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.edit_history import EditHistory
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
-from SAMMed2DSlicer.scene.write_history import WriteHistory
 
 
 class GroupChooser:
@@ -26,7 +26,7 @@ class GroupChooser:
         effect: slicer.qSlicerSegmentEditorScriptedEffect,
         editor: EditorReader,
         groups: PromptGroupState,
-        write_history: WriteHistory,
+        edit_history: EditHistory,
     ) -> None:
         """Prepare.
 
@@ -34,9 +34,9 @@ class GroupChooser:
             effect: the qSlicerSegmentEditorScriptedEffect.
             editor: reads the Segment Editor.
             groups: the groups that are there.
-            write_history: what each has added to its segment.
+            edit_history: what each has added to its segment.
         """
-        self._effect, self._editor, self._groups, self._write_history = effect, editor, groups, write_history
+        self._effect, self._editor, self._groups, self._edit_history = effect, editor, groups, edit_history
 
     def choose(
         self, now: EditorSnapshot, widget: Any, points_world: Sequence[np.ndarray], positive: bool | None = None
@@ -58,7 +58,7 @@ class GroupChooser:
         """
         _check_context(now)
         plane = now.plane_of(widget) or volumes.plane_shown(widget.mrmlSliceNode(), now.volume)
-        xy = volumes.points_xy(np.array(points_world), plane, now.volume)[0]
+        xy = volumes.project_points(np.array(points_world), plane, now.volume)[0]
         size_xy = np.array(plane.size_hw[::-1])
         low, high = (xy.min(axis=0), xy.max(axis=0)) if positive is None else (xy.max(axis=0), xy.min(axis=0))
         if (high < -0.5).any() or (low > size_xy - 0.5).any():
@@ -101,9 +101,9 @@ class GroupChooser:
             return min(
                 groups, key=lambda group: float(np.linalg.norm(group.middle_world() - point_world)), default=None
             )
-        edits = ((group, self._write_history.edit(group.key)) for group in groups)
-        written = ((group, edit) for group, edit in edits if edit is not None and edit.has(point_world))
-        return next((group for group, edit in written if edit.is_untouched()), None)
+        edits = ((group, self._edit_history.last_edit(group.key)) for group in groups)
+        written = ((group, edit) for group, edit in edits if edit is not None and edit.contains(point_world))
+        return next((group for group, edit in written if edit.is_unchanged()), None)
 
     def _is_segment_visible(self, now: EditorSnapshot) -> bool:
         display = now.segmentation.GetDisplayNode()

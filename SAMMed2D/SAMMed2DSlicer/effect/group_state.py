@@ -13,8 +13,8 @@ from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED, OPEN, WRITTEN
 from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.edit_history import EditHistory
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
-from SAMMed2DSlicer.scene.write_history import WriteHistory
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
@@ -40,14 +40,14 @@ class GroupChanges:
 class PromptGroupState:
     """Knows each prompt group of the edited segmentation, and what the effect has to know of it."""
 
-    def __init__(self, write_history: WriteHistory) -> None:
-        """Begin without groups; `write_history` knows what each has added to its segment."""
+    def __init__(self, edit_history: EditHistory) -> None:
+        """Begin without groups; `edit_history` knows what each has added to its segment."""
         self.groups: list[PromptGroup] = []
         self.in_view: dict[PromptGroup, list[Any]] = {}  # the widgets of the views that show each
         self.boxes = BoxShapes()
         self.starts_object = False  # the next prompt begins another object
         self.reopened: PromptGroup | None = None  # accepted, and chosen to be corrected
-        self._write_history = write_history
+        self._edit_history = edit_history
         self._known: dict[PromptGroup, Prompts | str] = {}  # the prompts as they were when last looked at
         self._touched: set[PromptGroup] = set()  # to be looked at
         self._undone: dict[PromptGroup, str] = {}  # what they were before their voxels were taken out of the segment
@@ -200,13 +200,13 @@ class PromptGroupState:
         """Groups whose voxels were taken out of the segment again are open, until they are brought back."""
         restored = []
         for group in self.groups:
-            edit = self._write_history.edit(group.key)
+            edit = self._edit_history.last_edit(group.key)
             if edit is None:
                 continue
             if group.state != OPEN and edit.is_undone():
                 self._undone[group] = group.state
                 group.set_state(OPEN)
-            elif group in self._undone and edit.is_there():
+            elif group in self._undone and edit.is_applied():
                 group.set_state(self._undone.pop(group))
                 restored.append(group)
         return restored
@@ -217,8 +217,8 @@ class PromptGroupState:
         for group in self.groups:
             if group.known_hw is None or group.state != OPEN:
                 continue
-            edit = self._write_history.edit(group.key)
-            if group.was_written if edit is None else edit.is_untouched() or edit.is_undone():
+            edit = self._edit_history.last_edit(group.key)
+            if group.was_written if edit is None else edit.is_unchanged() or edit.is_undone():
                 continue
             try:
                 present_hw = mask_on_slice(group.volume, group.plane, group.segmentation, group.segment_id)

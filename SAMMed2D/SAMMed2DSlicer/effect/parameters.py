@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import slicer
 
 from SAMMed2DSlicer.inference.slice_task import ZOOMS
-from SAMMed2DSlicer.scene import protection, volumes
+from SAMMed2DSlicer.scene import overwrite_mode, volumes
 
 TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, PREFETCH = "AcceptAtOnce", "NewSegments", "LookAhead"
@@ -21,7 +21,7 @@ DEFAULTS: dict[str, str | int] = {
     NEW_SEGMENTS: 0,
     PREFETCH: 1,
 }
-DEFAULTS |= protection.DEFAULTS
+DEFAULTS |= overwrite_mode.DEFAULTS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from SAMMed2DSlicer.effect.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.parameters import begin_inside
 from SAMMed2DSlicer.prompts import prompt_groups, prompt_nodes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
-from SAMMed2DSlicer.scene import protection
+from SAMMed2DSlicer.scene import overwrite_mode
 from SAMMed2DSlicer.scene.segment_reader import has_voxels
 from SAMMed2DSlicer.widgets.timers import single_shot
 
@@ -81,7 +81,7 @@ class SceneObserver(VTKObservationMixin):
         # Before the Segment Editor, which ends the effect then.
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
         self.addObserver(self._editor.open_node, vtk.vtkCommand.ModifiedEvent, self._editor_modified)
-        protection.follow_masking(self._effect)
+        overwrite_mode.apply_masking_choice(self._effect)
         self._selected = self._editor.segment_id
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ class SceneObserver(VTKObservationMixin):
         self._listener.close()
 
     def _editor_modified(self, caller: Any, event: Any) -> None:
-        protection.follow_masking(self._effect)
+        overwrite_mode.apply_masking_choice(self._effect)
         segment_id = self._editor.segment_id
         if segment_id != self._selected:
             self._selected = segment_id

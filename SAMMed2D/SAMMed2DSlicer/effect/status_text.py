@@ -218,7 +218,7 @@ def _of_written(written: Sequence[WriteResult]) -> str:
         if len(written) == 1
         else _("Accepted {count} objects: {changed} voxels changed.")
     ).format(count=len(written), changed=f"{changed:,}")
-    if any(result.left_surplus for result in written):
+    if any(result.previous_edit_remains for result in written):
         text += " " + _("The segment was changed in between, so nothing was taken back.")
     return text
 

@@ -22,9 +22,9 @@ from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, R
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.segment_reader import changed_at
-from SAMMed2DSlicer.scene.slice_views import drawn_once
-from SAMMed2DSlicer.scene.write_history import WriteHistory
+from SAMMed2DSlicer.scene.edit_history import EditHistory
+from SAMMed2DSlicer.scene.segment_reader import modified_time
+from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 
@@ -67,17 +67,17 @@ class EffectUpdater:
         self,
         effect: slicer.qSlicerSegmentEditorScriptedEffect,
         service: InferenceService,
-        write_history: WriteHistory,
+        edit_history: EditHistory,
         on_changed: Callable[[EffectState], None],
         on_closed: Callable[[], None],
     ) -> None:
         """Prepare; nothing is observed before `start`. For the arguments see `EffectController`."""
-        self._service, self._write_history = service, write_history
+        self._service, self._edit_history = service, edit_history
         self._on_changed, self._on_closed = on_changed, on_closed
         self.editor = EditorReader(effect)
         self.now = self.editor.take()  # the context of the present event
-        self.groups = PromptGroupState(write_history)
-        self.acceptance = Acceptance(effect, self.groups, write_history)
+        self.groups = PromptGroupState(edit_history)
+        self.acceptance = Acceptance(effect, self.groups, edit_history)
         self.status = CurrentStatus()
         self.views = SliceViews(effect)
         self.requests = RequestQueue(service, self._request_of, self._answered, self._failed)
@@ -93,7 +93,7 @@ class EffectUpdater:
         self.observer.is_stale = True
         self.refresh()
 
-    @drawn_once
+    @renders_once
     def stop(self) -> None:
         """Hide the prompts and leave nothing behind but their nodes."""
         if not self.observer.is_active:
@@ -108,12 +108,12 @@ class EffectUpdater:
     def close(self) -> None:
         """The scene closes."""
         self.stop()
-        self._write_history.clear()
+        self._edit_history.clear()
         self._on_closed()
 
     # What the scene tells
 
-    @drawn_once
+    @renders_once
     def refresh(self) -> None:
         """Bring groups, views and requests in line with the scene; after a view has moved, the views only."""
         if not self.observer.is_active or self.editor.node is None:
@@ -191,7 +191,7 @@ class EffectUpdater:
 
     def _remove(self, group: PromptGroup) -> None:
         self._forget(group)
-        self._write_history.forget(group.key)
+        self._edit_history.drop(group.key)
         group.remove()
         self.draw()
         self.publish()
@@ -226,7 +226,7 @@ class EffectUpdater:
         prompts = group.prompts().checked(group.plane.size_hw)
         return Request(group, prompts, image, now.options.zoom, group.known_hw)
 
-    @drawn_once
+    @renders_once
     def _answered(self, prediction: PendingPrediction) -> None:
         group = prediction.request.of
         if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
@@ -331,7 +331,7 @@ class EffectUpdater:
 
 def _changed_at(now: EditorSnapshot) -> int:
     """When the voxels of the selected segment were changed last, a number that grows."""
-    return changed_at(now.segmentation, now.segment_id) if now.segmentation is not None else 0
+    return modified_time(now.segmentation, now.segment_id) if now.segmentation is not None else 0
 
 
 def _check_size(group: PromptGroup) -> None:

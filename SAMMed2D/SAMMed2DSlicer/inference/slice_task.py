@@ -18,7 +18,7 @@ from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 from SAMMed2DSlicer.scene.segment_targets import LogicTarget
 from SAMMed2DSlicer.scene.segment_writer import write_mask
-from SAMMed2DSlicer.scene.segmentations import make_readable, segment_of
+from SAMMed2DSlicer.scene.segmentations import create_labelmaps, segment_of
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class SliceTask:
             SceneError: see `of_scene`; or there is nothing to correct.
         """
         found = plane_of(volume, plane)
-        make_readable(segmentation)
+        create_labelmaps(segmentation)
         known_hw = mask_on_slice(volume, found, segmentation, segment_id)
         if not known_hw.any():
             name = segment_of(segmentation, segment_id).GetName()

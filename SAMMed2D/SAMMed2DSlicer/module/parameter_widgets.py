@@ -84,7 +84,7 @@ class ParameterWidgets:
             box.setItemIcon(number, square(node.GetLayoutColor()))
         try:
             volume = parameters.volume
-            text = "" if volume is None else volumes.name_of_slice(parameters.plane(), volume)
+            text = "" if volume is None else volumes.slice_name(parameters.plane(), volume)
         except ValueError:
             text = _("outside")
         self._ui.sliceLabel.text = text

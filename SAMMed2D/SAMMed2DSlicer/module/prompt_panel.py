@@ -13,11 +13,11 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.inference.service import InferenceService
+from SAMMed2DSlicer.module.parameter_observer import SceneFollower
 from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.module.prompt_placement import PromptPlacement
 from SAMMed2DSlicer.module.registration import open_segment_editor
-from SAMMed2DSlicer.module.scene_follower import SceneFollower
 from SAMMed2DSlicer.module.segment_controller import SegmentController
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import segmentations
@@ -147,7 +147,7 @@ class PromptPanel:
             self.segment()
 
     def _segmentation_made(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-        segmentations.prepare(segmentation, self.parameters.volume if self.parameters is not None else None)
+        segmentations.set_up(segmentation, self.parameters.volume if self.parameters is not None else None)
         segmentations.add_segment(segmentation)
 
     def _add_segment(self) -> None:

@@ -214,14 +214,14 @@ class PromptGroup:
         box_xyxy = box_of_roi(self.box, self.plane, self.volume) if self.box in self.nodes else None
         if not len(labels):
             return Prompts(box_xyxy=box_xyxy)
-        xy, off_plane = volumes.points_xy(points_world, self.plane, self.volume)
-        on_slice = np.abs(off_plane) <= volumes.half_layer(self.plane) + _SLACK_VOXELS
+        xy, off_plane = volumes.project_points(points_world, self.plane, self.volume)
+        on_slice = np.abs(off_plane) <= volumes.half_thickness(self.plane) + _SLACK_VOXELS
         return Prompts(xy[on_slice], labels[on_slice], box_xyxy)
 
     def lost_points(self) -> int:
         """How many points were moved off the slice."""
-        off_plane = volumes.points_xy(self._points_world()[0], self.plane, self.volume)[1]
-        return int((np.abs(off_plane) > volumes.half_layer(self.plane) + _SLACK_VOXELS).sum())
+        off_plane = volumes.project_points(self._points_world()[0], self.plane, self.volume)[1]
+        return int((np.abs(off_plane) > volumes.half_thickness(self.plane) + _SLACK_VOXELS).sum())
 
     def counts(self) -> tuple[int, int, int]:
         """How many positive points, negative points and boxes there are."""
@@ -260,7 +260,7 @@ class PromptGroup:
     def slice_text(self) -> str:
         """Where the slice is, for people, with the frame of a sequence."""
         if not self._slice_text:
-            name = volumes.name_of_slice(self.plane, self.volume)
+            name = volumes.slice_name(self.plane, self.volume)
             frame = _("{slice}, frame {item}").format(slice=name, item=self.item + 1)
             self._slice_text = name if self.item < 0 else frame
         return self._slice_text

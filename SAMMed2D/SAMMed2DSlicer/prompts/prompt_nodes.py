@@ -159,7 +159,7 @@ def box_of_roi(
     size = np.array(roi.GetSize())
     matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
     corners_world = (CORNER_SIGNS * size) @ matrix[:3, :3].T + matrix[:3, 3]
-    return box_on_slice(*volumes.points_xy(corners_world, plane, volume))
+    return box_on_slice(*volumes.project_points(corners_world, plane, volume))
 
 
 def flat_box(

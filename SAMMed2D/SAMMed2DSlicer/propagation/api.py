@@ -1,4 +1,4 @@
-"""Propagation that a script waits for; on the main thread, without widgets."""
+"""Blocking propagation for scripts; on the main thread, without widgets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.inference import blocking, service
 from SAMMed2DSlicer.inference.slice_task import find_segment
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of
-from SAMMed2DSlicer.propagation.frame_axis import FrameAxis
 from SAMMed2DSlicer.propagation.results import PropagationResult, PropagationSettings
 from SAMMed2DSlicer.propagation.slice_axis import SliceAxis
 from SAMMed2DSlicer.propagation.task import PropagationTask
+from SAMMed2DSlicer.propagation.time_axis import TimeAxis
 from SAMMed2DSlicer.scene import segmentations, sequences
 from SAMMed2DSlicer.scene.segment_targets import LogicTarget
 from SAMMed2DSlicer.scene.volumes import SceneError
@@ -31,8 +31,23 @@ def propagate(
     progress: Callable[[int, int], object] | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> PropagationResult:
-    """Carry segments from their keyframes to the other slices, and write them; see `SAMMed2DLogic.propagate`."""
-    ids = _checked(segmentation, segment_ids)
+    """Propagate segments from their keyframes to the other slices, and write them.
+
+    Args:
+        volume: the volume node.
+        segmentation: the segmentation node.
+        segment_ids: IDs or names.
+        plane: one of the slices, as in `slice_prompts.plane_of`.
+        settings: of the run.
+        keyframes: numbers of slices, from 0; None to find them.
+        overwrite: whether other segments may be overwritten: "none", "visible" or "all" of them.
+        progress: called with how many slices are computed, and of at most how many.
+        should_cancel: called a few times a second; True ends the run, and its results so far are written.
+
+    Raises:
+        ValueError, RuntimeError: see `SAMMed2DLogic`.
+    """
+    ids = _segment_ids(segmentation, segment_ids)
     with LogicTarget(volume, segmentation, ids[0], overwrite) as target:
         task = slice_task(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
         _run(task, target, progress, should_cancel)
@@ -49,9 +64,23 @@ def propagate_in_time(
     progress: Callable[[int, int], object] | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> PropagationResult:
-    """Carry segments from the frames that show them to the others, and write them; `SAMMed2DLogic.propagateInTime`."""
+    """Propagate segments from their keyframes to the other frames of a sequence, and write them.
+
+    Args:
+        volume: the proxy volume node, or its sequence node.
+        segmentation: the proxy segmentation node, or its sequence node.
+        segment_ids: IDs or names.
+        plane: the only slice to propagate; None for all.
+        settings: of the run.
+        makes_sequence: first give each frame a segmentation of its own, see `sequences.make_sequence`.
+        progress: called with how many slices of frames are computed, and of at most how many.
+        should_cancel: called a few times a second; True ends the run, and its results so far are written.
+
+    Raises:
+        ValueError, RuntimeError: see `SAMMed2DLogic`.
+    """
     volume, segmentation = sequences.proxy_of(volume), sequences.proxy_of(segmentation)
-    ids = _checked(segmentation, segment_ids)
+    ids = _segment_ids(segmentation, segment_ids)
     if not is_node(volume, "vtkMRMLVolumeNode"):
         raise SceneError(_("A volume node is needed, not {volume}.").format(volume=repr(volume)))
     if makes_sequence:
@@ -62,7 +91,7 @@ def propagate_in_time(
     return task.result
 
 
-def _checked(segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: str | Sequence[str]) -> list[str]:
+def _segment_ids(segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: str | Sequence[str]) -> list[str]:
     names = [segment_ids] if isinstance(segment_ids, str) else list(segment_ids)
     return [find_segment(segmentation, name) for name in names or [""]]
 
@@ -89,7 +118,7 @@ def _run(
 
 
 def _unstoppable(work: Callable[[], None]) -> Callable[[Callable[[], bool]], None]:
-    """Work for the worker that is done in a moment, and does not look whether to stop."""
+    """A job for the worker that is short, and ignores `should_stop`."""
     return lambda should_stop: work()
 
 
@@ -101,18 +130,18 @@ def frame_task(
     settings: PropagationSettings,
     plane: Any = None,
 ) -> PropagationTask:
-    """Prepare a run along time; errors as in `FrameAxis.of` and `PropagationTask`.
+    """Prepare a run along time; errors as in `TimeAxis.of` and `PropagationTask`.
 
     Args:
-        volume: the volume node that the scene shows.
-        segmentation: the segmentation node that the scene shows.
+        volume: the proxy volume node.
+        segmentation: the proxy segmentation node.
         segment_ids: of existing segments.
-        target: knows the grid of the segmentation.
-        settings: what the user has chosen.
-        plane: the only slice to look at; None for all.
+        target: has `default_labelmap`.
+        settings: of the run.
+        plane: the only slice to propagate; None for all.
     """
     frames = sequences.FrameSeries.of(volume, segmentation)
-    return PropagationTask(FrameAxis.of(frames, target.default_labelmap(), plane), segment_ids, settings)
+    return PropagationTask(TimeAxis.of(frames, target.default_labelmap(), plane), segment_ids, settings)
 
 
 def slice_task(
@@ -128,17 +157,17 @@ def slice_task(
 
     Args:
         volume: the volume node.
-        plane: a slice of it; its neighbours are those to fill.
+        plane: one of the slices.
         segmentation: the segmentation node.
         segment_ids: of existing segments.
-        target: knows the grid of the segmentation.
-        settings: what the user has chosen.
-        keyframes: numbers of slices, where a script says which.
+        target: has `default_labelmap`.
+        settings: of the run.
+        keyframes: numbers of slices, from 0; None to find them.
     """
     if keyframes is not None and not all(isinstance(number, int) for number in keyframes):
         raise SceneError("keyframes are numbers of slices")
     choice = service.shared().choice
     labelmap = target.default_labelmap()
-    segmentations.make_readable(segmentation)
+    segmentations.create_labelmaps(segmentation)
     axis = SliceAxis.of(volume, plane, segmentation, labelmap)
     return PropagationTask(axis, segment_ids, settings, choice.model, keyframes)

@@ -1,7 +1,7 @@
-"""Along what segments are carried: the slices of a volume that are parallel to one, or the frames of a sequence.
+"""The axis of a propagation: parallel slices of a volume (`SliceAxis`), or the frames of a sequence (`TimeAxis`).
 
-An axis says what a position is, how many there are, where the voxels of an image and of a segment are read and written,
-how the model fills positions from their neighbours, and what can be taken back.
+An axis defines its positions, reads and writes the voxels of image and segment there, runs the model from keyframes to
+other positions, and makes the undo.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
-    from SAMMed2DSlicer.propagation.frame_axis import FrameUndo
-    from SAMMed2DSlicer.propagation.keyframes import PropagationState, SegmentInFrame, SegmentKeyframes
-    from SAMMed2DSlicer.propagation.segmentation_context import Writer
-    from SAMMed2DSlicer.propagation.slice_stack import SliceStack
+    from SAMMed2DSlicer.propagation.keyframes import FrameSegment, PropagationState, SegmentKeyframes
+    from SAMMed2DSlicer.propagation.segmentation_context import TargetOpener
+    from SAMMed2DSlicer.propagation.undo import FrameUndo
+    from SAMMed2DSlicer.scene.slice_stack import SliceStack
 
 SLICES, TIME = "slices", "time"
 BOTH = "both"
 
 Steps = Iterator[Callable[[], None] | None]
-Look = Callable[[str], "SegmentKeyframes"]
+OpenKeyframes = Callable[[str], "SegmentKeyframes"]
 
 
 @dataclass(frozen=True, eq=False)
 class SliceMask:
-    """What was found of a segment on a slice of a position.
+    """The predicted mask of a segment on a slice of a position.
 
     Attributes:
-        number: the segment, its place among those asked about.
-        position: the position on the axis.
-        index: the slice of the stack; along slices the position.
+        run_index: of the segment, among the runs given to `PropagationAxis.propagate`.
+        position: on the axis.
+        slice_index: in the stack; along slices the position.
         mask_hw: (H, W) bool.
         confidence: 0 .. 1.
     """
 
-    number: int
+    run_index: int
     position: int
-    index: int
+    slice_index: int
     mask_hw: np.ndarray
     confidence: float
 
 
 @dataclass(frozen=True)
 class AxisTexts:
-    """What people are told; each may have fields, such as a position counted from 1."""
+    """Messages for the user; some have fields, such as a position counted from 1."""
 
     title: str
     cleared: str
@@ -65,23 +65,27 @@ class AxisTexts:
     many_filled: str
 
 
-class HeldImages(Protocol):
-    """The voxels of the image at all positions, to be read in any thread; copies of nothing."""
+class AxisImages(Protocol):
+    """The voxels of the image at all positions, not copied; readable in any thread.
+
+    Attributes:
+        voxels: (K, J, I) or (K, J, I, C), by position, or one array for all.
+    """
 
     voxels: list[np.ndarray]
 
     def are_unchanged(self) -> bool:
-        """Whether the scene has still the same images; on the main thread."""
+        """Whether the scene still has the same images; on the main thread."""
 
 
 class RunWriter(Protocol):
-    """Writes what a run has found."""
+    """Writes the results of a run to the segments."""
 
     def steps(self, runs: Sequence[SegmentRun], result: PropagationResult) -> Steps:
-        """Write, on the main thread, in short steps; then add to the result what became of the segments.
+        """Write, on the main thread, in short steps; then add the segments to the result.
 
         Yields:
-            What is to be done in the worker thread before the next step; None for nothing.
+            A function to call in the worker thread before the next step; None if there is none.
 
         Raises:
             SceneError: see `PropagationAxis.check`.
@@ -89,7 +93,12 @@ class RunWriter(Protocol):
 
 
 class PropagationAxis(ABC):
-    """A line of positions, counted from 0, as they are in the scene now."""
+    """Positions, counted from 0, as they were in the scene when the axis was made.
+
+    Attributes:
+        kind: SLICES or TIME.
+        directions: the names of backward, both and forward.
+    """
 
     kind: str
     directions: tuple[str, str, str]  # backward, both, forward
@@ -109,7 +118,7 @@ class PropagationAxis(ABC):
     @property
     @abstractmethod
     def texts(self) -> AxisTexts:
-        """What people are told."""
+        """Messages for the user."""
 
     @property
     @abstractmethod
@@ -119,9 +128,9 @@ class PropagationAxis(ABC):
     @property
     @abstractmethod
     def position(self) -> int:
-        """The position that is shown, or was asked for."""
+        """The position that is shown; for a script, the one of its `plane`."""
 
-    def range_in(self, settings: PropagationSettings) -> tuple[int, int]:
+    def range_to_fill(self, settings: PropagationSettings) -> tuple[int, int]:
         """The lowest and the highest position to fill.
 
         Raises:
@@ -136,55 +145,80 @@ class PropagationAxis(ABC):
         return first, last
 
     def filled_text(self, count: int) -> str:
-        """How many positions were filled, for people."""
+        """How many positions were filled, for the user."""
         return self.texts.one_filled if count == 1 else self.texts.many_filled.format(count=count)
 
     # Segments
 
+    @staticmethod
+    @abstractmethod
+    def is_drawn(
+        volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str
+    ) -> bool:
+        """Whether a segment has voxels at any position.
+
+        Args:
+            volume: the volume node that the scene shows.
+            segmentation: the segmentation node that the scene shows.
+            segment_id: the segment.
+        """
+
     @abstractmethod
     def keyframes(self, segment_id: str, chosen: Sequence[int] | None = None) -> SegmentKeyframes:
-        """Take hold of a segment, on the main thread; `chosen` are its keyframes, where a script says which."""
+        """Prepare to read a segment, on the main thread.
+
+        Args:
+            segment_id: the segment.
+            chosen: its keyframes, if a script names them; None to find them.
+        """
 
     @abstractmethod
-    def is_of(self, state: PropagationState) -> bool:
-        """Whether a propagation along this axis has left that."""
+    def matches(self, state: PropagationState) -> bool:
+        """Whether a propagation along this axis saved that."""
 
     @abstractmethod
-    def targets(self, keyframes: SegmentKeyframes, wanted: set[int] | None, first: int, last: int) -> set[int]:
-        """All positions of a range that a run with these wanted ones fills."""
+    def targets(self, keyframes: SegmentKeyframes, outdated: set[int] | None, first: int, last: int) -> set[int]:
+        """The positions of a range that a run fills.
+
+        Args:
+            keyframes: of the segment; they are not filled.
+            outdated: positions to compute again; None for all. Others may have to be filled with them.
+            first: lowest position of the range.
+            last: highest position of the range.
+        """
 
     @abstractmethod
-    def identity(self, segment_id: str) -> Any:
-        """What tells the axis, and what it remembers of a segment, from others."""
+    def cache_key(self, segment_id: str) -> Any:
+        """A value that changes with the axis, and with what is saved of a segment; see `KeyframeReader`."""
 
-    def unsaved_checks(self, segment_ids: Iterable[str]) -> list[tuple[SegmentInFrame, SegmentInFrame]]:
-        """Segments as they are shown and as they are kept, where these may differ; read by the task."""
+    def unsaved_pairs(self, segment_ids: Iterable[str]) -> list[tuple[FrameSegment, FrameSegment]]:
+        """Segments as the scene shows them and as the sequence stores them, where these may differ; not read yet."""
         return []
 
     # Images and the model
 
     @abstractmethod
-    def images(self) -> HeldImages:
-        """Take hold of what the model sees, on the main thread."""
+    def images(self) -> AxisImages:
+        """Hold references to the voxels of the image, on the main thread."""
 
     @abstractmethod
     def voxels_at(self, images: Any, position: int) -> np.ndarray:
-        """The voxels of the volume that the slices of a position cut, (K, J, I) or (K, J, I, C)."""
+        """The voxels of the volume at a position, (K, J, I) or (K, J, I, C)."""
 
     @abstractmethod
-    def fixed_rule(self, rule: Any, images: Any) -> Any:
-        """The intensity rule that makes all positions alike; it may look at all voxels, in the worker thread."""
+    def fixed_intensity_rule(self, rule: Any, images: Any) -> Any:
+        """An intensity rule that is the same at all positions; may read all voxels, in the worker thread."""
 
     @abstractmethod
     def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
-        """Refuse what would take more memory than there is.
+        """Refuse a run that needs more memory than there is.
 
         Raises:
             PropagationError: the message says what to do.
         """
 
     @abstractmethod
-    def propagated(
+    def propagate(
         self,
         session: Session,
         image: Callable[[int, int], np.ndarray],
@@ -196,20 +230,20 @@ class PropagationAxis(ABC):
 
         Args:
             session: the model.
-            image: gets a position and a slice, and gives what the model sees there, (H, W, 3) uint8.
-            runs: segments with the same range and the same wanted positions; they share what the model encodes.
-            settings: what the user has chosen.
-            should_stop: asked all the time.
+            image: (position, slice) to the input of the model, (H, W, 3) uint8.
+            runs: segments with the same range and the same outdated positions; they share image embeddings.
+            settings: of the run.
+            should_stop: called between predictions.
         """
 
     # Scene
 
     @abstractmethod
     def check(self, images: Any) -> None:
-        """See that the scene is still as it was when the run began.
+        """Check that the scene is still as it was when the run began.
 
         Raises:
-            SceneError: the images or the segmentation are gone, or others.
+            SceneError: the images or the segmentation were removed or replaced.
         """
 
     def _check_place(self) -> None:
@@ -218,44 +252,44 @@ class PropagationAxis(ABC):
 
     @abstractmethod
     def new_undo(self) -> FrameUndo | None:
-        """What takes a run back; None where the target of the run does."""
+        """The undo of a run; None where the target of the run has it."""
 
     @abstractmethod
     def writer(
-        self, target: Any, look: Callable[[str], SegmentKeyframes], check: Callable[[], None], state_key: str
+        self, target: Any, open_keyframes: OpenKeyframes, check: Callable[[], None], state_key: str
     ) -> RunWriter:
-        """What writes a run.
+        """Make the writer of a run.
 
         Args:
-            target: the `SegmentTarget` of the run; of no meaning along time.
-            look: takes hold of a segment anew.
+            target: the `SegmentTarget` of the run; not used along time.
+            open_keyframes: segment ID to its keyframes as they are then, not read yet.
             check: raises a SceneError when the scene has changed.
-            state_key: what the results depend on, to be remembered.
+            state_key: saved as `PropagationState.settings`.
         """
 
     @abstractmethod
     def show(self, number: int, slice_node: Any) -> None:
-        """Let the scene show a position; slices in the view of this node."""
+        """Let the scene show a position; a slice in the view of `slice_node`."""
 
     @abstractmethod
-    def clear(self, now: SegmentKeyframes, number: int, writer: Writer) -> FrameUndo | None:
-        """Take a segment off a position, which then is no keyframe, as one undo step; on the main thread.
+    def clear(self, keyframes: SegmentKeyframes, number: int, open_target: TargetOpener) -> FrameUndo | None:
+        """Empty a segment at a position, which then is no keyframe, as one undo step; on the main thread.
 
         Args:
-            now: the segment, as it was read.
+            keyframes: the segment, as it was read.
             number: the position.
-            writer: opens the segment for writing; used along slices.
+            open_target: opens the segment for writing; used along slices.
 
         Returns:
-            What takes it back, where that is not the writer's.
+            The undo; None where the target has it.
         """
 
 
-def with_geometry(labelmap: slicer.vtkOrientedImageData | None) -> slicer.vtkOrientedImageData:
-    """The labelmap of a segmentation.
+def require_geometry(labelmap: slicer.vtkOrientedImageData | None) -> slicer.vtkOrientedImageData:
+    """Return the labelmap, which has the geometry of the segmentation.
 
     Raises:
-        SceneError: it has none.
+        SceneError: it is None: the segmentation has no geometry.
     """
     if labelmap is None:
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))

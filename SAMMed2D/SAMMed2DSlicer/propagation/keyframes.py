@@ -1,11 +1,12 @@
-"""Where a segment is the user's own along an axis, and where an earlier propagation has left it as it is.
+"""Keyframes of a segment: the positions on an axis that the user has drawn, as opposed to those a propagation wrote.
 
-A propagation remembers, in a tag of the segment, what it has left at each position. The tag is saved with the scene. A
-position that is no longer as it was left is the user's: a keyframe. So is one that was emptied while others of the same
-run are still there: it says that the object is not there. Clearing a position empties it without saying so.
+A propagation keeps, in a tag of the segment, a digest of what it wrote at each position; the tag is saved with the
+scene. A position whose voxels have another digest now was edited by the user: it is a keyframe. So is a position that
+was emptied while others of the same run are still there: the object is not there. `PropagationAxis.clear` empties a
+position without making it a keyframe.
 
-Slices have one tag in their segmentation, and undo brings it back together with the voxels. Frames have a segmentation
-each, and a tag in each.
+Along slices the segment has one tag, which undo restores together with the voxels. Along time each frame has its own
+segmentation, and its segment a tag of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import numpy as np
 import slicer
 
 from SAMMed2DLib.imaging import voxel_patches
-from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, SliceStack, digest_of
 from SAMMed2DSlicer.scene.segmentations import segment_of
+from SAMMed2DSlicer.scene.slice_stack import SegmentSlices, SliceStack, digest_of
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
@@ -33,29 +34,29 @@ _VERSION = 1
 
 @dataclass
 class PropagationState:
-    """What propagations have done to a segment along one direction.
+    """What propagations have written of a segment along one axis.
 
     Attributes:
-        stack: of which slices, see `SliceStack.key`; empty along time.
-        settings: what else the results depend on.
-        left: for each position that was written, what was left there (see `digest_of`); empty: nothing.
+        stack: the slices, see `SliceStack.key`; empty along time.
+        settings: text that changes with whatever else the results depend on.
+        digests: `digest_of` the voxels, by position written; empty where there were none.
         confidence: of the same positions, 0 .. 1.
-        keyframes: what the keyframes were.
-        done: positions that were propagated to, found or not.
+        keyframes: digests of the keyframes, by position.
+        done: positions that the run came to, whether or not the object was found there.
     """
 
     stack: list[Any] = field(default_factory=list)
     settings: str = ""
-    left: dict[int, str] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
     confidence: dict[int, float] = field(default_factory=dict)
     keyframes: dict[int, str] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> PropagationState:
-        """What is remembered of a segment's slices; nothing where the tag is missing or not readable."""
+    def load(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> PropagationState:
+        """Read the tag of a segment; an empty state where it is missing or not readable."""
         try:
-            kept = json.loads(tag_of(segmentation, segment_id) or "{}")
+            kept = json.loads(read_tag(segmentation, segment_id) or "{}")
             if kept.get("version") != _VERSION:
                 return cls()
             slices = kept["slices"]
@@ -71,19 +72,21 @@ class PropagationState:
             return cls()
 
     def forget(self, number: int) -> None:
-        """Let a slice that was emptied be found anew, instead of saying that the object is not there."""
-        self.left.pop(number, None)
+        """Forget a slice that was emptied, so that the next run fills it and does not take it for an empty keyframe."""
+        self.digests.pop(number, None)
         self.done.discard(number)
 
-    def keep(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    def save(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
         """Write the tag."""
         kept = {
             "version": _VERSION,
             "stack": self.stack,
             "settings": self.settings,
-            "slices": {str(n): [text, round(self.confidence.get(n, 0.0), 3)] for n, text in sorted(self.left.items())},
+            "slices": {
+                str(n): [text, round(self.confidence.get(n, 0.0), 3)] for n, text in sorted(self.digests.items())
+            },
             "keyframes": {str(n): text for n, text in sorted(self.keyframes.items())},
-            "done": runs_of(self.done),
+            "done": contiguous_ranges(self.done),
         }
         segment = segment_of(segmentation, segment_id)
         segment.SetTag(SLICES_TAG, json.dumps(kept, separators=(",", ":")))
@@ -91,39 +94,39 @@ class PropagationState:
 
 @dataclass(frozen=True)
 class FrameState:
-    """What a propagation has left of a segment in one frame.
+    """What a propagation has written of a segment in one frame.
 
     Attributes:
-        left: what tells its voxels from others; empty for none.
+        digest: `digest_of` its voxels; empty for none.
         confidence: 0 .. 1.
     """
 
-    left: str = ""
+    digest: str = ""
     confidence: float = 0.0
 
     @classmethod
-    def of(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> FrameState:
-        """What is remembered; nothing where the tag is missing or not readable."""
+    def load(cls, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> FrameState:
+        """Read the tag; an empty state where it is missing or not readable."""
         try:
-            left, confidence = json.loads(tag_of(segmentation, segment_id, FRAME_TAG) or "[]")
-            return cls(str(left), float(confidence)) if math.isfinite(float(confidence)) else cls()
+            digest, confidence = json.loads(read_tag(segmentation, segment_id, FRAME_TAG) or "[]")
+            return cls(str(digest), float(confidence)) if math.isfinite(float(confidence)) else cls()
         except (ValueError, TypeError):
             return cls()
 
-    def keep(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
-        """Write the tag."""
+    def save(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+        """Write the tag; remove it where there are no voxels."""
         segment = segment_of(segmentation, segment_id)
-        if self.left:
-            segment.SetTag(FRAME_TAG, json.dumps([self.left, round(self.confidence, 3)]))
+        if self.digest:
+            segment.SetTag(FRAME_TAG, json.dumps([self.digest, round(self.confidence, 3)]))
         else:
             segment.RemoveTag(FRAME_TAG)
 
 
-class SegmentInFrame:
-    """A segment in one frame, as it is when `read` is called."""
+class FrameSegment:
+    """The voxels of a segment in one frame, as they are when `read` is called."""
 
     def __init__(self, stack: SliceStack, segmentation: slicer.vtkMRMLSegmentationNode | None, segment_id: str) -> None:
-        """Take hold of the voxels, on the main thread; nothing is read yet.
+        """Hold references to the voxels, on the main thread; `read` reads them.
 
         Args:
             stack: the slices, and the grid of the segmentation.
@@ -131,7 +134,7 @@ class SegmentInFrame:
             segment_id: one that the frame need not have.
         """
         self._slices = None if segmentation is None else SegmentSlices(stack, segmentation, segment_id)
-        self.state = FrameState() if segmentation is None else FrameState.of(segmentation, segment_id)
+        self.state = FrameState() if segmentation is None else FrameState.load(segmentation, segment_id)
         self.digest = ""
         self._size_hw = stack.planes[0].size_hw
 
@@ -164,31 +167,37 @@ class SegmentInFrame:
 
     @property
     def is_generated(self) -> bool:
-        """Whether a propagation has left it like this."""
-        return bool(self.digest) and self.digest == self.state.left
+        """Whether it is unchanged since a propagation wrote it."""
+        return bool(self.digest) and self.digest == self.state.digest
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it is there, and the user's own."""
+        """Whether it has voxels that are not as a propagation wrote them."""
         return bool(self.digest) and not self.is_generated
 
     @property
     def is_emptied(self) -> bool:
-        """Whether a propagation has left something, and all of it was taken away."""
-        return not self.digest and bool(self.state.left)
+        """Whether a propagation wrote voxels, and none are left."""
+        return not self.digest and bool(self.state.digest)
 
 
 class SegmentFrames:
     """The voxels of a segment frame by frame, as they are when `read` is called; see `SegmentSlices`."""
 
-    def __init__(self, frames: list[SegmentInFrame], size_hw: tuple[int, int], only: int | None = None) -> None:
-        """Take hold of the segment in all frames; where `only` is given, keyframes are those of this slice."""
+    def __init__(self, frames: list[FrameSegment], size_hw: tuple[int, int], only: int | None = None) -> None:
+        """Prepare.
+
+        Args:
+            frames: the segment in each frame.
+            size_hw: of a slice, px.
+            only: number of the only slice to propagate; None for all.
+        """
         self.frames = frames
         self._size_hw, self._only = size_hw, only
         self.numbers: list[int] = []
 
     def read(self) -> None:
-        """Read all frames, in any thread; it takes a while."""
+        """Read all frames, in any thread; takes seconds for many frames."""
         for frame in self.frames:
             frame.read()
         self.numbers = [number for number, frame in enumerate(self.frames) if frame.digest]
@@ -202,32 +211,32 @@ class SegmentFrames:
         return self.frames[number].patch()
 
     def digest(self, number: int) -> str:
-        """What tells the voxels in a frame from others; empty for an empty frame."""
+        """`digest_of` the voxels in a frame; empty for an empty frame."""
         return self.frames[number].digest
 
-    def slices_at_once(self, shown: Collection[int]) -> int:
-        """How many slices of a frame are filled, where these frames are keyframes that show the segment."""
-        return len(self._shown_slices(shown))
+    def slices_per_position(self, nonempty: Collection[int]) -> int:
+        """How many slices of each frame are filled, given the keyframes that have voxels."""
+        return len(self._drawn_slices(nonempty))
 
-    def masks(self, shown: Collection[int], empty: Collection[int]) -> dict[tuple[int, int], np.ndarray]:
-        """Masks, (H, W) bool, by frame and slice: a frame that shows the segment also says where it is not."""
-        slices = self._shown_slices(shown)
-        masks = {(n, k): self.frames[n].mask_on(k) for n in sorted(shown) for k in slices}
+    def masks(self, nonempty: Collection[int], empty: Collection[int]) -> dict[tuple[int, int], np.ndarray]:
+        """Masks of keyframes, (H, W) bool, by (frame, slice), on all slices that any of them shows."""
+        slices = self._drawn_slices(nonempty)
+        masks = {(n, k): self.frames[n].mask_on(k) for n in sorted(nonempty) for k in slices}
         return masks | {(n, k): np.zeros(self._size_hw, bool) for n in sorted(empty) for k in slices}
 
-    def _shown_slices(self, shown: Collection[int]) -> list[int]:
-        """The slices on which a keyframe shows the segment."""
-        slices = {number for n in shown for number in self.frames[n].numbers}
+    def _drawn_slices(self, nonempty: Collection[int]) -> list[int]:
+        """The slices on which any of these keyframes has voxels."""
+        slices = {number for n in nonempty for number in self.frames[n].numbers}
         return sorted(slices if self._only is None else slices & {self._only})
 
 
 class SegmentVoxels(Protocol):
     """The voxels of a segment position by position, as they are when `read` is called."""
 
-    numbers: list[int]  # the positions that show it
+    numbers: list[int]  # positions with voxels, from low to high
 
     def read(self) -> None:
-        """Read the segment, in any thread; it takes a while."""
+        """Read the segment, in any thread; takes seconds for large ones."""
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
@@ -236,23 +245,23 @@ class SegmentVoxels(Protocol):
         """The voxels at a position, in the grid; None if there are none."""
 
     def digest(self, number: int) -> str:
-        """What tells the voxels at a position from others; empty for none."""
+        """`digest_of` the voxels at a position; empty for none."""
 
-    def slices_at_once(self, shown: Collection[int]) -> int:
-        """How many slices of a position are filled, where these positions are keyframes that show the segment."""
+    def slices_per_position(self, nonempty: Collection[int]) -> int:
+        """How many slices of each position are filled, given the keyframes that have voxels."""
 
-    def masks(self, shown: Collection[int], empty: Collection[int]) -> Mapping[Any, np.ndarray]:
-        """Masks, (H, W) bool, of keyframes that show the segment, and of those that say that it is not there."""
+    def masks(self, nonempty: Collection[int], empty: Collection[int]) -> Mapping[Any, np.ndarray]:
+        """Masks, (H, W) bool, of keyframes that have voxels, and of those that are empty."""
 
 
 class SegmentKeyframes:
     """A segment along an axis, as it is when `read` is called.
 
     Attributes:
-        shown: keyframes that show the segment.
-        empty: keyframes that say that it is not there.
-        generated: positions that a propagation has left as they are.
-        emptied: positions from which all that a propagation has left was taken away.
+        nonempty: keyframes that have voxels.
+        empty: keyframes that have none: the object is not there.
+        generated: positions that are unchanged since a propagation wrote them.
+        emptied: positions where a propagation wrote voxels and none are left.
     """
 
     def __init__(
@@ -263,39 +272,39 @@ class SegmentKeyframes:
         state: PropagationState,
         chosen: Collection[int] | None = None,
     ) -> None:
-        """Take hold of the segment, on the main thread; `read` looks at it.
+        """Prepare, on the main thread; `read` reads the voxels.
 
         Args:
-            axis: along what.
+            axis: the positions.
             segment_id: an existing segment.
             voxels: of the segment, not read yet.
-            state: what propagations along this axis, or another one, have done to the segment.
-            chosen: the keyframes, where a script says which.
+            state: of the last propagation of the segment, along this axis or another one.
+            chosen: the keyframes, if a script names them; None to find them.
         """
         self.axis, self.segment_id, self.voxels, self.state = axis, segment_id, voxels, state
         self.name = segment_of(axis.segmentation, segment_id).GetName()
         self._chosen = chosen
         self.generated: set[int] = set()
-        self.shown: set[int] = set()
+        self.nonempty: set[int] = set()
         self.empty: set[int] = set()
         self.emptied: set[int] = set()
 
     def read(self) -> None:
-        """Tell the positions apart, in any thread; it takes a while."""
+        """Find the keyframes, in any thread; takes seconds for large segments."""
         self.voxels.read()
-        present, left = set(self.voxels.numbers), self.state.left
-        written = {n for n, text in left.items() if text}
-        if self.axis.is_of(self.state):
-            self.generated = {n for n in written & present if self.voxels.digest(n) == left[n]}
+        present, digests = set(self.voxels.numbers), self.state.digests
+        written = {n for n, text in digests.items() if text}
+        if self.axis.matches(self.state):
+            self.generated = {n for n in written & present if self.voxels.digest(n) == digests[n]}
         if not self.generated:
             self.state = PropagationState()
         self.emptied = written - present
         if self._chosen is None:
-            self.shown = present - self.generated
+            self.nonempty = present - self.generated
             self.empty = self.emptied if self.generated else set()
         else:
-            self.shown, self.empty = present & set(self._chosen), set(self._chosen) - present
-            self.generated = present - self.shown
+            self.nonempty, self.empty = present & set(self._chosen), set(self._chosen) - present
+            self.generated = present - self.nonempty
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
@@ -303,55 +312,67 @@ class SegmentKeyframes:
 
     @property
     def confidence(self) -> dict[int, float]:
-        """How sure a propagation was of the positions that it has left as they are, 0 .. 1."""
+        """Confidence of the positions that the last propagation wrote, 0 .. 1."""
         return self.state.confidence
 
     @property
     def numbers(self) -> list[int]:
         """The keyframes, from low to high."""
-        return sorted(self.shown | self.empty)
+        return sorted(self.nonempty | self.empty)
 
     @property
-    def slices_at_once(self) -> int:
-        """How many slices each position has that are filled; 0 without a keyframe that shows the segment."""
-        return self.voxels.slices_at_once(self.shown)
+    def slices_per_position(self) -> int:
+        """How many slices of each position are filled; 0 without a keyframe that has voxels."""
+        return self.voxels.slices_per_position(self.nonempty)
 
     def title(self, number: int) -> str:
-        """What people call a position."""
+        """The name of a position for the user, such as "Slice 3"."""
         return self.axis.texts.title.format(number=number + 1)
 
     def masks(self) -> Mapping[Any, np.ndarray]:
         """The keyframes, (H, W) bool, by slice, or by frame and slice."""
-        return self.voxels.masks(self.shown, self.empty)
+        return self.voxels.masks(self.nonempty, self.empty)
 
     def digests(self) -> dict[int, str]:
-        """What the keyframes are now."""
+        """`digest_of` the voxels of each keyframe."""
         return {n: self.voxels.digest(n) for n in self.numbers}
 
     def range_of(self, direction: str, first: int, last: int) -> tuple[int, int]:
-        """The positions to fill: backward those below the highest keyframe, forward those above the lowest."""
+        """The lowest and the highest position to fill.
+
+        Args:
+            direction: one of the axis' `directions`; backward ends below the highest keyframe, forward begins above the
+                lowest.
+            first: lowest position that may be filled.
+            last: highest position that may be filled.
+        """
         backward, _both, forward = self.axis.directions
-        low = max(first, min(self.shown) + 1) if direction == forward else first
-        high = min(last, max(self.shown) - 1) if direction == backward else last
+        low = max(first, min(self.nonempty) + 1) if direction == forward else first
+        high = min(last, max(self.nonempty) - 1) if direction == backward else last
         return low, high
 
-    def wanted(self, settings: str, first: int, last: int) -> set[int] | None:
-        """The positions of a range that are to be found anew: None for all, as in a first run.
+    def outdated(self, settings: str, first: int, last: int) -> set[int] | None:
+        """The positions of a range that have to be computed again; None for all, as in a first run.
 
-        After a correction these are the neighbours of keyframes that are new, and what was not propagated to before.
+        After a correction these are the neighbours of changed keyframes, and what the last run did not come to.
+
+        Args:
+            settings: see `PropagationState.settings`; the last run counts only if it had the same.
+            first: lowest position of the range.
+            last: highest position of the range.
         """
         if not self.state.stack or self.state.settings != settings:
             return None
-        before, now = self.state.keyframes, self.digests()
-        changed = {n for n in before.keys() | now.keys() if before.get(n) != now.get(n)}
-        gone = {n for n in changed if n not in now}
+        before, after = self.state.keyframes, self.digests()
+        changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+        gone = {n for n in changed if n not in after}
         beside = {n + step for n in changed for step in (-1, 1)} | gone
-        new = set(range(first, last + 1)) - self.state.done - set(now)
-        return {n for n in beside | new if first <= n <= last and n not in now}
+        new = set(range(first, last + 1)) - self.state.done - set(after)
+        return {n for n in beside | new if first <= n <= last and n not in after}
 
 
-def runs_of(numbers: Iterable[int]) -> list[list[int]]:
-    """Numbers as first and last of each run without a gap."""
+def contiguous_ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """The first and the last number of each run without a gap."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:
@@ -361,8 +382,14 @@ def runs_of(numbers: Iterable[int]) -> list[list[int]]:
     return runs
 
 
-def tag_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, name: str = SLICES_TAG) -> str:
-    """What a segment remembers, as it is kept; empty for nothing."""
+def read_tag(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, name: str = SLICES_TAG) -> str:
+    """The text of a segment's tag; empty where there is none.
+
+    Args:
+        segmentation: the segmentation node.
+        segment_id: the segment; it need not exist.
+        name: of the tag.
+    """
     from vtk import reference
 
     value = reference("")

@@ -1,6 +1,6 @@
-"""The section for propagation: direction, range, a strip of confidences, keyframes, progress.
+"""The propagation panel: direction, range, a strip of confidences, keyframes, progress.
 
-The effect and the module have the same one; a `SegmentationContext` tells it what is selected there.
+Effect and module use the same panel; a `SegmentationContext` gives it the selection of either.
 """
 
 from __future__ import annotations
@@ -17,40 +17,47 @@ from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.propagation import api
 from SAMMed2DSlicer.propagation.axis import BOTH, SLICES, TIME
-from SAMMed2DSlicer.propagation.frame_axis import FrameAxis
 from SAMMed2DSlicer.propagation.keyframe_view import Axis, KeyframeReader, KeyframeView
 from SAMMed2DSlicer.propagation.results import PropagationSettings
-from SAMMed2DSlicer.propagation.run_controller import LastStep, PropagationController
-from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, Writer, plane_shown_in
+from SAMMed2DSlicer.propagation.run_controller import PropagationController
+from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener, plane_shown_in
 from SAMMed2DSlicer.propagation.slice_axis import DOWN, UP, SliceAxis
 from SAMMed2DSlicer.propagation.task import PropagationTask
+from SAMMed2DSlicer.propagation.time_axis import TimeAxis
+from SAMMed2DSlicer.propagation.undo import PropagationUndo
 from SAMMed2DSlicer.scene import sequences
-from SAMMed2DSlicer.scene.segment_reader import changed_at
+from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import RUN, StatusLine, running_text
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 _SHOW_MS = 150
-_AXES: dict[str, type[Axis]] = {SLICES: SliceAxis, TIME: FrameAxis}
+_AXES: dict[str, type[Axis]] = {SLICES: SliceAxis, TIME: TimeAxis}
 
 
 class PropagationPanel:
-    """The section; it runs propagations of the segments of a context."""
+    """Widgets that run propagations of the segments of a context."""
 
     def __init__(self, service: InferenceService, context: SegmentationContext, status_line: StatusLine) -> None:
-        """Make the widgets; `widget` is to be put somewhere, and the line shows progress and what came of it."""
+        """Make the widgets; the caller puts `widget` into a layout.
+
+        Args:
+            service: has the model and the worker thread.
+            context: has the selection.
+            status_line: shows progress and results.
+        """
         self._context, self.status_line = context, status_line
-        self._doing = ""
+        self._phase = ""
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DPropagation"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
-        self._later = single_shot(_SHOW_MS, self._look)  # edits come in bursts
+        self._refresh_timer = single_shot(_SHOW_MS, self._read_keyframes)  # edits come in bursts
         self._axis_type: type[Axis] = SliceAxis
         self._texts = {SLICES: _texts_of(self.ui), TIME: _time_texts()}
-        self._last_step = LastStep(context, self._taken_back)
+        self._undo = PropagationUndo(context, self._undone)
         self._controller = PropagationController(service, self._notify, self._show_progress)
         self._reader = KeyframeReader(service, context, self._show_keyframes)
-        self._keyframe_view = KeyframeView(self.ui, self._reader, self.go_to)
+        self._keyframe_view = KeyframeView(self.ui, self._reader, self.show_position)
         self.strip = self._keyframe_view.strip
         combo_boxes.fill(self.ui.alongComboBox, {SLICES: _("Slices"), TIME: _("Time")}, SLICES)
         self._show_axis()
@@ -59,50 +66,49 @@ class PropagationPanel:
 
     @property
     def is_running(self) -> bool:
-        """Whether a propagation is on its way."""
+        """Whether a propagation is going on."""
         return self._controller.is_running
 
     @property
     def is_along_time(self) -> bool:
-        """Whether the section works along time."""
-        return self._axis_type is FrameAxis
+        """Whether the axis is time."""
+        return self._axis_type is TimeAxis
 
-    # Life
+    # Lifetime
 
     def stop(self) -> None:
-        """End what is going on, and write nothing; the context goes."""
-        self._later.stop()
-        self._controller.give_up()
-        self._last_step.stop()
-        self._forget()
+        """End a run without writing, and drop what was read; the effect is deactivated, or the scene closed."""
+        self._refresh_timer.stop()
+        self._controller.abort()
+        self._undo.stop()
+        self._drop_keyframes()
 
-    def _forget(self) -> None:
-        """Know nothing of what was read."""
+    def _drop_keyframes(self) -> None:
         self._reader.forget()
-        self._last_step.forget()
+        self._undo.drop_if_impossible()
 
     def show(self) -> None:
-        """Show keyframes and confidences along the slices of the view, soon; something has changed."""
+        """Read and show the keyframes after a short delay; to be called when anything has changed."""
         if not self.ui.propagateButton.collapsed and self._context.is_open and not self.is_running:
-            self._later.start()
+            self._refresh_timer.start()
 
     # Propagating
 
     def propagate(self, direction: str) -> None:
-        """Carry the selected segment, or all visible ones, from their keyframes to the other slices, or frames.
+        """Propagate the selected segment, or all visible ones.
 
         Args:
-            direction: that of a button, by its word along slices: "down", "both" or "up".
+            direction: "down", "both" or "up"; along time "down" means earlier, and "up" later.
         """
         context = self._context
         if not context.is_open or self.is_running:
             return
         try:
-            self.choose_axis()  # what is selected may have changed a moment ago
+            self.update_axis()  # the selection may have changed since the panel was shown
             if context.volume is None:
                 raise SceneError(_("There is no image: select a source volume."))
             task, writer = self._task(self._segment_ids(), self._settings(direction))
-        except ValueError as error:  # of the library or the scene: all say what to do
+        except ValueError as error:  # of the library or the scene; its message is for the user
             self._notify(messages.text_of(error), messages.WARNING)
             return
         self._show_running(True)
@@ -113,7 +119,7 @@ class PropagationPanel:
 
     def _settings(self, direction: str) -> PropagationSettings:
         ui = self.ui
-        intensity, zoom = self._context.seen
+        intensity, zoom = self._context.image_options
         return PropagationSettings(
             self._axis_type.directions[SliceAxis.directions.index(direction)],
             ui.firstSpinBox.value - 1 if ui.firstSpinBox.value else None,
@@ -124,18 +130,20 @@ class PropagationPanel:
             loop=self.is_along_time and ui.loopCheckBox.checked,
         )
 
-    def _task(self, ids: Sequence[str], settings: PropagationSettings) -> tuple[PropagationTask, Writer]:
-        """What to do, and what opens the segments for writing."""
+    def _task(self, ids: Sequence[str], settings: PropagationSettings) -> tuple[PropagationTask, TargetOpener]:
+        """The task, and what opens the segments for writing."""
         context = self._context
         volume, segmentation = context.volume, context.segmentation
         if self.is_along_time:
             task = api.frame_task(volume, segmentation, ids, context, settings)
-            self._last_step.remember(lambda: task.result.undo)
+            self._undo.set_frame_undo(lambda: task.result.undo)
             return task, lambda: nullcontext(None)
-        return api.slice_task(volume, plane_shown_in(context), segmentation, ids, context, settings), context.writer()
+        return api.slice_task(
+            volume, plane_shown_in(context), segmentation, ids, context, settings
+        ), context.target_opener()
 
     def _segment_ids(self) -> list[str]:
-        """The segments to propagate; hidden ones are left alone."""
+        """The segments to propagate; hidden ones are not propagated."""
         segmentation, selected = self._context.segmentation, self._context.segment_id
         ids = [selected] if selected else []
         if self.ui.allCheckBox.checked and segmentation is not None:
@@ -152,47 +160,47 @@ class PropagationPanel:
 
     # Keyframes
 
-    def go_to(self, number: int) -> None:
-        """Show a slice, or a frame."""
+    def show_position(self, number: int) -> None:
+        """Let the scene show a slice or a frame, from 0."""
         if self._context.is_open and self._reader.axis is not None:
             self._reader.axis.show(number, self._context.slice_node)
             self.show()
 
     def clear_position(self) -> None:
-        """Take the segment off the slice, or out of the frame, that is shown."""
+        """Empty the segment on the slice, or in the frame, that is shown."""
         reader = self._reader
-        if not self._context.is_open or self.is_running or reader.now is None or reader.axis is None:
+        if not self._context.is_open or self.is_running or reader.keyframes is None or reader.axis is None:
             return
-        if not reader.is_fresh:
+        if not reader.is_current:
             self._notify(_("The segment has just changed: try again."), messages.WARNING)
-        elif not _is_visible(self._context, reader.now.segment_id):
+        elif not _is_visible(self._context, reader.keyframes.segment_id):
             self._notify(_("The segment is hidden: show it first."), messages.WARNING)
         else:
             number = reader.position
-            undo = reader.axis.clear(reader.now, number, self._context.writer())
+            undo = reader.axis.clear(reader.keyframes, number, self._context.target_opener())
             if undo is not None:
-                self._last_step.remember(lambda: undo)
+                self._undo.set_frame_undo(lambda: undo)
             self._notify(reader.axis.texts.cleared.format(number=number + 1), messages.INFO)
 
     def undo(self) -> None:
-        """Take the last propagation, or what was cleared last, back."""
-        if not self.is_running and not self._last_step.is_at_work:
-            self._last_step.take_back()
+        """Undo the last propagation or clearing."""
+        if not self.is_running and not self._undo.is_running:
+            self._undo.start()
 
-    def _taken_back(self) -> None:
+    def _undone(self) -> None:
         self._notify(_("The last step was taken back."), messages.INFO)
 
-    # Along what
+    # Axis
 
-    def choose_axis(self) -> None:
-        """Work along what is chosen; along time only where there is more than one frame."""
+    def update_axis(self) -> None:
+        """Take the axis that is chosen; time only where there is more than one frame."""
         context, ui = self._context, self.ui
         can_choose = context.is_open and sequences.has_frames(context.volume)
         ui.alongComboBox.setVisible(can_choose)
         ui.alongLabel.setVisible(can_choose)
         axis_type = _AXES[combo_boxes.chosen(ui.alongComboBox) if can_choose else SLICES]
         if axis_type is not self._axis_type:
-            self._forget()
+            self._drop_keyframes()
             self._axis_type = axis_type
             ui.firstSpinBox.value = ui.lastSpinBox.value = 0
             self._show_axis()
@@ -200,7 +208,7 @@ class PropagationPanel:
         ui.sequenceButton.setVisible(needs_sequence)
 
     def make_sequence(self) -> None:
-        """Give each frame its own segmentation."""
+        """Give each frame a segmentation of its own."""
         try:
             sequences.make_sequence(self._context.volume, self._context.segmentation)
         except ValueError as error:
@@ -209,11 +217,11 @@ class PropagationPanel:
             self._notify(_("Each frame has its own segmentation now: draw in some of them."), messages.INFO)
 
     def _axis_chosen(self, index: int) -> None:
-        self.choose_axis()
+        self.update_axis()
         self.show()
 
     def _show_axis(self) -> None:
-        self._last_step.is_along_time = self.is_along_time
+        self._undo.is_along_time = self.is_along_time
         for name, (text, tip) in self._texts[self._axis_type.kind].items():
             widget = getattr(self.ui, name)
             if text:
@@ -224,10 +232,10 @@ class PropagationPanel:
 
     # Showing
 
-    def _look(self) -> None:
-        if not self.is_running and not self._last_step.is_at_work:
-            self.choose_axis()
-            self._reader.look(self._axis_type)
+    def _read_keyframes(self) -> None:
+        if not self.is_running and not self._undo.is_running:
+            self.update_axis()
+            self._reader.read(self._axis_type)
 
     def _show_keyframes(self) -> None:
         """Show what was read."""
@@ -236,21 +244,21 @@ class PropagationPanel:
         self._show_undo()
 
     def _show_undo(self) -> None:
-        self.ui.undoButton.setVisible(self._last_step.is_offered)
-        self.ui.undoButton.setEnabled(self._last_step.is_possible and not self.is_running)
+        self.ui.undoButton.setVisible(self._undo.is_offered)
+        self.ui.undoButton.setEnabled(self._undo.is_possible and not self.is_running)
 
     def _show_progress(self, done: int, total: int) -> None:
-        self.status_line.go_on(RUN, running_text(self._doing, done, total), done, total)
+        self.status_line.go_on(RUN, running_text(self._phase, done, total), done, total)
 
     def _notify(self, text: str, level: str) -> None:
         if self.is_running:
-            self._doing = text
+            self._phase = text
             self.status_line.go_on(RUN, text)
         else:
             self.status_line.end(RUN)
-            now = _changed_at(self._context)
-            # 0: the segment has gone, and what was said of it stays until work goes on elsewhere.
-            self.status_line.say(text, level, lambda: _changed_at(self._context) in (0, now))
+            now = _modified_time(self._context)
+            # 0: the segment was removed; the message stays until another one is selected.
+            self.status_line.say(text, level, lambda: _modified_time(self._context) in (0, now))
         self._show_running(self.is_running)
         self.show()
 
@@ -282,27 +290,27 @@ class PropagationPanel:
 
 
 def _is_visible(context: SegmentationContext, segment_id: str) -> bool:
-    """Whether a segment is shown."""
+    """Whether a segment is visible."""
     display = context.segmentation.GetDisplayNode()
     return display is None or bool(display.GetVisibility() and display.GetSegmentVisibility(segment_id))
 
 
-def _changed_at(context: SegmentationContext) -> int:
-    """When the voxels of the selected segment were changed last: what a run has done holds until then."""
+def _modified_time(context: SegmentationContext) -> int:
+    """When the voxels of the selected segment were changed last; 0 for none. A result's message holds until then."""
     if not context.is_open or context.segmentation is None:
         return 0
-    return changed_at(context.segmentation, context.segment_id)
+    return modified_time(context.segmentation, context.segment_id)
 
 
 def _hint(axis_type: type[Axis]) -> str:
-    """What to do first."""
-    if axis_type is FrameAxis:
+    """What the user has to do first."""
+    if axis_type is TimeAxis:
         return _("Segment the object in two or three frames first, each time on all its slices.")
     return _("Segment two or three slices first; they are the keyframes.")
 
 
 def _texts_of(ui: Any) -> dict[str, tuple[str, str]]:
-    """Texts and tool tips of the widgets whose words differ between slices and frames, as they are."""
+    """Text and tool tip, along slices, of the widgets in `_time_texts`; no text where that has none."""
     return {
         name: (getattr(ui, name).text if text else "", getattr(ui, name).toolTip)
         for name, (text, _tip) in _time_texts().items()
@@ -310,7 +318,7 @@ def _texts_of(ui: Any) -> dict[str, tuple[str, str]]:
 
 
 def _time_texts() -> dict[str, tuple[str, str]]:
-    """The same for frames; no text where there is none."""
+    """Text and tool tip, along time, of widgets by name; no text for those that have none."""
     return {
         "downButton": (_("Earlier"), _("Fill the frames before the last keyframe.")),
         "bothButton": (_("Both ways"), _("Fill the frames between the keyframes, before and after them.")),
@@ -355,23 +363,23 @@ def _time_texts() -> dict[str, tuple[str, str]]:
 
 
 class ModulePropagation(PropagationPanel):
-    """The section of the module's panel, with the life of its other sections."""
+    """The propagation panel of the module, with the methods of the module's other panels."""
 
     def enter(self, node: Any) -> None:
-        """Show what is selected now."""
+        """Show the selection."""
         self.show()
 
     def exit(self) -> None:
-        """A run goes on, and is written; nothing else is looked at."""
-        self._later.stop()
+        """Stop following the selection; a run goes on, and is written."""
+        self._refresh_timer.stop()
         self._reader.forget()
 
     def refresh(self) -> None:
-        """Show what is selected now."""
+        """Show the selection."""
         self.show()
 
     def forget(self) -> None:
-        """Give up what is going on: its nodes go."""
+        """End a run without writing: the scene is being closed."""
         self.stop()
         self._context.close()
 

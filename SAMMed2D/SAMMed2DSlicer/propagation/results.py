@@ -1,4 +1,4 @@
-"""What the user chooses for a propagation, what it is at work on, and what came of it; the same along any axis."""
+"""Settings of a propagation, its state while it runs, and its result; the same along slices and along time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from SAMMed2DSlicer.scene import volumes
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
-    from SAMMed2DSlicer.propagation.frame_axis import FrameUndo
     from SAMMed2DSlicer.propagation.keyframes import SegmentKeyframes
+    from SAMMed2DSlicer.propagation.undo import FrameUndo
 
 
 @dataclass(frozen=True)
 class PropagationSettings:
-    """What the user has chosen. A position is a slice or a frame, from 0.
+    """What the user chooses for a propagation. A position is a slice or a frame, from 0.
 
     Attributes:
         direction: one of the `directions` of the axis.
         first: lowest position to fill; None for the lowest there is.
         last: highest position to fill; None for the highest there is.
-        every: the model is asked at every n-th position.
-        intensity: what the model sees, one of `scene.INTENSITIES`.
-        zoom: whether the model looks at a crop; None does what the weights were trained for.
-        loop: whether the last frame is followed by the first one; of no meaning for slices.
+        every: the model predicts at every n-th position; those between are interpolated.
+        intensity: what the model sees, one of `volumes.INTENSITIES`.
+        zoom: whether the model is given a crop; None: as its weights were trained.
+        loop: whether the first frame follows the last one; not used for slices.
     """
 
     direction: str = "both"
@@ -47,8 +47,8 @@ class PositionResult:
 
     Attributes:
         index: the slice or the frame, from 0.
-        confidence: 0 .. 1, to find the positions that need a look; 1 for keyframes.
-        is_keyframe: whether it was given.
+        confidence: 0 .. 1; 1 for keyframes.
+        is_keyframe: whether it is a keyframe, not a result.
         voxels: of the segment at the position.
     """
 
@@ -59,19 +59,19 @@ class PositionResult:
 
     @property
     def frame(self) -> int:
-        """The index, by its name along time."""
+        """`index`, for results along time."""
         return self.index
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentPropagation:
-    """What became of one segment.
+    """The result of a propagation for one segment.
 
     Attributes:
         segment_id: the segment.
-        positions: keyframes, and slices or frames that were filled now, from low to high.
+        positions: keyframes, and slices or frames that this run filled, from low to high.
         changed: how many voxels of the segment changed.
-        found: at how many positions the object was found now, whether or not they could be written.
+        found: at how many positions this run found the object, whether or not they could be written.
     """
 
     segment_id: str
@@ -81,26 +81,26 @@ class SegmentPropagation:
 
     @property
     def slices(self) -> list[PositionResult]:
-        """The positions of a propagation along slices."""
+        """`positions`, for results along slices."""
         return self.positions
 
     @property
     def frames(self) -> list[PositionResult]:
-        """The positions of a propagation along time."""
+        """`positions`, for results along time."""
         return self.positions
 
 
 @dataclass(frozen=True, eq=False)
 class PropagationResult:
-    """What became of a propagation.
+    """The result of a propagation.
 
     Attributes:
-        planes: all slices, by their numbers.
-        segments: by their IDs.
+        planes: all slices, from the first to the last.
+        segments: the result of each segment, by its ID.
         is_complete: whether it was not cancelled.
-        outside_px: how many pixels of what was found lie outside the segmentation's geometry, where nothing is written.
-        lost: how many voxels each segment beside those of the run has lost, where it had to give way, by its ID.
-        undo: takes a run along time back; None along slices, where the one that wrote them has an undo.
+        outside_px: how many pixels of the masks lie outside the segmentation's geometry, where nothing is written.
+        lost: how many voxels each other segment has lost to those of the run, by its ID.
+        undo: undoes a run along time; None along slices, where the `SegmentTarget` has the undo.
     """
 
     planes: tuple[SlicePlane, ...]
@@ -129,25 +129,25 @@ class PropagationResult:
 
 @dataclass(eq=False)
 class SegmentRun:
-    """A segment in the work.
+    """A segment of a propagation that is running.
 
     Attributes:
         keyframes: of the segment, as they were when the run began.
         first: lowest position to fill.
         last: highest position to fill; below the lowest for none.
-        wanted: positions that are to be found anew, see `SegmentKeyframes.wanted`; None for all.
-        targets: all positions that are filled.
-        masks: the keyframes, (H, W) bool, by slice, or by frame and slice.
-        found: by position and slice the voxels, None for none, and the confidence.
+        outdated: positions to compute again, see `SegmentKeyframes.outdated`; None for all.
+        targets: all positions to fill.
+        keyframe_masks: (H, W) bool, by slice, or by (frame, slice).
+        results: by position and slice the voxels, None for none, and the confidence.
     """
 
     keyframes: SegmentKeyframes
     first: int = 0
     last: int = -1
-    wanted: set[int] | None = None
+    outdated: set[int] | None = None
     targets: set[int] = field(default_factory=set)
-    masks: Mapping[Any, np.ndarray] = field(default_factory=dict)
-    found: dict[int, dict[int, tuple[VoxelPatch | None, float]]] = field(default_factory=dict)
+    keyframe_masks: Mapping[Any, np.ndarray] = field(default_factory=dict)
+    results: dict[int, dict[int, tuple[VoxelPatch | None, float]]] = field(default_factory=dict)
 
     @property
     def segment_id(self) -> str:
@@ -156,11 +156,11 @@ class SegmentRun:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """How many slices of all positions were found, of at most how many; in any thread."""
-        done = sum(len(slices) for slices in list(self.found.values()))
-        return done, len(self.targets) * self.keyframes.slices_at_once
+        """How many slices of all positions are computed, of at most how many; in any thread."""
+        done = sum(len(slices) for slices in list(self.results.values()))
+        return done, len(self.targets) * self.keyframes.slices_per_position
 
     @property
     def positions_found(self) -> int:
-        """At how many positions the object is."""
-        return sum(any(patch is not None for patch, _confidence in slices.values()) for slices in self.found.values())
+        """At how many positions the object was found."""
+        return sum(any(patch is not None for patch, _confidence in slices.values()) for slices in self.results.values())

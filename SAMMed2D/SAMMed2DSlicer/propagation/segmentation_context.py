@@ -1,4 +1,4 @@
-"""Where propagation works: what is selected, and the writer, of the Segment Editor effect or of the module's panel."""
+"""What is selected in the Segment Editor effect, or in the module's panel, and how to write there; for propagation."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.module.parameters import Parameters
 
-Writer = Callable[[], AbstractContextManager[Any]]  # of a SegmentTarget
+TargetOpener = Callable[[], AbstractContextManager[Any]]  # opens a SegmentTarget
 
 
 class SegmentationContext(Protocol):
-    """What the section for propagation needs to know; read anew whenever it is asked."""
+    """Selection and options for the propagation panel, as they are at each access."""
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to work on now; the rest is asked only then."""
+        """Whether the effect is active, or the module shown; the other members may be used only then."""
 
     @property
     def volume(self) -> Any:
@@ -45,31 +45,31 @@ class SegmentationContext(Protocol):
 
     @property
     def slice_node(self) -> Any:
-        """The view along whose slices to work, a vtkMRMLSliceNode; None if there is none."""
+        """The slice view whose slices to propagate along, a vtkMRMLSliceNode; None if there is none."""
 
     @property
-    def seen(self) -> tuple[str, bool | None]:
-        """What the model sees: one of `scene.INTENSITIES`, and whether it zooms."""
+    def image_options(self) -> tuple[str, bool | None]:
+        """Intensity, one of `volumes.INTENSITIES`, and zoom, as in `PropagationSettings`."""
 
     def default_labelmap(self) -> Any:
         """An empty labelmap in the segmentation's geometry, or None."""
 
-    def writer(self) -> Writer:
-        """What opens the selected segment for writing, later, whatever is selected then."""
+    def target_opener(self) -> TargetOpener:
+        """Opens, later, the segment that is selected now."""
 
     @property
     def has_undo(self) -> bool:
-        """Whether the section has to offer undo, because nobody else does."""
+        """Whether the panel has to offer undo, because the context has no button for it."""
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
+        """Whether there is a step to undo."""
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
 
     def close(self) -> None:
-        """Take nothing back any more; the scene goes."""
+        """Drop the undo; the scene is being closed."""
 
 
 class EffectContext:
@@ -83,7 +83,13 @@ class EffectContext:
         controller: Callable[[], EffectController | None],
         options: Callable[[], EffectOptions],
     ) -> None:
-        """Use a qSlicerSegmentEditorScriptedEffect, its work that is going on, and what the user has chosen."""
+        """Prepare.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            controller: of the effect; None while it is not active.
+            options: of the effect.
+        """
         self._effect, self._controller, self._options = effect, controller, options
 
     @property
@@ -92,7 +98,7 @@ class EffectContext:
         return self._controller() is not None
 
     @property
-    def _work(self) -> EffectController:
+    def _active_controller(self) -> EffectController:
         controller = self._controller()
         if controller is None:
             raise RuntimeError("the effect is not active")
@@ -101,52 +107,52 @@ class EffectContext:
     @property
     def volume(self) -> Any:
         """The source volume."""
-        return self._work.editor.volume
+        return self._active_controller.editor.volume
 
     @property
     def segmentation(self) -> Any:
         """The segmentation that is edited."""
-        return self._work.editor.segmentation
+        return self._active_controller.editor.segmentation
 
     @property
     def segment_id(self) -> str:
         """The selected segment."""
-        return self._work.editor.segment_id
+        return self._active_controller.editor.segment_id
 
     @property
     def slice_node(self) -> Any:
         """The view that was worked in last."""
-        widget = self._work.last_view or slice_widgets().get("Red")
+        widget = self._active_controller.last_view or slice_widgets().get("Red")
         return widget.mrmlSliceNode() if widget is not None else None
 
     @property
-    def seen(self) -> tuple[str, bool | None]:
-        """As for single slices."""
+    def image_options(self) -> tuple[str, bool | None]:
+        """As for predictions on single slices."""
         options = self._options()
         return options.intensity, options.zoom
 
     def default_labelmap(self) -> Any:
-        """The editor's."""
+        """That of the editor."""
         return EffectTarget(self._effect).default_labelmap()
 
-    def writer(self) -> Writer:
-        """Writes through the editor, by its rules, with its undo."""
+    def target_opener(self) -> TargetOpener:
+        """Opens a target that writes through the editor, by its rules, with its undo."""
         return lambda: nullcontext(EffectTarget(self._effect))
 
     def undo(self) -> None:
-        """The editor does it."""
+        """Do nothing: the editor has the undo."""
 
     def close(self) -> None:
-        """Nothing: the editor goes on."""
+        """Do nothing: the editor stays."""
 
 
 class ModuleContext:
-    """What is selected in the module's panel; it has an undo of its own, for the last step."""
+    """The selection in the module's panel; it keeps the undo of the last step."""
 
     has_undo = True
 
     def __init__(self, parameters: Callable[[], Parameters | None]) -> None:
-        """Use the panel's parameters; None while the module is not shown."""
+        """Read the panel's parameters; the function returns None while the module is not shown."""
         self._parameters = parameters
         self._target: LogicTarget | None = None  # of the last step, with its undo
 
@@ -156,7 +162,7 @@ class ModuleContext:
         return self._parameters() is not None
 
     @property
-    def _chosen(self) -> Parameters:
+    def _shown_parameters(self) -> Parameters:
         parameters = self._parameters()
         if parameters is None:
             raise RuntimeError("the module is not shown")
@@ -165,41 +171,41 @@ class ModuleContext:
     @property
     def volume(self) -> Any:
         """The selected volume."""
-        return self._chosen.volume
+        return self._shown_parameters.volume
 
     @property
     def segmentation(self) -> Any:
         """The selected segmentation."""
-        return self._chosen.segmentation
+        return self._shown_parameters.segmentation
 
     @property
     def segment_id(self) -> str:
-        """The selected segment, if it is there."""
-        segmentation, name = self.segmentation, self._chosen.segment_id
+        """The selected segment, if it exists."""
+        segmentation, name = self.segmentation, self._shown_parameters.segment_id
         return name if name and segmentation is not None and segmentation.GetSegmentation().GetSegment(name) else ""
 
     @property
     def slice_node(self) -> Any:
         """The selected view."""
         try:
-            return slice_prompts.slice_node(self._chosen.view)
+            return slice_prompts.slice_node(self._shown_parameters.view)
         except volumes.SceneError:
             return None
 
     @property
-    def seen(self) -> tuple[str, bool | None]:
-        """As for single slices."""
-        parameters = self._chosen
+    def image_options(self) -> tuple[str, bool | None]:
+        """As for predictions on single slices."""
+        parameters = self._shown_parameters
         return parameters.intensity, slice_task.zoom_of(parameters.zoom)
 
     def default_labelmap(self) -> Any:
-        """By Slicer's rules, without changing anything."""
+        """That of Slicer's segment editor logic; changes nothing."""
         with LogicTarget(self.volume, self.segmentation, self.segment_id) as target:
             return target.default_labelmap()
 
-    def writer(self) -> Writer:
-        """Writes without an editor, and stays open for its undo until something else is written."""
-        chosen = (self.volume, self.segmentation, self.segment_id, self._chosen.overwrite)
+    def target_opener(self) -> TargetOpener:
+        """Opens a target that writes without an editor; it stays open for undo until the next one."""
+        chosen = (self.volume, self.segmentation, self.segment_id, self._shown_parameters.overwrite)
 
         def opened() -> AbstractContextManager[SegmentTarget]:
             self.close()
@@ -210,24 +216,24 @@ class ModuleContext:
 
     @property
     def can_undo(self) -> bool:
-        """Whether the last step is still the last: what others have done since must not be lost."""
+        """Whether no other change was made since the last step."""
         return self._target is not None and self._target.can_undo
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         if self._target is not None and self.can_undo:
             self._target.undo()
             self.close()
 
     def close(self) -> None:
-        """Take nothing back any more."""
+        """Drop the undo."""
         if self._target is not None:
             self._target.close()
             self._target = None
 
 
 def plane_shown_in(context: SegmentationContext) -> SlicePlane:
-    """The slice that the view of a context shows.
+    """The slice of the volume that the view of a context shows.
 
     Raises:
         SceneError, GeometryError: it shows none; the message says what to do.

@@ -1,4 +1,4 @@
-"""Slices that are parallel to one, as the positions of a propagation, and how what was found on them is written."""
+"""The parallel slices of a volume as the positions of a propagation, and the writer of its results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from SAMMed2DSlicer.propagation.axis import (
     BOTH,
     SLICES,
     AxisTexts,
-    Look,
+    OpenKeyframes,
     PropagationAxis,
     SliceMask,
     Steps,
-    with_geometry,
+    require_geometry,
 )
-from SAMMed2DSlicer.propagation.keyframes import PropagationState, SegmentKeyframes, tag_of
+from SAMMed2DSlicer.propagation.keyframes import PropagationState, SegmentKeyframes, read_tag
 from SAMMed2DSlicer.propagation.results import (
     PositionResult,
     PropagationResult,
@@ -30,11 +30,11 @@ from SAMMed2DSlicer.propagation.results import (
     SegmentPropagation,
     SegmentRun,
 )
-from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, Writer, plane_shown_in
-from SAMMed2DSlicer.propagation.slice_stack import SegmentSlices, SliceStack
-from SAMMed2DSlicer.scene import segment_reader, segment_writer, volumes
+from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener, plane_shown_in
+from SAMMed2DSlicer.scene import segment_reader, segment_writer
 from SAMMed2DSlicer.scene.segment_targets import SegmentTarget, UndoStep
-from SAMMed2DSlicer.scene.volumes import SceneError
+from SAMMed2DSlicer.scene.slice_stack import SegmentSlices, SliceStack
+from SAMMed2DSlicer.scene.volumes import SceneError, VolumeImage
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -42,30 +42,14 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
 
 UP, DOWN = "up", "down"
-# Slices are written in blocks of at most so many slices and voxels: Slicer's cost goes by the voxels.
+# Slices are written in blocks of at most so many slices and voxels: the time of a write grows with its voxels.
 _BLOCK_SLICES, _BLOCK_VOXELS = 16, 2_000_000
 # Voxels to add and voxels to take away.
 Change = tuple["VoxelPatch | None", "VoxelPatch | None"]
 
 
-class HeldImage:
-    """The voxels of a volume, to be read in any thread; a copy of nothing."""
-
-    def __init__(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Take hold of them, on the main thread."""
-        self._volume = volume
-        self.voxels: list[np.ndarray] = [volumes.volume_kji(volume)]
-        self._image = volume.GetImageData()  # kept as long as the worker looks at its voxels
-        self._image_time = 0 if self._image is None else self._image.GetMTime()
-
-    def are_unchanged(self) -> bool:
-        """Whether the volume has still the same image; on the main thread."""
-        image = self._volume.GetImageData()
-        return image is not None and image is self._image and image.GetMTime() == self._image_time
-
-
 class SliceAxis(PropagationAxis):
-    """The slices of a volume that are parallel to one."""
+    """A stack of parallel slices of a volume."""
 
     kind = SLICES
     directions = (DOWN, BOTH, UP)
@@ -78,16 +62,22 @@ class SliceAxis(PropagationAxis):
         segmentation: slicer.vtkMRMLSegmentationNode,
         labelmap: slicer.vtkOrientedImageData | None,
     ) -> SliceAxis:
-        """Take the slices parallel to one, on the main thread; `labelmap` has the grid of the segmentation, or is None.
+        """Make the axis, on the main thread.
+
+        Args:
+            volume: the volume node.
+            plane: one of the slices.
+            segmentation: the segmentation node.
+            labelmap: has the grid of the segmentation; None where it has none.
 
         Raises:
             SceneError: something in the scene does not allow it.
         """
-        return cls(volume, segmentation, SliceStack.of(volume, plane, segmentation, with_geometry(labelmap)))
+        return cls(volume, segmentation, SliceStack.of(volume, plane, segmentation, require_geometry(labelmap)))
 
     @classmethod
     def of_context(cls, context: SegmentationContext) -> SliceAxis:
-        """Take the slices that the view shows."""
+        """Make the axis of the slices that the view of a context shows."""
         labelmap = context.default_labelmap()
         return cls.of(context.volume, plane_shown_in(context), context.segmentation, labelmap)
 
@@ -95,12 +85,12 @@ class SliceAxis(PropagationAxis):
     def is_drawn(
         volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str
     ) -> bool:
-        """Whether a segment is on any slice."""
-        return segment_reader.voxels_of(segmentation, segment_id) is not None
+        """Whether a segment has voxels."""
+        return segment_reader.binary_labelmap(segmentation, segment_id) is not None
 
     @property
     def texts(self) -> AxisTexts:
-        """What people are told of slices."""
+        """Messages for the user."""
         return AxisTexts(
             title=_("Slice {number}"),
             cleared=_("Slice {number} was cleared."),
@@ -125,66 +115,66 @@ class SliceAxis(PropagationAxis):
 
     @property
     def position(self) -> int:
-        """The slice that was asked for, or that the view shows."""
+        """The slice that the view shows, or the one of a script's `plane`."""
         return self.stack.position
 
-    def range_in(self, settings: PropagationSettings) -> tuple[int, int]:
+    def range_to_fill(self, settings: PropagationSettings) -> tuple[int, int]:
         """The lowest and the highest slice to fill."""
         if self.count < 2:
             raise SceneError(_("There is one slice only in this direction: choose a view across it."))
-        return super().range_in(settings)
+        return super().range_to_fill(settings)
 
     def keyframes(self, segment_id: str, chosen: Sequence[int] | None = None) -> SegmentKeyframes:
-        """Take hold of a segment."""
-        state = PropagationState.of(self.segmentation, segment_id)
+        """Prepare to read a segment."""
+        state = PropagationState.load(self.segmentation, segment_id)
         return SegmentKeyframes(self, segment_id, self.voxels(segment_id), state, chosen)
 
     def voxels(self, segment_id: str) -> SegmentSlices:
-        """Take hold of the voxels of a segment."""
+        """Hold references to the voxels of a segment; not read yet."""
         return SegmentSlices(self.stack, self.segmentation, segment_id)
 
-    def is_of(self, state: PropagationState) -> bool:
-        """Whether these are its slices."""
+    def matches(self, state: PropagationState) -> bool:
+        """Whether the state is of the same slices."""
         return state.stack == self.stack.key()
 
-    def targets(self, keyframes: SegmentKeyframes, wanted: set[int] | None, first: int, last: int) -> set[int]:
-        """Whole spans between and beyond keyframes."""
+    def targets(self, keyframes: SegmentKeyframes, outdated: set[int] | None, first: int, last: int) -> set[int]:
+        """Whole spans between keyframes, and beyond the first and the last one."""
         from SAMMed2DLib.propagation.schedule import spans_of
 
         targets: set[int] = set()
         for span in spans_of(keyframes.numbers, first, last) if first <= last else ():
             inside = set(range(span.first, span.last + 1))
-            leads_on = span.below in keyframes.shown or span.above in keyframes.shown
-            if leads_on and (wanted is None or inside & wanted):
+            has_object = span.below in keyframes.nonempty or span.above in keyframes.nonempty
+            if has_object and (outdated is None or inside & outdated):
                 targets |= inside
         return targets
 
-    def identity(self, segment_id: str) -> Any:
-        """The slices, and what is remembered."""
-        return tag_of(self.segmentation, segment_id), self.stack.key()
+    def cache_key(self, segment_id: str) -> Any:
+        """The tag of the segment, and the slices."""
+        return read_tag(self.segmentation, segment_id), self.stack.key()
 
-    def images(self) -> HeldImage:
-        """The volume's voxels."""
-        return HeldImage(self.volume)
+    def images(self) -> VolumeImage:
+        """The voxels of the volume."""
+        return VolumeImage(self.volume)
 
-    def voxels_at(self, images: HeldImage, position: int) -> np.ndarray:
-        """The same for all slices."""
+    def voxels_at(self, images: VolumeImage, position: int) -> np.ndarray:
+        """The whole volume, for all slices."""
         return images.voxels[0]
 
-    def fixed_rule(self, rule: Any, images: HeldImage) -> Any:
-        """That of the whole volume."""
+    def fixed_intensity_rule(self, rule: Any, images: VolumeImage) -> Any:
+        """A rule from the voxels of the whole volume."""
         from SAMMed2DLib.imaging.intensity import for_all_slices
 
         return for_all_slices(rule, images.voxels[0])
 
     def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
-        """By the slices to fill, of each segment."""
+        """Check the memory for the slices to fill of each segment."""
         from SAMMed2DLib.propagation.stack import check_memory
 
         count = sum(len(run.targets) for run in runs)
         check_memory(session, self.stack.planes[0].size_hw, -(-count // len(runs)), len(runs))
 
-    def propagated(
+    def propagate(
         self,
         session: Session,
         image: Callable[[int, int], np.ndarray],
@@ -192,24 +182,24 @@ class SliceAxis(PropagationAxis):
         settings: PropagationSettings,
         should_stop: Callable[[], bool],
     ) -> Iterator[SliceMask]:
-        """Fill slices."""
+        """Fill slices from both sides."""
         from SAMMed2DLib.propagation.stack import propagate_stack
 
         for found in propagate_stack(
             session,
             lambda number: image(number, number),
-            [run.masks for run in runs],
+            [run.keyframe_masks for run in runs],
             runs[0].first,
             runs[0].last,
             zoom=settings.zoom,
             every=settings.every,
-            only=runs[0].wanted,
+            only=runs[0].outdated,
             should_stop=should_stop,
         ):
             yield SliceMask(found.number, found.index, found.index, found.mask, found.confidence)
 
-    def check(self, images: HeldImage) -> None:
-        """See that nodes, voxels and places are the same."""
+    def check(self, images: VolumeImage) -> None:
+        """Check that nodes, voxels and transforms are the same."""
         if any(node.GetScene() is None for node in (self.volume, self.segmentation)):
             raise SceneError(_("The image or the segmentation was removed: the propagation was given up."))
         if not images.are_unchanged():
@@ -217,60 +207,72 @@ class SliceAxis(PropagationAxis):
         self._check_place()
 
     def new_undo(self) -> None:
-        """The target has one."""
-        return
+        """None: the target has it."""
 
-    def writer(self, target: Any, look: Look, check: Callable[[], None], state_key: str) -> SliceWriter:
-        """Writes through the target."""
-        return SliceWriter(self, target, look, check, state_key)
+    def writer(
+        self, target: Any, open_keyframes: OpenKeyframes, check: Callable[[], None], state_key: str
+    ) -> SliceWriter:
+        """A writer through the target."""
+        return SliceWriter(self, target, open_keyframes, check, state_key)
 
     def show(self, number: int, slice_node: Any) -> None:
         """Let the view show a slice."""
         if slice_node is not None:
-            slice_node.JumpSliceByOffsetting(*self.stack.middle_world(number))
+            slice_node.JumpSliceByOffsetting(*self.stack.center_world(number))
             logic = slicer.app.applicationLogic().GetSliceLogic(slice_node)
             if logic is not None:  # the view is shown
                 logic.SnapSliceOffsetToIJK()
 
-    def clear(self, now: SegmentKeyframes, number: int, writer: Writer) -> None:
-        """Take a segment off a slice."""
-        with writer() as target:
-            patch, state = now.voxels.patch(number), PropagationState.of(target.segmentation, now.segment_id)
+    def clear(self, keyframes: SegmentKeyframes, number: int, open_target: TargetOpener) -> None:
+        """Empty a segment on a slice."""
+        with open_target() as target:
+            patch, state = (
+                keyframes.voxels.patch(number),
+                PropagationState.load(target.segmentation, keyframes.segment_id),
+            )
             target.save_state()
             if patch is not None:
                 labelmap = segment_writer.labelmap_of(patch, self.stack.geometry)
-                target.modify(labelmap, False, now.segment_id)
-            if self.is_of(state):
+                target.modify(labelmap, False, keyframes.segment_id)
+            if self.matches(state):
                 state.forget(number)
-                state.keep(target.segmentation, now.segment_id)
+                state.save(target.segmentation, keyframes.segment_id)
 
 
 @dataclass(eq=False)
 class _Writing:
-    """A segment that is written."""
+    """A segment while it is written."""
 
     run: SegmentRun
-    before: SegmentKeyframes | None = None  # as it is when writing begins
-    others: VoxelPatch | None = None  # what must not give way
-    reached: set[int] = field(default_factory=set)  # what was written
+    before: SegmentKeyframes | None = None  # as the segment is when writing begins
+    others: VoxelPatch | None = None  # voxels of the run's other segments that must not be overwritten
+    written: set[int] = field(default_factory=set)  # positions
     state: PropagationState | None = None
-    outcome: SegmentPropagation | None = None
+    result: SegmentPropagation | None = None
 
 
 class SliceWriter:
-    """Writes slices in blocks, as one undo step of a target; the last steps also remember them."""
+    """Writes slices in blocks, as one undo step of a target; the last steps save the state in the segment's tag."""
 
     def __init__(
         self,
         axis: SliceAxis,
         target: SegmentTarget,
-        look: Look,
+        open_keyframes: OpenKeyframes,
         check: Callable[[], None],
         state_key: str,
     ) -> None:
-        """Prepare; see `PropagationAxis.writer`."""
+        """Prepare.
+
+        Args:
+            axis: the slices.
+            target: where to write.
+            open_keyframes: segment ID to its keyframes as they are then, not read yet.
+            check: raises a SceneError when the scene has changed.
+            state_key: saved as `PropagationState.settings`.
+        """
         self._axis, self._stack, self._segmentation = axis, axis.stack, axis.segmentation
-        self._target, self._look, self._check, self._state_key = target, look, check, state_key
+        self._target, self._open_keyframes, self._check, self._state_key = target, open_keyframes, check, state_key
 
     def steps(self, runs: Sequence[SegmentRun], result: PropagationResult) -> Steps:
         """Write block by block; see `RunWriter`."""
@@ -280,50 +282,50 @@ class SliceWriter:
         self._run_ids = [run.segment_id for run in runs]
         writings = [_Writing(run) for run in runs]
         for writing in writings:
-            while self._has(writing) and (writing.before is None or writing.before.is_stale()):
-                writing.before = self._look(writing.run.segment_id)
+            while self._exists(writing) and (writing.before is None or writing.before.is_stale()):
+                writing.before = self._open_keyframes(writing.run.segment_id)
                 others = [run for run in runs if run is not writing.run] if self._target.overwrites else []
-                yield partial(self._look_again, writing, writing.before, others, result.is_complete)
-            if writing.before is not None and self._has(writing):
-                yield from self._written(writing, writing.before, undo_step, result)
+                yield partial(self._reread, writing, writing.before, others, result.is_complete)
+            if writing.before is not None and self._exists(writing):
+                yield from self._write(writing, writing.before, undo_step, result)
         for writing in writings:
             segment_id = writing.run.segment_id
-            if self._has(writing):
-                yield partial(self._sum_up, writing, self._axis.voxels(segment_id))
-            if writing.state is not None and writing.outcome is not None and self._has(writing):
-                writing.state.keep(self._segmentation, segment_id)
-                result.segments[segment_id] = writing.outcome
+            if self._exists(writing):
+                yield partial(self._summarize, writing, self._axis.voxels(segment_id))
+            if writing.state is not None and writing.result is not None and self._exists(writing):
+                writing.state.save(self._segmentation, segment_id)
+                result.segments[segment_id] = writing.result
 
-    def _has(self, writing: _Writing) -> bool:
-        """Whether the segment was not removed meanwhile."""
+    def _exists(self, writing: _Writing) -> bool:
+        """Whether the segment still exists."""
         return self._segmentation.GetSegmentation().GetSegment(writing.run.segment_id) is not None
 
-    def _look_again(
+    def _reread(
         self, writing: _Writing, before: SegmentKeyframes, others: Sequence[SegmentRun], is_complete: bool
     ) -> None:
-        """See what the segment is when writing begins, and find what to write; in the worker thread.
+        """Read the segment as it is when writing begins, and choose the slices to write; in the worker thread.
 
-        That is no slice that is a keyframe, or became one while the run went on. What the user has drawn of the run's
-        other segments must not give way to it.
+        Slices that are keyframes now, or were when the run began, are not written. Keyframes of the run's other
+        segments must not be overwritten.
         """
         before.read()
         run = writing.run
-        reached = run.targets if is_complete else set(run.found)
-        writing.reached = reached - set(before.numbers) - set(run.keyframes.numbers)
-        drawn = [other.keyframes.voxels.patch(n) for other in others for n in other.keyframes.shown]
+        computed = run.targets if is_complete else set(run.results)
+        writing.written = computed - set(before.numbers) - set(run.keyframes.numbers)
+        drawn = [other.keyframes.voxels.patch(n) for other in others for n in other.keyframes.nonempty]
         writing.others = voxel_patches.union(drawn)
 
-    def _written(
+    def _write(
         self, writing: _Writing, before: SegmentKeyframes, undo_step: UndoStep, result: PropagationResult
     ) -> Iterator[None]:
         for adds, removes in self._changes(writing, before):
             self._check()
-            if not self._has(writing):
+            if not self._exists(writing):
                 return
             if adds is not None and writing.others is not None:
                 adds.mask_kji[voxel_patches.in_extent(writing.others, adds.extent)] = 0
             if (adds is not None or removes is not None) and undo_step.begin():
-                yield None  # Slicer copies the segmentation for its undo, and that of a large one takes a moment
+                yield None  # Slicer copied the segmentation for its undo, which is slow for a large one
             for patch, is_added in ((removes, False), (adds, True)):
                 if patch is not None:
                     self._modify(writing.run.segment_id, patch, is_added, result)
@@ -339,9 +341,9 @@ class SliceWriter:
         """Voxels to add and voxels to take away, in blocks of slices."""
         protected = sorted({*before.numbers, *writing.run.keyframes.numbers})
         block: list[Change] = []
-        for number in sorted(writing.reached):
+        for number in sorted(writing.written):
             old = before.voxels.patch(number) if number in before.generated else None
-            change = (_found_on(writing.run, number)[0], old)
+            change = (_result_on(writing.run, number)[0], old)
             if block and (len(block) >= _BLOCK_SLICES or _size([*block, change]) > _BLOCK_VOXELS):
                 yield self._joined(block, protected)
                 block = []
@@ -358,35 +360,35 @@ class SliceWriter:
             removes.mask_kji[voxel_patches.in_extent(adds, removes.extent)] = 0
         return adds, removes if removes is None or removes.mask_kji.any() else None
 
-    def _sum_up(self, writing: _Writing, after: SegmentSlices) -> None:
-        """Find out what was left on each slice, and what became of the segment; in the worker thread."""
-        run, was, reached = writing.run, writing.run.keyframes, writing.reached
-        old, voxels = was.state, was.voxels
+    def _summarize(self, writing: _Writing, after: SegmentSlices) -> None:
+        """Find the state to save, and the result of the segment; in the worker thread."""
+        run, before, written = writing.run, writing.run.keyframes, writing.written
+        old, voxels = before.state, before.voxels
         after.read()
-        kept = {n: text for n, text in old.left.items() if n not in reached and n in was.generated}
+        kept = {n: text for n, text in old.digests.items() if n not in written and n in before.generated}
         kept = {n: text for n, text in kept.items() if text == after.digest(n)}
-        touched = self._axis.targets(was, run.wanted, 0, self._axis.count - 1)
+        touched = self._axis.targets(before, run.outdated, 0, self._axis.count - 1)
         state = writing.state = PropagationState(
             self._stack.key(),
             self._state_key,
-            kept | {n: after.digest(n) for n in reached},
-            {n: old.confidence.get(n, 0.0) for n in kept} | {n: _found_on(run, n)[1] for n in reached},
-            was.digests(),
-            (set() if run.wanted is None else old.done - touched) | reached,
+            kept | {n: after.digest(n) for n in written},
+            {n: old.confidence.get(n, 0.0) for n in kept} | {n: _result_on(run, n)[1] for n in written},
+            before.digests(),
+            (set() if run.outdated is None else old.done - touched) | written,
         )
-        confidence = state.confidence | dict.fromkeys(was.numbers, 1.0)
+        confidence = state.confidence | dict.fromkeys(before.numbers, 1.0)
         positions = [
-            PositionResult(n, confidence[n], n in was.numbers, voxel_patches.count(after.patch(n)))
-            for n in sorted({*was.numbers, *(set(run.found) & reached)})
+            PositionResult(n, confidence[n], n in before.numbers, voxel_patches.count(after.patch(n)))
+            for n in sorted({*before.numbers, *(set(run.results) & written)})
         ]
         numbers = {*voxels.numbers, *after.numbers}
         changed = sum(voxel_patches.difference(voxels.patch(n), after.patch(n)) for n in numbers)
-        writing.outcome = SegmentPropagation(run.segment_id, positions, changed, run.positions_found)
+        writing.result = SegmentPropagation(run.segment_id, positions, changed, run.positions_found)
 
 
-def _found_on(run: SegmentRun, number: int) -> tuple[VoxelPatch | None, float]:
-    """What was found on a slice, and the confidence; nothing, and 0, where the model did not come to it."""
-    return run.found.get(number, {}).get(number, (None, 0.0))
+def _result_on(run: SegmentRun, number: int) -> tuple[VoxelPatch | None, float]:
+    """The voxels found on a slice, and the confidence; None and 0 where the run did not come to the slice."""
+    return run.results.get(number, {}).get(number, (None, 0.0))
 
 
 def _size(block: Sequence[Change]) -> int:

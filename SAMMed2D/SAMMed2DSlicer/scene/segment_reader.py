@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SLAB_VOXELS = 1_000_000
 
 
-def segment_in(
+def segment_array(
     segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, extent: Sequence[int], geometry: vtk.vtkMatrix4x4
 ) -> np.ndarray:
     """Read a segment within an extent of a geometry: (K, J, I) bool.
@@ -31,7 +31,7 @@ def segment_in(
         extent: first and last voxel along i, j and k.
         geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
     """
-    return SegmentReader(segmentation, segment_id, geometry).within(extent)
+    return SegmentReader(segmentation, segment_id, geometry).array_within(extent)
 
 
 class SegmentReader:
@@ -52,21 +52,21 @@ class SegmentReader:
             geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
         """
         self._of = segmentation, segment_id
-        image = voxels_of(segmentation, segment_id)
-        self._time = _time_of(image)
+        image = binary_labelmap(segmentation, segment_id)
+        self._time = _mtime(image)
         self.is_empty = image is None
         if image is None:
             return
-        self._extent, self._to_own = image.GetExtent(), _between_grids(geometry, image_matrix(image))
-        self._shift = _whole_shift(self._to_own)
+        self._extent, self._own_from_geometry = image.GetExtent(), _other_from_geometry(geometry, image_matrix(image))
+        self._shift = _whole_shift(self._own_from_geometry)
         self._values = image_kji(image)
         self._label = segment_of(segmentation, segment_id).GetLabelValue()
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
-        return _time_of(voxels_of(*self._of)) != self._time
+        return _mtime(binary_labelmap(*self._of)) != self._time
 
-    def reach(self, within: Sequence[int]) -> tuple[int, ...] | None:
+    def extent_within(self, within: Sequence[int]) -> tuple[int, ...] | None:
         """Where in the geometry the voxels can be, not beyond an extent; None where there are none."""
         if self.is_empty or self._shift is None:
             return None if self.is_empty else tuple(within)
@@ -76,15 +76,15 @@ class SegmentReader:
 
     def slabs(self, within: Sequence[int]) -> Iterator[VoxelPatch]:
         """The voxels within an extent in small pieces, so that other threads get their turn."""
-        reach = self.reach(within)
-        if reach is None:
+        extent_within = self.extent_within(within)
+        if extent_within is None:
             return
-        i0, i1, j0, j1, first, last = reach
+        i0, i1, j0, j1, first, last = extent_within
         thick = max(1, _SLAB_VOXELS // ((i1 - i0 + 1) * (j1 - j0 + 1)))
         for k in range(first, last + 1, thick):
-            yield VoxelPatch((i0, j0, k), self.within((i0, i1, j0, j1, k, min(k + thick - 1, last))))
+            yield VoxelPatch((i0, j0, k), self.array_within((i0, i1, j0, j1, k, min(k + thick - 1, last))))
 
-    def within(self, extent: Sequence[int]) -> np.ndarray:
+    def array_within(self, extent: Sequence[int]) -> np.ndarray:
         """The voxels within an extent of the geometry, (K, J, I) bool."""
         found = np.zeros(shape_kji(extent), bool)
         if self.is_empty:
@@ -104,7 +104,7 @@ class SegmentReader:
         inside = np.ones(shape_kji(extent), bool)
         at = []
         for axis in (2, 1, 0):
-            step = self._to_own[axis]
+            step = self._own_from_geometry[axis]
             index = np.floor(step[0] * i + step[1] * j + step[2] * k + step[3] + 0.5).astype(np.int32)
             low, high = self._extent[2 * axis], self._extent[2 * axis + 1]
             inside &= (index >= low) & (index <= high)
@@ -112,7 +112,9 @@ class SegmentReader:
         return inside & (self._values[tuple(at)] == self._label)
 
 
-def voxels_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkOrientedImageData | None:
+def binary_labelmap(
+    segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str
+) -> slicer.vtkOrientedImageData | None:
     """The binary labelmap of a segment; None if there is no such segment, or it is empty."""
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -124,7 +126,7 @@ def voxels_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> 
 
 def has_voxels(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
     """Whether a segment has any voxel; a new one shares the labelmap of others."""
-    image = voxels_of(segmentation, segment_id)
+    image = binary_labelmap(segmentation, segment_id)
     if image is None:
         return False
     label = segment_of(segmentation, segment_id).GetLabelValue()
@@ -133,25 +135,28 @@ def has_voxels(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) ->
     return any((piece == label).any() for piece in pieces)
 
 
-def changed_at(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
+def modified_time(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
     """When the voxels of a segment were changed last, a number that grows; 0 for none."""
-    return _time_of(voxels_of(segmentation, segment_id))
+    return _mtime(binary_labelmap(segmentation, segment_id))
 
 
-def _time_of(image: vtk.vtkImageData | None) -> int:
+def _mtime(image: vtk.vtkImageData | None) -> int:
     """When an image was changed last; 0 for none."""
     return 0 if image is None else image.GetMTime()
 
 
-def _between_grids(geometry: vtk.vtkMatrix4x4, other: Any) -> np.ndarray:
+def _other_from_geometry(geometry: vtk.vtkMatrix4x4, other: Any) -> np.ndarray:
     """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
     return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
 
 
-def _whole_shift(to_own: np.ndarray) -> tuple[int, int, int] | None:
+def _whole_shift(own_from_geometry: np.ndarray) -> tuple[int, int, int] | None:
     """How many voxels two geometries are shifted, if nothing else tells them apart; None otherwise."""
-    shift = np.round(to_own[:3, 3])
-    same = np.abs(to_own[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(to_own[:3, 3] - shift).max() < 1e-2
+    shift = np.round(own_from_geometry[:3, 3])
+    same = (
+        np.abs(own_from_geometry[:3, :3] - np.eye(3)).max() < 1e-4
+        and np.abs(own_from_geometry[:3, 3] - shift).max() < 1e-2
+    )
     return (int(shift[0]), int(shift[1]), int(shift[2])) if same else None
 
 
@@ -182,15 +187,15 @@ def mask_on_slice(
     Raises:
         SceneError: one of them is under a non-linear transform.
     """
-    image, size_hw = voxels_of(segmentation, segment_id), plane.size_hw
+    image, size_hw = binary_labelmap(segmentation, segment_id), plane.size_hw
     if image is None:
         return np.zeros(size_hw, bool)
     own_world = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(image_matrix(image))
-    to_own = np.linalg.inv(own_world) @ world_from_ijk(volume)
+    own_from_geometry = np.linalg.inv(own_world) @ world_from_ijk(volume)
     rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
     centers = plane.ijk_from_xy(np.column_stack([columns.ravel(), rows.ravel()]))
     extent = np.array(image.GetExtent()).reshape(3, 2)
-    ijk = np.floor(centers @ to_own[:3, :3].T + to_own[:3, 3] + 0.5).astype(int)
+    ijk = np.floor(centers @ own_from_geometry[:3, :3].T + own_from_geometry[:3, 3] + 0.5).astype(int)
     inside = ((ijk >= extent[:, 0]) & (ijk <= extent[:, 1])).all(axis=1)
     i, j, k = (ijk[inside] - extent[:, 0]).T
     values = image_kji(image)

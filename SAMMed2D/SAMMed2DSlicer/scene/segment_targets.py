@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.scene import protection, segmentations
-from SAMMed2DSlicer.scene.segment_reader import changed_at
+from SAMMed2DSlicer.scene import overwrite_mode, segmentations
+from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 _OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "all": "OverwriteAllSegments"}
@@ -59,18 +59,18 @@ class EffectTarget:
     @property
     def segmentation(self) -> Any:
         """The segmentation node."""
-        return protection.editor_node(self.effect).GetSegmentationNode()
+        return overwrite_mode.segment_editor_node(self.effect).GetSegmentationNode()
 
     @property
     def segment_id(self) -> str:
         """The selected segment."""
-        return protection.editor_node(self.effect).GetSelectedSegmentID() or ""
+        return overwrite_mode.segment_editor_node(self.effect).GetSelectedSegmentID() or ""
 
     @property
     def overwrites(self) -> bool:
         """Whether other segments give way to what is added."""
-        node = protection.editor_node(self.effect)
-        return node.GetOverwriteMode() != node.OverwriteNone and not protection.are_protected(self.effect)
+        node = overwrite_mode.segment_editor_node(self.effect)
+        return node.GetOverwriteMode() != node.OverwriteNone and not overwrite_mode.protects_others(self.effect)
 
     def make_editable(self) -> None:
         """Nothing: the Segment Editor has done so when the effect became active."""
@@ -84,10 +84,16 @@ class EffectTarget:
         return self.effect.defaultModifierLabelmap()
 
     def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
-        """Add to the segment, or to another one, or remove from it, by the editor's rules."""
+        """Add to the segment, or to another one, or remove from it, by the editor's rules.
+
+        Args:
+            labelmap: the voxels, in the segmentation's RAS.
+            adds: whether they are added; else they are removed.
+            segment_id: of the other segment; None for the selected one.
+        """
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
-        with nullcontext() if self.overwrites else protection.protected(self.effect):
+        with nullcontext() if self.overwrites else overwrite_mode.overwriting_disabled(self.effect):
             if segment_id not in (None, self.segment_id):
                 self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
             else:
@@ -159,8 +165,8 @@ class LogicTarget:
         return self._node.GetOverwriteMode() != self._node.OverwriteNone
 
     def make_editable(self) -> None:
-        """Let the segments be made of labelmaps; see `segmentations.make_editable`."""
-        segmentations.make_editable(self._logic, self.segmentation)
+        """Let the segments be made of labelmaps; see `segmentations.convert_to_labelmaps`."""
+        segmentations.convert_to_labelmaps(self._logic, self.segmentation)
 
     def save_state(self) -> None:
         """Begin an undo step, if that was asked for."""
@@ -172,7 +178,7 @@ class LogicTarget:
         """Whether there is a step to take back, and nobody else has changed its segments since."""
         if self._node.GetScene() is None or self.segmentation.GetScene() is None or not self._logic.CanUndo():
             return False
-        return all(changed_at(self.segmentation, name) == time for name, time in self._left.items())
+        return all(modified_time(self.segmentation, name) == time for name, time in self._left.items())
 
     def undo(self) -> None:
         """Take the last step back."""
@@ -183,13 +189,19 @@ class LogicTarget:
         return self._logic.GetModifierLabelmap() if self._logic.ResetModifierLabelmapToDefault() else None
 
     def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
-        """Add to the segment, or to another one, or remove from it."""
+        """Add to the segment, or to another one, or remove from it.
+
+        Args:
+            labelmap: the voxels, in the segmentation's RAS.
+            adds: whether they are added; else they are removed.
+            segment_id: of the other segment; None for that of this target.
+        """
         mode = self._logic.ModificationModeAdd if adds else self._logic.ModificationModeRemove
         self._logic.ModifySegmentByLabelmap(
             self.segmentation, segment_id or self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
         )
         changed = {*self._left, segment_id or self.segment_id}
-        self._left = {name: changed_at(self.segmentation, name) for name in changed}
+        self._left = {name: modified_time(self.segmentation, name) for name in changed}
 
 
 class UndoStep:
@@ -208,7 +220,7 @@ class UndoStep:
         return True
 
 
-class OneStep:
+class SingleUndoTarget:
     """A target to which several masks are written as one step of undo."""
 
     def __init__(self, target: SegmentTarget) -> None:

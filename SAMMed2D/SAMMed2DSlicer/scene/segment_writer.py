@@ -15,7 +15,7 @@ from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DLib.imaging.affines import ijk_from_ras
 from SAMMed2DLib.imaging.planes import pixels_outside, voxels_of_mask
 from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
-from SAMMed2DSlicer.scene.segment_reader import image_matrix, segment_in
+from SAMMed2DSlicer.scene.segment_reader import image_matrix, segment_array
 from SAMMed2DSlicer.scene.volumes import SceneError, image_kji, world_from_ijk, world_from_local
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class WriteResult:
-    """What came of writing a mask.
+    """The result of writing a mask.
 
     Attributes:
-        voxels: how many voxels the mask means.
+        voxels: how many voxels of the segmentation lie under the mask.
         changed: how many voxels of the segment changed.
         outside_px: how many pixels of the mask lie outside the segmentation's geometry, where nothing is written.
-        lost: how many voxels each other segment that gave way has lost, by its ID.
-        edit: what can be taken back later; None if the mask means no voxel.
-        left_surplus: the segment was changed by somebody else since these prompts were written last, so that what they
-            had added then was not taken back.
+        lost: how many voxels each other segment has lost, by its ID.
+        edit: what later prompts can replace; None if no voxel lies under the mask.
+        previous_edit_remains: whether the voxels that these prompts added before are still there, because the segment
+            was changed otherwise since.
     """
 
     voxels: int
@@ -42,7 +42,7 @@ class WriteResult:
     outside_px: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
     edit: SegmentEdit | None = None
-    left_surplus: bool = False
+    previous_edit_remains: bool = False
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class SegmentEdit:
         added: the voxels.
         geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
         before: (K, J, I) bool, the segment within the extent of `added`, as it was found.
-        left: the same, as it was left.
+        after: the same, after the mask was written.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode
@@ -63,29 +63,29 @@ class SegmentEdit:
     added: VoxelPatch
     geometry: vtk.vtkMatrix4x4
     before: np.ndarray
-    left: np.ndarray
+    after: np.ndarray
 
-    def present(self) -> np.ndarray:
+    def current(self) -> np.ndarray:
         """The segment within the extent, as it is now."""
-        return segment_in(self.segmentation, self.segment_id, self.added.extent, self.geometry)
+        return segment_array(self.segmentation, self.segment_id, self.added.extent, self.geometry)
 
-    def has(self, point_world: Sequence[float] | np.ndarray) -> bool:
+    def contains(self, point_world: Sequence[float] | np.ndarray) -> bool:
         """Whether it added the voxel at (3,) mm in the scene."""
         grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
         i, j, k = (int(value) for value in np.floor(ijk_from_ras(np.array([point_world]), grid)[0] + 0.5))
         return bool(voxel_patches.in_extent(self.added, (i, i, j, j, k, k)).any())
 
-    def is_untouched(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether the segment is as it was left: not painted on, erased or undone since."""
-        return bool((self.present() == self.left).all())
+        return bool((self.current() == self.after).all())
 
     def is_undone(self) -> bool:
         """Whether the segment is again as it was before."""
-        return bool((self.before != self.left).any() and (self.present() == self.before).all())
+        return bool((self.before != self.after).any() and (self.current() == self.before).all())
 
-    def is_there(self) -> bool:
+    def is_applied(self) -> bool:
         """Whether the segment has all that was added and nothing that was removed, and not as before."""
-        present, removed = self.present(), self.before & ~self.left
+        present, removed = self.current(), self.before & ~self.after
         return bool(present[self.added.mask_kji].all()) and not present[removed].any() and not self.is_undone()
 
 
@@ -139,7 +139,7 @@ def _write_voxels(
 ) -> WriteResult:
     """Put voxels in place of others, one of both at least; `only_new`: those that the segment has are not added."""
     extent = voxel_patches.union_extent([patch, replaces])
-    before = segment_in(target.segmentation, target.segment_id, extent, geometry)
+    before = segment_array(target.segmentation, target.segment_id, extent, geometry)
     adds = voxel_patches.without(patch, VoxelPatch(extent[::2], before)) if only_new else patch
     surplus = voxel_patches.without(replaces, patch)
     others = other_segments_of(target, [target.segment_id], extent, geometry)
@@ -149,7 +149,7 @@ def _write_voxels(
         target.save_state()
         for voxels, is_added in changes:
             target.modify(labelmap_of(voxels, geometry), is_added)
-    after = segment_in(target.segmentation, target.segment_id, extent, geometry)
+    after = segment_array(target.segmentation, target.segment_id, extent, geometry)
     added = after & ~before
     if patch is not None and replaces is not None:  # what this writes again is still not the user's own
         added |= after & voxel_patches.in_extent(patch, extent) & voxel_patches.in_extent(replaces, extent)
@@ -225,7 +225,7 @@ def other_segments_of(
     """
     ids = target.segmentation.GetSegmentation().GetSegmentIDs() if target.overwrites else ()
     others = [name for name in ids if name not in written_ids]
-    return OtherSegments(others, lambda name: segment_in(target.segmentation, name, extent, geometry))
+    return OtherSegments(others, lambda name: segment_array(target.segmentation, name, extent, geometry))
 
 
 # What is said of it

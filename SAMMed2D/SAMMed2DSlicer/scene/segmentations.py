@@ -38,13 +38,13 @@ def new_segmentation(volume: slicer.vtkMRMLScalarVolumeNode, name: str, segment_
     size_ijk(volume)
     segment_names = [segment_names] if isinstance(segment_names, str) else segment_names
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", safe_name(name))
-    prepare(segmentation, volume)
+    set_up(segmentation, volume)
     for segment_name in segment_names:
         segmentation.GetSegmentation().AddEmptySegment(safe_name(segment_name), segment_name)
     return segmentation
 
 
-def prepare(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+def set_up(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Let a new segmentation be seen, and give it the geometry and the transform of a volume, if there is one."""
     segmentation.CreateDefaultDisplayNodes()  # without, segments have no colours
     if volume is None:
@@ -61,7 +61,7 @@ def add_segment(segmentation: slicer.vtkMRMLSegmentationNode) -> str:
     return segments.AddEmptySegment("", _("Segment {number}").format(number=number))
 
 
-def emptied(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
+def empty_copy(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
     """A segmentation node like another one, all of whose segments are empty; in no scene."""
     copy = slicer.vtkMRMLSegmentationNode()
     copy.SetName(segmentation.GetName())
@@ -69,11 +69,11 @@ def emptied(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegme
     ours.SetSourceRepresentationName(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
     ours.CopyConversionParameters(theirs)
     for segment_id in theirs.GetSegmentIDs():
-        add_like(copy, segmentation, segment_id)
+        add_segment_like(copy, segmentation, segment_id)
     return copy
 
 
-def add_like(
+def add_segment_like(
     segmentation: slicer.vtkMRMLSegmentationNode, other: slicer.vtkMRMLSegmentationNode, segment_id: str
 ) -> None:
     """Add an empty segment like that of another segmentation node.
@@ -119,13 +119,13 @@ def segment_color(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str)
 # Labelmaps: Slicer edits nothing else
 
 
-def make_readable(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+def create_labelmaps(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Give the segments of a segmentation node labelmaps to read, beside what they are made of."""
     if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap() and _has_source(segmentation):
         segmentation.GetSegmentation().CreateRepresentation(_labelmap())
 
 
-def make_editable(logic: Any, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+def convert_to_labelmaps(logic: Any, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Let labelmaps be what the segments are made of, as the Segment Editor does; surfaces follow them from now on.
 
     Args:

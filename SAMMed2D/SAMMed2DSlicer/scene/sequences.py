@@ -42,7 +42,7 @@ def has_frames(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
     return browser is not None and browser.GetNumberOfItems() > 1
 
 
-def is_played_with(
+def is_synchronized(
     volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None
 ) -> bool:
     """Whether each frame of a volume has its own segmentation."""
@@ -56,7 +56,7 @@ def needs_sequence(
     """Whether the frames of a volume have no segmentation of their own yet, or what is drawn on them gets lost."""
     if volume is None or segmentation is None or not has_frames(volume):
         return False
-    return not is_played_with(volume, segmentation) or not FrameSeries.of(volume, segmentation).saves_changes
+    return not is_synchronized(volume, segmentation) or not FrameSeries.of(volume, segmentation).saves_changes
 
 
 def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
@@ -86,7 +86,7 @@ def _new_sequence(browser: slicer.vtkMRMLSequenceBrowserNode, segmentation: slic
     sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
     sequence.SetName(segmentations.safe_name(sequence.GetName()))
     shown = browser.GetSelectedItemNumber()
-    empty = segmentations.emptied(segmentation)
+    empty = segmentations.empty_copy(segmentation)
     sequence.SetDataNodeAtValue(segmentation, _index_value(browser, shown))
     for number in set(range(browser.GetNumberOfItems())) - {shown}:
         sequence.SetDataNodeAtValue(empty, _index_value(browser, number))
@@ -158,41 +158,47 @@ class FrameSeries:
     @property
     def saves_changes(self) -> bool:
         """Whether what is drawn on a frame is still there when the browser comes back to it."""
-        return bool(self.browser.GetSaveChanges(self._drawings))
+        return bool(self.browser.GetSaveChanges(self._segmentation_sequence))
 
-    def image(self, number: int) -> Any:
+    def volume_node(self, number: int) -> Any:
         """The volume node of a frame; None if there is none."""
         sequence = self.browser.GetSequenceNode(self.volume)
         return sequence.GetDataNodeAtValue(self.values[number]) if sequence is not None else None
 
-    def drawing(self, number: int) -> Any:
+    def segmentation_node(self, number: int) -> Any:
         """The segmentation node of a frame; None if there is none."""
-        return self._drawings.GetDataNodeAtValue(self.values[number]) if self._drawings is not None else None
+        return (
+            self._segmentation_sequence.GetDataNodeAtValue(self.values[number])
+            if self._segmentation_sequence is not None
+            else None
+        )
 
-    def new_drawing(self, number: int) -> Any:
+    def add_segmentation_node(self, number: int) -> Any:
         """Give a frame that has none a segmentation whose segments are empty."""
-        return self._drawings.SetDataNodeAtValue(segmentations.emptied(self.segmentation), self.values[number])
+        return self._segmentation_sequence.SetDataNodeAtValue(
+            segmentations.empty_copy(self.segmentation), self.values[number]
+        )
 
     def show(self, number: int) -> None:
         """Let the browser show a frame."""
         self.browser.SetSelectedItemNumber(number)
 
-    def refresh(self) -> None:
+    def update_proxy_nodes(self) -> None:
         """Let the scene show what has become of the frame."""
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browser)
 
     @property
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         """Whether the scene still has the same nodes, and as many frames."""
         nodes = (self.volume, self.segmentation, self.browser)
-        if any(node.GetScene() is None for node in nodes) or self._drawings is None:
+        if any(node.GetScene() is None for node in nodes) or self._segmentation_sequence is None:
             return False
         master = self.browser.GetMasterSequenceNode()
         count = self.browser.GetNumberOfItems()
         return master is not None and self.values == tuple(master.GetNthIndexValue(n) for n in range(count))
 
     @property
-    def _drawings(self) -> Any:
+    def _segmentation_sequence(self) -> Any:
         return self.browser.GetSequenceNode(self.segmentation)
 
 
@@ -206,19 +212,19 @@ class FrameImages:
             SceneError: a frame has no image, or one of another geometry than the others.
         """
         self._frames = frames
-        self._held = [self._held_of(number) for number in range(len(frames.values))]
-        self.voxels: list[np.ndarray] = [volumes.volume_kji(frames.image(n)) for n in range(len(frames.values))]
+        self._held = [self._image_and_time(number) for number in range(len(frames.values))]
+        self.voxels: list[np.ndarray] = [volumes.volume_kji(frames.volume_node(n)) for n in range(len(frames.values))]
 
     def are_unchanged(self) -> bool:
         """Whether the scene has still the same images; on the main thread."""
         try:
-            return all(self._held_of(number) == held for number, held in enumerate(self._held))
+            return all(self._image_and_time(number) == held for number, held in enumerate(self._held))
         except SceneError:
             return False
 
-    def _held_of(self, number: int) -> tuple[Any, int]:
+    def _image_and_time(self, number: int) -> tuple[Any, int]:
         """An image, and when it was changed last."""
-        node, shown = self._frames.image(number), self._frames.volume
+        node, shown = self._frames.volume_node(number), self._frames.volume
         if node is None or node.GetImageData() is None:
             message = _("Frame {number} of {name} has no image.")
             raise SceneError(message.format(number=number + 1, name=shown.GetName()))

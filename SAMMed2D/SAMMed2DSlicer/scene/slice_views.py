@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 
-def drawn_once(method: Callable[..., Any]) -> Callable[..., Any]:
+def renders_once(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that changes several nodes: the views are drawn once, after it, and not for each of them."""
 
     @wraps(method)
@@ -35,7 +35,7 @@ def slice_widgets() -> dict[str, Any]:
     return {name: manager.sliceWidget(name) for name in manager.sliceViewNames()}
 
 
-def as_seen(
+def oriented_as_in_view(
     image: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode, slice_node: slicer.vtkMRMLSliceNode
 ) -> np.ndarray:
     """An image of a slice, turned and mirrored to lie as a view shows it, as nearly as quarter turns do.

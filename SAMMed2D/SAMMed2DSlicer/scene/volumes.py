@@ -114,7 +114,27 @@ def sequence_item(volume: slicer.vtkMRMLScalarVolumeNode | None) -> int:
     return browser.GetSelectedItemNumber() if browser is not None else -1
 
 
-# Slices and what the model sees of them
+class VolumeImage:
+    """The voxels of a volume, not copied; readable in any thread.
+
+    Attributes:
+        voxels: one array, (K, J, I) or (K, J, I, C).
+    """
+
+    def __init__(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Hold references to the voxels, on the main thread."""
+        self._volume = volume
+        self.voxels: list[np.ndarray] = [volume_kji(volume)]
+        self._image = volume.GetImageData()  # not freed as long as the worker reads its voxels
+        self._image_time = 0 if self._image is None else self._image.GetMTime()
+
+    def are_unchanged(self) -> bool:
+        """Whether the volume still has the same image; on the main thread."""
+        image = self._volume.GetImageData()
+        return image is not None and image is self._image and image.GetMTime() == self._image_time
+
+
+# Slices, and the input of the model
 
 
 def plane_shown(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane:
@@ -134,7 +154,7 @@ def world_from_xy(slice_node: slicer.vtkMRMLSliceNode, xy: Sequence[float]) -> n
     return slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS())[:3] @ (xy[0], xy[1], 0, 1)
 
 
-def points_xy(
+def project_points(
     points_world: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bring points of the scene to a slice.
@@ -150,13 +170,13 @@ def points_xy(
     return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
 
 
-def half_layer(plane: SlicePlane) -> float:
+def half_thickness(plane: SlicePlane) -> float:
     """How far off a slice its voxels reach, voxels: half a voxel, more where it is oblique."""
     normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
     return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
 
 
-def name_of_slice(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
+def slice_name(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
     if not is_on_grid(plane):
         return _("oblique")
@@ -166,7 +186,7 @@ def name_of_slice(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> 
     return f"{shown} {int(plane.origin_ijk[axis]) + 1}"
 
 
-def intensity_of(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
+def intensity_rule(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
     """The rule that turns intensities into what the model sees (see `SAMMed2DLib.imaging.intensity`).
 
     Args:
@@ -195,4 +215,4 @@ def model_image(volume: slicer.vtkMRMLScalarVolumeNode, plane: SlicePlane, rule:
     Raises:
         SceneError: the volume is empty, or there is no such rule.
     """
-    return rgb_from_slice(slice_image_of(plane, volume_kji(volume)), intensity_of(volume, rule))
+    return rgb_from_slice(slice_image_of(plane, volume_kji(volume)), intensity_rule(volume, rule))

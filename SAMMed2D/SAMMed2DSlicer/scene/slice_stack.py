@@ -1,6 +1,6 @@
-"""The slices of a volume that are parallel to one, and the voxels of segments that belong to each of them.
+"""A stack of parallel slices of a volume, and the voxels of a segment that belong to each slice.
 
-A segmentation may have a grid of its own: each of its voxels belongs to the slice that is nearest to its centre.
+A segmentation may have another grid than the volume: each of its voxels belongs to the slice nearest to its centre.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class SliceStack:
 
     Attributes:
         planes: the slices, in the IJK of the volume.
-        position: which of them was asked for.
-        volume_world: (4, 4), mm, the volume's voxels to the scene.
-        segmentation_from_volume: (4, 4), mm, the volume's voxels to the segmentation's RAS.
-        grid_world: (4, 4), mm, the segmentation's voxels to the scene.
+        position: number of the slice that the stack was made from.
+        world_from_ijk: (4, 4), mm, the volume's voxels to the scene.
+        segmentation_from_ijk: (4, 4), mm, the volume's voxels to the segmentation's RAS.
+        world_from_grid: (4, 4), mm, the segmentation's voxels to the scene.
         grid_extent: first and last voxel of the grid along i, j and k.
-        geometry: vtkMatrix4x4, the grid to the segmentation's RAS.
+        geometry: vtkMatrix4x4, the segmentation's voxels to its RAS.
     """
 
     planes: tuple[SlicePlane, ...]
     position: int
-    volume_world: np.ndarray
-    segmentation_from_volume: np.ndarray
-    grid_world: np.ndarray
+    world_from_ijk: np.ndarray
+    segmentation_from_ijk: np.ndarray
+    world_from_grid: np.ndarray
     grid_extent: tuple[int, ...]
     geometry: vtk.vtkMatrix4x4
 
@@ -57,7 +57,13 @@ class SliceStack:
         segmentation: slicer.vtkMRMLSegmentationNode,
         labelmap: slicer.vtkOrientedImageData,
     ) -> SliceStack:
-        """Take the slices parallel to one of a volume; `labelmap` has the grid of the segmentation.
+        """Make the stack of all slices parallel to one.
+
+        Args:
+            volume: the volume node.
+            plane: one of its slices.
+            segmentation: the segmentation node.
+            labelmap: has the grid of the segmentation.
 
         Raises:
             SceneError: the volume or the segmentation is under a non-linear transform.
@@ -72,30 +78,37 @@ class SliceStack:
         return cls(tuple(planes), position, world, in_segmentation, grid, tuple(labelmap.GetExtent()), geometry)
 
     def is_in_place(self, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
-        """Whether a volume and a segmentation lie to each other as before; moved together, nothing changes."""
+        """Whether volume and segmentation have the same relative position as before."""
         try:
             parent, world = volumes.world_from_local(segmentation), volumes.world_from_ijk(volume)
         except volumes.SceneError:  # bent by a transform
             return False
-        return bool(np.allclose(np.linalg.inv(parent) @ world, self.segmentation_from_volume, atol=1e-4))
+        return bool(np.allclose(np.linalg.inv(parent) @ world, self.segmentation_from_ijk, atol=1e-4))
 
     def key(self) -> list[Any]:
-        """What tells these slices from others, of another direction or volume; numbers and lists."""
+        """Numbers and lists that are equal for equal stacks; saved with the scene."""
         first, count = self.planes[0], len(self.planes)
         steps = [first.origin_ijk, first.column_step_ijk, first.row_step_ijk]
         return [[round(value, 3) for value in step] for step in steps] + [list(first.size_ijk), count]
 
-    def middle_world(self, number: int) -> np.ndarray:
-        """The middle of a slice, (3,) mm."""
+    def center_world(self, number: int) -> np.ndarray:
+        """The centre of a slice in the scene, (3,) mm."""
         from SAMMed2DLib.imaging.affines import ras_from_ijk
 
         plane = self.planes[number]
         height, width = plane.size_hw
         middle_ijk = plane.ijk_from_xy([((width - 1) / 2, (height - 1) / 2)])
-        return ras_from_ijk(middle_ijk, self.volume_world)[0]
+        return ras_from_ijk(middle_ijk, self.world_from_ijk)[0]
 
     def layers(self, extent: Sequence[int]) -> np.ndarray:
-        """The slice to which each voxel of the grid belongs; to be broadcast to (K, J, I) of the extent, int."""
+        """The number of the slice that each voxel of the grid belongs to.
+
+        Args:
+            extent: first and last voxel along i, j and k.
+
+        Returns:
+            int32, broadcasts to (K, J, I) of the extent.
+        """
         slope, offset = self._heights
         reach = [end - start for start, end in zip(self.grid_extent[::2], self.grid_extent[1::2], strict=True)]
         total = np.full((1, 1, 1), offset + 0.5 + _LAYER_SHIFT)
@@ -110,9 +123,9 @@ class SliceStack:
 
     @cached_property
     def _heights(self) -> tuple[np.ndarray, float]:
-        """How a voxel's index tells its height above the first slice, in slices: (3,) for each step, and a constant."""
+        """A voxel's height above the first slice, in slices, is slope @ ijk + offset: (3,) slope, and the offset."""
         first = self.planes[0]
-        world, origin = self.volume_world, np.array(first.origin_ijk)
+        world, origin = self.world_from_ijk, np.array(first.origin_ijk)
         steps = world[:3, :3] @ np.array([first.column_step_ijk, first.row_step_ijk]).T
         normal = np.cross(steps[:, 0], steps[:, 1])
         normal /= np.linalg.norm(normal)
@@ -121,30 +134,30 @@ class SliceStack:
         else:
             apart_mm = np.abs(normal @ world[:3, :3]).sum()
         start = world[:3, :3] @ origin + world[:3, 3]
-        slope = normal @ self.grid_world[:3, :3] / apart_mm
-        return slope, float(normal @ (self.grid_world[:3, 3] - start) / apart_mm)
+        slope = normal @ self.world_from_grid[:3, :3] / apart_mm
+        return slope, float(normal @ (self.world_from_grid[:3, 3] - start) / apart_mm)
 
     def patch(self, number: int, mask_hw: np.ndarray) -> VoxelPatch | None:
-        """The voxels that a mask, (H, W) bool, on a slice means; None if there is none."""
+        """The voxels of the grid under a mask, (H, W) bool, on a slice; None if there is none."""
         from SAMMed2DLib.imaging.planes import voxels_of_mask
 
         plane = self.planes[number]
-        return voxels_of_mask(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
+        return voxels_of_mask(mask_hw, plane, self.world_from_ijk, self.world_from_grid, self.grid_extent)
 
     def pixels_outside(self, number: int, mask_hw: np.ndarray) -> int:
         """How many pixels of a mask, (H, W) bool, on a slice lie outside the grid."""
         plane = self.planes[number]
-        return pixels_outside(mask_hw, plane, self.volume_world, self.grid_world, self.grid_extent)
+        return pixels_outside(mask_hw, plane, self.world_from_ijk, self.world_from_grid, self.grid_extent)
 
     def mask(self, number: int, patch: VoxelPatch | None) -> np.ndarray:
-        """What a slice cuts out of voxels of the grid, (H, W) bool; the inverse of `patch`."""
+        """The cut of a slice through voxels of the grid, (H, W) bool; the inverse of `patch`."""
         from SAMMed2DLib.imaging.planes import is_on_grid
         from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         plane = self.planes[number]
         if patch is None:
             return np.zeros(plane.size_hw, bool)
-        from_volume = np.linalg.inv(self.grid_world) @ self.volume_world
+        from_volume = np.linalg.inv(self.world_from_grid) @ self.world_from_ijk
         shift = np.round(from_volume[:3, 3]).astype(int)
         if not is_on_grid(plane) or np.abs(from_volume - _shifted(shift)).max() > 1e-3:
             return self._interpolated(plane, from_volume, patch)
@@ -158,7 +171,7 @@ class SliceStack:
 
         voxels = np.pad(patch.mask_kji, 1)
         start = np.array(patch.start_ijk) - 1
-        # Never exactly on the grid, where a picture would have to be that of a whole slice.
+        # Not exactly on the grid: there `slice_image_of` takes whole slices only.
         origin = from_volume[:3, :3] @ plane.origin_ijk + from_volume[:3, 3] - start + 1e-6
         column_step, row_step = (from_volume[:3, :3] @ step for step in (plane.column_step_ijk, plane.row_step_ijk))
         size_ijk = voxels.shape[::-1]
@@ -167,14 +180,14 @@ class SliceStack:
 
 
 def _shifted(shift: Sequence[int]) -> np.ndarray:
-    """(4, 4): a move by these voxels."""
+    """(4, 4): a translation by (3,) voxels."""
     matrix = np.eye(4)
     matrix[:3, 3] = shift
     return matrix
 
 
 def digest_of(patch: VoxelPatch | None) -> str:
-    """What tells voxels from others, in whatever direction they were read; empty for none."""
+    """A hash of voxels, the same in whatever direction they were read; empty for none."""
     if patch is None:
         return ""
     text = repr((tuple(patch.start_ijk), patch.mask_kji.shape)).encode()
@@ -185,7 +198,13 @@ class SegmentSlices:
     """The voxels of a segment slice by slice, as they are when `read` is called."""
 
     def __init__(self, stack: SliceStack, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
-        """Take hold of the segment, on the main thread; nothing is read yet."""
+        """Hold references to the voxels, on the main thread; `read` reads them.
+
+        Args:
+            stack: the slices, and the grid to read in.
+            segmentation: the segmentation node.
+            segment_id: the segment; it may be empty.
+        """
         self._stack = stack
         self._reader = segment_reader.SegmentReader(segmentation, segment_id, stack.geometry)
         self._pieces: dict[int, list[VoxelPatch]] = {}
@@ -212,17 +231,17 @@ class SegmentSlices:
         return pieces[0] if pieces else None
 
     def digest(self, number: int) -> str:
-        """What tells the voxels of a slice from others; empty for an empty slice."""
+        """`digest_of` the voxels of a slice; empty for an empty slice."""
         return digest_of(self.patch(number))
 
-    def slices_at_once(self, shown: Collection[int]) -> int:
-        """How many slices are filled at a position: one, where these slices are keyframes that show the segment."""
-        return int(bool(shown))
+    def slices_per_position(self, nonempty: Collection[int]) -> int:
+        """How many slices each position has: 1; 0 without a keyframe that has voxels."""
+        return int(bool(nonempty))
 
-    def masks(self, shown: Collection[int], empty: Collection[int]) -> dict[int, np.ndarray]:
-        """Masks, (H, W) bool, by slice: of slices that show the segment, and of others that say it is not there."""
+    def masks(self, nonempty: Collection[int], empty: Collection[int]) -> dict[int, np.ndarray]:
+        """Masks, (H, W) bool, by slice: of slices with voxels, and of empty ones."""
         size_hw = self._stack.planes[0].size_hw
-        return {n: self.mask(n) for n in sorted(shown)} | {n: np.zeros(size_hw, bool) for n in empty}
+        return {n: self.mask(n) for n in sorted(nonempty)} | {n: np.zeros(size_hw, bool) for n in empty}
 
     def mask(self, number: int) -> np.ndarray:
         """The segment on a slice, (H, W) bool."""
@@ -230,7 +249,7 @@ class SegmentSlices:
         return self._stack.mask(number, voxel_patches.union([self.patch(neighbour) for neighbour in beside]))
 
     def _sort(self, found: VoxelPatch) -> None:
-        """Cut voxels into those of each slice."""
+        """Split voxels by slice."""
         layers = self._stack.layers(found.extent)
         if layers.size == 1:
             self._add(layers.item(), found)
@@ -240,7 +259,7 @@ class SegmentSlices:
             self._sort_across(layers, found)
 
     def _sort_along(self, layers: np.ndarray, found: VoxelPatch) -> None:
-        """The slices follow an axis of the grid."""
+        """Split where the slices are perpendicular to an axis of the grid."""
         from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         axis, numbers = int(np.argmax(layers.shape)), layers.ravel()
@@ -251,7 +270,7 @@ class SegmentSlices:
             self._add(int(number), voxel_patches.cropped(VoxelPatch((i, j, k), block)))
 
     def _sort_across(self, layers: np.ndarray, found: VoxelPatch) -> None:
-        """The slices are oblique: look at the segment's own voxels only, since each slice crosses many others."""
+        """Split where the slices are oblique; goes through the segment's voxels only, since extents overlap."""
         from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
         shape = found.mask_kji.shape

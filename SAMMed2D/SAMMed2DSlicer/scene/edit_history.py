@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.scene.segment_targets import SegmentTarget
 
 
-class WriteHistory:
+class EditHistory:
     """The last edit of each prompt group, and what it left."""
 
     def __init__(self) -> None:
@@ -45,29 +45,29 @@ class WriteHistory:
         Raises:
             SceneError: as in `write_mask`.
         """
-        self._forget_closed()
-        untouched = [edit for edit in self._edits_of(target) if edit.is_untouched()]
-        before, replaces = self._edits.get(key), self.to_replace(key)
+        self._drop_closed()
+        untouched = [edit for edit in self._edits_of(target) if edit.is_unchanged()]
+        before, replaces = self._edits.get(key), self.replaceable(key)
         was_undone = before is not None and before.is_undone()
         written = write_mask(target, mask_hw, plane, volume, replaces, known_hw)
         for edit in untouched:
-            edit.left = edit.present()  # what is written here is no touch of somebody else
+            edit.after = edit.current()  # what is written here is no touch of somebody else
         is_same = written.changed == 0 and replaces is not None  # what was added before is still what undo takes back
         if written.edit is not None and not is_same:
             self._edits[key] = written.edit
-        left_surplus = before is not None and replaces is None and not was_undone
-        return replace(written, left_surplus=left_surplus)
+        previous_edit_remains = before is not None and replaces is None and not was_undone
+        return replace(written, previous_edit_remains=previous_edit_remains)
 
-    def to_replace(self, key: Any) -> VoxelPatch | None:
+    def replaceable(self, key: Any) -> VoxelPatch | None:
         """What the prompts of a group would take back, if they were accepted again now; None for nothing."""
         before = self._edits.get(key)
-        return before.added if before is not None and before.is_untouched() else None
+        return before.added if before is not None and before.is_unchanged() else None
 
-    def edit(self, key: Any) -> SegmentEdit | None:
+    def last_edit(self, key: Any) -> SegmentEdit | None:
         """What a group has written last, as far as it is known."""
         return self._edits.get(key)
 
-    def forget(self, key: Any) -> None:
+    def drop(self, key: Any) -> None:
         """Take nothing back for a group any more."""
         self._edits.pop(key, None)
 
@@ -75,7 +75,7 @@ class WriteHistory:
         """Forget everything; for another scene."""
         self._edits.clear()
 
-    def _forget_closed(self) -> None:
+    def _drop_closed(self) -> None:
         """Hold no segmentation that was removed."""
         kept = {key: edit for key, edit in self._edits.items() if edit.segmentation.GetScene() is not None}
         self._edits = kept
@@ -85,9 +85,9 @@ class WriteHistory:
         return [edit for edit in self._edits.values() if (edit.segmentation, edit.segment_id) == segment]
 
 
-_shared = WriteHistory()
+_shared = EditHistory()
 
 
-def shared_write_history() -> WriteHistory:
+def shared_edit_history() -> EditHistory:
     """The one of all Segment Editors: what one has accepted, another one may correct."""
     return _shared

@@ -1,12 +1,8 @@
-"""Frames of a sequence as the positions of a propagation: how they are read, written, and taken back.
-
-No Segment Editor and no undo of Slicer's reaches the frames that are not shown, so that a run keeps what it replaces.
-"""
+"""The frames of a sequence as the positions of a propagation: how they are read and written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,20 +15,20 @@ from SAMMed2DSlicer.propagation.axis import (
     BOTH,
     TIME,
     AxisTexts,
-    Look,
+    OpenKeyframes,
     PropagationAxis,
     SliceMask,
     Steps,
-    with_geometry,
+    require_geometry,
 )
 from SAMMed2DSlicer.propagation.keyframes import (
     FRAME_TAG,
+    FrameSegment,
     FrameState,
     PropagationState,
     SegmentFrames,
-    SegmentInFrame,
     SegmentKeyframes,
-    tag_of,
+    read_tag,
 )
 from SAMMed2DSlicer.propagation.results import (
     PositionResult,
@@ -41,9 +37,10 @@ from SAMMed2DSlicer.propagation.results import (
     SegmentPropagation,
     SegmentRun,
 )
-from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, Writer
-from SAMMed2DSlicer.propagation.slice_stack import SliceStack
+from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener
+from SAMMed2DSlicer.propagation.undo import FrameUndo
 from SAMMed2DSlicer.scene import segment_reader, segment_writer, segmentations, sequences
+from SAMMed2DSlicer.scene.slice_stack import SliceStack
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -53,57 +50,66 @@ if TYPE_CHECKING:
 EARLIER, LATER = "earlier", "later"
 
 
-class FrameAxis(PropagationAxis):
-    """The frames of a sequence that a browser plays; each has all slices, or one of them, and its own segmentation."""
+class TimeAxis(PropagationAxis):
+    """The frames of a sequence that a browser plays; each has its own segmentation.
+
+    Attributes:
+        frames: volume and segmentation nodes of each frame.
+        only: number of the only slice to propagate; None for all.
+    """
 
     kind = TIME
     directions = (EARLIER, BOTH, LATER)
 
     def __init__(self, frames: sequences.FrameSeries, stack: SliceStack, only: int | None = None) -> None:
-        """Use `of` or `of_context`; `only` is the one slice to look at, None for all."""
+        """Use `of` or `of_context`.
+
+        Args:
+            frames: volume and segmentation nodes of each frame.
+            stack: the slices of each frame.
+            only: number of the only slice to propagate; None for all.
+        """
         super().__init__(frames.volume, frames.segmentation, stack)
         self.frames, self.only = frames, only
 
     @classmethod
     def of(
         cls, frames: sequences.FrameSeries, labelmap: slicer.vtkOrientedImageData | None, plane: Any = None
-    ) -> FrameAxis:
-        """Take frames and their slices, on the main thread.
+    ) -> TimeAxis:
+        """Make the axis, on the main thread.
 
         Args:
-            frames: what is played.
+            frames: volume and segmentation nodes of each frame.
             labelmap: has the grid of the segmentation; None where it has none.
-            plane: the only slice to look at, see `slice_prompts.plane_of`; None for all, as they are stored.
+            plane: the only slice to propagate, see `slice_prompts.plane_of`; None for all, as they are stored.
 
         Raises:
             SceneError, GeometryError: there is no such slice, or something in the scene does not allow it.
         """
-        labelmap = with_geometry(labelmap)
+        labelmap = require_geometry(labelmap)
         chosen = plane_of(frames.volume, ("k", 0) if plane is None else plane)
         stack = SliceStack.of(frames.volume, chosen, frames.segmentation, labelmap)
         return cls(frames, stack, None if plane is None else stack.position)
 
     @classmethod
-    def of_context(cls, context: SegmentationContext) -> FrameAxis:
-        """Take the frames of the sequence that the volume shows."""
+    def of_context(cls, context: SegmentationContext) -> TimeAxis:
+        """Make the axis of the sequence that the volume of a context shows."""
         return cls.of(sequences.FrameSeries.of(context.volume, context.segmentation), context.default_labelmap())
 
     @staticmethod
     def is_drawn(
         volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str
     ) -> bool:
-        """Whether a segment is in any frame."""
-        if not sequences.is_played_with(volume, segmentation):
+        """Whether a segment has voxels in any frame."""
+        if not sequences.is_synchronized(volume, segmentation):
             return False
         frames = sequences.FrameSeries.of(volume, segmentation)
-        drawings = [frames.drawing(number) for number in range(len(frames.values))]
-        return any(
-            drawing is not None and segment_reader.voxels_of(drawing, segment_id) is not None for drawing in drawings
-        )
+        nodes = [frames.segmentation_node(number) for number in range(len(frames.values))]
+        return any(node is not None and segment_reader.binary_labelmap(node, segment_id) is not None for node in nodes)
 
     @property
     def texts(self) -> AxisTexts:
-        """What people are told of frames."""
+        """Messages for the user."""
         return AxisTexts(
             title=_("Frame {number}"),
             cleared=_("Frame {number} was cleared."),
@@ -126,51 +132,51 @@ class FrameAxis(PropagationAxis):
         return self.frames.position
 
     def keyframes(self, segment_id: str, chosen: Sequence[int] | None = None) -> SegmentKeyframes:
-        """Take hold of a segment in all frames."""
-        frames = [self.segment_in(number, segment_id) for number in range(self.count)]
+        """Prepare to read a segment in all frames."""
+        frames = [self.frame_segment(number, segment_id) for number in range(self.count)]
         state = PropagationState(
-            left={number: frame.state.left for number, frame in enumerate(frames)},
+            digests={number: frame.state.digest for number, frame in enumerate(frames)},
             confidence={number: frame.state.confidence for number, frame in enumerate(frames)},
         )
         voxels = SegmentFrames(frames, self.stack.planes[0].size_hw, self.only)
         return SegmentKeyframes(self, segment_id, voxels, state, chosen)
 
-    def segment_in(self, number: int, segment_id: str) -> SegmentInFrame:
-        """Take hold of a segment in one frame."""
-        return SegmentInFrame(self.stack, self.frames.drawing(number), segment_id)
+    def frame_segment(self, number: int, segment_id: str) -> FrameSegment:
+        """Prepare to read a segment in one frame."""
+        return FrameSegment(self.stack, self.frames.segmentation_node(number), segment_id)
 
-    def is_of(self, state: PropagationState) -> bool:
-        """All frames are of one browser."""
+    def matches(self, state: PropagationState) -> bool:
+        """True: each frame has its own state."""
         return True
 
-    def targets(self, keyframes: SegmentKeyframes, wanted: set[int] | None, first: int, last: int) -> set[int]:
-        """All frames that are no keyframes."""
+    def targets(self, keyframes: SegmentKeyframes, outdated: set[int] | None, first: int, last: int) -> set[int]:
+        """All frames of the range but keyframes."""
         return set(range(first, last + 1)) - set(keyframes.numbers)
 
-    def identity(self, segment_id: str) -> Any:
-        """The browser, its frames and slices, and what is remembered in each."""
-        drawings = [self.frames.drawing(number) for number in range(self.count)]
-        tags = [drawing and tag_of(drawing, segment_id, FRAME_TAG) for drawing in drawings]
+    def cache_key(self, segment_id: str) -> Any:
+        """The browser, its frames and slices, and the tags of each."""
+        nodes = [self.frames.segmentation_node(number) for number in range(self.count)]
+        tags = [node and read_tag(node, segment_id, FRAME_TAG) for node in nodes]
         return self.frames.browser.GetID(), self.frames.values, tags, self.stack.key()
 
-    def unsaved_checks(self, segment_ids: Iterable[str]) -> list[tuple[SegmentInFrame, SegmentInFrame]]:
-        """Segments as they are shown, and as the sequence has them."""
+    def unsaved_pairs(self, segment_ids: Iterable[str]) -> list[tuple[FrameSegment, FrameSegment]]:
+        """Segments of the proxy node and of the data node of its frame, where the browser saves no changes."""
         if self.frames.saves_changes:
             return []
-        shown = [SegmentInFrame(self.stack, self.segmentation, segment_id) for segment_id in segment_ids]
-        kept = [self.segment_in(self.position, segment_id) for segment_id in segment_ids]
-        return list(zip(shown, kept, strict=True))
+        proxies = [FrameSegment(self.stack, self.segmentation, segment_id) for segment_id in segment_ids]
+        stored = [self.frame_segment(self.position, segment_id) for segment_id in segment_ids]
+        return list(zip(proxies, stored, strict=True))
 
     def images(self) -> sequences.FrameImages:
         """The voxels of all frames."""
         return sequences.FrameImages(self.frames)
 
     def voxels_at(self, images: sequences.FrameImages, position: int) -> np.ndarray:
-        """Those of the frame."""
+        """The voxels of the frame."""
         return images.voxels[position]
 
-    def fixed_rule(self, rule: Any, images: sequences.FrameImages) -> Any:
-        """The same in all frames."""
+    def fixed_intensity_rule(self, rule: Any, images: sequences.FrameImages) -> Any:
+        """A rule from the voxels of all frames."""
         from SAMMed2DLib.imaging.intensity import Percentiles, Window, for_all_slices
 
         voxels = images.voxels
@@ -184,14 +190,14 @@ class FrameAxis(PropagationAxis):
         return Window.of_range(low, high) if low < high else rule
 
     def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
-        """By the frames to fill, and the slices of each."""
+        """Check the memory for the frames to fill and their slices."""
         from SAMMed2DLib.propagation.time_series import check_memory
 
         frames = max(len(run.targets) for run in runs)
-        slices = max(run.keyframes.slices_at_once for run in runs)
+        slices = max(run.keyframes.slices_per_position for run in runs)
         check_memory(session, self.stack.planes[0].size_hw, frames, slices, len(runs))
 
-    def propagated(
+    def propagate(
         self,
         session: Session,
         image: Callable[[int, int], np.ndarray],
@@ -199,13 +205,13 @@ class FrameAxis(PropagationAxis):
         settings: PropagationSettings,
         should_stop: Callable[[], bool],
     ) -> Iterator[SliceMask]:
-        """Fill frames, each slice by itself."""
+        """Fill frames; each slice is propagated along time independently of the others."""
         from SAMMed2DLib.propagation.time_series import propagate_in_time
 
         for found in propagate_in_time(
             session,
             lambda frame, numbers: [image(frame, number) for number in numbers],
-            [run.masks for run in runs],
+            [run.keyframe_masks for run in runs],
             runs[0].first,
             runs[0].last,
             period=self.count if settings.loop else None,
@@ -216,41 +222,43 @@ class FrameAxis(PropagationAxis):
             yield SliceMask(found.number, found.frame, found.index, found.mask, found.confidence)
 
     def check(self, images: sequences.FrameImages) -> None:
-        """See that nodes, frames, voxels and places are the same."""
-        if not self.frames.are_there:
+        """Check that nodes, frames, voxels and transforms are the same."""
+        if not self.frames.exist:
             raise SceneError(_("The sequence, or frames of it, were removed: the propagation was given up."))
         if not images.are_unchanged():
             raise SceneError(_("The images were changed: the propagation was given up."))
         self._check_place()
 
     def new_undo(self) -> FrameUndo:
-        """One of its own: Slicer's undo does not reach the frames that are not shown."""
+        """A `FrameUndo`: Slicer's undo does not reach frames that are not shown."""
         return FrameUndo(self)
 
-    def writer(self, target: Any, look: Look, check: Callable[[], None], state_key: str) -> FrameWriter:
-        """Writes into each frame, whatever the target."""
+    def writer(
+        self, target: Any, open_keyframes: OpenKeyframes, check: Callable[[], None], state_key: str
+    ) -> FrameWriter:
+        """A writer to the segmentation node of each frame; the target is not used."""
         return FrameWriter(self, check)
 
     def show(self, number: int, slice_node: Any) -> None:
         """Let the browser show a frame."""
         self.frames.show(number)
 
-    def clear(self, now: SegmentKeyframes, number: int, writer: Writer) -> FrameUndo:
-        """Take a segment out of a frame, all its slices."""
-        node, undo = self.frames.drawing(number), self.new_undo()
-        before = self.segment_in(number, now.segment_id)
+    def clear(self, keyframes: SegmentKeyframes, number: int, open_target: TargetOpener) -> FrameUndo:
+        """Empty a segment on all slices of a frame."""
+        node, undo = self.frames.segmentation_node(number), self.new_undo()
+        before = self.frame_segment(number, keyframes.segment_id)
         before.read()
-        undo.add(number, now.segment_id, before, "")
-        segment_writer.replace_segment(node, now.segment_id, None, self.stack.geometry)
-        FrameState().keep(node, now.segment_id)
-        self.frames.refresh()
+        undo.add(number, keyframes.segment_id, before, "")
+        segment_writer.replace_segment(node, keyframes.segment_id, None, self.stack.geometry)
+        FrameState().save(node, keyframes.segment_id)
+        self.frames.update_proxy_nodes()
         return undo
 
 
 class FrameWriter:
-    """Writes frame by frame, each at once; the undo of the result takes it back."""
+    """Writes frame by frame; the undo of the result undoes it."""
 
-    def __init__(self, axis: FrameAxis, check: Callable[[], None]) -> None:
+    def __init__(self, axis: TimeAxis, check: Callable[[], None]) -> None:
         """Prepare; see `PropagationAxis.writer`."""
         self._axis, self._frames, self._check = axis, axis.frames, check
         self._filled: dict[str, list[PositionResult]] = {}
@@ -261,40 +269,42 @@ class FrameWriter:
         try:
             for number in range(self._axis.count):
                 for run in runs:
-                    if number in (run.targets if result.is_complete else run.found):
+                    if number in (run.targets if result.is_complete else run.results):
                         yield from self._fill(run, number, result)
         finally:
-            if self._frames.are_there:
-                self._frames.refresh()
+            if self._frames.exist:
+                self._frames.update_proxy_nodes()
         result.segments.update({run.segment_id: self._summary(run) for run in runs})
 
     def _fill(self, run: SegmentRun, number: int, result: PropagationResult) -> Steps:
         segment_id = run.segment_id
-        before = self._axis.segment_in(number, segment_id)
+        before = self._axis.frame_segment(number, segment_id)
         yield before.read
         while before.is_stale():
-            before = self._axis.segment_in(number, segment_id)
+            before = self._axis.frame_segment(number, segment_id)
             yield before.read
         self._check()
-        patch = self._wanted(run, number, before, result.is_complete)
+        patch = self._patch_to_write(run, number, before, result.is_complete)
         if _became_keyframe(run, number, before) or (patch is None and not before.is_generated):
             return
         node = self._write(segment_id, number, patch)
-        after = self._axis.segment_in(number, segment_id)
+        after = self._axis.frame_segment(number, segment_id)
         yield after.read
-        if not after.is_stale():  # else it is the user's already
+        if not after.is_stale():  # else the user has edited it meanwhile
             state = FrameState(after.digest, _confidence(run, number))
-            state.keep(node, segment_id)
+            state.save(node, segment_id)
             if result.undo is not None:
-                result.undo.add(number, segment_id, before, state.left)
+                result.undo.add(number, segment_id, before, state.digest)
             filled = PositionResult(number, state.confidence, False, voxel_patches.count(after.patch()))
             self._filled.setdefault(segment_id, []).append(filled)
         changed = voxel_patches.difference(before.patch(), after.patch())
         self._changed[segment_id] = self._changed.get(segment_id, 0) + changed
 
-    def _wanted(self, run: SegmentRun, number: int, before: SegmentInFrame, is_complete: bool) -> VoxelPatch | None:
-        """What the frame is to have: what was found, and on slices that were not looked at what an earlier run left."""
-        found, only = run.found.get(number, {}), self._axis.only
+    def _patch_to_write(
+        self, run: SegmentRun, number: int, before: FrameSegment, is_complete: bool
+    ) -> VoxelPatch | None:
+        """The new voxels of a frame: the results, and on slices without one what an earlier run wrote."""
+        found, only = run.results.get(number, {}), self._axis.only
         is_whole = is_complete and only is None
         kept = [] if is_whole or not before.is_generated else [n for n in before.numbers if n not in found]
         if is_complete and only in kept:
@@ -303,9 +313,9 @@ class FrameWriter:
         return voxel_patches.union([*patches, *(before.patch_on(n) for n in kept)])
 
     def _write(self, segment_id: str, number: int, patch: VoxelPatch | None) -> Any:
-        node = self._frames.drawing(number) or self._frames.new_drawing(number)
+        node = self._frames.segmentation_node(number) or self._frames.add_segmentation_node(number)
         if node.GetSegmentation().GetSegment(segment_id) is None:
-            segmentations.add_like(node, self._frames.segmentation, segment_id)
+            segmentations.add_segment_like(node, self._frames.segmentation, segment_id)
         segment_writer.replace_segment(node, segment_id, patch, self._axis.stack.geometry)
         return node
 
@@ -317,82 +327,13 @@ class FrameWriter:
         return SegmentPropagation(run.segment_id, positions, changed, run.positions_found)
 
 
-def _became_keyframe(run: SegmentRun, number: int, now: SegmentInFrame) -> bool:
-    """Whether a frame became a keyframe while the run went on."""
-    return now.is_drawn or (now.is_emptied and number not in run.keyframes.emptied)
+def _became_keyframe(run: SegmentRun, number: int, current: FrameSegment) -> bool:
+    """Whether the user has made a frame a keyframe since the run began."""
+    return current.is_drawn or (current.is_emptied and number not in run.keyframes.emptied)
 
 
 def _confidence(run: SegmentRun, number: int) -> float:
     from SAMMed2DLib.propagation.time_series import confidence_of_frame
 
-    found = run.found.get(number, {}).values()
+    found = run.results.get(number, {}).values()
     return confidence_of_frame((voxel_patches.count(patch), confidence) for patch, confidence in found)
-
-
-@dataclass(frozen=True, eq=False)
-class _Replaced:
-    """What a segment was in one frame, and how it was left."""
-
-    frame: int
-    segment_id: str
-    patch: VoxelPatch | None
-    state: FrameState
-    left: str
-
-
-class FrameUndo:
-    """What a run has replaced; called, it takes the run back."""
-
-    def __init__(self, axis: FrameAxis) -> None:
-        """Begin with nothing."""
-        self._axis, self._frames = axis, axis.frames
-        self._replaced: list[_Replaced] = []
-
-    def add(self, frame: int, segment_id: str, before: SegmentInFrame, left: str) -> None:
-        """Remember that a segment was replaced in a frame.
-
-        Args:
-            frame: the frame.
-            segment_id: the segment.
-            before: what it was.
-            left: what tells its voxels now from others; empty for none.
-        """
-        self._replaced.append(_Replaced(frame, segment_id, before.patch(), before.state, left))
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether there is something to take back, and the frames are still there."""
-        return bool(self._replaced) and self._frames.are_there
-
-    def __call__(self) -> int:
-        """Take the run back, in one step; what was changed by somebody else since stays as it is.
-
-        Returns:
-            In how many frames, of each segment, something was taken back.
-        """
-        count = len(self._replaced)
-        for _step in self.steps():
-            pass
-        return count - len(self._replaced)
-
-    def steps(self) -> Iterator[None]:
-        """Take the run back frame by frame, so that the window goes on in between; on the main thread."""
-        touched: list[_Replaced] = []
-        while self._replaced and self._frames.are_there:
-            replaced = self._replaced.pop()
-            now = self._axis.segment_in(replaced.frame, replaced.segment_id)
-            now.read()
-            if now.digest != replaced.left or not self._put_back(replaced):
-                touched.append(replaced)
-            yield
-        self._replaced = touched
-        if self._frames.are_there:
-            self._frames.refresh()
-
-    def _put_back(self, replaced: _Replaced) -> bool:
-        node = self._frames.drawing(replaced.frame)
-        if node is None or node.GetSegmentation().GetSegment(replaced.segment_id) is None:
-            return False
-        segment_writer.replace_segment(node, replaced.segment_id, replaced.patch, self._axis.stack.geometry)
-        replaced.state.keep(node, replaced.segment_id)
-        return True

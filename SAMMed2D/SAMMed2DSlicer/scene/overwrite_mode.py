@@ -20,7 +20,7 @@ PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"
 DEFAULTS = {PROTECT: 1, MASKING_SEEN: 0}
 
 
-def editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> slicer.vtkMRMLSegmentEditorNode:
+def segment_editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> slicer.vtkMRMLSegmentEditorNode:
     """What is chosen in the effect's Segment Editor.
 
     Raises:
@@ -32,13 +32,13 @@ def editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> slicer.vtk
     return node
 
 
-def follow_masking(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
+def apply_masking_choice(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
     """Protect no longer, once the user has chosen in *Masking* that other segments give way.
 
     Args:
         effect: the qSlicerSegmentEditorScriptedEffect.
     """
-    node = editor_node(effect)
+    node = segment_editor_node(effect)
     mode = node.GetOverwriteMode()
     if mode == effect.integerParameter(MASKING_SEEN):
         return
@@ -47,15 +47,15 @@ def follow_masking(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
         effect.setParameter(PROTECT, 0)
 
 
-def are_protected(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
+def protects_others(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
     """Whether the effect protects other segments, whatever *Masking* says."""
     return bool(effect.integerParameter(PROTECT))
 
 
 @contextmanager
-def protected(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> Iterator[None]:
+def overwriting_disabled(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> Iterator[None]:
     """Let no other segment give way; the user's choice in the parameter node is the same before and after."""
-    node = editor_node(effect)
+    node = segment_editor_node(effect)
     chosen, modifying = node.GetOverwriteMode(), node.StartModify()
     node.SetOverwriteMode(node.OverwriteNone)
     try:
