@@ -261,7 +261,13 @@ def in_order(do_one: Callable[[Any], CaseResult], words: Callable[[Exception], s
 
 
 def attempt(name: str, do: Callable[[], CaseResult], words: Callable[[Exception], str] = str) -> CaseOutcome:
-    """Do one case; whatever goes wrong becomes its outcome, so that the others go on."""
+    """Do one case; whatever goes wrong becomes its outcome, so that the others go on.
+
+    Args:
+        name: of the case.
+        do: does it; may raise anything.
+        words: tells an error in one line.
+    """
     began = time.perf_counter()
     try:
         answer = do()

@@ -175,7 +175,13 @@ def python_finding(version: tuple[int, ...]) -> Finding:
 
 
 def package_finding(name: str, probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
-    """Whether a package can be imported."""
+    """Whether a package can be imported.
+
+    Args:
+        name: of the package.
+        probe: what importing it in a process of its own gave.
+        remedies: the words of advice.
+    """
     if probe.facts is not None:
         return Finding("OK", name, probe.facts["version"])
     if "No module named" in probe.trouble:
@@ -278,7 +284,14 @@ def weights_findings(torch_works: bool, remedies: Remedies = COMMAND_LINE) -> It
 
 
 def weights_finding(name: str, path: Path, torch_works: bool, remedies: Remedies = COMMAND_LINE) -> Finding:
-    """Whether a file of weights is what was written."""
+    """Whether a file of weights is what was written.
+
+    Args:
+        name: of the model.
+        path: of its weights.
+        torch_works: without it nothing is checked.
+        remedies: the words of advice.
+    """
     size = in_gib(path.stat().st_size)
     if not torch_works:
         return Finding("WARN", name, f"{size}, not checked", "repair torch first")

@@ -67,7 +67,13 @@ class FormerNames(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module of a former name; None for any other."""
+        """The module of a former name; None for any other.
+
+        Args:
+            fullname: dotted, with the package.
+            path: where Python looks for parts of a package; not used.
+            target: a module that is loaded anew; not used.
+        """
         package, _, name = fullname.partition(".")
         is_former = package == __package__ and _name_today(name) != name
         return ModuleSpec(fullname, self, is_package=True) if is_former else None

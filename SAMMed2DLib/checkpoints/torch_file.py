@@ -48,7 +48,13 @@ class TorchFile:
     """
 
     def __init__(self, data: PickleData, mapped: mmap.mmap, offsets: dict[str, int]) -> None:
-        """Keep the data, and where in the mapped file each storage begins."""
+        """Keep the data, and where in the mapped file each storage begins.
+
+        Args:
+            data: what the pickle within the file says.
+            mapped: the whole file, mapped; it stays open for as long as this object.
+            offsets: bytes from the file's beginning to each storage, by the storage's name.
+        """
         self.contents = data.value
         self.inert = data.inert
         self._mapped = mapped

@@ -229,7 +229,13 @@ def _progress(args: argparse.Namespace) -> Iterator[Told]:
 
 
 def bar(done: int, total: int, seconds: float) -> str:
-    """How far it is, in one line."""
+    """How far it is, in one line.
+
+    Args:
+        done: cases.
+        total: cases.
+        seconds: since the beginning.
+    """
     filled = _BAR * done // max(total, 1)
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total} cases, {seconds:.0f} s"
 

@@ -266,6 +266,15 @@ def entry_of_name(mask: str, image: str, split: str, dataset: str) -> MaskEntry:
     """Parse the SA-Med2D name of a mask file, `<case>_<slice>_<class>_<instance>.png`.
 
     Case and class may hold "_": where the image is called `<case>_<slice>.png`, it says where the class begins.
+
+    Args:
+        mask: path of its file in the layout's folder.
+        image: path of the file of its image.
+        split: "train", "validation" or "test".
+        dataset: name of the data set.
+
+    Returns:
+        with what the name tells; a name of another kind leaves class, slice and instance open.
     """
     words, of_image = Path(mask).stem.rsplit("_", 3), Path(image).stem
     about = Path(mask).stem.removeprefix(f"{of_image}_")

@@ -224,7 +224,13 @@ def discard(folder: Path) -> None:
 
 
 def measure_speeds(predictor: Predictor, peers: Sequence[Peer], sources: Iterable[Source]) -> list[Speed]:
-    """Time the model and its peers on the first object of up to 20 images, spread over all of them."""
+    """Time the model and its peers on the first object of up to 20 images, spread over all of them.
+
+    Args:
+        predictor: the model.
+        peers: other models, which are given the same boxes.
+        sources: all images; those that cannot be read are passed over.
+    """
     listed = list(sources)
     count = min(_TIMED_IMAGES, len(listed))
     samples = []

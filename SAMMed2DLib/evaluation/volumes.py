@@ -170,7 +170,13 @@ def keyframes_of(mask: np.ndarray, count: int) -> list[int]:
 
 
 def score(found: np.ndarray, mask: np.ndarray, keyframes: Sequence[int]) -> Scores:
-    """Compare a volume with the object's, both (N, H, W) bool."""
+    """Compare a volume with the object's, both (N, H, W) bool.
+
+    Args:
+        found: of all slices.
+        mask: the object's own, not empty.
+        keyframes: indices of the slices that were segmented before.
+    """
     used = np.flatnonzero(mask.any(axis=(1, 2)))
     right = np.mean([dice(found[index], mask[index]) >= RIGHT_DICE for index in used])
     low, high = min(keyframes), max(keyframes)
@@ -210,7 +216,14 @@ def interpolated_volume(keyframes: Masks, count: int) -> np.ndarray:
 
 
 def accepted_mask(session: Session, image: np.ndarray, mask_hw: np.ndarray, zoom: bool | None = None) -> np.ndarray:
-    """What an annotator would accept: the best mask after a box and up to `CORRECTIONS` clicks, (H, W) bool."""
+    """What an annotator would accept: the best mask after a box and up to `CORRECTIONS` clicks, (H, W) bool.
+
+    Args:
+        session: answers the prompts.
+        image: (H, W, 3) uint8, the slice.
+        mask_hw: (H, W) bool, the object on it, not empty.
+        zoom: look at crops; None does what the weights were trained for.
+    """
     prompts = Prompts.of(box=box_of_mask(mask_hw))
     found = [session.answer(image, prompts, zoom=zoom).mask]
     for _ in range(CORRECTIONS):

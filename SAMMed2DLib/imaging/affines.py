@@ -122,7 +122,16 @@ def checked_points(points: ArrayLike, count: int) -> np.ndarray:
 
 
 def checked_numbers(values: Any, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
-    """Return finite float64 numbers of this shape; None stands for any shape."""
+    """Return finite float64 numbers of this shape; None stands for any shape.
+
+    Args:
+        values: whatever NumPy takes as an array.
+        shape: that it must have; None stands for any.
+        name: of the values, in messages.
+
+    Raises:
+        GeometryError: they are no numbers, of another shape, or not finite.
+    """
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:

@@ -160,7 +160,15 @@ def pixels_outside(
     grid_world_from_ijk: np.ndarray,
     grid_extent: Sequence[int],
 ) -> int:
-    """Count the pixels of a mask whose layer of voxels does not meet a grid; arguments as in `voxels_of_mask`."""
+    """Count the pixels of a mask whose layer of voxels does not meet a grid; arguments as in `voxels_of_mask`.
+
+    Args:
+        mask_hw: (H, W) bool, on the slice.
+        plane: the slice.
+        plane_world_from_ijk: (4, 4) affine of the slice's own volume, voxels to mm.
+        grid_world_from_ijk: (4, 4) affine of the grid, voxels to mm.
+        grid_extent: first and last voxel of the grid along i, j and k, six numbers.
+    """
     rows, columns = np.nonzero(mask_hw)
     if not len(rows):
         return 0

@@ -141,7 +141,17 @@ class Session:
         zoom: bool | None = None,
         should_stop: ShouldStop | None = None,
     ) -> list[MaskPrediction]:
-        """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there."""
+        """Segment several objects of one slice, each by itself as by `answer`; arguments and errors as there.
+
+        Args:
+            image: (H, W, 3) uint8, the slice.
+            prompts: one for each object, px of the slice.
+            zoom: look at crops; None does what the weights were trained for.
+            should_stop: ends the work early.
+
+        Returns:
+            in the order of the prompts.
+        """
         return [self.answer(image, prompt, zoom=zoom, should_stop=should_stop) for prompt in prompts]
 
     def answer_pairs(
@@ -197,7 +207,13 @@ class Session:
         return self.predictor.click_scales
 
     def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
-        """Draw an outline by the network's refiner: (H, W) logits."""
+        """Draw an outline by the network's refiner: (H, W) logits.
+
+        Args:
+            prediction: the coarse one, of this image and these prompts.
+            image: (H, W, 3) uint8.
+            prompts: px of the image.
+        """
         return self.predictor.refine(prediction, image, prompts)
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:

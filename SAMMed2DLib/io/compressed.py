@@ -75,6 +75,11 @@ def cut_off(path: Path, error: BaseException | str = "") -> VolumeError:
 def read_into(path: Path, content: BinaryIO, array: np.ndarray) -> None:
     """Fill an array, C-contiguous, with the bytes that come next.
 
+    Args:
+        path: of the file, for messages.
+        content: the open stream.
+        array: of any shape and dtype; its bytes are overwritten.
+
     Raises:
         VolumeError: there are fewer.
     """
@@ -109,7 +114,13 @@ class _Rest:
 
 
 def has_whole_gzip(path: Path, skip: int, array: np.ndarray) -> bool:
-    """Whether the end of a gzip file says that it holds the bytes of this array, which came from it."""
+    """Whether the end of a gzip file says that it holds the bytes of this array, which came from it.
+
+    Args:
+        path: of the file.
+        skip: bytes before the gzip stream.
+        array: C-contiguous, any dtype.
+    """
     with path.open("rb") as file:
         if file.seek(0, 2) < skip + 18:
             return False
@@ -119,7 +130,13 @@ def has_whole_gzip(path: Path, skip: int, array: np.ndarray) -> bool:
 
 
 def has_whole_zlib(path: Path, end: int, array: np.ndarray) -> bool:
-    """Whether the last four bytes of a zlib stream, which ends there, say that it holds the bytes of this array."""
+    """Whether the last four bytes of a zlib stream, which ends there, say that it holds the bytes of this array.
+
+    Args:
+        path: of the file.
+        end: bytes from the file's beginning to the stream's end.
+        array: C-contiguous, any dtype.
+    """
     with path.open("rb") as file:
         file.seek(max(end - 4, 0))
         return file.read(4) == _little(zlib.adler32(_bytes(array)))[::-1]
@@ -127,6 +144,11 @@ def has_whole_zlib(path: Path, end: int, array: np.ndarray) -> bool:
 
 def check_zlib(path: Path, start: int, size: int) -> None:
     """Read a zlib stream within a file to its end.
+
+    Args:
+        path: of the file.
+        start: bytes before the stream.
+        size: of the stream, bytes.
 
     Raises:
         VolumeError: it is cut off or damaged.

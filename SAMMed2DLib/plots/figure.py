@@ -123,7 +123,13 @@ def plain(text: str) -> str:
 
 
 def text_width(figure: Figure, text: str, size_pt: float = TEXT_PT) -> float:
-    """How wide a line of text is drawn, px."""
+    """How wide a line of text is drawn, px.
+
+    Args:
+        figure: that it would be drawn on.
+        text: one line.
+        size_pt: of the letters, pt.
+    """
     from matplotlib.font_manager import FontProperties
 
     shown = plain(text).replace(r"\$", "$")
@@ -131,7 +137,14 @@ def text_width(figure: Figure, text: str, size_pt: float = TEXT_PT) -> float:
 
 
 def fitting(figure: Figure, text: str, width_px: float, size_pt: float = TEXT_PT) -> str:
-    """A line of text, cut where it would be wider than so many px; an ellipsis marks the cut."""
+    """A line of text, cut where it would be wider than so many px; an ellipsis marks the cut.
+
+    Args:
+        figure: that it is drawn on.
+        text: one line.
+        width_px: most that it may take.
+        size_pt: of the letters, pt.
+    """
     if text_width(figure, text, size_pt) <= width_px:
         return text
     low, high = 0, len(text)

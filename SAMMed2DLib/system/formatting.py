@@ -42,5 +42,11 @@ def times(size: Sequence[int]) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A number and its noun: "1 slice", "2 slices"; `plural` where it does not end in s."""
+    """A number and its noun: "1 slice", "2 slices"; `plural` where it does not end in s.
+
+    Args:
+        count: how many.
+        noun: for one.
+        plural: for more; None adds an s.
+    """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"

@@ -46,6 +46,13 @@ class TrainingImages(Protocol):
     def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
         """Draw a view of one image; `lesions`: add synthetic lesions, which become objects too.
 
+        Args:
+            rng: source of all draws.
+            number: of the image.
+            config: of the run.
+            focused: zoom in on an object.
+            lesions: add synthetic lesions, which become objects too.
+
         Raises:
             DatasetError: the image cannot be used.
         """
@@ -75,6 +82,13 @@ class LabelMaps:
 
     def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
         """Draw a view of one image, or of a square of it with lesions, which are objects too.
+
+        Args:
+            rng: source of all draws.
+            number: of the image.
+            config: of the run.
+            focused: zoom in on an object.
+            lesions: draw a square of the image with synthetic lesions.
 
         Raises:
             DatasetError: the image has no object.
@@ -127,6 +141,13 @@ class LayoutImages:
     def view(self, rng: np.random.Generator, number: int, config: TrainingConfig, focused: bool, lesions: bool) -> Item:
         """Draw a view of one image; there are no lesions here.
 
+        Args:
+            rng: source of all draws.
+            number: of the image.
+            config: of the run.
+            focused: zoom in on an object.
+            lesions: not used.
+
         Raises:
             DatasetError: a file is missing or broken, or no object survives.
         """
@@ -161,7 +182,13 @@ class TrainingItems(torch.utils.data.Dataset):
     """Item i of a run: its index, an image, and M of its objects."""
 
     def __init__(self, images: TrainingImages, config: TrainingConfig, count: int) -> None:
-        """Prepare `count` items; what item i is does not depend on it."""
+        """Prepare `count` items; what item i is does not depend on it.
+
+        Args:
+            images: what to learn from.
+            config: of the run.
+            count: how many items there are.
+        """
         self._images = images
         self._config = config
         self._count = count

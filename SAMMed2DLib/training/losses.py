@@ -38,7 +38,13 @@ def iou_loss(logits: Tensor, target: Tensor, iou: Tensor) -> Tensor:
 
 
 def published_loss(logits: Tensor, target: Tensor, iou: Tensor) -> Tensor:
-    """Return the published total, 20 * focal + dice + iou; shapes as in `iou_loss`."""
+    """Return the published total, 20 * focal + dice + iou; shapes as in `iou_loss`.
+
+    Args:
+        logits: of the masks.
+        target: the masks, 0/1.
+        iou: predicted by the model.
+    """
     return 20 * focal_loss(logits, target) + dice_loss(logits, target) + iou_loss(logits, target, iou)
 
 

@@ -97,7 +97,13 @@ class ShardedBatches:
     """Indices of the items of each pass of one process; all processes together see every item of a step once."""
 
     def __init__(self, config: TrainingConfig, team: Team, first_step: int) -> None:
-        """Begin with a step of the run."""
+        """Begin with a step of the run.
+
+        Args:
+            config: says how many images a step has, and how many a batch.
+            team: who this process is.
+            first_step: to draw for, from 0.
+        """
         self._config, self._team, self._first = config, team, first_step
 
     def __len__(self) -> int:

@@ -63,7 +63,16 @@ class Interaction(nn.Module):
         self.autocast = _AUTOCAST[precision]
 
     def forward(self, batch: Batch, prompts: PromptSource, rounds: int) -> Tensor:
-        """Encode the images once, then let each round answer the errors of the one before."""
+        """Encode the images once, then let each round answer the errors of the one before.
+
+        Args:
+            batch: images and masks.
+            prompts: draws the prompts of the first round, and those that answer errors.
+            rounds: how many there are, at least one.
+
+        Returns:
+            the loss, a scalar, mean over the rounds.
+        """
         device = _device_of(self.model)
         features = _encode(self.model, batch, self.autocast)  # (N, dim, g, g)
         masks = batch.masks.to(device)
@@ -117,6 +126,12 @@ def train_batch(
 def take_step(module: nn.Module, optimiser: torch.optim.Optimizer, loss: float, scaler: Any) -> None:
     """Clip the gradients and step; one broken batch must not reach the weights, it would spoil them for good.
 
+    Args:
+        module: whose gradients are clipped.
+        optimiser: of its parameters.
+        loss: of this step; only whether it is finite counts.
+        scaler: torch's GradScaler in fp16, else None.
+
     Raises:
         NotFiniteError: loss or gradients are not finite; with a scaler gradients may overflow now and then.
     """
@@ -148,7 +163,14 @@ class PublishedPass(nn.Module):
     def forward(
         self, batch: Batch, prompts: RoundPrompts, features: Tensor | None = None, low_res: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, and without gradients the features (N, dim, g, g) and the selected logits (N, 1, 4g, 4g)."""
+        """Loss, and without gradients the features (N, dim, g, g) and the selected logits (N, 1, 4g, 4g).
+
+        Args:
+            batch: images and masks (N, 1, S, S).
+            prompts: of this pass.
+            features: (N, dim, g, g), from the image pass; None makes this the image pass.
+            low_res: (N, 1, 4g, 4g) logits of the pass before; None in the first.
+        """
         is_image_pass = features is None
         if features is None:
             features = _encode(self.model, batch, self.autocast)

@@ -161,6 +161,11 @@ def user_clicks(predicted: Tensor, masks: Tensor, rng: Rngs) -> tuple[Tensor, Te
     """One click for each object: half of them in the middle of the largest error, half on any wrong pixel.
 
     Arguments and results as in `error_clicks`, with one click each.
+
+    Args:
+        predicted: (N, 1, S, S) bool.
+        masks: (N, 1, S, S), the objects.
+        rng: one for all, or one for each object.
     """
     clicks = []
     triples = zip(predicted[:, 0].numpy(), masks[:, 0].numpy(), _each(rng, len(masks)), strict=True)
@@ -212,7 +217,13 @@ def _neighbour_of(mask: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def as_logits(masks: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Masks (N, 1, S, S) as mask prompts (N, 1, size, size): logits of a random steepness, the same for all."""
+    """Masks (N, 1, S, S) as mask prompts (N, 1, size, size): logits of a random steepness, the same for all.
+
+    Args:
+        masks: 0/1.
+        size: side of the mask prompts, px.
+        rng: source of the draw.
+    """
     return (2 * functional.adaptive_avg_pool2d(masks, size) - 1) * float(rng.uniform(2, 10))
 
 

@@ -55,7 +55,13 @@ class Validation:
 
 
 def predictor_of(config: TrainingConfig, weights: Mapping[str, Tensor], device: str) -> Predictor:
-    """A predictor of a copy of the weights, which shows images as they were shown in training."""
+    """A predictor of a copy of the weights, which shows images as they were shown in training.
+
+    Args:
+        config: of the run; says how images are shown.
+        weights: the state dict.
+        device: "cpu", "cuda" or "mps".
+    """
     model = build_empty(config.model)
     model.load_state_dict({name: value.detach().clone() for name, value in weights.items()}, assign=True)
     return Predictor(

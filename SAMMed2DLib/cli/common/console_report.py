@@ -104,7 +104,13 @@ def size_text(entry: Mapping[str, Any]) -> str:
 
 
 def write_report(staged: StagedFiles, job: ImageJob, report: dict[str, Any]) -> None:
-    """Write the report, if it goes to a file."""
+    """Write the report, if it goes to a file.
+
+    Args:
+        staged: the files of this command, which appear together.
+        job: says where the report goes; nothing is written for None and "-".
+        report: of plain types, as JSON takes them.
+    """
     if job.json and job.json != "-":
         staged.place(job.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -125,7 +131,13 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
 
 
 def print_report(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:
-    """A few lines for people (None for those of `sammed2d segment`), or, if its place is "-", the whole report."""
+    """A few lines for people (None for those of `sammed2d segment`), or, if its place is "-", the whole report.
+
+    Args:
+        report: of plain types; its notes are printed to stderr.
+        place: of the report: a file, "-" or None.
+        lines: what people read; None for the summary of `sammed2d segment`.
+    """
     print_notes(report["notes"])
     if place == "-":
         print(json.dumps(report, indent=2))

@@ -146,6 +146,11 @@ def _is_same(path: str, other: str) -> bool:
 def check_memory(job: ImageJob, volume: Volume, needed_bytes: int) -> None:
     """Refuse work before it begins where it would take more memory than there is.
 
+    Args:
+        job: names the image in the message.
+        volume: the image.
+        needed_bytes: what the work takes, beside the image itself.
+
     Raises:
         RequestError: the message says what to do.
     """

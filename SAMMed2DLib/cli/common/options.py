@@ -24,7 +24,17 @@ class Once(argparse.Action):
     """Refuses a second value, where users could believe that both count."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Keep the first value."""
+        """Keep the first value.
+
+        Args:
+            parser: not used.
+            namespace: takes the value.
+            values: what follows the option.
+            option_string: not used.
+
+        Raises:
+            argparse.ArgumentError: the option was given before.
+        """
         if getattr(namespace, self.dest) is not None:
             text = "is given twice, and only one counts; `--prompts FILE` takes many slices and segments"
             raise argparse.ArgumentError(self, text)
@@ -45,7 +55,16 @@ def add_image(parser: argparse.ArgumentParser, output: str) -> None:
 
 
 def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> argparse._ArgumentGroup:
-    """What is told besides the segmentation: `picture` and `report` say what is in them."""
+    """What is told besides the segmentation: `picture` and `report` say what is in them.
+
+    Args:
+        parser: of the command.
+        picture: what is in the picture of `--png`.
+        report: what is in the report of `--json`.
+
+    Returns:
+        the group, for options that only this command has.
+    """
     results = parser.add_argument_group("results")
     results.add_argument("--png", metavar="FILE", help=f"picture of {picture}")
     results.add_argument("--json", metavar="FILE", help=f"report with {report}; - is stdout")
@@ -54,7 +73,13 @@ def add_results(parser: argparse.ArgumentParser, picture: str, report: str) -> a
 
 
 def add_seeing(parser: argparse.ArgumentParser, whose: str = "each slice", where: str = "") -> None:
-    """The model, and the intensities that it sees: `whose` values percentiles are of, and `where` this holds."""
+    """The model, and the intensities that it sees: `whose` values percentiles are of, and `where` this holds.
+
+    Args:
+        parser: of the command.
+        whose: values that percentiles are of, "each slice" or the like.
+        where: for which segments it holds; empty for all.
+    """
     group = parser.add_argument_group(_SEEN + where)
     _add_model(group)
     add_intensities(group, whose)

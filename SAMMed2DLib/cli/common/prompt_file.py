@@ -48,6 +48,11 @@ _PROMPT_KINDS: dict[str, Any] = {
 def add_json(builder: RequestBuilder, path: Path, place: PromptFrame) -> None:
     """Add the segments of a prompts file (its structure: the head of this module).
 
+    Args:
+        builder: takes the segments.
+        path: of the file.
+        place: frame, axis and slice of prompts that name none themselves.
+
     Raises:
         RequestError: the file is missing, no JSON, or has another structure; the message says where.
         GeometryError: a prompt is not in the image.

@@ -120,6 +120,12 @@ class RequestBuilder:
     ) -> None:
         """Add points, each on its slice.
 
+        Args:
+            segment: that they are of.
+            points: each (x, y), px, or three coordinates in the frame of `place`.
+            labels: 1 inside, 0 outside the object, one for each point.
+            place: frame of the coordinates, axis and slice.
+
         Raises:
             RequestError, GeometryError: a point has the wrong number of coordinates, or is not in the image.
         """
@@ -130,6 +136,12 @@ class RequestBuilder:
 
     def add_box(self, segment: SegmentRequest, box: Sequence[float], place: PromptFrame) -> None:
         """Add a box, on one slice or on all that it crosses.
+
+        Args:
+            segment: that it is of.
+            box: (x0, y0, x1, y1), px, half-open, or two opposite corners of three coordinates in the frame of `place`;
+                in "ijk" both corners' voxels lie inside.
+            place: frame of the coordinates, axis and slice.
 
         Raises:
             RequestError, GeometryError: the box has the wrong number of coordinates, or is not in the image.
@@ -150,18 +162,49 @@ class RequestBuilder:
         self._add_box_in_space(segment, self._ijk(corners, place), place, "the box")
 
     def add_fiducials(self, segment: SegmentRequest, path: Path, place: PromptFrame, *, negative: bool = False) -> None:
-        """Add the points of a markups file, each on its slice; with --slice only that slice's points fit."""
+        """Add the points of a markups file, each on its slice; with --slice only that slice's points fit.
+
+        Args:
+            segment: that they are of.
+            path: of the markups file.
+            place: axis, and the slice that points must lie on if it names one.
+            negative: take all points as outside the object.
+
+        Raises:
+            MarkupsError: the file cannot be used.
+            GeometryError: a point is not in the image.
+        """
         fiducials = read_fiducials(path, negative=negative)
         self.add_points(segment, fiducials.points_ras.tolist(), fiducials.labels.tolist(), _in_ras(place))
 
     def add_rois(self, segment: SegmentRequest, path: Path, place: PromptFrame) -> None:
-        """Add the ROI boxes of a markups file."""
+        """Add the ROI boxes of a markups file.
+
+        Args:
+            segment: that they are of.
+            path: of the markups file.
+            place: axis, and the slice if it names one.
+
+        Raises:
+            MarkupsError: the file cannot be used.
+            GeometryError: a box is not in the image.
+        """
         for roi in read_rois(path):
             corners_ijk = ijk_from_ras(roi.corners_ras, self.volume.ijk_to_ras)
             self._add_box_in_space(segment, corners_ijk, _in_ras(place), f"the ROI of {path}")
 
     def add_markups(self, segment: SegmentRequest, path: Path, place: PromptFrame) -> None:
-        """Add the points or the ROI boxes of a markups file, whichever it holds."""
+        """Add the points or the ROI boxes of a markups file, whichever it holds.
+
+        Args:
+            segment: that they are of.
+            path: of the markups file.
+            place: axis, and the slice if it names one.
+
+        Raises:
+            MarkupsError: the file cannot be used.
+            GeometryError: what it holds is not in the image.
+        """
         add = self.add_rois if _holds_rois(path) else self.add_fiducials
         add(segment, path, place)
 

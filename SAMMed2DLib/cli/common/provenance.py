@@ -227,7 +227,13 @@ def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None 
 
 
 def segment_record(segment: Segment, request: SegmentRequest, views: Mapping[SlicePlane, View]) -> dict[str, Any]:
-    """Name, colour and prompts of a segment, of plain types."""
+    """Name, colour and prompts of a segment, of plain types.
+
+    Args:
+        segment: its name and colour.
+        request: its prompts, by slice.
+        views: what was seen of each of these slices.
+    """
     prompts = [_slice_record(plane, on_slice, views[plane]) for plane, on_slice in request.prompts.items()]
     return {"name": segment.name, "color": list(segment.color or ()), "prompts": prompts}
 

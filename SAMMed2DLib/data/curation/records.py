@@ -95,7 +95,13 @@ def path_of(folder: Path, case: Case) -> Path:
 
 
 def write_record(folder: Path, case: Case, record: CaseRecord) -> None:
-    """Write a record; it appears whole or not at all."""
+    """Write a record; it appears whole or not at all.
+
+    Args:
+        folder: that is curated into.
+        case: names the file.
+        record: what became of the case.
+    """
     path = path_of(folder, case)
     path.parent.mkdir(parents=True, exist_ok=True)
     with StagedFiles() as staged:
@@ -124,7 +130,13 @@ def _record(content: dict[str, Any]) -> CaseRecord:
 
 
 def is_finished(record: CaseRecord | None, case: Case, options: CurationOptions) -> bool:
-    """Whether a record is of these files, as they are now, and these options."""
+    """Whether a record is of these files, as they are now, and these options.
+
+    Args:
+        record: of an earlier run; None if there is none.
+        case: as it is now.
+        options: of this run.
+    """
     if record is None or record.error or set(record.files) != {str(path) for path in files_of(case)}:
         return False
     try:
@@ -165,7 +177,13 @@ def checksums(case: Case, known: dict[str, tuple[int, int, str]] | None = None) 
 
 
 def made_from(case: Case, options: CurationOptions, files: dict[str, tuple[int, int, str]]) -> str:
-    """A text that changes with all that decides on the slice images of a case, but not with its split."""
+    """A text that changes with all that decides on the slice images of a case, but not with its split.
+
+    Args:
+        case: its place, modality, window and classes count, and its files by their content.
+        options: of the run.
+        files: size in bytes, time of change in ns and SHA-256 of each file of the case, by path.
+    """
     described = [
         VERSION,
         [(Path(path).name, digest) for path, (_, _, digest) in sorted(files.items())],

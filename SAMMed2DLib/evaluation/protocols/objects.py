@@ -95,7 +95,17 @@ def moved_box(
     jitter: float,
     rng: np.random.Generator | np.random.RandomState,
 ) -> np.ndarray:
-    """As `jittered_box`, of a box in an image of this size."""
+    """As `jittered_box`, of a box in an image of this size.
+
+    Args:
+        box_xyxy: (4,) px, half-open.
+        size_hw: of the image, px.
+        jitter: largest move of an edge, as a share of the box's side.
+        rng: source of the draws.
+
+    Returns:
+        (4,) float64 px, within the image, at least one px wide and high.
+    """
     box = np.asarray(box_xyxy, np.float64)
     moved = box + rng.uniform(-jitter, jitter, 4) * np.tile(box[2:] - box[:2], 2)
     size_xy = np.array(size_hw[::-1], dtype=np.float64)

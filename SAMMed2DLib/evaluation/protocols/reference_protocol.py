@@ -70,7 +70,14 @@ class FramePredictor:
         box_xyxy: np.ndarray | None = None,
         previous: ProtocolPrediction | None = None,
     ) -> ProtocolPrediction:
-        """Segment one object; the arguments as in `Prompts`, in px of the frame."""
+        """Segment one object; the arguments as in `Prompts`, in px of the frame.
+
+        Args:
+            points_xy: (N, 2) px of the frame.
+            labels: (N,), 1 inside, 0 outside, -1 for a point that pads.
+            box_xyxy: (4,) px of the frame, half-open.
+            previous: what was found before; its logits are a prompt too.
+        """
         device, model = self._predictor.device, self._predictor.model
         points = boxes = masks = None
         if points_xy is not None and labels is not None:
@@ -87,6 +94,11 @@ class FramePredictor:
 def boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> dict[str, np.ndarray]:
     """The box of the object's largest part and the moved ones: (4,) float64, px of the frame, half-open.
 
+    Args:
+        target: the object.
+        embedding: of its slice; says how the slice lies in the frame.
+        options: which moved boxes there are, and the seed.
+
     Raises:
         VanishedError: nothing of the object is left in the frame.
     """
@@ -100,7 +112,19 @@ def boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -
 
 
 def slice_boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> dict[str, np.ndarray]:
-    """The same boxes in px of the slice, for other models."""
+    """The same boxes in px of the slice, for other models.
+
+    Args:
+        target: the object.
+        embedding: of its slice.
+        options: as for `boxes_of`.
+
+    Returns:
+        (4,) float64 each, px of the slice, half-open, by the kind of prompt.
+
+    Raises:
+        VanishedError: nothing of the object is left in the frame.
+    """
     frame = embedding.frames[0]
     offset, scale = np.tile(frame.offset_xy, 2), np.tile(frame.scale_xy, 2)
     return {kind: (box - offset) / scale for kind, box in boxes_of(target, embedding, options).items()}
@@ -110,6 +134,13 @@ def score(
     sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target: Target, options: EvaluationOptions
 ) -> None:
     """Prompt one object in all ways.
+
+    Args:
+        sheet: takes the scores.
+        predictor: the model.
+        embedding: of the slice.
+        target: the object.
+        options: what is asked and measured.
 
     Raises:
         VanishedError: nothing of the object is left in the frame.
@@ -130,7 +161,17 @@ def score(
 def click_by_click(
     user: FramePredictor, target: Target, embedding: Embedding, options: EvaluationOptions
 ) -> Iterator[Step]:
-    """Add one click after another: what was found, all points so far (frame px) and their labels."""
+    """Add one click after another: what was found, all points so far (frame px) and their labels.
+
+    Args:
+        user: predicts in the frame.
+        target: the object.
+        embedding: of its slice.
+        options: how many clicks there are, and the seed.
+
+    Raises:
+        VanishedError: nothing of the object is left in the frame.
+    """
     label = _label_in_frame(target, embedding)
     point, positive = first_point(label, target.rng(options.seed, _POINT))
     points, labels = point[None], np.array([positive], np.int64)

@@ -77,6 +77,11 @@ def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tup
     """Add one click after another: their number, the mask found and all clicks so far.
 
     Where nothing is wrong any more, the last clicks are repeated.
+
+    Args:
+        found: gives the mask, (H, W) bool, of prompts.
+        mask: the object, (H, W) bool, not empty.
+        count: of clicks.
     """
     prompts = Prompts().with_point(centre_point(mask), 1)
     for number in range(1, count + 1):

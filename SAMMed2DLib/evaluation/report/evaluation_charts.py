@@ -27,7 +27,13 @@ def dice_by_prompt(results: Sequence[ObjectResult], kinds: Sequence[str]) -> np.
 
 
 def jitter_curve(results: Sequence[ObjectResult], options: EvaluationOptions, peers: Sequence[str]) -> np.ndarray:
-    """Mean Dice over data sets against how far boxes and first clicks are moved: (H, W, 3) uint8."""
+    """Mean Dice over data sets against how far boxes and first clicks are moved: (H, W, 3) uint8.
+
+    Args:
+        results: of all objects.
+        options: how far boxes were moved.
+        peers: names of the other models.
+    """
     found = averages(results)
     series = {}
     for name in (BOX, *(f"{peer} {BOX}" for peer in peers), clicks_name(1)):
@@ -75,6 +81,12 @@ def size_plot(results: Sequence[ObjectResult], kinds: Sequence[str]) -> np.ndarr
 
 
 def main_kinds(results: Sequence[ObjectResult], peers: Sequence[str], clicks: Sequence[int]) -> list[str]:
-    """The kinds of prompts that a reader looks at first."""
+    """The kinds of prompts that a reader looks at first.
+
+    Args:
+        results: of all objects.
+        peers: names of the other models.
+        clicks: numbers of clicks that are scored.
+    """
     kinds = [FILLED_BOX, BOX, *(f"{peer} {BOX}" for peer in peers), *map(clicks_name, sorted(clicks))]
     return [kind for kind in kinds if kind in results[0].dice]

@@ -39,7 +39,13 @@ class Chosen:
 
 
 def choose(results: Sequence[ObjectResult], kind: str, across: int = ACROSS) -> list[Chosen]:
-    """The best, the median and the worst objects, of as many data sets and images as there are."""
+    """The best, the median and the worst objects, of as many data sets and images as there are.
+
+    Args:
+        results: of all objects.
+        kind: of prompt, whose Dice counts.
+        across: how many of each.
+    """
     scores = np.array([result.dice[kind] for result in results])
     orders = {"best": -scores, "median": np.abs(scores - np.median(scores)), "worst": scores}
     return [

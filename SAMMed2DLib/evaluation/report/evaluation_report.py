@@ -208,7 +208,16 @@ def _average_texts(average: Average, with_range: bool) -> tuple[str, str]:
 
 
 def group_table(results: Sequence[ObjectResult], grouping: str, kinds: Sequence[str]) -> str:
-    """Mean Dice over the masks of each group, and below the means over all masks and over the groups."""
+    """Mean Dice over the masks of each group, and below the means over all masks and over the groups.
+
+    Args:
+        results: of all objects.
+        grouping: of `GROUPINGS`.
+        kinds: of prompts, one column each.
+
+    Returns:
+        Markdown.
+    """
     by_group = {name: (len(group), means(group)) for name, group in grouped(results, GROUPINGS[grouping]).items()}
     rows = [[name, str(count), *(f"{row[kind]:.3f}" for kind in kinds)] for name, (count, row) in by_group.items()]
     overall = means(results)

@@ -125,6 +125,11 @@ def other_kind(path: Path) -> str:
 def check_bits(path: Path, stored: Any, high: Any) -> None:
     """Refuse values that do not begin with the lowest bit, which no decoder here reads rightly.
 
+    Args:
+        path: of the file, for messages.
+        stored: how many bits a value has; None or text that is no number passes.
+        high: index of its highest bit, from 0.
+
     Raises:
         DicomError: they do not.
     """

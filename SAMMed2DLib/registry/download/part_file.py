@@ -50,7 +50,14 @@ class PartFile:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def begin(self, version: str | None, total: int | None, sha256: str | None, is_joined: bool = False) -> None:
-        """Note which version the bytes belong to, before the first of them arrives."""
+        """Note which version the bytes belong to, before the first of them arrives.
+
+        Args:
+            version: the server's mark of the file's version; None if it gives none.
+            total: size of the whole file in bytes; None if it is not told.
+            sha256: checksum that the server gives, in hex; None if it gives none.
+            is_joined: bytes of an earlier answer come before these.
+        """
         self.version, self.total, self.sha256, self.is_joined = version, total, sha256, is_joined
         note = {"version": version, "total": total, "sha256": sha256, "is_joined": is_joined}
         self._note.write_text(json.dumps(note), encoding="utf-8")

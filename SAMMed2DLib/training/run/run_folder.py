@@ -79,7 +79,16 @@ class RunFolder:
     def __init__(
         self, folder: Path, origin: Origin, run: RunState, team: Team, intervals: Intervals, datasets: list[str]
     ) -> None:
-        """Prepare; nothing is read before `resume` or written before the block begins."""
+        """Prepare; nothing is read before `resume` or written before the block begins.
+
+        Args:
+            folder: of the run; made if it is not there.
+            origin: what the run was made from; a folder of another one is refused.
+            run: the moving parts, which are saved and restored.
+            team: who this process is; only the first one writes.
+            intervals: steps between records, checkpoints and validations.
+            datasets: names of the sets that are trained on.
+        """
         self._folder, self._origin, self._run, self._team = folder, origin, run, team
         self._intervals, self._datasets = intervals, datasets
         self._log: RunLog | None = None

@@ -87,7 +87,13 @@ class Origin:
 
 
 def save_run(path: Path, state: RunState, origin: Origin) -> None:
-    """Write beside and rename, so that a run cut off while saving keeps its last checkpoint."""
+    """Write beside and rename, so that a run cut off while saving keeps its last checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        state: the moving parts.
+        origin: what the run was made from.
+    """
     record: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -111,6 +117,11 @@ def save_run(path: Path, state: RunState, origin: Origin) -> None:
 
 def resume_run(path: Path, state: RunState, origin: Origin) -> bool:
     """Load a checkpoint into the moving parts of a run.
+
+    Args:
+        path: of the checkpoint.
+        state: takes what it holds, in place.
+        origin: what the run at hand is made from.
 
     Returns:
         Whether there was one.
