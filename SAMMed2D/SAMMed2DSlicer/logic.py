@@ -374,7 +374,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         try:
             path = weights_path(name)
         except RegistryError as error:
-            raise RegistryError(pytorch.explain(error)) from error
+            raise RegistryError(pytorch.explain_error(error)) from error
         if not path.is_file():
             raise RegistryError(_("There is no weights file {path}.").format(path=path))
         shared = service.shared()

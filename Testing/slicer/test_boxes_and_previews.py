@@ -91,7 +91,7 @@ def test_messages_about_prompts_speak_of_clicks_and_begin_with_a_capital(fixture
     ):
         with pytest.raises(ValueError) as raised:
             prompts.checked((50, 60))
-        text = messages.text_of(raised.value)
+        text = messages.error_text(raised.value)
         assert text[0].isupper() and "(x" not in text and not any(digit in text for digit in "0123456789")
 
 

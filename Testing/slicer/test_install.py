@@ -132,7 +132,7 @@ def test_looking_costs_next_to_nothing(pytorch):
     ],
 )
 def test_errors_are_turned_into_advice(pytorch, error, words):
-    assert words in pytorch.explain(error)
+    assert words in pytorch.explain_error(error)
 
 
 def test_the_cause_of_an_error_counts(pytorch):
@@ -142,13 +142,13 @@ def test_the_cause_of_an_error_counts(pytorch):
         except ModuleNotFoundError as cause:
             raise RuntimeError("the model could not be loaded") from cause
     except RuntimeError as error:
-        assert "PyTorch is not installed yet" in pytorch.explain(error)
+        assert "PyTorch is not installed yet" in pytorch.explain_error(error)
 
 
 def test_a_model_that_is_missing_is_found_in_the_module(pytorch):
     from SAMMed2DLib.registry.known_models import NotInstalledError
 
-    assert "Get it in the module SAMMed2D, under Models" in pytorch.explain(NotInstalledError("sam-med2d_b"))
+    assert "Get it in the module SAMMed2D, under Models" in pytorch.explain_error(NotInstalledError("sam-med2d_b"))
 
 
 # Installing

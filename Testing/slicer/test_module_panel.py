@@ -472,7 +472,7 @@ def test_coming_and_going_leaves_nothing_behind(widget, panel, case):
         gc.collect()
         return (
             threading.active_count(),
-            len(panel.follower.Observations),
+            len(panel.observer.Observations),
             len(widget.Observations),
             len(service.shared()._listeners),
             slicer.mrmlScene.GetNumberOfNodes(),
@@ -506,5 +506,5 @@ def test_cleaning_up_ends_threads_timers_and_observers(sammed2d, logic):
     assert threading.active_count() == before + 2
     widget.self().cleanup()
     assert threading.active_count() == before
-    assert prompts.follower.Observations == [] and widget.self().Observations == []
+    assert prompts.observer.Observations == [] and widget.self().Observations == []
     assert widget.self().panels == ()

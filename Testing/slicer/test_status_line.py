@@ -239,7 +239,7 @@ def test_a_model_that_fails_while_nobody_asks_it_is_told(model, monkeypatch):
 
 
 def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
-    from SAMMed2DSlicer.widgets.status_line import RUN, StatusLine
+    from SAMMed2DSlicer.widgets.status_line import PROPAGATION, StatusLine
 
     area, page, line = qt.QScrollArea(), qt.QWidget(), StatusLine()
     _kept.append(area)
@@ -255,14 +255,14 @@ def test_a_line_that_is_scrolled_away_comes_back_when_work_begins(sammed2d):
     EditorFixture.pump(0.05)
     bar = area.verticalScrollBar()
     bar.setValue(5)
-    line.bring_into_sight()
+    line.ensure_visible()
     assert bar.value == 5  # all of it is seen: nothing jumps
     bar.setValue(30)
-    line.bring_into_sight()
+    line.ensure_visible()
     assert bar.value <= 9
     bar.setValue(bar.maximum)
-    line.begin(RUN, "Propagating...")
-    line.bring_into_sight()
+    line.begin(PROPAGATION, "Propagating...")
+    line.ensure_visible()
     assert not line.widget.visibleRegion().isEmpty()
     area.hide()
     line.close()
@@ -308,7 +308,7 @@ def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(fixture, lin
             section.collapsed = collapsed
         fixture.effect.propagation.ui.propagateButton.collapsed = collapsed
         for text in ("", "short", long):
-            line.say(text, "error" if text else "info")
+            line.show_message(text, "error" if text else "info")
             line.begin("run", text, lambda: None)
             fixture.panel.show_service()
             fixture.panel.ui.modelStateLabel.setText(text)

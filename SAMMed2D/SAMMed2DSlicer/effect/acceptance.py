@@ -136,7 +136,7 @@ class Acceptance:
             try:
                 accepted.append(self._write_one(group, target))
             except ValueError as error:
-                failures.append(messages.text_of(error))
+                failures.append(messages.error_text(error))
                 continue
             self._groups.mark_written(group, closes)
             if closes:

@@ -145,7 +145,7 @@ class EffectController:
         try:
             group = self._chooser.choose(now, widget, points_world, positive)
         except (volumes.SceneError, GeometryError) as error:
-            updater.notify(messages.text_of(error), WARNING)
+            updater.notify(messages.error_text(error), WARNING)
             return False
         if group.segment_id != now.segment_id:  # that of another object
             updater.now = now = updater.editor.take()

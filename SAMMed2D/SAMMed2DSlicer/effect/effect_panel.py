@@ -29,8 +29,8 @@ from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode, slice_views
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
-from SAMMed2DSlicer.widgets.icons import pixmap_of
-from SAMMed2DSlicer.widgets.status_line import ANSWER, MODEL, StatusLine
+from SAMMed2DSlicer.widgets.icons import pixmap_from_image
+from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.updater import EffectState
@@ -88,7 +88,7 @@ class EffectPanel:
         self._no_thumbnail = self.ui.thumbnailLabel.text
         self._fill()
         self._connect()
-        self.status_line.suggest(_("Click on the structure, or drag a box around it."))
+        self.status_line.set_hint(_("Click on the structure, or drag a box around it."))
         effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
         self.ui.installRow.setVisible(False)
@@ -140,35 +140,35 @@ class EffectPanel:
 
     def _show_status(self, state: EffectState) -> None:
         """Say what is new, and show that an answer is on its way."""
-        line, was_waiting = self.status_line, self.status_line.is_going_on(ANSWER)
+        line, was_waiting = self.status_line, self.status_line.is_working(PREDICTION)
         if state.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
-            line.begin(ANSWER, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
+            line.begin(PREDICTION, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
         elif was_waiting and not state.is_waiting:
-            line.end(ANSWER)
+            line.end(PREDICTION)
         is_new = state.status is not self._status or was_waiting != state.is_waiting
-        if is_new and not state.status.text and self._status is not None and line.said != self._status.text:
+        if is_new and not state.status.text and self._status is not None and line.message != self._status.text:
             self._status, is_new = state.status, False  # something else was said meanwhile, and still holds
-        if line.be_at(state.place) or is_new:
+        if line.set_context(state.place) or is_new:
             self._status = state.status
-            line.say(state.status.text, state.status.level)
-            line.be_at(state.place)
+            line.show_message(state.status.text, state.status.level)
+            line.set_context(state.place)
 
     def show_service(self) -> None:
         """Show which model is used, and whether it is ready."""
         self._fill_models()
         state = self._service.state
-        self.ui.modelStateLabel.setText(messages.breakable(state.text))
+        self.ui.modelStateLabel.setText(messages.breaking_anywhere(state.text))
         name = os.path.basename(self._service.choice.model)
-        self.ui.modelButton.setText(_("Model: {name}").format(name=messages.shortened(name, _LONGEST_NAME)))
+        self.ui.modelButton.setText(_("Model: {name}").format(name=messages.elided(name, _LONGEST_NAME)))
         self.ui.modelButton.setToolTip(self._service.choice.model)
         if state.name == "loading":
             tip = _("Wait for the model no longer; the next prompt loads it.")
-            self.status_line.begin(MODEL, _("Loading the model..."), self._calls["stop"], tip)
+            self.status_line.begin(MODEL_LOADING, _("Loading the model..."), self._calls["stop"], tip)
         else:
-            self.status_line.end(MODEL)
+            self.status_line.end(MODEL_LOADING)
         if state.name == "failed":
-            self.status_line.say(state.text, messages.ERROR)
+            self.status_line.show_message(state.text, messages.ERROR)
 
     def close(self) -> None:
         """The effect ends: nothing goes on any more."""
@@ -227,7 +227,7 @@ class EffectPanel:
         image = slice_views.oriented_as_in_view(
             shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode()
         )
-        self.ui.thumbnailLabel.setPixmap(pixmap_of(image, _THUMBNAIL_PX))
+        self.ui.thumbnailLabel.setPixmap(pixmap_from_image(image, _THUMBNAIL_PX))
 
     # Widgets
 
@@ -255,7 +255,7 @@ class EffectPanel:
         for name, (box, _names) in self._lists.items():
             box.connect(
                 "currentIndexChanged(int)",
-                lambda index, name=name, box=box: self._effect.setParameter(name, combo_boxes.chosen(box)),
+                lambda index, name=name, box=box: self._effect.setParameter(name, combo_boxes.current_value(box)),
             )
         ui.acceptButton.connect("clicked()", self._calls["accept"])
         ui.clearButton.connect("clicked()", self._calls["clear"])
@@ -276,7 +276,10 @@ class EffectPanel:
         combo_boxes.fill(ui.deviceComboBox, devices, service.choice.device)
 
     def _choose_model(self) -> None:
-        model, device = combo_boxes.chosen(self.ui.modelComboBox), combo_boxes.chosen(self.ui.deviceComboBox)
+        model, device = (
+            combo_boxes.current_value(self.ui.modelComboBox),
+            combo_boxes.current_value(self.ui.deviceComboBox),
+        )
         self._service.choose(ModelChoice(model, device, self._service.choice.cache_mib))
         self._calls["model"]()
 

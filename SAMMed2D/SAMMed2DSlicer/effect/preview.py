@@ -166,6 +166,7 @@ class SliceViews:
 
     def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
         """A view whose slices run like this one, best the preferred one; None if there is none."""
+
         def normal(of: SlicePlane) -> np.ndarray:
             steps = np.cross(of.column_step_ijk, of.row_step_ijk)
             return steps / np.linalg.norm(steps)

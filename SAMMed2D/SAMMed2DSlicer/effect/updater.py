@@ -266,7 +266,7 @@ class EffectUpdater:
         self.acceptance.drop(group)
         self.draw()
         of = None if isinstance(error, volumes.SceneError) else group  # what is wrong with the scene is not of one
-        self.notify(messages.text_of(error), WARNING if isinstance(error, ValueError) else ERROR, of)
+        self.notify(messages.error_text(error), WARNING if isinstance(error, ValueError) else ERROR, of)
         self.requests.go_on(self.acceptance.predictions)
 
     def _slice_to_prefetch(self) -> SlicePlane | None:

@@ -51,9 +51,9 @@ def ask(work: service.Work) -> Any:
     try:
         return service.shared().call(work)
     except (ImportError, OSError) as error:
-        raise pytorch.InstallError(pytorch.explain(error)) from error
+        raise pytorch.InstallError(pytorch.explain_error(error)) from error
     except RegistryError as error:
-        raise RegistryError(pytorch.explain(error)) from error
+        raise RegistryError(pytorch.explain_error(error)) from error
 
 
 def segment(

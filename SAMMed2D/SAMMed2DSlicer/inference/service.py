@@ -148,7 +148,7 @@ class InferenceService:
             if loaded is not None and loaded[0] == self.choice:
                 self._became_ready(str(loaded[1].predictor.device))
             else:
-                self._set_state(ServiceState("failed", messages.sentence(pytorch.explain(error))))
+                self._set_state(ServiceState("failed", messages.capitalized(pytorch.explain_error(error))))
             if on_error is not None:
                 on_error(error)
 

@@ -1,4 +1,4 @@
-"""Long work beside the model's thread, such as downloads: one at a time, with progress, and to be cancelled."""
+"""Long work in a thread of its own, such as a download: one at a time, with progress, and cancellable."""
 
 from __future__ import annotations
 
@@ -9,43 +9,42 @@ from typing import Any
 from SAMMed2DSlicer.inference.worker import TASK, Job, Worker
 from SAMMed2DSlicer.widgets.timers import repeating
 
-# What has been done is shown this often.
+# How often progress is shown.
 _PROGRESS_MS = 200
 
-Report = Callable[[int, "int | None"], object]
-Work = Callable[[Report, Callable[[], bool]], Any]
+ProgressReport = Callable[[int, "int | None"], object]
+BackgroundWork = Callable[[ProgressReport, Callable[[], bool]], Any]
 
 
 class BackgroundJob:
-    """A thread for long work, so that a click does not wait for it; used from the main thread."""
+    """A worker thread beside that of the model, which stays free for clicks; used from the main thread."""
 
     def __init__(self) -> None:
         """Prepare; the thread starts with the first work."""
         self._worker = Worker()
         self._cancelled = threading.Event()
         self._done: tuple[int, int | None] = (0, None)
-        self._on_progress: Report = lambda done, total: None
+        self._on_progress: ProgressReport = lambda done, total: None
         self._timer = repeating(_PROGRESS_MS, self._show)
         self.is_running = False
 
     def start(
         self,
-        work: Work,
+        work: BackgroundWork,
         on_done: Callable[[Any], None],
         on_error: Callable[[BaseException], None],
-        on_progress: Report | None = None,
+        on_progress: ProgressReport | None = None,
     ) -> None:
-        """Begin some work.
+        """Start work.
 
         Args:
-            work: runs in the thread; gets a function to report what is done of what (None: unknown), and one that says
-                whether to stop.
+            work: called in the thread with `report(done, total)`, total None if unknown, and `should_stop()`.
             on_done: gets the result, on the main thread.
-            on_error: gets the exception, on the main thread, also where it tells of a cancellation.
-            on_progress: gets what was reported last, a few times a second, on the main thread.
+            on_error: gets the exception, on the main thread, also that of a cancellation.
+            on_progress: gets the last report, a few times a second, on the main thread.
 
         Raises:
-            RuntimeError: other work is not done yet.
+            RuntimeError: other work is running.
         """
         if self.is_running:
             raise RuntimeError("other work is not done yet")
@@ -57,14 +56,14 @@ class BackgroundJob:
         def run(should_stop: Callable[[], bool]) -> Any:
             return work(self._report, lambda: should_stop() or self._cancelled.is_set())
 
-        self._worker.submit(Job(run, self._ending(on_done), self._ending(on_error), TASK))
+        self._worker.submit(Job(run, self._finishing(on_done), self._finishing(on_error), TASK))
 
     def cancel(self) -> None:
-        """Ask the work to stop; it says so itself by its error."""
+        """Ask the work to stop; it then raises an error of its own."""
         self._cancelled.set()
 
     def stop(self) -> None:
-        """Drop the work and end the thread; nothing of it is taken over."""
+        """Drop the work and its result, and end the thread."""
         self.cancel()
         self._timer.stop()
         self._worker.stop()
@@ -76,10 +75,10 @@ class BackgroundJob:
     def _show(self) -> None:
         self._on_progress(*self._done)
 
-    def _ending(self, take_over: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _finishing(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
         def end(result: Any) -> None:
             self._timer.stop()
             self.is_running = False
-            take_over(result)
+            handle(result)
 
         return end

@@ -1,4 +1,4 @@
-"""The panel's section about what the extension runs on: PyTorch, packages, devices, memory, weights."""
+"""The environment panel: checks PyTorch, packages, devices, memory and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.module.background_job import BackgroundJob, Report
+from SAMMed2DSlicer.module.background_job import BackgroundJob, ProgressReport
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import messages, tables
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
@@ -23,7 +23,7 @@ _COLORS = {"OK": "#2e8b57", "WARN": "#b35c00", "FAIL": "#c02020"}
 
 
 class EnvironmentPanel:
-    """What is installed, what is broken, and what to do about it."""
+    """Shows what is installed, what is broken, and what to do about it."""
 
     def __init__(self, widget: Any, on_install: Callable[[], None]) -> None:
         """Connect the widgets.
@@ -42,22 +42,22 @@ class EnvironmentPanel:
         self.ui.torchButton.connect("clicked()", on_install)
 
     def enter(self, node: Any) -> None:
-        """Show the state of PyTorch."""
+        """Show the state of PyTorch; the parameter node is not used."""
         self.refresh()
 
     def exit(self) -> None:
-        """Nothing is followed."""
+        """Do nothing: nothing is observed."""
 
     def forget(self) -> None:
-        """Nothing here belongs to a scene."""
+        """Do nothing: nothing here refers to the scene."""
 
     def cleanup(self) -> None:
-        """End everything."""
+        """Stop timers and threads."""
         self._busy.stop()
         self.background.stop()
 
     def refresh(self) -> None:
-        """Show whether PyTorch is there."""
+        """Show whether PyTorch is installed."""
         state = pytorch.torch_state()
         version = _("PyTorch {version} is installed.").format(version=state.version)
         messages.show(self.ui.torchLabel, state.text or version, messages.INFO if state.is_ready else messages.WARNING)
@@ -70,7 +70,7 @@ class EnvironmentPanel:
         )
 
     def check(self) -> None:
-        """Examine everything, in the background."""
+        """Run all checks, in the background."""
         if self.background.is_running:
             return
         self.ui.checkButton.enabled = False
@@ -78,7 +78,7 @@ class EnvironmentPanel:
         self.background.start(_examine, self.show, self._failed)
 
     def show(self, findings: Sequence[Finding]) -> None:
-        """Show what was found."""
+        """Show the findings in the table."""
         self._end()
         table = self.ui.findingsTable
         rows = [(finding.level, finding.subject, _state_of(finding)) for finding in findings]
@@ -101,8 +101,8 @@ def _state_of(finding: Finding) -> str:
     return finding.state if not finding.advice else f"{finding.state}\n\N{RIGHTWARDS ARROW} {finding.advice}"
 
 
-def _examine(report: Report, should_stop: Callable[[], bool]) -> list[Finding]:
-    """All findings, as far as nobody says stop; in a thread."""
+def _examine(report: ProgressReport, should_stop: Callable[[], bool]) -> list[Finding]:
+    """All findings, in a thread; ends early if it is to stop."""
     from SAMMed2DLib.doctor import examine
 
     found = []
@@ -114,7 +114,7 @@ def _examine(report: Report, should_stop: Callable[[], bool]) -> list[Finding]:
 
 
 def _remedies() -> Any:
-    """What to do where Python is a part of Slicer."""
+    """Advice for problems, where Python is part of Slicer."""
     from SAMMed2DLib.doctor import Remedies
 
     in_console = _("in Slicer's Python console: {command}")

@@ -1,4 +1,4 @@
-"""The panel's section about the model in use: which one answers, and where it runs."""
+"""The model panel: the model in use, its device, and whether it is loaded."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from SAMMed2DSlicer.inference.service import InferenceService, ServiceState
 from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
-from SAMMed2DSlicer.widgets.status_line import MODEL, StatusLine
+from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, StatusLine
 
 
 class ModelPanel:
-    """Which model answers and where it runs, and what the service is doing."""
+    """Selectors of model and device, and the state of the inference service."""
 
     def __init__(self, widget: Any, service: InferenceService, status_line: StatusLine) -> None:
         """Connect the widgets.
 
         Args:
             widget: of Model.ui.
-            service: whose model is chosen here.
-            status_line: of the whole panel; shows that the model is being loaded.
+            service: the inference service whose model is chosen.
+            status_line: of the module; shows that the model is being loaded.
         """
-        self.widget, self._service, self._line = widget, service, status_line
+        self.widget, self._service, self._status_line = widget, service, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
         self._loading_since: float | None = None
         self.ui.modelSelector.connect("activated(int)", self._choose)
@@ -35,20 +35,20 @@ class ModelPanel:
         self.ui.loadButton.connect("clicked()", self._load)
 
     def enter(self, node: Any) -> None:
-        """Show what is there now, and follow the service."""
+        """Show models and devices, and listen to the service; the parameter node is not used."""
         self._service.unlisten(self._service_changed)
         self._service.listen(self._service_changed)
         self.refresh()
 
     def exit(self) -> None:
-        """Stop following the service."""
+        """Stop listening to the service."""
         self._service.unlisten(self._service_changed)
 
     def forget(self) -> None:
-        """Nothing here belongs to a scene."""
+        """Do nothing: nothing here refers to the scene."""
 
     def cleanup(self) -> None:
-        """End everything."""
+        """Leave the panel."""
         self.exit()
 
     def refresh(self) -> None:
@@ -67,7 +67,7 @@ class ModelPanel:
         if is_loading and self._loading_since is None:
             self._loading_since = time.perf_counter()
             tip = _("Wait for the model no longer; the next request loads it.")
-            self._line.begin(MODEL, _("Loading the model..."), self._service.cancel_loading, tip)
+            self._status_line.begin(MODEL_LOADING, _("Loading the model..."), self._service.cancel_loading, tip)
         if state.name == "failed":
             messages.show(label, state.text, messages.ERROR)
         elif state.is_ready:
@@ -76,7 +76,7 @@ class ModelPanel:
             messages.show(label, _("Loading...") if is_loading else _("Loaded when needed."))
         if not is_loading:
             self._loading_since = None
-            self._line.end(MODEL)
+            self._status_line.end(MODEL_LOADING)
         self.ui.loadButton.visible = state.name in ("unloaded", "failed")
 
     def _ready_text(self, state: ServiceState) -> str:
@@ -88,8 +88,8 @@ class ModelPanel:
     def _choose(self, index: int) -> None:
         chosen = replace(
             self._service.choice,
-            model=combo_boxes.chosen(self.ui.modelSelector),
-            device=combo_boxes.chosen(self.ui.deviceSelector),
+            model=combo_boxes.current_value(self.ui.modelSelector),
+            device=combo_boxes.current_value(self.ui.deviceSelector),
         )
         self._service.choose(chosen)
 

@@ -1,4 +1,4 @@
-"""The panel's section about the models on this computer: getting, adding and removing them."""
+"""The model store panel: downloading, importing and removing models on this computer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DSlicer.inference.service import InferenceService
-from SAMMed2DSlicer.module.background_job import BackgroundJob, Report, Work
+from SAMMed2DSlicer.module.background_job import BackgroundJob, BackgroundWork, ProgressReport
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import messages, tables
 
@@ -23,15 +23,15 @@ _PERMILLE = 1000  # of a transfer: a progress bar counts in ints, too small for 
 
 
 class ModelStorePanel:
-    """The models on this computer in a table, and what can be done with them."""
+    """A table of models, with buttons to download, import and remove them."""
 
     def __init__(self, widget: Any, service: InferenceService, on_changed: Callable[[], None]) -> None:
         """Connect the widgets.
 
         Args:
             widget: of ManageModels.ui.
-            service: it must not go on with a model that is removed.
-            on_changed: called when a model has come or gone.
+            service: gets the default model if its own is removed.
+            on_changed: called when a model was added or removed.
         """
         self.widget, self._service, self._on_changed = widget, service, on_changed
         self.ui = slicer.util.childWidgetVariables(widget)
@@ -41,17 +41,17 @@ class ModelStorePanel:
         self._connect()
 
     def enter(self, node: Any) -> None:
-        """Show what is there now."""
+        """Show the models; the parameter node is not used."""
         self.refresh()
 
     def exit(self) -> None:
-        """A download goes on."""
+        """Do nothing: a download goes on."""
 
     def forget(self) -> None:
-        """Nothing here belongs to a scene."""
+        """Do nothing: nothing here refers to the scene."""
 
     def cleanup(self) -> None:
-        """End everything; what has arrived of a download is kept."""
+        """Stop the thread; a partial download is kept."""
         self.background.stop()
 
     def refresh(self) -> None:
@@ -60,7 +60,9 @@ class ModelStorePanel:
         from SAMMed2DLib.registry.store import stored_models
 
         self._models = stored_models()
-        rows = [(models.name_of(model), models.size_of(model), models.state_of(model)) for model in self._models]
+        rows = [
+            (models.display_name(model), models.size_text(model), models.state_text(model)) for model in self._models
+        ]
         tables.fill(self.ui.modelsTable, rows)
         self._show_selected()
         self.ui.folderLabel.text = _("Models are kept in {folder}").format(folder=models_dir())
@@ -72,7 +74,7 @@ class ModelStorePanel:
     def _show_selected(self) -> None:
         model, is_busy = self._selected_model(), self.background.is_running
         ui = self.ui
-        ui.detailsText.html = "" if model is None else models.details_of(model)
+        ui.detailsText.html = "" if model is None else models.details_html(model)
         ui.detailsText.visible = model is not None
         _enable(ui.downloadButton, *_download_problem(model, is_busy))
         _enable(ui.removeButton, *_remove_problem(model, is_busy))
@@ -93,11 +95,11 @@ class ModelStorePanel:
         model = self._selected_model()
         if model is None:
             return
-        question = models.question_before_download(model)
+        question = models.download_question(model)
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Download a model")):
             return
         text = _("Downloading {title}...").format(title=model.title)
-        work = models.Download(model)
+        work = models.ModelDownload(model)
 
         def show(done: int, total: int | None) -> None:
             again = _("The connection failed; trying again ({number} of {count}).")
@@ -105,12 +107,16 @@ class ModelStorePanel:
             messages.show(self.ui.transferLabel, again.format(number=number, count=count) if number else text)
             self._show_progress(done, total)
 
-        self._start(work, text, lambda path: self._got(model.name), show)
+        self._start(work, text, lambda path: self._show_installed(model.name), show)
 
     def add(self) -> None:
-        """Keep the chosen file as a model."""
+        """Import the chosen weights file as a model."""
         name, file = self.ui.nameEdit.text.strip(), self.ui.fileEdit.currentPath
-        self._start(models.add(name, file), _("Checking and copying the weights..."), lambda model: self._got(name))
+        self._start(
+            models.model_import(name, file),
+            _("Checking and copying the weights..."),
+            lambda model: self._show_installed(name),
+        )
 
     def remove(self) -> None:
         """Remove the selected model, after asking."""
@@ -120,7 +126,7 @@ class ModelStorePanel:
         if model is None:
             return
         question = _("Remove {title} ({size}) from this computer?")
-        question = question.format(title=models.name_of(model), size=models.size_of(model))
+        question = question.format(title=models.display_name(model), size=models.size_text(model))
         if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove a model")):
             return
         try:
@@ -138,14 +144,14 @@ class ModelStorePanel:
         self._on_changed()
 
     def _start(
-        self, work: Work, text: str, on_done: Callable[[Any], None], on_progress: Report | None = None
+        self, work: BackgroundWork, text: str, on_done: Callable[[Any], None], on_progress: ProgressReport | None = None
     ) -> None:
         messages.show(self.ui.transferLabel, text)
         self._show_progress(0, None)
         self.background.start(work, on_done, self._failed, on_progress or self._show_progress)
         self._show_selected()
 
-    def _got(self, name: str) -> None:
+    def _show_installed(self, name: str) -> None:
         self.refresh()
         self._on_changed()
         self._select(name)
@@ -215,8 +221,8 @@ def _download_problem(model: StoredModel | None, is_busy: bool) -> tuple[str, st
     if model is None:
         return _("Select a model in the table first."), ""
     if not model.is_downloadable:
-        return _("{title} is here already.").format(title=models.name_of(model)), ""
-    return "", _("Download {title}; its size and licences are said first.").format(title=models.name_of(model))
+        return _("{title} is here already.").format(title=models.display_name(model)), ""
+    return "", _("Download {title}; its size and licences are said first.").format(title=models.display_name(model))
 
 
 def _remove_problem(model: StoredModel | None, is_busy: bool) -> tuple[str, str]:
@@ -225,5 +231,5 @@ def _remove_problem(model: StoredModel | None, is_busy: bool) -> tuple[str, str]
     if model is None:
         return _("Select a model in the table first."), ""
     if not model.is_removable:
-        return _("{title} is built in, or not on this computer.").format(title=models.name_of(model)), ""
-    return "", _("Remove the file of {title}.").format(title=models.name_of(model))
+        return _("{title} is built in, or not on this computer.").format(title=models.display_name(model)), ""
+    return "", _("Remove the file of {title}.").format(title=models.display_name(model))

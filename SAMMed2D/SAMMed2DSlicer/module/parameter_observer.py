@@ -1,4 +1,4 @@
-"""What the panel follows in the scene: its parameters, the nodes that they refer to, the slice view, the layout."""
+"""Observes what the panel shows: its parameter node, the nodes it refers to, the slice view, and the layout."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.widgets.timers import single_shot
 
-# What has changed is told this much later, and once, so that scrolling through slices costs nothing.
+# Events within this time lead to one call, so that scrolling through slices stays fast.
 _DELAY_MS = 50
 
 
-class SceneFollower(VTKObservationMixin):
-    """Tells a little later that something has changed."""
+class ParameterObserver(VTKObservationMixin):
+    """Calls a function once, shortly after one or more observed events."""
 
     def __init__(self, on_changed: Callable[[], None]) -> None:
         """Observe nothing yet.
 
         Args:
-            on_changed: called after changes; a method does not keep its object alive.
+            on_changed: called after events; a method does not keep its object alive.
         """
         VTKObservationMixin.__init__(self)
-        self._telling = single_shot(_DELAY_MS, on_changed)
-        self._has_begun = False
+        self._timer = single_shot(_DELAY_MS, on_changed)
+        self._is_started = False
 
-    def begin(self) -> None:
-        """Follow the layout of the views; `follow` says which nodes, too."""
-        self._has_begun = True
-        self._follow_layout(True)
+    def start(self) -> None:
+        """Observe the layout of the views; `observe` adds nodes."""
+        self._is_started = True
+        self._observe_layout(True)
 
-    def end(self) -> None:
-        """Follow nothing, and tell nothing any more."""
-        self._telling.stop()
+    def stop(self) -> None:
+        """Remove all observers, and call nothing any more."""
+        self._timer.stop()
         self.removeObservers()
-        if self._has_begun:
-            self._follow_layout(False)
-        self._has_begun = False
+        if self._is_started:
+            self._observe_layout(False)
+        self._is_started = False
 
-    def follow(self, parameters: Parameters) -> None:
-        """Observe the parameters, the nodes that they refer to now, and the slice view, and no others."""
+    def observe(self, parameters: Parameters) -> None:
+        """Observe the parameter node, the nodes that it refers to now, and the slice view; removes other observers."""
         self.removeObservers()
         self.addObserver(parameters.node, "ModifiedEvent", self._changed)
         for node in {parameters.positive, parameters.negative, parameters.box} - {None}:
@@ -61,18 +61,18 @@ class SceneFollower(VTKObservationMixin):
             if node.GetLayoutName() == parameters.view:
                 self.addObserver(node, "ModifiedEvent", self._changed)
 
-    def tell_soon(self) -> None:
-        """Tell what is observed by nobody."""
-        if not self._telling.active:
-            self._telling.start()
+    def notify_later(self) -> None:
+        """Call `on_changed` as after an event."""
+        if not self._timer.active:
+            self._timer.start()
 
-    def _follow_layout(self, on: bool) -> None:
+    def _observe_layout(self, on: bool) -> None:
         manager = slicer.app.layoutManager()
         if manager is not None:  # there is none without a main window
             (manager.connect if on else manager.disconnect)("layoutChanged(int)", self._layout_changed)
 
     def _layout_changed(self, layout: int) -> None:
-        self.tell_soon()
+        self.notify_later()
 
     def _changed(self, caller: Any = None, event: Any = None) -> None:
-        self.tell_soon()
+        self.notify_later()

@@ -1,4 +1,4 @@
-"""The selectors of the panel: what to segment, from which prompts, on which slice, and how."""
+"""The selectors of the prompt panel, connected to its parameter node."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import segmentations, volumes
 from SAMMed2DSlicer.widgets import combo_boxes
-from SAMMed2DSlicer.widgets.icons import square
+from SAMMed2DSlicer.widgets.icons import color_icon
 
 
 class ParameterWidgets:
-    """Widgets to parameters, and back.
+    """Copies values between widgets and parameters.
 
     Attributes:
-        parameters: what is shown and chosen; None while nothing is.
+        parameters: that are shown; None while the module is not.
         node_selectors: the selector of each node, by the name of its parameter.
     """
 
@@ -50,7 +50,7 @@ class ParameterWidgets:
             box.connect("activated(int)", partial(self._item_chosen, name, box))
 
     def show(self, parameters: Parameters) -> None:
-        """Show the parameters as they are now; where a segment or a view is gone, the first one is chosen."""
+        """Show the parameters; selects the first segment or view if the chosen one does not exist."""
         self._is_showing = True
         try:
             for name, selector in self.node_selectors.items():
@@ -70,7 +70,7 @@ class ParameterWidgets:
             parameters.segment_id = next(iter(names), "")
         combo_boxes.fill(box, names, parameters.segment_id)
         for number, segment_id in enumerate(names):
-            box.setItemIcon(number, square(segmentations.segment_color(parameters.segmentation, segment_id)))
+            box.setItemIcon(number, color_icon(segmentations.segment_color(parameters.segmentation, segment_id)))
         self._ui.addSegmentButton.enabled = parameters.segmentation is not None
 
     def _show_views(self, parameters: Parameters) -> None:
@@ -81,7 +81,7 @@ class ParameterWidgets:
         box = self._ui.viewSelector
         combo_boxes.fill(box, names, parameters.view)
         for number, node in enumerate(nodes):
-            box.setItemIcon(number, square(node.GetLayoutColor()))
+            box.setItemIcon(number, color_icon(node.GetLayoutColor()))
         try:
             volume = parameters.volume
             text = "" if volume is None else volumes.slice_name(parameters.plane(), volume)
@@ -95,4 +95,4 @@ class ParameterWidgets:
 
     def _item_chosen(self, name: str, box: Any, index: int) -> None:
         if self.parameters is not None and not self._is_showing:
-            setattr(self.parameters, name, combo_boxes.chosen(box))
+            setattr(self.parameters, name, combo_boxes.current_value(box))

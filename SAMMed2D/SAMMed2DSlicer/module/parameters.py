@@ -1,4 +1,4 @@
-"""What the panel remembers, in a node that is saved with the scene."""
+"""The parameters of the prompt panel, in a node that is saved with the scene."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ if TYPE_CHECKING:
 
 
 class NodeReference:
-    """A node by its role; None where there is none, or where it has left the scene."""
+    """A descriptor for a node reference; None if it is not set, or the node has left the scene."""
 
     def __init__(self, role: str) -> None:
-        """Name the role."""
+        """Describe the reference with this role."""
         self._role = role
 
     def __get__(self, parameters: Parameters, owner: type | None = None) -> Any:
-        """Read it."""
+        """Read the value from the node."""
         return parameters.node.GetNodeReference(self._role)
 
     def __set__(self, parameters: Parameters, node: Any) -> None:
-        """Write it; only what differs counts as a change."""
+        """Write the value to the node, if it differs: each write is a ModifiedEvent."""
         new = node.GetID() if node is not None else None
         if new != parameters.node.GetNodeReferenceID(self._role):
             parameters.node.SetNodeReferenceID(self._role, new)
 
 
-class Text:
-    """A text, or a word out of a few; a word that a scene brings and that is unknown counts as not set."""
+class TextParameter:
+    """A descriptor for a text parameter; a value in a loaded scene that is not allowed counts as not set."""
 
     def __init__(self, name: str, default: str = "", allowed: tuple[str, ...] = ()) -> None:
-        """Prepare for a parameter.
+        """Describe a parameter.
 
         Args:
             name: of the parameter in the node.
-            default: where it is not set.
-            allowed: all words that it may be; none for any text.
+            default: the value if it is not set.
+            allowed: all values; empty for any text.
         """
         self._name, self._default, self._allowed = name, default, allowed
 
     def __get__(self, parameters: Parameters, owner: type | None = None) -> str:
-        """Read it."""
+        """Read the value from the node."""
         value = parameters.node.GetParameter(self._name)
         return value if value and (not self._allowed or value in self._allowed) else self._default
 
     def __set__(self, parameters: Parameters, value: str) -> None:
-        """Write it; only what differs counts as a change."""
+        """Write the value to the node, if it differs: each write is a ModifiedEvent."""
         if self._allowed and value not in self._allowed:
             raise ValueError(f"{self._name} is one of {', '.join(self._allowed)}, not {value!r}")
         if value != parameters.node.GetParameter(self._name):
@@ -59,16 +59,16 @@ class Text:
 
 
 class Parameters:
-    """The options of the panel, in a vtkMRMLScriptedModuleNode.
+    """The parameters of the panel, in a vtkMRMLScriptedModuleNode.
 
     Attributes:
-        node: the node; its ModifiedEvent tells of every change, and of referenced nodes that leave the scene.
+        node: the node; invokes ModifiedEvent for each change, and when a referenced node leaves the scene.
         volume: the volume node.
         segmentation: the segmentation node.
         positive: the point list of points on the object.
         negative: the point list of points beside it.
         box: the ROI node.
-        segment_id: the segment; it may be gone.
+        segment_id: the segment; it may not exist any more.
         view: the name of the slice view.
         intensity: one of `volumes.INTENSITIES`.
         zoom: one of `ZOOMS`.
@@ -80,14 +80,14 @@ class Parameters:
     positive = NodeReference("PositivePoints")
     negative = NodeReference("NegativePoints")
     box = NodeReference("Box")
-    segment_id = Text("SegmentID")
-    view = Text("View", "Red")
-    intensity = Text("Intensity", volumes.WINDOW, volumes.INTENSITIES)
-    zoom = Text("Zoom", "auto", tuple(ZOOMS))
-    overwrite = Text("Overwrite", "none", ("none", "visible", "all"))
+    segment_id = TextParameter("SegmentID")
+    view = TextParameter("View", "Red")
+    intensity = TextParameter("Intensity", volumes.WINDOW, volumes.INTENSITIES)
+    zoom = TextParameter("Zoom", "auto", tuple(ZOOMS))
+    overwrite = TextParameter("Overwrite", "none", ("none", "visible", "all"))
 
     def __init__(self, node: Any) -> None:
-        """Read and write this node."""
+        """Use this node."""
         self.node = node
 
     @property
@@ -104,7 +104,7 @@ class Parameters:
         return slice_prompts.plane_of(self.volume, self.view)
 
     def choose_defaults(self) -> None:
-        """Choose what is probably meant, where nothing is chosen yet."""
+        """Choose a volume and a segmentation if none is chosen: the volume of the view, the first segmentation."""
         if self.volume is None:
             self.volume = _volume_shown(self.view)
         if self.segmentation is None:

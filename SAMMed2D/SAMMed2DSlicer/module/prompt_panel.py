@@ -1,4 +1,4 @@
-"""The panel's first sections: what to segment, from which prompts, on which slice; and doing it."""
+"""The prompt panel: volume, segment, prompts and slice, and the button that segments the slice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference import slice_task
 from SAMMed2DSlicer.inference.service import InferenceService
-from SAMMed2DSlicer.module.parameter_observer import SceneFollower
+from SAMMed2DSlicer.module.parameter_observer import ParameterObserver
 from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.module.prompt_placement import PromptPlacement
@@ -27,7 +27,7 @@ from SAMMed2DSlicer.widgets.status_line import StatusLine
 
 
 class PromptPanel:
-    """What the user does and sees in these sections, and requests to the service."""
+    """Shows the parameters, and runs the segmentation of a slice."""
 
     def __init__(
         self, widget: Any, service: InferenceService, status_line: StatusLine, on_install: Callable[[], None]
@@ -36,64 +36,64 @@ class PromptPanel:
 
         Args:
             widget: of SAMMed2D.ui.
-            service: answers.
-            status_line: of the whole panel.
+            service: the inference service.
+            status_line: of the module.
             on_install: installs PyTorch.
         """
         self.widget, self.status_line = widget, status_line
         self.ui = slicer.util.childWidgetVariables(widget)
-        self.on_refreshed: Callable[[], None] = lambda: None  # another section may follow what is selected here
+        self.on_refreshed: Callable[[], None] = lambda: None  # another panel may depend on the selection
         self._inputs = ParameterWidgets(self.ui)
         self._placement = PromptPlacement(self.ui, self._inputs)
-        self.follower = SceneFollower(self.refresh)
+        self.observer = ParameterObserver(self.refresh)
         self._segmenting = SegmentController(service, status_line, self._request_changed)
         self._connect(on_install)
 
     @property
     def parameters(self) -> Parameters | None:
-        """What is chosen; None while the panel is left."""
+        """The parameters; None while the module is not shown."""
         return self._inputs.parameters
 
     @property
     def is_running(self) -> bool:
-        """Whether an answer is on its way."""
+        """Whether a prediction is going on."""
         return self._segmenting.is_running
 
-    # Life
+    # Lifetime
 
     def enter(self, node: Any) -> None:
-        """Show and follow the parameters in a node."""
+        """Show and observe the parameters in a node."""
         parameters = self._inputs.parameters = Parameters(node)
         parameters.choose_defaults()
-        self.follower.begin()
+        self.observer.start()
         self.refresh()
 
     def exit(self) -> None:
-        """Stop following the scene; an answer on its way is still written."""
-        self.follower.end()
+        """Stop observing the scene; a prediction that is going on is still written."""
+        self.observer.stop()
         self._inputs.parameters = None
 
     def forget(self) -> None:
-        """Drop the answer on its way: its nodes go."""
+        """Cancel the prediction: the scene is being closed."""
         if self.is_running:
             self._segmenting.cancel()
 
     def cleanup(self) -> None:
-        """End everything."""
+        """Cancel the prediction and stop observing."""
         self.forget()
         self.exit()
 
     # Showing
 
     def refresh(self) -> None:
-        """Show the parameters, and what stands in the way of segmenting."""
+        """Show the parameters, and why the slice cannot be segmented."""
         parameters = self.parameters
         if parameters is None:
             return
-        self.follower.follow(parameters)
+        self.observer.observe(parameters)
         self._inputs.show(parameters)
         self._show_torch()
-        self.status_line.be_at(_place_of(parameters))
+        self.status_line.set_context(_context_of(parameters))
         self._show_action()
         self.on_refreshed()
 
@@ -111,7 +111,7 @@ class PromptPanel:
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
             slice_prompts.prompts_on(plane, parameters.volume, **parameters.prompts)
         except ValueError as error:
-            return messages.text_of(error)
+            return messages.error_text(error)
         return ""
 
     def _show_torch(self) -> None:
@@ -127,16 +127,16 @@ class PromptPanel:
         button.text = _("Cancel") if self.is_running else _("Segment this slice")
         button.enabled = not problem
         button.toolTip = problem or _("Add the structure that the prompts show, on this slice, to the segment.")
-        self.status_line.suggest(problem if pytorch.torch_state().is_ready else "")
+        self.status_line.set_hint(problem if pytorch.torch_state().is_ready else "")
 
     def _request_changed(self) -> None:
         self._show_action()
-        self.follower.tell_soon()  # also where no voxel was changed: what is said then is of this slice and segment
+        self.observer.notify_later()  # also if no voxel was changed: sets the context of the message
 
-    # What the user does
+    # Actions
 
     def segment(self) -> None:
-        """Ask for the slice that is shown; the answer is written when it comes."""
+        """Predict the slice that is shown, in the background, and write the mask."""
         if self.parameters is not None:
             self._segmenting.start(self.parameters)
 
@@ -174,8 +174,8 @@ class PromptPanel:
         ui.installButton.connect("clicked()", on_install)
 
 
-def _place_of(parameters: Parameters) -> Any:
-    """What is worked on: what is said holds for it."""
+def _context_of(parameters: Parameters) -> Any:
+    """What the user works on; a message of the status line is valid for it."""
     plane = None
     if parameters.volume is not None:
         with suppress(ValueError):  # the view shows none of it

@@ -1,4 +1,4 @@
-"""Prompts of the panel as markups: the nodes that its selectors make, and placing points and boxes by clicks."""
+"""Placing the panel's prompts: styles of new markups nodes, and the place mode for points and boxes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PromptPlacement:
 
 
 def _style(node: Any, role: str) -> None:
-    """Make a new markups node show its kind, and hide nothing of the image."""
+    """Set colour and glyphs of a new markups node; no labels or fill that would hide the image."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetColor(*_COLORS[role])
@@ -65,7 +65,7 @@ def _style(node: Any, role: str) -> None:
 
 
 def _start_placing(node: Any, role: str) -> None:
-    """Let the next clicks in the views place points, until the user ends it; or the corners of one box."""
+    """Start the place mode: for points until the user ends it, for a box once."""
     logic = slicer.app.applicationLogic()  # the markups logic's StartPlaceMode places nothing but points
     selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
     selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())

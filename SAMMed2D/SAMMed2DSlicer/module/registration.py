@@ -1,4 +1,4 @@
-"""What the module gives to other modules of Slicer: the Segment Editor's effect, and sample data."""
+"""Registers the effect with the Segment Editor, and sample data with Sample Data."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _SAMPLES = (
 
 
 def register_effect() -> bool:
-    """Add the effect to the Segment Editor, unless it is there.
+    """Register the effect with the Segment Editor, unless it is registered.
 
     Returns:
-        Whether it was added now.
+        Whether it was registered now.
     """
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
     if any(effect.name == EFFECT_NAME for effect in factory.registeredEffects()):
         return False
     effect = slicer.qSlicerSegmentEditorScriptedEffect(None)
     effect.setPythonSource(_EFFECT_FILE.replace("\\", "/"))
-    if effect.self() is None:  # Slicer has said why in the Python console
+    if effect.self() is None:  # the reason is in the Python console
         logging.error("SAMMed2D: the Segment Editor effect could not be loaded")
         return False
     effect.self().register()
@@ -47,7 +47,7 @@ def open_segment_editor(
     segmentation: slicer.vtkMRMLSegmentationNode | None = None,
     segment_id: str = "",
 ) -> None:
-    """Go on in the Segment Editor, with the effect; what is not given is left to the editor.
+    """Open the Segment Editor with the effect active; what is not given is left to the editor.
 
     Args:
         volume: to edit on.
@@ -66,7 +66,7 @@ def open_segment_editor(
 
 
 def register_sample_data() -> None:
-    """Offer data sets to try the module on, in the module Sample Data."""
+    """Register data sets to try the module on."""
     try:
         import SampleData
     except ImportError:  # an application without it

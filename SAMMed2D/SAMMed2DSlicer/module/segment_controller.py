@@ -1,4 +1,4 @@
-"""Segmenting in the background for the panel: one request at a time, written when its answer comes."""
+"""Predicts a slice in the background for the prompt panel, one at a time, and writes the mask."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.scene.segment_writer import losses_text, outside_text
 from SAMMed2DSlicer.widgets import messages
-from SAMMed2DSlicer.widgets.status_line import ANSWER, StatusLine
+from SAMMed2DSlicer.widgets.status_line import PREDICTION, StatusLine
 from SAMMed2DSlicer.widgets.timers import repeating
 
 _WATCH_MS = 200
 
 
 class SegmentController:
-    """A request to the service, and what becomes of it."""
+    """Runs one prediction at a time, and reports to the user."""
 
     def __init__(self, service: InferenceService, status_line: StatusLine, on_changed: Callable[[], None]) -> None:
         """Prepare.
 
         Args:
-            service: answers.
-            status_line: shows what goes on, and what came of it.
-            on_changed: called when something has begun or ended.
+            service: the inference service.
+            status_line: shows progress and the result.
+            on_changed: called when a prediction has begun or ended.
         """
-        self._service, self._line, self._on_changed = service, status_line, on_changed
+        self._service, self._status_line, self._on_changed = service, status_line, on_changed
         self._job: Any = None
         self._began = 0.0
-        self._watching = repeating(_WATCH_MS, self._watch)
+        self._watch_timer = repeating(_WATCH_MS, self._watch)
 
     @property
     def is_running(self) -> bool:
-        """Whether an answer is on its way."""
+        """Whether a prediction is going on."""
         return self._job is not None
 
     def start(self, parameters: Parameters) -> None:
-        """Ask for the slice that a view shows; what stands in the way is told."""
+        """Predict the slice that the view shows; shows the error if it cannot be done."""
         try:
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
             task = SliceTask.of_scene(
@@ -55,18 +55,20 @@ class SegmentController:
             return
         target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
         self._began = time.perf_counter()
-        self._job = self._service.submit(task.answer, partial(self._answered, target), self._failed, TASK)
-        self._watching.start()
-        self._line.begin(ANSWER, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed."))
-        self._line.bring_into_sight()
+        self._job = self._service.submit(task.answer, partial(self._write, target), self._failed, TASK)
+        self._watch_timer.start()
+        self._status_line.begin(
+            PREDICTION, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed.")
+        )
+        self._status_line.ensure_visible()
         self._on_changed()
 
     def cancel(self) -> None:
-        """Give up the answer on its way."""
+        """Cancel the prediction; nothing is written."""
         self._job.cancel()
         self._end(_("Cancelled; nothing was changed."))
 
-    def _answered(self, target: Sequence[Any], predictions: Sequence[SlicePrediction]) -> None:
+    def _write(self, target: Sequence[Any], predictions: Sequence[SlicePrediction]) -> None:
         try:
             result = slice_task.write(predictions[0], *target)
         except Exception as error:  # the scene may have changed meanwhile
@@ -88,16 +90,16 @@ class SegmentController:
         self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO)
 
     def _failed(self, error: BaseException) -> None:
-        self._end(messages.text_of(error), messages.ERROR)
+        self._end(messages.error_text(error), messages.ERROR)
 
     def _end(self, text: str, level: str = messages.INFO) -> None:
         self._job = None
-        self._watching.stop()
+        self._watch_timer.stop()
         self._on_changed()
-        self._line.end(ANSWER)
-        self._line.say(text, level)  # last: what has happened matters more than what is missing now
+        self._status_line.end(PREDICTION)
+        self._status_line.show_message(text, level)  # after `on_changed`, which may set a hint
 
     def _watch(self) -> None:
-        """Notice that somebody else has dropped the request, by choosing another model."""
+        """Notice that the request was dropped because another model was chosen."""
         if self._job is not None and self._job.is_cancelled:
             self._end(_("The request was dropped; ask again."), messages.WARNING)

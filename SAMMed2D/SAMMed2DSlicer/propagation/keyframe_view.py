@@ -17,7 +17,7 @@ from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext
 from SAMMed2DSlicer.propagation.slice_axis import SliceAxis
 from SAMMed2DSlicer.propagation.time_axis import TimeAxis
 from SAMMed2DSlicer.widgets import combo_boxes
-from SAMMed2DSlicer.widgets.icons import pixmap_of
+from SAMMed2DSlicer.widgets.icons import pixmap_from_image
 
 Axis = SliceAxis | TimeAxis
 
@@ -161,7 +161,7 @@ class KeyframeView:
             self._show_position(next((n for n in keyframes.numbers if n > self._reader.position), keyframes.numbers[0]))
 
     def _keyframe_chosen(self, index: int) -> None:
-        number = combo_boxes.chosen(self._ui.keyframeComboBox)
+        number = combo_boxes.current_value(self._ui.keyframeComboBox)
         if number:
             self._show_position(int(number))
 
@@ -188,7 +188,7 @@ class ConfidenceStrip:
             position: that is shown, from 0; it gets a mark.
         """
         self._count, self._keyframes = count, keyframes
-        self._label.setPixmap(pixmap_of(strip_image(keyframes, count, position), _SIZE_PX[0]))
+        self._label.setPixmap(pixmap_from_image(strip_image(keyframes, count, position), _SIZE_PX[0]))
 
     def clear(self, text: str) -> None:
         """Show a text instead of positions."""

@@ -29,7 +29,7 @@ from SAMMed2DSlicer.scene import sequences
 from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.widgets import combo_boxes, messages
-from SAMMed2DSlicer.widgets.status_line import RUN, StatusLine, running_text
+from SAMMed2DSlicer.widgets.status_line import PROPAGATION, StatusLine, running_text
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 _SHOW_MS = 150
@@ -109,13 +109,13 @@ class PropagationPanel:
                 raise SceneError(_("There is no image: select a source volume."))
             task, writer = self._task(self._segment_ids(), self._settings(direction))
         except ValueError as error:  # of the library or the scene; its message is for the user
-            self._notify(messages.text_of(error), messages.WARNING)
+            self._notify(messages.error_text(error), messages.WARNING)
             return
         self._show_running(True)
         tip = _("Find no more slices; those that were found are written.")
-        self.status_line.begin(RUN, _("Propagating..."), self._controller.cancel, tip)
+        self.status_line.begin(PROPAGATION, _("Propagating..."), self._controller.cancel, tip)
         self._controller.start(task, writer)
-        self.status_line.bring_into_sight()
+        self.status_line.ensure_visible()
 
     def _settings(self, direction: str) -> PropagationSettings:
         ui = self.ui
@@ -198,7 +198,7 @@ class PropagationPanel:
         can_choose = context.is_open and sequences.has_frames(context.volume)
         ui.alongComboBox.setVisible(can_choose)
         ui.alongLabel.setVisible(can_choose)
-        axis_type = _AXES[combo_boxes.chosen(ui.alongComboBox) if can_choose else SLICES]
+        axis_type = _AXES[combo_boxes.current_value(ui.alongComboBox) if can_choose else SLICES]
         if axis_type is not self._axis_type:
             self._drop_keyframes()
             self._axis_type = axis_type
@@ -212,7 +212,7 @@ class PropagationPanel:
         try:
             sequences.make_sequence(self._context.volume, self._context.segmentation)
         except ValueError as error:
-            self._notify(messages.text_of(error), messages.WARNING)
+            self._notify(messages.error_text(error), messages.WARNING)
         else:
             self._notify(_("Each frame has its own segmentation now: draw in some of them."), messages.INFO)
 
@@ -248,17 +248,17 @@ class PropagationPanel:
         self.ui.undoButton.setEnabled(self._undo.is_possible and not self.is_running)
 
     def _show_progress(self, done: int, total: int) -> None:
-        self.status_line.go_on(RUN, running_text(self._phase, done, total), done, total)
+        self.status_line.update(PROPAGATION, running_text(self._phase, done, total), done, total)
 
     def _notify(self, text: str, level: str) -> None:
         if self.is_running:
             self._phase = text
-            self.status_line.go_on(RUN, text)
+            self.status_line.update(PROPAGATION, text)
         else:
-            self.status_line.end(RUN)
+            self.status_line.end(PROPAGATION)
             now = _modified_time(self._context)
             # 0: the segment was removed; the message stays until another one is selected.
-            self.status_line.say(text, level, lambda: _modified_time(self._context) in (0, now))
+            self.status_line.show_message(text, level, lambda: _modified_time(self._context) in (0, now))
         self._show_running(self.is_running)
         self.show()
 

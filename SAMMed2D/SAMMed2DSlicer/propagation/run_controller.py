@@ -166,7 +166,7 @@ class PropagationController:
 
     def _failed(self, error: BaseException) -> None:
         if self._task is not None:
-            self._end(messages.text_of(error), messages.ERROR)
+            self._end(messages.error_text(error), messages.ERROR)
 
     def _end(self, text: str, level: str) -> None:
         self._task = self._target = self._job = self._work = self._steps = None

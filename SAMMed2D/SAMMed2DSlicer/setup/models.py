@@ -1,4 +1,4 @@
-"""Models and devices in the user's words, and the work of getting a model."""
+"""Texts of models and devices for the panels, and downloading and importing models in the background."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from SAMMed2DLib.registry.store import StoredModel
 
 
-class Download:
-    """The work of downloading a known model; a broken one goes on where it stopped.
+class ModelDownload:
+    """Downloads a known model as `BackgroundWork`; continues a partial download.
 
     Attributes:
-        attempt: while it tries again, the number of the attempt and how many there are; set by the thread.
+        attempt: during a retry, its number and how many there are; set by the thread.
     """
 
     def __init__(self, model: StoredModel) -> None:
@@ -30,8 +30,8 @@ class Download:
         """Download it, in a thread.
 
         Args:
-            report: gets how many bytes have arrived, and of how many; None where that is unknown.
-            should_stop: tells whether to stop.
+            report: gets how many bytes have arrived, and of how many; None if unknown.
+            should_stop: whether to stop.
         """
         from SAMMed2DLib.registry.download import DownloadPolicy
         from SAMMed2DLib.registry.known_models import find, install
@@ -47,8 +47,8 @@ class Download:
         self.attempt = number, count
 
 
-def add(name: str, file: str) -> Callable[..., Any]:
-    """The work of keeping the weights of a file under a name; as `Download`, to be called in a thread."""
+def model_import(name: str, file: str) -> Callable[..., Any]:
+    """`BackgroundWork` that imports a weights file as a model with this name."""
 
     def work(report: Callable[[int, int | None], object], should_stop: Callable[[], bool]) -> Any:
         from SAMMed2DLib.registry.store import add_model
@@ -58,8 +58,8 @@ def add(name: str, file: str) -> Callable[..., Any]:
     return work
 
 
-def question_before_download(model: StoredModel) -> str:
-    """What the user is asked before a download: its size, and the licences."""
+def download_question(model: StoredModel) -> str:
+    """The question before a download, with its size and licences."""
     from SAMMed2DLib.system.memory import in_gib
 
     size = in_gib(model.size_bytes) if model.size_bytes else _("size unknown, some hundred MiB or more")
@@ -70,20 +70,20 @@ def question_before_download(model: StoredModel) -> str:
     ).format(title=model.title, size=size, what=model.what, weights=model.weights_licence, data=model.data_licence)
 
 
-def name_of(model: StoredModel) -> str:
-    """What a model is called in lists."""
+def display_name(model: StoredModel) -> str:
+    """The name of a model in lists."""
     return model.title if model.entry is not None else model.name
 
 
-def size_of(model: StoredModel) -> str:
-    """Its size, of the file or of the download; "?" if nobody knows."""
+def size_text(model: StoredModel) -> str:
+    """The size of the file or of the download; "?" if unknown."""
     from SAMMed2DLib.system.memory import in_gib
 
     return in_gib(model.size_bytes) if model.size_bytes else "?"
 
 
-def details_of(model: StoredModel) -> str:
-    """What it is, and under which licences; rich text."""
+def details_html(model: StoredModel) -> str:
+    """Description and licences of a model; rich text."""
     parts = [html.escape(model.what)]
     for title, licence in (
         (_("Licence of the weights:"), model.weights_licence),
@@ -94,8 +94,8 @@ def details_of(model: StoredModel) -> str:
     return "".join(f"<p>{part}</p>" for part in parts)
 
 
-def state_of(model: StoredModel) -> str:
-    """Whether a model is here, in one or two words."""
+def state_text(model: StoredModel) -> str:
+    """Whether a model is installed, in one or two words."""
     if model.entry is not None and model.entry.embedded:
         return _("built in") if model.is_installed else _("missing")
     if model.entry is None:
@@ -103,15 +103,15 @@ def state_of(model: StoredModel) -> str:
     return _("installed") if model.is_installed else _("not installed")
 
 
-# To choose from
+# Items of selectors
 
 
 def device_names(chosen: str, *, is_ready: bool) -> dict[str, str]:
-    """Where a model can run, by the name of the device: what is there, and what is chosen.
+    """Texts of the available devices and of the chosen one, by name.
 
     Args:
-        chosen: the device that is chosen.
-        is_ready: whether a model is loaded; before, only what needs no PyTorch is known.
+        chosen: name of the chosen device.
+        is_ready: whether a model is loaded; before that PyTorch is not imported to list devices.
     """
     names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)")}
     if is_ready and "torch" in sys.modules:

@@ -1,4 +1,4 @@
-"""PyTorch: whether it is there, what is wrong with it, and how it gets into Slicer."""
+"""PyTorch: its state without importing it, its errors in the user's words, and its installation in Slicer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ OLDEST_TORCH = "2.1.2"
 
 
 class InstallError(RuntimeError):
-    """PyTorch is not there or does not work; the message says what to do."""
+    """PyTorch is missing or does not work; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class TorchState:
-    """What is known about PyTorch without importing it.
+    """The state of PyTorch, known without importing it.
 
     Attributes:
         name: "ready", "missing", "old" or "broken".
-        text: for the user, what it is and what to do; empty where all is well.
-        version: as far as it is known.
+        text: for the user, the problem and what to do; empty if ready.
+        version: of PyTorch; empty if unknown.
     """
 
     name: str
@@ -38,15 +38,15 @@ class TorchState:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be expected to work."""
+        """Whether PyTorch is expected to work."""
         return self.name == "ready"
 
 
 def torch_state() -> TorchState:
-    """Look for PyTorch in a few milliseconds, on any thread; an import may still fail (see `explain`)."""
+    """Find the state of PyTorch in a few milliseconds, on any thread; an import may still fail, see `explain_error`."""
     loaded = sys.modules.get("torch")
     if loaded is not None and getattr(loaded, "__version__", None):
-        return _judged(str(loaded.__version__))
+        return _state_of_version(str(loaded.__version__))
     try:
         spec = importlib.util.find_spec("torch")
         version = _installed_version()
@@ -56,14 +56,14 @@ def torch_state() -> TorchState:
         return TorchState("missing", _("PyTorch is not installed yet.")) if not version else _broken(version)
     folders = list(spec.submodule_search_locations or ())
     is_whole = any(next(Path(folder).glob("_C.*"), None) for folder in folders)
-    return _judged(version) if version and spec.origin and is_whole else _broken(version)
+    return _state_of_version(version) if version and spec.origin and is_whole else _broken(version)
 
 
-def explain(error: BaseException) -> str:
-    """One or two sentences for the user about an error, with what to do about it."""
+def explain_error(error: BaseException) -> str:
+    """One or two sentences for the user about an error, with what to do."""
     causes = list(_causes(error))
     text = "\n".join(str(cause) for cause in causes)
-    for pattern, advice in _known_troubles():
+    for pattern, advice in _known_errors():
         if re.search(pattern, text, re.IGNORECASE):
             return advice
     for cause in causes:
@@ -81,9 +81,9 @@ def explain(error: BaseException) -> str:
 
 
 def ensure_torch(ask: bool = True) -> bool:
-    """Install PyTorch where it is missing, with the user's consent; trouble is shown in a dialog.
+    """Install PyTorch if it is missing, with the user's consent; errors are shown in a dialog.
 
-    To be called on the main thread, from a button: the window waits until the installation is over.
+    Call it on the main thread, from a button; it blocks the window until PyTorch is installed.
 
     Args:
         ask: ask before anything is downloaded or removed.
@@ -119,9 +119,9 @@ def install_torch(ask: bool = True) -> bool:
     if state.name == "broken":
         if ask and not _may_repair(state):
             return False
-        _checked(logic.uninstallTorch)  # pip takes what is half there for installed
+        _call_torch_utils(logic.uninstallTorch)  # pip takes a partial installation for a whole one
         ask = False
-    torch = _checked(logic.installTorch, askConfirmation=ask, torchVersionRequirement=f">={OLDEST_TORCH}")
+    torch = _call_torch_utils(logic.installTorch, askConfirmation=ask, torchVersionRequirement=f">={OLDEST_TORCH}")
     if torch is None:
         return False
     importlib.invalidate_caches()
@@ -131,7 +131,7 @@ def install_torch(ask: bool = True) -> bool:
     return True
 
 
-def _judged(version: str) -> TorchState:
+def _state_of_version(version: str) -> TorchState:
     # slicer.packaging.pip_check would refuse pre-releases, which the newest graphics cards need.
     if _numbers(version) < _numbers(OLDEST_TORCH):
         text = _("PyTorch {version} is too old: {oldest} or newer is needed.").format(
@@ -158,7 +158,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, the last first."""
+    """The error and its causes, the error first."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -167,8 +167,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _known_troubles() -> list[tuple[str, str]]:
-    """Patterns of messages of torch and of the systems, and what to do."""
+def _known_errors() -> list[tuple[str, str]]:
+    """Regular expressions for messages of torch and of operating systems, and the advice for each."""
     repair = _("Close Slicer, start it again, and install PyTorch anew in the module SAMMed2D, under Environment.")
     return [
         (
@@ -208,7 +208,7 @@ def _torch_utils() -> Any:
     """The logic of the extension PyTorch.
 
     Raises:
-        InstallError: there is no such extension, or pip is at work for somebody else.
+        InstallError: the extension is not installed, or pip is installing other packages.
     """
     if _is_pip_busy():
         raise InstallError(_("Other packages are being installed: wait until that is done, then try again."))
@@ -233,13 +233,13 @@ def _is_pip_busy() -> bool:
     return isPipInstallInProgress()
 
 
-def _checked(work: Any, **options: Any) -> Any:
+def _call_torch_utils(work: Any, **options: Any) -> Any:
     try:
         return work(**options)
     except Exception as error:  # whatever pip, the network or torch itself comes up with
         raise InstallError(
             _("PyTorch could not be installed. {reason}\n\nDetails are in the Python console.").format(
-                reason=explain(error)
+                reason=explain_error(error)
             )
         ) from error
 

@@ -1,4 +1,4 @@
-"""A bar that moves while something of unknown length is going on."""
+"""A progress bar for work of unknown length."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _STEP_MS, _STEP, _LENGTH = 250, 7, 100
 class BusyBar:
     """Moves a progress bar a few times a second.
 
-    Qt's own busy bar repaints the window all the time. The main thread keeps Python's interpreter lock for it, and what
-    the user waits for gets no turn: loading a model took three times as long.
+    Qt's own busy bar repaints the window continuously, for which the main thread holds Python's interpreter lock:
+    loading a model in another thread took three times as long.
     """
 
     def __init__(self, bar: Any) -> None:
@@ -29,14 +29,14 @@ class BusyBar:
         return bool(self._timer.isActive())
 
     def start(self) -> None:
-        """Show the bar and let it move."""
+        """Show the bar and move it."""
         self._bar.setRange(0, _LENGTH)
         self._bar.value = _STEP
         self._bar.visible = True
         self._timer.start()
 
     def stop(self) -> None:
-        """Hide it."""
+        """Hide the bar."""
         self._timer.stop()
         self._bar.visible = False
 

@@ -1,4 +1,4 @@
-"""What can be chosen from lists, in the user's words; and filling combo boxes with it."""
+"""Items of combo boxes: their texts by value, filling a box, and reading it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from SAMMed2DSlicer.scene import volumes
 
 
 def intensity_names() -> dict[str, str]:
-    """What the model can see of a slice."""
+    """Texts of the intensity rules, by `volumes.INTENSITIES`."""
     return {
         volumes.WINDOW: _("Window/level of the volume"),
         volumes.PERCENTILES: _("Automatic: 0.5 to 99.5 % of each slice"),
@@ -20,12 +20,12 @@ def intensity_names() -> dict[str, str]:
 
 
 def zoom_names() -> dict[str, str]:
-    """Whether the model looks at crops."""
+    """Texts of the zoom modes, by `slice_task.ZOOMS`."""
     return {"auto": _("Automatic: as the model was trained"), "on": _("On"), "off": _("Off")}
 
 
 def overwrite_names() -> dict[str, str]:
-    """Whether other segments give way."""
+    """Texts of the overwrite modes, by the values of `LogicTarget`."""
     return {
         "none": _("Keep them: segments may overlap"),
         "visible": _("Visible ones give way"),
@@ -34,12 +34,12 @@ def overwrite_names() -> dict[str, str]:
 
 
 def fill(box: Any, names: Mapping[str, str], value: str) -> None:
-    """Show items in a combo box, and choose one of them, without a signal.
+    """Show items in a combo box and select one of them, without emitting signals.
 
     Args:
         box: the QComboBox.
         names: the texts of the items, by their values.
-        value: of the item to choose.
+        value: of the item to select.
     """
     blocked = box.blockSignals(True)
     if [(box.itemData(n), box.itemText(n)) for n in range(box.count)] != list(names.items()):
@@ -50,6 +50,6 @@ def fill(box: Any, names: Mapping[str, str], value: str) -> None:
     box.blockSignals(blocked)
 
 
-def chosen(box: Any) -> str:
+def current_value(box: Any) -> str:
     """The value of the item that a combo box shows; empty if it shows none."""
     return box.itemData(box.currentIndex) or ""

@@ -1,4 +1,4 @@
-"""Images and colours as Qt's pixmaps and icons."""
+"""Qt pixmaps and icons from arrays and colours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import qt
 
 
-def pixmap_of(image: np.ndarray, side_px: int) -> Any:
-    """An image (H, W, 3) uint8 for a label, not larger than a square of this side."""
+def pixmap_from_image(image: np.ndarray, side_px: int) -> Any:
+    """A QPixmap of an image (H, W, 3) uint8, scaled to fit a square of `side_px`."""
     height, width = image.shape[:2]
     pixels = np.ascontiguousarray(image)
     pixmap = qt.QPixmap()
@@ -18,8 +18,8 @@ def pixmap_of(image: np.ndarray, side_px: int) -> Any:
     return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
 
 
-def square(color: Sequence[float]) -> Any:
-    """An icon of one colour, each part from 0 to 1."""
+def color_icon(color: Sequence[float]) -> Any:
+    """A QIcon of one colour, (3,) from 0 to 1."""
     pixmap = qt.QPixmap(12, 12)
     pixmap.fill(qt.QColor(*(int(255 * part) for part in color)))
     return qt.QIcon(pixmap)

@@ -1,4 +1,4 @@
-"""One line for the user in a label: what is going on, or what is wrong."""
+"""Messages for the user in labels, and the texts of errors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.setup import pytorch
 
 INFO, WARNING, ERROR = "info", "warning", "error"
-BREAK = "\N{ZERO WIDTH SPACE}"
+ZERO_WIDTH_SPACE = "\N{ZERO WIDTH SPACE}"
 _LONG_WORD = re.compile(r"\S{20}(?=\S)")
 _COLORS = {INFO: "", WARNING: "#b35c00", ERROR: "#c02020"}
-# Errors that tell the user what to do; others are faults of the program, and are told in the log too.
-_TOLD = (ValueError, OSError, ImportError, pytorch.InstallError)
+# Errors whose message tells the user what to do; others are bugs, and are logged too.
+_USER_ERRORS = (ValueError, OSError, ImportError, pytorch.InstallError)
 
 
 def show(label: qt.QLabel, text: str, level: str = INFO) -> None:
-    """Show a text; without one the label takes no space.
+    """Show a text in a label; an empty text hides it.
 
     Args:
         label: the QLabel.
@@ -29,17 +29,17 @@ def show(label: qt.QLabel, text: str, level: str = INFO) -> None:
     """
     color = _COLORS[level]
     label.styleSheet = f"color: {color}" if color else ""
-    label.text = breakable(text)
+    label.text = breaking_anywhere(text)
     label.visible = bool(text)
 
 
-def breakable(text: str) -> str:
-    """The text with places in its longest words, such as paths, where a line may end: labels break at words only."""
-    return _LONG_WORD.sub(lambda found: found.group() + BREAK, text)
+def breaking_anywhere(text: str) -> str:
+    """The text with zero-width spaces in long words, such as paths; labels break lines only at spaces."""
+    return _LONG_WORD.sub(lambda found: found.group() + ZERO_WIDTH_SPACE, text)
 
 
-def _slice_words() -> dict[str, str]:
-    """What the library says of pixels, by the name of its exception, in words for a slice view."""
+def _slice_view_messages() -> dict[str, str]:
+    """Messages in terms of a slice view, by the name of the library's exception, which speaks of pixels."""
     return {
         "OutsideSliceError": _("A click or a box lies outside the image: move it into the image, or delete it."),
         "NoAreaError": _("The box has no area: drag its corners apart, or delete it."),
@@ -47,27 +47,27 @@ def _slice_words() -> dict[str, str]:
     }
 
 
-def shortened(text: str, longest: int) -> str:
-    """The text, without its middle if it is too long."""
+def elided(text: str, longest: int) -> str:
+    """The text, with an ellipsis for its middle if it is longer than `longest` characters."""
     if len(text) <= longest:
         return text
     half = (longest - 1) // 2
     return text[:half] + "\N{HORIZONTAL ELLIPSIS}" + text[-half:]
 
 
-def sentence(text: str) -> str:
-    """The text with a capital letter in front, as messages to people begin."""
+def capitalized(text: str) -> str:
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def show_error(label: qt.QLabel, error: BaseException) -> None:
-    """Show what went wrong."""
-    show(label, text_of(error), ERROR)
+    """Show the message of an error in a label."""
+    show(label, error_text(error), ERROR)
 
 
-def text_of(error: BaseException) -> str:
-    """What went wrong, for the user; what is not the user's to mend is logged, too."""
-    if not isinstance(error, _TOLD):
+def error_text(error: BaseException) -> str:
+    """The message of an error for the user; logs the error if it is a bug."""
+    if not isinstance(error, _USER_ERRORS):
         logging.error("SAMMed2D: %s", error, exc_info=error)
-    text = _slice_words().get(type(error).__name__) or pytorch.explain(error)
-    return text if isinstance(error, SceneError) else sentence(text)  # that may begin with a name that the user gave
+    text = _slice_view_messages().get(type(error).__name__) or pytorch.explain_error(error)
+    return text if isinstance(error, SceneError) else capitalized(text)  # else it may begin with the name of a node

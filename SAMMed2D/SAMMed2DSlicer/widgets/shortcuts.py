@@ -1,4 +1,4 @@
-"""Keys of the window that one owner has at a time: two enabled shortcuts with one key would block each other."""
+"""Keyboard shortcuts that one owner has at a time: Qt triggers neither of two enabled shortcuts with the same key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one line of a panel that says what is going on, with a bar and Cancel, or what was done last."""
+"""The status line of a panel: what is going on, with a progress bar and Cancel, or the last message."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
 from SAMMed2DSlicer.widgets.timers import single_shot
 
-# What is over sooner shows no bar: it would only flicker.
+# Work that ends sooner shows no bar, which would flicker.
 _SOON_MS = 300
-# Names of work, the most important first: its text is shown, and Cancel is for it.
-RUN, MODEL, ANSWER = "run", "model", "answer"
-_WORKS = (RUN, MODEL, ANSWER)
+# Kinds of work. If several go on, the first of them is shown, and Cancel is for it.
+PROPAGATION, MODEL_LOADING, PREDICTION = "run", "model", "answer"
+_WORKS = (PROPAGATION, MODEL_LOADING, PREDICTION)
 
 
 @dataclass
 class _Work:
-    """Something that is going on: what to call it, how far it is (of `total`, 0: unknown), how to end it."""
+    """Work that is going on: its text, its progress (`total` 0: unknown), and what Cancel does."""
 
     text: str
     cancel: Callable[[], None] | None
@@ -34,17 +34,24 @@ class _Work:
 
 
 class StatusLine:
-    """A text of two lines, a thin bar, and Cancel; what was said goes when work begins, or the place changes."""
+    """A text of two lines, a thin bar, and Cancel.
+
+    A message is shown until work begins, or until the context changes: what the user works on.
+
+    Attributes:
+        widget: the caller puts it on top of a panel.
+        hint: shown while there is no message and no work.
+    """
 
     def __init__(self) -> None:
-        """Make the widgets; `widget` is to be put on top of a panel."""
+        """Make the widgets."""
         self.widget = slicer.util.loadUI(resources.ui_path("StatusLine"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.hint = ""
         self._text, self._level = "", messages.INFO
-        self._holds: Callable[[], bool] | None = None
-        self._place: Any = None
-        self._is_settled = True  # whether what was said belongs to this place
+        self._is_valid: Callable[[], bool] | None = None
+        self._context: Any = None
+        self._is_settled = True  # whether the message belongs to this context
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
         self._soon = single_shot(_SOON_MS, self._show_work)
@@ -54,12 +61,12 @@ class StatusLine:
 
     @property
     def text(self) -> str:
-        """What is shown."""
-        return str(self.ui.statusLabel.text).replace(messages.BREAK, "")
+        """The text that is shown."""
+        return str(self.ui.statusLabel.text).replace(messages.ZERO_WIDTH_SPACE, "")
 
     @property
-    def said(self) -> str:
-        """What was said last and still holds; empty for nothing."""
+    def message(self) -> str:
+        """The last message that is still valid; empty for none."""
         return self._text
 
     @property
@@ -67,58 +74,63 @@ class StatusLine:
         """Whether a bar is shown."""
         return any(work.is_shown for work in self._works.values())
 
-    # What is said
+    # Messages
 
-    def say(self, text: str, level: str = messages.INFO, holds: Callable[[], bool] | None = None) -> None:
-        """Say what has happened; it holds until `be_at` tells of another place.
+    def show_message(self, text: str, level: str = messages.INFO, is_valid: Callable[[], bool] | None = None) -> None:
+        """Show a message until `set_context` is called with another context.
 
-        What happens often changes the place, too, which is told a moment later: that is then the place of it.
+        What a message reports often changes the context, too. So the first call of `set_context` within `_SOON_MS` sets
+        the context of the message and does not end it.
 
         Args:
             text: one line for the user.
-            level: one of `messages`.
-            holds: tells whether it is still so, where that can end at the same place; asked by `be_at`.
+            level: INFO, WARNING or ERROR of `messages`.
+            is_valid: whether the message is still true, if that can end in the same context; called by `set_context`.
         """
-        self._text, self._level, self._is_settled, self._holds = text, level, False, holds
+        self._text, self._level, self._is_settled, self._is_valid = text, level, False, is_valid
         self._settling.start()
         self._show()
         if level != messages.INFO:
-            self.bring_into_sight()
+            self.ensure_visible()
 
-    def be_at(self, place: Any) -> bool:
-        """Work goes on at a place, any value: what was said of another one is no longer true. Tells if it is new."""
-        # What was said before anybody told of a place is of the first one.
-        is_new, was_settled = self._place is not None and place != self._place, self._is_settled
-        self._place, self._is_settled = place, True
-        is_over = self._holds is not None and not self._holds()
+    def set_context(self, context: Any) -> bool:
+        """Tell what the user works on, any value; drops the message of another context.
+
+        Returns:
+            Whether a message was dropped.
+        """
+        # A message from before the first call belongs to the first context.
+        is_new, was_settled = self._context is not None and context != self._context, self._is_settled
+        self._context, self._is_settled = context, True
+        is_over = self._is_valid is not None and not self._is_valid()
         if not is_over and (not is_new or not was_settled):
             return False
-        self._text, self._level, self._holds = "", messages.INFO, None
+        self._text, self._level, self._is_valid = "", messages.INFO, None
         self._show()
         return True
 
     def _settle(self) -> None:
         self._is_settled = True
 
-    def suggest(self, hint: str) -> None:
-        """What to do next, where nothing else is to be said."""
+    def set_hint(self, hint: str) -> None:
+        """Show what to do next, while there is no message and no work."""
         if hint != self.hint:
             self.hint = hint
             self._show()
 
-    # What is going on
+    # Work
 
     def begin(
         self, name: str, text: str, cancel: Callable[[], None] | None = None, tip: str = "", *, soon: bool = False
     ) -> None:
-        """Show that something is going on; what was said before goes.
+        """Show work that has begun; drops the message.
 
         Args:
-            name: RUN, MODEL or ANSWER; work of the same name is replaced.
+            name: PROPAGATION, MODEL_LOADING or PREDICTION; work of the same name is replaced.
             text: one line for the user.
             cancel: what Cancel does.
-            tip: what Cancel says that it does.
-            soon: it is probably over in a moment; nothing is shown until then.
+            tip: tool tip of Cancel.
+            soon: whether it probably ends within `_SOON_MS`; it is shown only after that time.
         """
         self._works[name] = _Work(text, cancel, tip)
         if soon:
@@ -126,31 +138,31 @@ class StatusLine:
         else:
             self._show_work()
 
-    def go_on(self, name: str, text: str, done: int = 0, total: int = 0) -> None:
-        """Show how far it is; nothing, if it is over.
+    def update(self, name: str, text: str, done: int = 0, total: int = 0) -> None:
+        """Show the progress of work; does nothing if it has ended.
 
         Args:
             name: as given to `begin`.
             text: one line for the user.
-            done: how much is done.
-            total: of how much; 0 where that is unknown.
+            done: how many steps are done.
+            total: of how many; 0 if unknown.
         """
         work = self._works.get(name)
         if work is not None:
             work.text, work.done, work.total = text, done, total
             self._show()
 
-    def is_going_on(self, name: str) -> bool:
-        """Whether it has begun and not ended."""
+    def is_working(self, name: str) -> bool:
+        """Whether work of this name has begun and not ended."""
         return name in self._works
 
     def end(self, name: str) -> None:
-        """It is over."""
+        """Show that work has ended."""
         if self._works.pop(name, None) is not None:
             self._show()
 
-    def bring_into_sight(self) -> None:
-        """Scroll the panel, if the text is not to be seen, or not all of it."""
+    def ensure_visible(self) -> None:
+        """Scroll the panel if the text is not, or not fully, visible."""
         widget, label = self.widget, self.ui.statusLabel
         if not widget.isVisible() or label.visibleRegion().boundingRect().height() >= label.height:
             return
@@ -161,17 +173,17 @@ class StatusLine:
             parent.ensureWidgetVisible(widget, 0, 4)
 
     def close(self) -> None:
-        """Nothing goes on any more."""
+        """Drop all work and the message, and stop the timers."""
         self._soon.stop()
         self._settling.stop()
         self._works.clear()
-        self._text, self._holds, self._place = "", None, None
+        self._text, self._is_valid, self._context = "", None, None
         self._show()
 
     # Showing
 
     def _show_work(self) -> None:
-        """Show what goes on; what was said before is over, unless it was said meanwhile."""
+        """Show work that has begun; drops an older message."""
         fresh = [work for work in self._works.values() if not work.is_shown]
         for work in fresh:
             work.is_shown = True
@@ -180,19 +192,19 @@ class StatusLine:
         self._show()
 
     def _cancel(self) -> None:
-        work = self._first()
+        work = self._shown_work()
         if work is not None and work.cancel is not None:
             work.cancel()
 
-    def _first(self) -> _Work | None:
+    def _shown_work(self) -> _Work | None:
         """The work that is shown."""
         return next((self._works[name] for name in _WORKS if name in self._works and self._works[name].is_shown), None)
 
     def _show(self) -> None:
-        work = self._first()
+        work = self._shown_work()
         text = self._text if work is None else " ".join(filter(None, (work.text, self._text)))
         messages.show(self.ui.statusLabel, text or self.hint, self._level)
-        self.ui.statusLabel.visible = True  # keeps its place: the panel must not jump
+        self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
         self._show_bar(work)
         self.ui.cancelButton.visible = work is not None and work.cancel is not None
         self.ui.cancelButton.toolTip = work.tip if work is not None else ""
@@ -211,12 +223,12 @@ class StatusLine:
 
 
 def running_text(text: str, done: int, total: int) -> str:
-    """What is going on, with how many slices are done.
+    """A text with its progress, for the user: "Propagating... 3 of 20 slices".
 
     Args:
         text: what is going on.
         done: how many slices are done.
-        total: of how many; 0 where that is unknown, which gives the text alone.
+        total: of how many; 0 if unknown, which gives the text alone.
     """
     if not total:
         return text

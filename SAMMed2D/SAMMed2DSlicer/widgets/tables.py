@@ -1,4 +1,4 @@
-"""Small tables of texts that are as high as their rows."""
+"""Small read-only tables, as high as their rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _MOST_ROWS_PX = 320
 
 
 def set_columns(table: qt.QTableWidget, titles: Sequence[str], stretched: int) -> None:
-    """Name the columns; one of them takes the room that the others leave.
+    """Set the columns; one of them is stretched.
 
     Args:
         table: the QTableWidget.
         titles: of all columns.
-        stretched: the number of the column that takes the room, from 0.
+        stretched: number of the column that takes the remaining width, from 0.
     """
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
@@ -30,7 +30,7 @@ def set_columns(table: qt.QTableWidget, titles: Sequence[str], stretched: int) -
 
 
 def fill(table: qt.QTableWidget, rows: Sequence[Sequence[str]]) -> None:
-    """Show these rows, keep the selection by its number, and take the room that they need."""
+    """Show rows of texts; keeps the selected row number, and sets the height of the table."""
     table.setRowCount(len(rows))
     for number, row in enumerate(rows):
         for column, text in enumerate(row):
@@ -44,7 +44,7 @@ def fill(table: qt.QTableWidget, rows: Sequence[Sequence[str]]) -> None:
 
 
 def fit(table: qt.QTableWidget) -> None:
-    """Make a table as high as its rows."""
+    """Set the height of a table to that of its rows, at most `_MOST_ROWS_PX`."""
     table.resizeRowsToContents()
     rows = sum(table.rowHeight(number) for number in range(table.rowCount))
     table.setFixedHeight(min(rows, _MOST_ROWS_PX) + table.horizontalHeader().height + 2 * table.frameWidth)

@@ -1,7 +1,7 @@
-"""Timers on the main thread.
+"""QTimers on the main thread that hold a weak reference to the object of their slot.
 
-A connection keeps its slot alive, and a slot that is a method keeps its object, which keeps the timer: through Qt this
-cycle is seen by no garbage collector. So a timer knows the object of its method weakly only.
+A connection keeps its slot alive, a slot that is a method keeps its object, and the object keeps the timer: Python's
+garbage collector cannot see this cycle, since it goes through Qt.
 """
 
 from __future__ import annotations
