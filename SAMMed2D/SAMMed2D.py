@@ -1,6 +1,6 @@
-"""The module SAMMed2D: its registration, its panel, and its self test; `SAMMed2DLogic` is its Python API.
+"""The module SAMMed2D: registration, widget and self test; `SAMMed2DLogic` is its Python API.
 
-Nothing but Slicer and Python's standard library is imported before it is needed: the panel opens without PyTorch.
+Only Slicer and Python's standard library are imported at the top: the widget opens without PyTorch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _HOMEPAGE = "https://github.com/SAMMed2D/SlicerSAMMed2D"
 
 
 class SAMMed2D(ScriptedLoadableModule):
-    """What Slicer shows and asks of the module."""
+    """Title, dependencies and texts of the module."""
 
     def __init__(self, parent: Any) -> None:
-        """Describe the module; the effect is registered when Slicer is up."""
+        """Describe the module; the effect is registered after Slicer's start."""
         ScriptedLoadableModule.__init__(self, parent)
         make_library_importable()
         parent.title = "SAMMed2D"
@@ -70,17 +70,17 @@ def _acknowledgement_text() -> str:
 
 
 class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's panel: it makes the sections, and tells them when to begin and to end."""
+    """The module's widget: makes the panels, and passes Slicer's events on to them."""
 
     def __init__(self, parent: Any = None) -> None:
-        """Prepare; `setup` makes the sections."""
+        """Prepare; `setup` makes the panels."""
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: SAMMed2DLogic | None = None
         self.panels: tuple[Any, ...] = ()
 
     def setup(self) -> None:
-        """Make the sections; also register the effect, if the module was loaded after Slicer's start."""
+        """Make the panels; registers the effect, too, if the module was loaded after Slicer's start."""
         ScriptedLoadableModuleWidget.setup(self)
         _register()
         from SAMMed2DSlicer.inference import service
@@ -119,19 +119,19 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(slicer.mrmlScene, event, method)
 
     def enter(self) -> None:
-        """Begin to follow the scene."""
+        """Start observing the scene: the module is shown."""
         if self.logic is None:  # not set up
             return
         for panel in self.panels:
             panel.enter(self.logic.getParameterNode())
 
     def exit(self) -> None:
-        """Leave the scene alone."""
+        """Stop observing the scene: the module is left."""
         for panel in self.panels:
             panel.exit()
 
     def installTorch(self) -> None:
-        """Install PyTorch, after asking, and show what came of it."""
+        """Install PyTorch, after asking, and show its new state."""
         from SAMMed2DSlicer.setup import pytorch
 
         pytorch.ensure_torch()
@@ -139,19 +139,19 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             panel.refresh()
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
-        """Let go of the nodes before they go."""
+        """Release the nodes before they are removed."""
         for panel in self.panels:
             panel.forget()
         self.exit()
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
-        """Follow the new scene."""
+        """Observe the new scene."""
         if self.parent.isEntered:
             self.exit()
             self.enter()
 
     def cleanup(self) -> None:
-        """End everything that the sections have begun."""
+        """Stop timers, threads and observers of all panels."""
         self.removeObservers()
         for panel in self.panels:
             panel.cleanup()
@@ -162,7 +162,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class SAMMed2DTest(ScriptedLoadableModuleTest):
-    """The self test: in the desktop, and wherever the host stands in for it. Each test stands alone."""
+    """The self test; runs in Slicer and in the test host."""
 
     _INSIDE_IJK, _BESIDE_IJK = (30, 25, 6), (55, 45, 6)
 
@@ -205,7 +205,7 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
         self.assertEqual(int(written[6].sum()), by_box.voxels)
 
     def test_an_error_says_what_to_do(self) -> None:
-        """A point that is not on the slice is refused before the model is asked."""
+        """A point that is not on the slice is refused before the model is loaded."""
         logic = SAMMed2DLogic()
         volume = self._ball()
         with self.assertRaisesRegex(ValueError, "off the slice"):

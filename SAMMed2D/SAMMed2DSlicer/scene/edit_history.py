@@ -1,4 +1,4 @@
-"""What each prompt group has written, so that corrected prompts can take it back, and nothing else."""
+"""The last edit that each prompt group has written, so that changed prompts replace it and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EditHistory:
-    """The last edit of each prompt group, and what it left."""
+    """The last `SegmentEdit` of each prompt group, by the key of the group."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -32,7 +32,7 @@ class EditHistory:
         volume: slicer.vtkMRMLScalarVolumeNode,
         known_hw: np.ndarray | None = None,
     ) -> WriteResult:
-        """Write a mask in place of what the same prompts had added.
+        """Write a mask in place of the voxels that the same prompt group had added.
 
         Args:
             key: of the prompt group.
@@ -51,32 +51,32 @@ class EditHistory:
         was_undone = before is not None and before.is_undone()
         written = write_mask(target, mask_hw, plane, volume, replaces, known_hw)
         for edit in untouched:
-            edit.after = edit.current()  # what is written here is no touch of somebody else
-        is_same = written.changed == 0 and replaces is not None  # what was added before is still what undo takes back
+            edit.after = edit.current()  # a write through this history is not a change by others
+        is_same = written.changed == 0 and replaces is not None  # undo still removes what was added before
         if written.edit is not None and not is_same:
             self._edits[key] = written.edit
         previous_edit_remains = before is not None and replaces is None and not was_undone
         return replace(written, previous_edit_remains=previous_edit_remains)
 
     def replaceable(self, key: Any) -> VoxelPatch | None:
-        """What the prompts of a group would take back, if they were accepted again now; None for nothing."""
+        """The voxels that a new mask of a group would replace; None if there are none, or others changed them."""
         before = self._edits.get(key)
         return before.added if before is not None and before.is_unchanged() else None
 
     def last_edit(self, key: Any) -> SegmentEdit | None:
-        """What a group has written last, as far as it is known."""
+        """The last edit of a group; None if unknown."""
         return self._edits.get(key)
 
     def drop(self, key: Any) -> None:
-        """Take nothing back for a group any more."""
+        """Drop the edit of a group: it is not replaced any more."""
         self._edits.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything; for another scene."""
+        """Drop all edits; for another scene."""
         self._edits.clear()
 
     def _drop_closed(self) -> None:
-        """Hold no segmentation that was removed."""
+        """Drop edits of segmentations that were removed."""
         kept = {key: edit for key, edit in self._edits.items() if edit.segmentation.GetScene() is not None}
         self._edits = kept
 
@@ -89,5 +89,5 @@ _shared = EditHistory()
 
 
 def shared_edit_history() -> EditHistory:
-    """The one of all Segment Editors: what one has accepted, another one may correct."""
+    """The history of all Segment Editors: one may correct what another has accepted."""
     return _shared

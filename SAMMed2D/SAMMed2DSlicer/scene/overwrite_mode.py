@@ -1,7 +1,7 @@
-"""Whether other segments give way to what the effect writes.
+"""Whether the effect may overwrite other segments.
 
-Slicer's own default, "Overwrite all", lets them give way. The effect protects them, by an option of its own, until the
-user chooses something in the Segment Editor's section *Masking*: the last choice holds.
+Slicer's default is "Overwrite all". The effect protects other segments, by an option of its own, until the user chooses
+an overwrite mode in the Segment Editor's section *Masking*: of the two, the last choice counts.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.scene.volumes import SceneError
 
-# Parameters of the effect: whether other segments are protected, and Masking's choice when that was decided.
+# Parameters of the effect: whether other segments are protected, and the overwrite mode when that was decided.
 PROTECT, MASKING_SEEN = "ProtectOthers", "MaskingSeen"
-# What Slicer begins with ("Overwrite all") is nobody's choice.
+# Slicer's default ("Overwrite all") is not a choice of the user.
 DEFAULTS = {PROTECT: 1, MASKING_SEEN: 0}
 
 
 def segment_editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> slicer.vtkMRMLSegmentEditorNode:
-    """What is chosen in the effect's Segment Editor.
+    """The parameter set node of the effect's Segment Editor.
 
     Raises:
-        SceneError: the editor is not set up, or goes.
+        SceneError: the editor is not set up, or is being closed.
     """
     node = effect.parameterSetNode()
     if node is None:
@@ -33,7 +33,7 @@ def segment_editor_node(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> sl
 
 
 def apply_masking_choice(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
-    """Protect no longer, once the user has chosen in *Masking* that other segments give way.
+    """Stop protecting other segments once the user has chosen in *Masking* to overwrite them.
 
     Args:
         effect: the qSlicerSegmentEditorScriptedEffect.
@@ -54,7 +54,7 @@ def protects_others(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
 
 @contextmanager
 def overwriting_disabled(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> Iterator[None]:
-    """Let no other segment give way; the user's choice in the parameter node is the same before and after."""
+    """Set the overwrite mode to none inside a with block; restores the user's choice after it."""
     node = segment_editor_node(effect)
     chosen, modifying = node.GetOverwriteMode(), node.StartModify()
     node.SetOverwriteMode(node.OverwriteNone)

@@ -1,4 +1,4 @@
-"""The voxels of segments: in a geometry, on a slice, and when they were changed."""
+"""Reading the voxels of segments, in a geometry or on a slice, and when they were modified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from SAMMed2DSlicer.scene.volumes import image_kji, world_from_ijk, world_from_l
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
-# A segment is read in pieces of about so many voxels, each a few milliseconds.
+# A segment is read in pieces of about so many voxels, which takes a few milliseconds each.
 _SLAB_VOXELS = 1_000_000
 
 
@@ -35,23 +35,23 @@ def segment_array(
 
 
 class SegmentReader:
-    """A segment's voxels in a geometry, to be read in any thread while the segment may be changed in another one.
+    """Reads a segment's voxels in a geometry, in any thread, while the segment may be changed in another one.
 
-    Slicer gives a labelmap that it enlarges new voxels, and leaves those that somebody holds as they are; what it
-    changes in place is noticed by `is_stale`.
+    Slicer allocates new voxels when it enlarges a labelmap, so that held ones stay valid; `is_stale` tells whether
+    voxels were changed in place.
     """
 
     def __init__(
         self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, geometry: vtk.vtkMatrix4x4
     ) -> None:
-        """Take hold of the voxels, on the main thread; nothing is read yet.
+        """Hold a reference to the voxels, on the main thread; nothing is read yet.
 
         Args:
             segmentation: the segmentation node.
             segment_id: the segment; one without a labelmap is empty.
             geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
         """
-        self._of = segmentation, segment_id
+        self._source = segmentation, segment_id
         image = binary_labelmap(segmentation, segment_id)
         self._time = _mtime(image)
         self.is_empty = image is None
@@ -64,10 +64,10 @@ class SegmentReader:
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
-        return _mtime(binary_labelmap(*self._of)) != self._time
+        return _mtime(binary_labelmap(*self._source)) != self._time
 
     def extent_within(self, within: Sequence[int]) -> tuple[int, ...] | None:
-        """Where in the geometry the voxels can be, not beyond an extent; None where there are none."""
+        """The part of an extent of the geometry where the segment may have voxels; None if there is none."""
         if self.is_empty or self._shift is None:
             return None if self.is_empty else tuple(within)
         own = [end - self._shift[n // 2] for n, end in enumerate(self._extent)]
@@ -75,7 +75,7 @@ class SegmentReader:
         return found if all(found[n] <= found[n + 1] for n in (0, 2, 4)) else None
 
     def slabs(self, within: Sequence[int]) -> Iterator[VoxelPatch]:
-        """The voxels within an extent in small pieces, so that other threads get their turn."""
+        """The voxels within an extent in small pieces, so that other threads can run in between."""
         extent_within = self.extent_within(within)
         if extent_within is None:
             return
@@ -98,7 +98,7 @@ class SegmentReader:
         return found
 
     def _nearest(self, extent: Sequence[int]) -> np.ndarray:
-        """The same where the segment has another grid: its voxel that is nearest to each voxel's centre."""
+        """`array_within` for a segment with another grid, by nearest neighbour."""
         i0, i1, j0, j1, k0, k1 = extent
         k, j, i = np.ogrid[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
         inside = np.ones(shape_kji(extent), bool)
@@ -136,22 +136,22 @@ def has_voxels(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) ->
 
 
 def modified_time(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
-    """When the voxels of a segment were changed last, a number that grows; 0 for none."""
+    """VTK's modification time of the voxels of a segment; 0 for none."""
     return _mtime(binary_labelmap(segmentation, segment_id))
 
 
 def _mtime(image: vtk.vtkImageData | None) -> int:
-    """When an image was changed last; 0 for none."""
+    """VTK's modification time of an image; 0 for none."""
     return 0 if image is None else image.GetMTime()
 
 
 def _other_from_geometry(geometry: vtk.vtkMatrix4x4, other: Any) -> np.ndarray:
-    """(4, 4): voxels of a geometry to those of another one; both vtkMatrix4x4."""
+    """(4, 4): voxels of `geometry` to those of `other`; both are vtkMatrix4x4 from voxels to the same RAS."""
     return np.linalg.inv(slicer.util.arrayFromVTKMatrix(other)) @ slicer.util.arrayFromVTKMatrix(geometry)
 
 
 def _whole_shift(own_from_geometry: np.ndarray) -> tuple[int, int, int] | None:
-    """How many voxels two geometries are shifted, if nothing else tells them apart; None otherwise."""
+    """The shift between two geometries, voxels, if they differ by a whole number of voxels only; None otherwise."""
     shift = np.round(own_from_geometry[:3, 3])
     same = (
         np.abs(own_from_geometry[:3, :3] - np.eye(3)).max() < 1e-4
@@ -161,7 +161,7 @@ def _whole_shift(own_from_geometry: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def image_matrix(image: slicer.vtkOrientedImageData) -> vtk.vtkMatrix4x4:
-    """The matrix from an image's voxels to its RAS."""
+    """vtkMatrix4x4 from an image's voxels to its RAS, mm."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return matrix
@@ -173,7 +173,7 @@ def mask_on_slice(
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
 ) -> np.ndarray:
-    """Read a segment on a slice, in its pixels: each has the segment's voxel that is nearest to its centre.
+    """Read a segment on a slice, by nearest neighbour.
 
     Args:
         volume: the volume node.

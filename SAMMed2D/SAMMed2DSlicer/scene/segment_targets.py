@@ -1,4 +1,4 @@
-"""Where masks are written to: the segment of a Segment Editor, or any segment, by Slicer's own rules and undo."""
+"""Targets to write masks to: the segment of a Segment Editor, or any segment; with Slicer's masking and undo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVERWRITE = {"none": "OverwriteNone", "visible": "OverwriteVisibleSegments", "a
 
 
 class SegmentTarget(Protocol):
-    """The Segment Editor as the writer needs it: an effect (`EffectTarget`), or its logic (`LogicTarget`)."""
+    """What the segment writer needs; `EffectTarget` writes through an effect, `LogicTarget` through editor logic."""
 
     @property
     def segmentation(self) -> Any:
@@ -28,7 +28,7 @@ class SegmentTarget(Protocol):
         """The segment that is written to."""
 
     def make_editable(self) -> None:
-        """Let the segments be made of labelmaps, before they are written to."""
+        """Make labelmaps the source representation; to be called before writing."""
 
     def save_state(self) -> None:
         """Begin an undo step."""
@@ -47,7 +47,7 @@ class SegmentTarget(Protocol):
 
     @property
     def overwrites(self) -> bool:
-        """Whether other segments give way to what is added."""
+        """Whether added voxels are taken from other segments."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +68,12 @@ class EffectTarget:
 
     @property
     def overwrites(self) -> bool:
-        """Whether other segments give way to what is added."""
+        """Whether added voxels are taken from other segments."""
         node = overwrite_mode.segment_editor_node(self.effect)
         return node.GetOverwriteMode() != node.OverwriteNone and not overwrite_mode.protects_others(self.effect)
 
     def make_editable(self) -> None:
-        """Nothing: the Segment Editor has done so when the effect became active."""
+        """Do nothing: the Segment Editor has done so when the effect became active."""
 
     def save_state(self) -> None:
         """Begin an undo step."""
@@ -118,11 +118,11 @@ class LogicTarget:
             volume: gives the geometry where the segmentation has none yet.
             segmentation: the segmentation node.
             segment_id: of an existing segment.
-            overwrite: whether other segments give way: "none", "visible" or "all" of them.
-            keeps_undo: whether the last step can be taken back, as long as this object is open.
+            overwrite: which other segments may be overwritten: "none", "visible" or "all".
+            keeps_undo: whether the last step can be undone, as long as this object is open.
 
         Raises:
-            SceneError: there is no such segment, or no such way to overwrite.
+            SceneError: there is no such segment, or overwrite mode.
         """
         if not segmentation.GetSegmentation().GetSegment(segment_id):
             raise SceneError(
@@ -132,7 +132,7 @@ class LogicTarget:
             raise SceneError(_("Unknown overwrite mode {mode}: choose none, visible or all.").format(mode=overwrite))
         self.segmentation, self.segment_id = segmentation, segment_id
         self._keeps_undo = keeps_undo
-        self._left: dict[str, int] = {}  # when the segments that were changed were left
+        self._modified_times: dict[str, int] = {}  # of the segments written, after the last write
         self._node = slicer.vtkMRMLSegmentEditorNode()
         self._node.SetSaveWithScene(False)
         self._node.SetHideFromEditors(True)
@@ -150,38 +150,38 @@ class LogicTarget:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take the helper node out of the scene."""
+        """Close the target."""
         self.close()
 
     def close(self) -> None:
-        """Take the helper node out of the scene, where that was not closed itself."""
+        """Remove the vtkMRMLSegmentEditorNode from the scene, if the scene was not closed itself."""
         self._logic.SetSegmentEditorNode(None)
         if self._node.GetScene() is not None:
             slicer.mrmlScene.RemoveNode(self._node)
 
     @property
     def overwrites(self) -> bool:
-        """Whether other segments give way to what is added."""
+        """Whether added voxels are taken from other segments."""
         return self._node.GetOverwriteMode() != self._node.OverwriteNone
 
     def make_editable(self) -> None:
-        """Let the segments be made of labelmaps; see `segmentations.convert_to_labelmaps`."""
+        """Make labelmaps the source representation; see `segmentations.convert_to_labelmaps`."""
         segmentations.convert_to_labelmaps(self._logic, self.segmentation)
 
     def save_state(self) -> None:
-        """Begin an undo step, if that was asked for."""
+        """Begin an undo step, if undo is kept."""
         if self._keeps_undo:
             self._logic.SaveStateForUndo()
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back, and nobody else has changed its segments since."""
+        """Whether there is a step to undo, and its segments were not changed otherwise since."""
         if self._node.GetScene() is None or self.segmentation.GetScene() is None or not self._logic.CanUndo():
             return False
-        return all(modified_time(self.segmentation, name) == time for name, time in self._left.items())
+        return all(modified_time(self.segmentation, name) == time for name, time in self._modified_times.items())
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         self._logic.Undo()
 
     def default_labelmap(self) -> Any:
@@ -200,19 +200,19 @@ class LogicTarget:
         self._logic.ModifySegmentByLabelmap(
             self.segmentation, segment_id or self.segment_id, labelmap, mode, list(labelmap.GetExtent()), True, False
         )
-        changed = {*self._left, segment_id or self.segment_id}
-        self._left = {name: modified_time(self.segmentation, name) for name in changed}
+        changed = {*self._modified_times, segment_id or self.segment_id}
+        self._modified_times = {name: modified_time(self.segmentation, name) for name in changed}
 
 
 class UndoStep:
-    """Saves the state before the first of several changes, once."""
+    """Saves the state for undo once, before the first of several changes."""
 
     def __init__(self, target: SegmentTarget) -> None:
-        """Nothing is saved yet."""
+        """Save nothing yet."""
         self._target, self._is_saved = target, False
 
     def begin(self) -> bool:
-        """A change follows; tell whether it is the first."""
+        """Save the state if it was not saved; returns whether it was saved now."""
         if self._is_saved:
             return False
         self._is_saved = True
@@ -221,17 +221,17 @@ class UndoStep:
 
 
 class SingleUndoTarget:
-    """A target to which several masks are written as one step of undo."""
+    """A target to which several masks are written as one undo step."""
 
     def __init__(self, target: SegmentTarget) -> None:
-        """Nothing is saved before the first change."""
+        """Save nothing before the first change."""
         self._target, self._step = target, UndoStep(target)
         self.segmentation, self.segment_id = target.segmentation, target.segment_id
 
     def save_state(self) -> None:
-        """Begin the undo step, if that was not done."""
+        """Begin the undo step, if it has not begun."""
         self._step.begin()
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the target's."""
+        """Get any other attribute from the target."""
         return getattr(self._target, name)

@@ -1,4 +1,7 @@
-"""The one way in which masks get into segments: Slicer's own, with its masking, overwriting and undo."""
+"""Writes masks to segments as Slicer's own effects do, with its masking, overwrite mode and undo.
+
+All masks are written here.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +50,14 @@ class WriteResult:
 
 @dataclass(eq=False)
 class SegmentEdit:
-    """Voxels that a mask has added to a segment, and how it left the segment around them.
+    """Voxels that a mask has added to a segment, and the segment around them before and after.
 
     Attributes:
         segmentation: the segmentation node.
         segment_id: the segment.
         added: the voxels.
         geometry: vtkMatrix4x4, voxels to the segmentation's RAS.
-        before: (K, J, I) bool, the segment within the extent of `added`, as it was found.
+        before: (K, J, I) bool, the segment within the extent of `added`, before the mask was written.
         after: the same, after the mask was written.
     """
 
@@ -66,25 +69,25 @@ class SegmentEdit:
     after: np.ndarray
 
     def current(self) -> np.ndarray:
-        """The segment within the extent, as it is now."""
+        """The segment within the extent of `added` as it is now, (K, J, I) bool."""
         return segment_array(self.segmentation, self.segment_id, self.added.extent, self.geometry)
 
     def contains(self, point_world: Sequence[float] | np.ndarray) -> bool:
-        """Whether it added the voxel at (3,) mm in the scene."""
+        """Whether the voxel at a point of the scene, (3,) mm, was added."""
         grid = world_from_local(self.segmentation) @ slicer.util.arrayFromVTKMatrix(self.geometry)
         i, j, k = (int(value) for value in np.floor(ijk_from_ras(np.array([point_world]), grid)[0] + 0.5))
         return bool(voxel_patches.in_extent(self.added, (i, i, j, j, k, k)).any())
 
     def is_unchanged(self) -> bool:
-        """Whether the segment is as it was left: not painted on, erased or undone since."""
+        """Whether the segment was not painted on, erased or undone since."""
         return bool((self.current() == self.after).all())
 
     def is_undone(self) -> bool:
-        """Whether the segment is again as it was before."""
+        """Whether the segment is again as it was before the edit, for example after undo."""
         return bool((self.before != self.after).any() and (self.current() == self.before).all())
 
     def is_applied(self) -> bool:
-        """Whether the segment has all that was added and nothing that was removed, and not as before."""
+        """Whether the segment has all voxels that were added and none that were removed, for example after redo."""
         present, removed = self.current(), self.before & ~self.after
         return bool(present[self.added.mask_kji].all()) and not present[removed].any() and not self.is_undone()
 
@@ -99,17 +102,16 @@ def write_mask(
 ) -> WriteResult:
     """Add a mask to a segment the way Slicer's own effects do, as one undo step.
 
-    Masking, overwriting and hidden segments are Slicer's business. An empty mask changes nothing, unless it corrects
-    another one.
+    Slicer applies masking and the overwrite mode. An empty mask changes nothing, unless it corrects another one.
 
     Args:
         target: the segment.
         mask_hw: (H, W) bool, on the slice.
         plane: the slice, of this volume.
         volume: the volume node.
-        replaces: voxels to take away first, where the mask has them no more.
-        known_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: what it has no more is taken
-            away too, and only what is new is added.
+        replaces: voxels to remove where the mask does not have them.
+        known_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: voxels that the new mask
+            does not have are removed too, and only new ones are added.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
@@ -137,7 +139,7 @@ def _write_voxels(
     geometry: vtk.vtkMatrix4x4,
     only_new: bool,
 ) -> WriteResult:
-    """Put voxels in place of others, one of both at least; `only_new`: those that the segment has are not added."""
+    """Write `patch` and remove the rest of `replaces`; not both are None. `only_new` adds only voxels it lacks."""
     extent = voxel_patches.union_extent([patch, replaces])
     before = segment_array(target.segmentation, target.segment_id, extent, geometry)
     adds = voxel_patches.without(patch, VoxelPatch(extent[::2], before)) if only_new else patch
@@ -145,13 +147,13 @@ def _write_voxels(
     others = other_segments_of(target, [target.segment_id], extent, geometry)
     changes = [(voxels, is_added) for voxels, is_added in ((surplus, False), (adds, True)) if voxels is not None]
     has_all = all((before == is_added)[voxel_patches.in_extent(voxels, extent)].all() for voxels, is_added in changes)
-    if target.overwrites or not has_all:  # no step of undo for nothing
+    if target.overwrites or not has_all:  # else there would be an undo step without a change
         target.save_state()
         for voxels, is_added in changes:
             target.modify(labelmap_of(voxels, geometry), is_added)
     after = segment_array(target.segmentation, target.segment_id, extent, geometry)
     added = after & ~before
-    if patch is not None and replaces is not None:  # what this writes again is still not the user's own
+    if patch is not None and replaces is not None:  # voxels that are written again stay replaceable
         added |= after & voxel_patches.in_extent(patch, extent) & voxel_patches.in_extent(replaces, extent)
     edit = SegmentEdit(target.segmentation, target.segment_id, VoxelPatch(extent[::2], added), geometry, before, after)
     return WriteResult(voxel_patches.count(patch), int((after != before).sum()), lost=others.lost(), edit=edit)
@@ -160,9 +162,9 @@ def _write_voxels(
 def replace_segment(
     segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, patch: VoxelPatch | None, geometry: vtk.vtkMatrix4x4
 ) -> None:
-    """Let a segment have these voxels, and no others; for frames of a sequence, which no Segment Editor can edit.
+    """Replace all voxels of a segment; for frames of a sequence, which a Segment Editor cannot edit.
 
-    Masking and undo are those of the caller; other segments are left as they are.
+    Without masking and undo; other segments are left as they are.
 
     Args:
         segmentation: the segmentation node, in the scene or of a sequence.
@@ -180,7 +182,7 @@ def replace_segment(
 
 
 def labelmap_of(patch: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    """A small labelmap with the patch's extent: Slicer's cost goes by the size of what it is given."""
+    """A labelmap with the patch's extent only: the time of a write grows with the size of the labelmap."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*patch.extent)
     image.SetGeometryFromImageToWorldMatrix(geometry)
@@ -193,21 +195,21 @@ def labelmap_of(patch: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> slicer.vtkOrie
 
 
 class OtherSegments:
-    """What other segments have within an extent, to tell afterwards what they have lost."""
+    """The voxels of other segments within an extent before a write, to count afterwards what they lost."""
 
     def __init__(self, segment_ids: Iterable[str], read: Callable[[str], np.ndarray]) -> None:
-        """Look at them before something is written.
+        """Read the segments before something is written.
 
         Args:
             segment_ids: the other segments.
-            read: the voxels of one within the extent, (K, J, I) bool.
+            read: segment ID to its voxels within the extent, (K, J, I) bool.
         """
         self._read = read
         before = {name: read(name) for name in segment_ids}
         self._before = {name: mask for name, mask in before.items() if mask.any()}
 
     def lost(self) -> dict[str, int]:
-        """How many voxels each has lost since; those that lost none are left out."""
+        """How many voxels each segment has lost since; without those that lost none."""
         lost = {name: int((mask & ~self._read(name)).sum()) for name, mask in self._before.items()}
         return {name: count for name, count in lost.items() if count}
 
@@ -215,7 +217,7 @@ class OtherSegments:
 def other_segments_of(
     target: SegmentTarget, written_ids: Sequence[str], extent: Sequence[int], geometry: vtk.vtkMatrix4x4
 ) -> OtherSegments:
-    """What segments that may give way have within an extent; to be asked after something was written.
+    """Read the segments that may be overwritten within an extent; call `lost` after the write.
 
     Args:
         target: where is written.
@@ -228,22 +230,22 @@ def other_segments_of(
     return OtherSegments(others, lambda name: segment_array(target.segmentation, name, extent, geometry))
 
 
-# What is said of it
+# Messages
 
 
 def losses_text(segmentation: slicer.vtkMRMLSegmentationNode, lost: Mapping[str, int]) -> str:
-    """Who lost what, for the user: "B lost 120 voxels, C lost 3 voxels"."""
+    """The losses of other segments, for the user: "B lost 120 voxels, C lost 3 voxels"."""
     parts = []
     for segment_id, count in lost.items():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         name = segment.GetName() if segment is not None else segment_id
-        words = _("{name} lost {count} voxel") if count == 1 else _("{name} lost {count} voxels")
-        parts.append(words.format(name=name, count=f"{count:,}"))
+        text = _("{name} lost {count} voxel") if count == 1 else _("{name} lost {count} voxels")
+        parts.append(text.format(name=name, count=f"{count:,}"))
     return ", ".join(parts)
 
 
 def outside_text(outside_px: int, shown_px: int) -> str:
-    """What is said of a mask that the geometry cuts."""
+    """The message for a mask that lies partly outside the segmentation's geometry."""
     text = _(
         "{outside} of {shown} px lie outside the segmentation's geometry and were not written: extend it with Specify "
         "geometry, beside the source volume."

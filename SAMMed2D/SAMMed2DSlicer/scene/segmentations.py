@@ -1,4 +1,4 @@
-"""Segmentation nodes: new ones, their segments and names, and labelmaps for segments that came as surfaces."""
+"""Segmentation nodes: making them, their segments and names, and conversion of surfaces to labelmaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f&<>\"'`/\\:*?|%]+")
 
 
 def safe_name(text: str) -> str:
-    """What to call a node after a text of the user's, such as the name of a segment; what is shown keeps the text."""
+    """A node name made from any text, such as the name of a segment, without characters that break saved scenes."""
     return _UNSAFE.sub("_", text)
 
 
@@ -45,7 +45,7 @@ def new_segmentation(volume: slicer.vtkMRMLScalarVolumeNode, name: str, segment_
 
 
 def set_up(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-    """Let a new segmentation be seen, and give it the geometry and the transform of a volume, if there is one."""
+    """Give a new segmentation display nodes, and the geometry and transform of a volume, if there is one."""
     segmentation.CreateDefaultDisplayNodes()  # without, segments have no colours
     if volume is None:
         return
@@ -62,7 +62,7 @@ def add_segment(segmentation: slicer.vtkMRMLSegmentationNode) -> str:
 
 
 def empty_copy(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation node like another one, all of whose segments are empty; in no scene."""
+    """A copy of a segmentation node with empty segments, in no scene."""
     copy = slicer.vtkMRMLSegmentationNode()
     copy.SetName(segmentation.GetName())
     ours, theirs = copy.GetSegmentation(), segmentation.GetSegmentation()
@@ -88,7 +88,7 @@ def add_segment_like(
     segment_of(segmentation, added_id).SetTerminology(source.GetTerminology())
 
 
-# What there is
+# Segments
 
 
 def segment_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkSegment:
@@ -105,7 +105,7 @@ def segment_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) ->
 
 
 def segment_names(segmentation: slicer.vtkMRMLSegmentationNode | None) -> dict[str, str]:
-    """The segments of a segmentation node, by their IDs; none without a node."""
+    """Names of segments by ID; empty without a node."""
     if segmentation is None:
         return {}
     return {name: segment_of(segmentation, name).GetName() for name in segmentation.GetSegmentation().GetSegmentIDs()}
@@ -116,17 +116,17 @@ def segment_color(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str)
     return segment_of(segmentation, segment_id).GetColor()
 
 
-# Labelmaps: Slicer edits nothing else
+# Labelmaps, the only representation that Slicer edits
 
 
 def create_labelmaps(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Give the segments of a segmentation node labelmaps to read, beside what they are made of."""
+    """Create the binary labelmap representation, beside the source representation."""
     if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap() and _has_source(segmentation):
         segmentation.GetSegmentation().CreateRepresentation(_labelmap())
 
 
 def convert_to_labelmaps(logic: Any, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Let labelmaps be what the segments are made of, as the Segment Editor does; surfaces follow them from now on.
+    """Make binary labelmaps the source representation, as the Segment Editor does; surfaces are made from them then.
 
     Args:
         logic: the vtkSlicerSegmentEditorLogic that writes to the segmentation node.
@@ -160,7 +160,7 @@ def _labelmap() -> str:
 
 
 def _has_source(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether any segment has what the segmentation says that its segments are made of."""
+    """Whether any segment has the source representation."""
     name = segmentation.GetSegmentation().GetSourceRepresentationName()
     return any(segment.GetRepresentation(name) is not None for segment in _segments(segmentation))
 

@@ -1,8 +1,8 @@
-"""A volume and a segmentation that a sequence browser plays together: their frames, and how a segmentation gets some.
+"""The frames of a volume and a segmentation that a sequence browser synchronizes, and making such a segmentation.
 
-What the scene shows of a sequence is a proxy node. The data nodes, one for each frame, are in a scene of the sequence's
-own. A browser that saves changes lets proxy and data node share their segments, so that each sees at once what is done
-to the other; one that does not copies them to the proxy, and what is drawn there is lost with the next frame.
+The scene shows a proxy node of each sequence; the data nodes, one for each frame, are in a scene of the sequence. If
+the browser saves changes, proxy and data node share their segments. If not, the browser copies the data node to the
+proxy, and what the user draws there is lost when another frame is shown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 
 
 def proxy_of(node: Any) -> Any:
-    """The node of the scene that shows a sequence; other nodes, and sequences that none shows, as they are."""
+    """The proxy node of a sequence node; other nodes, and sequences without a proxy, are returned as they are."""
     if node is None or not node.IsA("vtkMRMLSequenceNode"):
         return node
     shown = (browser.GetProxyNode(node) for browser in _browsers() if browser.IsSynchronizedSequenceNode(node, True))
@@ -29,7 +29,7 @@ def proxy_of(node: Any) -> Any:
 def browser_of(
     volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None = None
 ) -> slicer.vtkMRMLSequenceBrowserNode | None:
-    """The sequence browser that plays a volume, best one that also plays a segmentation; None if there is none."""
+    """The sequence browser of a proxy volume, preferably one that also has the segmentation; None if there is none."""
     playing = [browser for browser in _browsers() if volume is not None and browser.GetSequenceNode(volume) is not None]
     if segmentation is not None:
         playing.sort(key=lambda browser: browser.GetSequenceNode(segmentation) is None)  # stable: the first stays first
@@ -37,7 +37,7 @@ def browser_of(
 
 
 def has_frames(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
-    """Whether a volume is shown by a sequence browser, with more than one frame."""
+    """Whether a volume is the proxy of a sequence with more than one frame."""
     browser = browser_of(volume)
     return browser is not None and browser.GetNumberOfItems() > 1
 
@@ -53,16 +53,16 @@ def is_synchronized(
 def needs_sequence(
     volume: slicer.vtkMRMLScalarVolumeNode | None, segmentation: slicer.vtkMRMLSegmentationNode | None
 ) -> bool:
-    """Whether the frames of a volume have no segmentation of their own yet, or what is drawn on them gets lost."""
+    """Whether the frames of a volume have no segmentations of their own, or the browser does not save their changes."""
     if volume is None or segmentation is None or not has_frames(volume):
         return False
     return not is_synchronized(volume, segmentation) or not FrameSeries.of(volume, segmentation).saves_changes
 
 
 def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Give each frame of a volume a segmentation of its own, and let its browser save what is drawn.
+    """Give each frame of a volume a segmentation of its own, and let the browser save changes.
 
-    What the segmentation has now becomes that of the present frame; in the others all segments are empty.
+    The present frame gets the segments as they are now; in other frames they are empty.
 
     Raises:
         SceneError: the volume has no frames, or the segmentation belongs to another sequence.
@@ -71,7 +71,7 @@ def make_sequence(volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.v
     sequence = browser.GetSequenceNode(segmentation)
     if sequence is None:
         sequence = _new_sequence(browser, segmentation)
-    elif not browser.GetSaveChanges(sequence):  # what is shown may be newer than what is kept
+    elif not browser.GetSaveChanges(sequence):  # the proxy may be newer than the data node
         value = _index_value(browser, browser.GetSelectedItemNumber())
         sequence.SetDataNodeAtValue(segmentation, value)
     browser.SetSaveChanges(sequence, True)
@@ -82,7 +82,7 @@ def _new_sequence(browser: slicer.vtkMRMLSequenceBrowserNode, segmentation: slic
     if any(browser.GetSequenceNode(segmentation) is not None for browser in _browsers()):
         message = _("{name} belongs to the sequence of another browser: choose, or make, another segmentation.")
         raise SceneError(message.format(name=segmentation.GetName()))
-    # A sequence that is added with something in it is shown at once, by another node.
+    # Fill the sequence after adding it: the browser would make a new proxy node for one that has items.
     sequence = slicer.modules.sequences.logic().AddSynchronizedNode(None, segmentation, browser)
     sequence.SetName(segmentations.safe_name(sequence.GetName()))
     shown = browser.GetSelectedItemNumber()
@@ -121,10 +121,10 @@ class FrameSeries:
     """The frames of a volume and of a segmentation, counted from 0 as the browser does.
 
     Attributes:
-        volume: what the scene shows of the images.
-        segmentation: what the scene shows of the segmentations.
-        browser: plays both.
-        values: the index of each frame in the sequences, such as its time.
+        volume: the proxy volume node.
+        segmentation: the proxy segmentation node.
+        browser: of both sequences.
+        values: the index value of each frame, such as its time.
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
@@ -157,16 +157,16 @@ class FrameSeries:
 
     @property
     def saves_changes(self) -> bool:
-        """Whether what is drawn on a frame is still there when the browser comes back to it."""
+        """Whether the browser saves changes of the proxy segmentation."""
         return bool(self.browser.GetSaveChanges(self._segmentation_sequence))
 
     def volume_node(self, number: int) -> Any:
-        """The volume node of a frame; None if there is none."""
+        """The data node of a frame's volume; None if there is none."""
         sequence = self.browser.GetSequenceNode(self.volume)
         return sequence.GetDataNodeAtValue(self.values[number]) if sequence is not None else None
 
     def segmentation_node(self, number: int) -> Any:
-        """The segmentation node of a frame; None if there is none."""
+        """The data node of a frame's segmentation; None if there is none."""
         return (
             self._segmentation_sequence.GetDataNodeAtValue(self.values[number])
             if self._segmentation_sequence is not None
@@ -174,7 +174,7 @@ class FrameSeries:
         )
 
     def add_segmentation_node(self, number: int) -> Any:
-        """Give a frame that has none a segmentation whose segments are empty."""
+        """Add a segmentation with empty segments to a frame that has none."""
         return self._segmentation_sequence.SetDataNodeAtValue(
             segmentations.empty_copy(self.segmentation), self.values[number]
         )
@@ -184,12 +184,12 @@ class FrameSeries:
         self.browser.SetSelectedItemNumber(number)
 
     def update_proxy_nodes(self) -> None:
-        """Let the scene show what has become of the frame."""
+        """Update the proxy nodes after a data node was changed."""
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browser)
 
     @property
     def exist(self) -> bool:
-        """Whether the scene still has the same nodes, and as many frames."""
+        """Whether the nodes are still in the scene, with the same frames."""
         nodes = (self.volume, self.segmentation, self.browser)
         if any(node.GetScene() is None for node in nodes) or self._segmentation_sequence is None:
             return False
@@ -203,27 +203,27 @@ class FrameSeries:
 
 
 class FrameImages:
-    """The voxels of all frames, to be read in any thread; copies of nothing."""
+    """The voxels of all frames, not copied; readable in any thread."""
 
     def __init__(self, frames: FrameSeries) -> None:
-        """Take hold of them, on the main thread.
+        """Hold references to the voxels, on the main thread.
 
         Raises:
             SceneError: a frame has no image, or one of another geometry than the others.
         """
         self._frames = frames
-        self._held = [self._image_and_time(number) for number in range(len(frames.values))]
+        self._images = [self._image_and_time(number) for number in range(len(frames.values))]
         self.voxels: list[np.ndarray] = [volumes.volume_kji(frames.volume_node(n)) for n in range(len(frames.values))]
 
     def are_unchanged(self) -> bool:
-        """Whether the scene has still the same images; on the main thread."""
+        """Whether the scene still has the same images; on the main thread."""
         try:
-            return all(self._image_and_time(number) == held for number, held in enumerate(self._held))
+            return all(self._image_and_time(number) == held for number, held in enumerate(self._images))
         except SceneError:
             return False
 
     def _image_and_time(self, number: int) -> tuple[Any, int]:
-        """An image, and when it was changed last."""
+        """The image of a frame, and its modification time."""
         node, shown = self._frames.volume_node(number), self._frames.volume
         if node is None or node.GetImageData() is None:
             message = _("Frame {number} of {name} has no image.")

@@ -1,4 +1,4 @@
-"""The slice views of the layout: which slice of a volume each one shows, and how it lies there."""
+"""The slice views of the layout: which slice of a volume each shows, and in which orientation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SAMMed2DLib.imaging.geometry import GeometryError
 from SAMMed2DSlicer.scene import volumes
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def renders_once(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that changes several nodes: the views are drawn once, after it, and not for each of them."""
+    """Decorate a method that changes several nodes: views are rendered once, after it."""
 
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -38,10 +37,10 @@ def slice_widgets() -> dict[str, Any]:
 def oriented_as_in_view(
     image: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode, slice_node: slicer.vtkMRMLSliceNode
 ) -> np.ndarray:
-    """An image of a slice, turned and mirrored to lie as a view shows it, as nearly as quarter turns do.
+    """Rotate by quarter turns and mirror an image of a slice to the orientation of a view.
 
     Args:
-        image: (H, W, ...), pixels of the slice or of a part of it.
+        image: (H, W, ...), the slice or a part of it.
         plane: the slice, of this volume.
         volume: the volume node.
         slice_node: the view, which shows the slice.
@@ -55,16 +54,8 @@ def oriented_as_in_view(
     return image[:: -1 if down[1] > 0 else 1, :: -1 if right[0] < 0 else 1]  # y goes up in a view
 
 
-def plane_in(widget: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> SlicePlane | None:
-    """The slice of a volume in a view; None if it shows none."""
-    try:
-        return volumes.plane_shown(widget.mrmlSliceNode(), volume) if volume is not None else None
-    except (volumes.SceneError, GeometryError):
-        return None
-
-
 def is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:
-    """Whether the mouse is over something of a markup that a press would drag: a point or a handle."""
+    """Whether the mouse is over a point or handle of a markup, which a press would drag."""
     display = slicer.vtkMRMLMarkupsDisplayNode
     handles = (display.ComponentControlPoint, display.ComponentScaleHandle, display.ComponentTranslationHandle)
     return any(

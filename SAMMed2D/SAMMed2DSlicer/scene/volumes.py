@@ -1,4 +1,4 @@
-"""MRML and VTK to numpy and 4x4 matrices: volumes, slices, and what the model sees of them.
+"""MRML and VTK to numpy and 4x4 matrices: volumes, slices, and the input of the model.
 
 Frames are those of `SAMMed2DLib.imaging.geometry`, and `_world` is the scene's RAS after all parent transforms.
 """
@@ -27,14 +27,14 @@ INTENSITIES = (WINDOW, PERCENTILES, FULL_RANGE)
 
 
 class SceneError(ValueError):
-    """Something in the scene does not allow what was asked; the message says what to do."""
+    """The scene does not allow an operation; the message says what to do."""
 
 
 # Volumes
 
 
 def volume_kji(volume: slicer.vtkMRMLScalarVolumeNode | None) -> np.ndarray:
-    """The voxels of a volume node, (K, J, I) or (K, J, I, C); a view, not to be written to.
+    """The voxels of a volume node, (K, J, I) or (K, J, I, C); a view into VTK's memory, read-only by convention.
 
     Raises:
         SceneError: the volume is empty.
@@ -141,8 +141,8 @@ def plane_shown(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLScala
     """The slice of a volume that a slice view shows.
 
     Raises:
-        OutsideVolumeError: the view does not meet the volume.
-        SceneError: the volume is empty, or bent by a transform.
+        OutsideVolumeError: the view does not intersect the volume.
+        SceneError: the volume is empty, or under a non-linear transform.
     """
     return plane_of_view(
         slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS()), world_from_ijk(volume), size_ijk(volume)
@@ -157,7 +157,7 @@ def world_from_xy(slice_node: slicer.vtkMRMLSliceNode, xy: Sequence[float]) -> n
 def project_points(
     points_world: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring points of the scene to a slice.
+    """Project points of the scene onto a slice.
 
     Args:
         points_world: (N, 3), mm.
@@ -171,13 +171,13 @@ def project_points(
 
 
 def half_thickness(plane: SlicePlane) -> float:
-    """How far off a slice its voxels reach, voxels: half a voxel, more where it is oblique."""
+    """Half the thickness of a slice, voxels: 0.5, more for an oblique one."""
     normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
     return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
 
 
 def slice_name(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """What to call a slice: "axial 12" for one of the volume's own, counted from 1 as people do, else "oblique"."""
+    """The name of a slice for the user: "axial 12", counted from 1; "oblique" if it is not on the volume's grid."""
     if not is_on_grid(plane):
         return _("oblique")
     axis, world = grid_axis(plane), world_from_ijk(volume)
@@ -187,7 +187,7 @@ def slice_name(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str
 
 
 def intensity_rule(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
-    """The rule that turns intensities into what the model sees (see `SAMMed2DLib.imaging.intensity`).
+    """The rule that maps intensities to the input of the model (see `SAMMed2DLib.imaging.intensity`).
 
     Args:
         volume: its display node has the window.
@@ -205,7 +205,7 @@ def intensity_rule(volume: slicer.vtkMRMLScalarVolumeNode, rule: str) -> Any:
 
 
 def model_image(volume: slicer.vtkMRMLScalarVolumeNode, plane: SlicePlane, rule: str = WINDOW) -> np.ndarray:
-    """What the model sees of a slice: (H, W, 3) uint8.
+    """The input of the model for a slice, (H, W, 3) uint8.
 
     Args:
         volume: the volume node.
