@@ -194,10 +194,13 @@ def _start(args: argparse.Namespace) -> StartingPoint:
 def _config(args: argparse.Namespace, start: StartingPoint, images: int, processes: int) -> TrainingConfig:
     from SAMMed2DLib.training import PUBLISHED_WIDTH, TrainingConfig
 
-    is_large, is_new = start.model.embed_dim >= PUBLISHED_WIDTH, not start.state
+    has_frozen_encoder = start.model.tiny_vit is not None
+    is_large, is_new = has_frozen_encoder or start.model.embed_dim >= PUBLISHED_WIDTH, not start.state
     trained: dict[str, Any] = {"trained": args.trained}
     if args.trained == AUTO:
         trained["trained"] = "adapters" if is_large and start.model.adapter and not is_new else "all"
+        if has_frozen_encoder and not is_new:
+            trained["trained"] = "decoder"
     zoom = start.prefers_zoom if args.zoom is None else args.zoom
     per_step = args.batch * args.accumulate * processes
     steps = args.steps if args.epochs is None else math.ceil(args.epochs * images / max(1, per_step))
@@ -216,6 +219,7 @@ def _config(args: argparse.Namespace, start: StartingPoint, images: int, process
         balance=args.balance,
         synthetic_share=args.synthetic,
         focus_step=0 if zoom else _NEVER,
+        click_scales=start.click_scales,
         seed=args.seed,
         **trained,
     )

@@ -59,7 +59,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         choices=(AUTO, "adapters", "decoder", "all"),
         default=AUTO,
         help="adapters: with prompt encoder and decoder; decoder: with prompt encoder; auto: all of a small model, "
-        "adapters of one of published size",
+        "adapters of one of published size, decoder for a TinyViT such as that of the built-in model",
     )
 
 

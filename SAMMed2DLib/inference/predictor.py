@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -360,12 +360,13 @@ def load_predictor(
         fit=fit,
         channel_order=channel_order,
         prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
-        click_scales=_click_scales(checkpoint.provenance.get("click_scales")),
+        click_scales=click_scales_of(checkpoint.provenance),
     )
 
 
-def _click_scales(recorded: object) -> tuple[float, ...]:
+def click_scales_of(provenance: Mapping[str, object]) -> tuple[float, ...]:
     """What a file says of its weights; the whole slice alone where it says nothing, or what is no share of a slice."""
+    recorded = provenance.get("click_scales")
     scales = recorded if isinstance(recorded, list) else []
     shares = tuple(float(scale) for scale in scales if isinstance(scale, int | float) and 0 < scale <= 1)
     return shares or (1.0,)

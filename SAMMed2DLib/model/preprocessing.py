@@ -152,11 +152,21 @@ def normalise(image_hwc: Tensor) -> Tensor:
     return ((image_hwc.float() - mean) / std).permute(2, 0, 1).contiguous()
 
 
+def denormalised(images: Tensor) -> Tensor:
+    """Undo `normalise` of images (B, 3, H, W): pixels of 0..255."""
+    mean, std = (images.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+    return images * std + mean
+
+
 def stretched(image_hwc: np.ndarray, side: int) -> Tensor:
     """Resize (H, W, 3) uint8 to (3, side, side) float32 bilinearly with antialiasing, its values stretched to 0..1."""
-    pixels = torch.from_numpy(image_hwc.astype(np.float32, order="C")).permute(2, 0, 1)[None]
-    small = functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
-    low, high = small.min(), small.max()
+    return stretched_each(torch.from_numpy(image_hwc.astype(np.float32, order="C")).permute(2, 0, 1)[None], side)[0]
+
+
+def stretched_each(images: Tensor, side: int) -> Tensor:
+    """The same of images (B, 3, H, W) of any range, each stretched by itself: (B, 3, side, side)."""
+    small = functional.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    low, high = small.amin(dim=(1, 2, 3), keepdim=True), small.amax(dim=(1, 2, 3), keepdim=True)
     return (small - low) / (high - low).clamp(min=1e-8)
 
 

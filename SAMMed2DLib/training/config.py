@@ -45,6 +45,7 @@ class TrainingConfig:
         box_share: share of steps that begin with a box alone; a tenth begins with a box and a click.
         neighbour_share: share of steps that begin with the mask of a neighbouring slice too.
         focus_step: from this step on, views zoom in on objects, as the product does around its prompts.
+        click_scales: what the weights answer first clicks on, see `Predictor`; training does not depend on it.
         seed: root of all random numbers.
     """
 
@@ -68,6 +69,7 @@ class TrainingConfig:
     box_share: float = 0.5
     neighbour_share: float = 0.0
     focus_step: int = 0
+    click_scales: tuple[float, ...] = (1.0,)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,8 @@ class TrainingConfig:
             raise TrainingError(f"the decay of the averaged weights must be in 0..1, not {self.ema_decay}")
         if self.as_published and self.accumulate > 1:
             raise TrainingError("as published every pass is followed by a step, so nothing can be accumulated")
+        if self.as_published and self.model.preprocessing != "published":
+            raise TrainingError("the model sees images in another way than the published one: leave out --as-published")
         if (self.trained == "adapters" or self.as_published) and not self.model.adapter:
             raise TrainingError("the model has no adapters to train: add them, or train the decoder or all of it")
 
@@ -93,6 +97,11 @@ class TrainingConfig:
     def prefers_zoom(self) -> bool:
         """Whether the weights learn to see crops around their prompts."""
         return self.focus_step < self.steps and not self.as_published
+
+    @property
+    def view_size(self) -> int:
+        """Side of the views that are drawn, px: that of the frame in which the network counts prompts."""
+        return self.model.prompt_size or self.model.image_size
 
     def learning_rate_at(self, step: int) -> float:
         """The schedule: warm-up, a constant rate, and a linear fall to 0 at the end."""
@@ -102,8 +111,11 @@ class TrainingConfig:
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps), left)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for `from_dict`."""
-        return {**asdict(self), "model": self.model.to_dict()}
+        """Plain JSON types, for `from_dict`; click scales only where there are several, as runs had none before."""
+        values = {**asdict(self), "model": self.model.to_dict(), "click_scales": list(self.click_scales)}
+        if self.click_scales == type(self).click_scales:
+            del values["click_scales"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -117,4 +129,5 @@ class TrainingConfig:
         if unknown or "model" not in values:
             what = f"it has {', '.join(sorted(unknown))}" if unknown else "it has no model"
             raise TrainingError(f"this is no configuration of a training run: {what}")
-        return cls(**{**values, "model": ModelConfig.from_dict(values["model"])})
+        scales = tuple(values.get("click_scales", cls.click_scales))
+        return cls(**{**values, "model": ModelConfig.from_dict(values["model"]), "click_scales": scales})

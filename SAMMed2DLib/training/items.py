@@ -94,7 +94,7 @@ class LabelMaps:
             DatasetError: the image has no object.
         """
         image, label = self._images[number].image, self._images[number].label
-        size, count = config.model.image_size, config.masks_per_image
+        size, count = config.view_size, config.masks_per_image
         if config.as_published:
             masks = objects_of(label)
             if not masks:
@@ -152,7 +152,7 @@ class LayoutImages:
             DatasetError: a file is missing or broken, or no object survives.
         """
         image, masks = self._read(number)
-        size, count = config.model.image_size, config.masks_per_image
+        size, count = config.view_size, config.masks_per_image
         if config.as_published:
             return make_published_item(rng, image, masks, size, count)
         kinds = [mask.anatomy for mask in self._entries[number].masks]
@@ -213,7 +213,7 @@ class TrainingItems(torch.utils.data.Dataset):
         focused = index >= config.focus_step * self._per_step
         kind = rng.random() if self._datasets else 0.0
         if not self._datasets or kind < config.synthetic_share:
-            size, count = config.model.image_size, config.masks_per_image
+            size, count = config.view_size, config.masks_per_image
             view, masks = make_training_item(rng, *synthetic_item(rng, size), size, count, focused)
         else:
             lesions = kind < config.synthetic_share + config.lesion_share

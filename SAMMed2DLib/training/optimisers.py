@@ -29,6 +29,9 @@ def choose_trained(model: Sam, trained: str) -> None:
     """Freeze what is not trained: with "adapters" the encoder's body, with "decoder" the whole encoder."""
     for name, parameter in model.image_encoder.named_parameters():
         parameter.requires_grad_(trained == "all" or (trained == "adapters" and "Adapter" in name))
+    for module in model.image_encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()  # a few images at a time tell too little of the statistics that it was trained with
 
 
 def optimiser_of(model: Sam, config: TrainingConfig) -> torch.optim.Optimizer:

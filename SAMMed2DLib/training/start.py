@@ -12,6 +12,7 @@ from torch import Tensor
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
+from SAMMed2DLib.inference.predictor import click_scales_of
 from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.model.shapes import config_of
@@ -32,12 +33,14 @@ class StartingPoint:
         model: its sizes.
         state: its weights; what is missing begins with fresh ones.
         prefers_zoom: whether these weights were trained for crops around prompts.
+        click_scales: what they answer first clicks on, see `Predictor`.
         base: where they come from, plain JSON types; empty for none.
     """
 
     model: ModelConfig
     state: Mapping[str, Tensor] = field(default_factory=dict)
     prefers_zoom: bool = True
+    click_scales: tuple[float, ...] = (1.0,)
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +72,7 @@ def known_start(
         RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
         ConfigError: the image size does not fit.
-        TrainingError: the network has another preprocessing than the published one, or the file is incomplete.
+        TrainingError: the file is incomplete.
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
@@ -78,8 +81,6 @@ def known_start(
         own = config_of(checkpoint.config, shapes)
     except ConfigError as error:
         raise CheckpointError(f"{path.name}: {error}") from error
-    if own.preprocessing != "published":
-        raise TrainingError(f"{path.name} sees images in a way that training does not know: begin with another model")
     config = replace(own, image_size=image_size or own.image_size, adapter=own.adapter or add_adapters)
     wanted = {name: tuple(value.shape) for name, value in build_empty(config).state_dict().items()}
     fitted = fit_state_dict(checkpoint.state, wanted, reset_heads=reset_heads and not own.adapter)
@@ -94,7 +95,8 @@ def known_start(
         base["weights_licence"] = KNOWN_MODELS[path.stem].weights_licence
     if own.image_size != config.image_size:
         base["resized_from"] = own.image_size
-    return StartingPoint(config, fitted.state, bool(known.get("prefers_zoom")), base)
+    scales = click_scales_of(known)
+    return StartingPoint(config, fitted.state, bool(known.get("prefers_zoom")), scales, base)
 
 
 def build_start(config: TrainingConfig, start: Mapping[str, Tensor] | None) -> Sam:

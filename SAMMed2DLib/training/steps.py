@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from SAMMed2DLib.model.mask_decoder import select_best
+from SAMMed2DLib.model.preprocessing import denormalised, stretched_each
+from SAMMed2DLib.model.refiner import prompt_maps
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.training.config import TrainingError
-from SAMMed2DLib.training.losses import object_loss, published_loss
+from SAMMed2DLib.training.losses import hard_iou, object_loss, published_loss
 from SAMMed2DLib.training.training_prompts import PUBLISHED_ITERATIONS, PromptSource, RoundPrompts
 
 _AUTOCAST = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,7 +38,7 @@ class Batch:
     """B images with M objects each, on the CPU; N = B * M, image-major.
 
     Attributes:
-        images: (B, 3, S, S) float32, normalised.
+        images: (B, 3, S, S) float32, normalised as published whatever the model's preprocessing.
         masks: (N, 1, S, S) float32, 0/1.
     """
 
@@ -87,7 +89,20 @@ class Interaction(nn.Module):
                 target = functional.adaptive_avg_pool2d(masks, logits.shape[-2:])
             losses.append(object_loss(logits, target, iou))
             low_res = select_best(logits, iou)[0].detach()
-        return torch.stack(losses).mean()
+        loss = torch.stack(losses).mean()
+        return loss if low_res is None else loss + _refiner_loss(self.model, batch, current, low_res)
+
+
+def _refiner_loss(model: Sam, batch: Batch, prompts: RoundPrompts, low_res: Tensor) -> Tensor:
+    """Loss of the refined masks of the last round; 0 without a refiner."""
+    if model.refiner is None:
+        return low_res.new_zeros(())
+    side, device = low_res.shape[-1], low_res.device
+    images = stretched_each(denormalised(batch.images), 2 * side).repeat_interleave(batch.masks_per_image, dim=0)
+    maps = prompt_maps(prompts.points, prompts.boxes, side, model.prompt_encoder.image_size, len(low_res))
+    fine = model.refiner(images.to(device), low_res, maps.to(device))
+    target = functional.adaptive_avg_pool2d(batch.masks.to(device), fine.shape[-2:])
+    return object_loss(fine, target, hard_iou(fine, target))
 
 
 def train_batch(
@@ -254,9 +269,11 @@ def _device_of(model: Sam) -> torch.device:
 
 def _encode(model: Sam, batch: Batch, autocast: torch.dtype | None) -> Tensor:
     """Features of the images, repeated for each object: (N, dim, g, g) float32."""
-    device = _device_of(model)
+    device, images = _device_of(model), batch.images
+    if model.preprocessing == "min-max":
+        images = stretched_each(denormalised(images), model.image_size)
     with torch.autocast(device.type, autocast, enabled=autocast is not None):
-        features = model.image_encoder(batch.images.to(device))
+        features = model.image_encoder(images.to(device))
     return features.float().repeat_interleave(batch.masks_per_image, dim=0)
 
 

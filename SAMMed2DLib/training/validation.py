@@ -72,6 +72,7 @@ def predictor_of(config: TrainingConfig, weights: Mapping[str, Tensor], device: 
         fit="pad" if config.as_published else "stretch",
         channel_order="bgr" if config.as_published else "rgb",
         prefers_zoom=config.prefers_zoom,
+        click_scales=config.click_scales,
     )
 
 

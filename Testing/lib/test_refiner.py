@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +11,22 @@ import torch
 from golden_cases import formula_image
 from test_tiny_vit import MINIATURE
 from torch.nn import functional
+from training_cases import write_folder
 
-from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
+from SAMMed2DLib.__main__ import main
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_model
-from SAMMed2DLib.model.preprocessing import ResizeTransform, stretched
+from SAMMed2DLib.model.preprocessing import ResizeTransform, normalise, stretched
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
-from SAMMed2DLib.training.config import TrainingError
-from SAMMed2DLib.training.start import known_start
+from SAMMed2DLib.training.config import TrainingConfig
+from SAMMed2DLib.training.optimisers import optimiser_of
+from SAMMed2DLib.training.start import build_start, known_start
+from SAMMed2DLib.training.steps import Batch, Interaction, train_batch
+from SAMMed2DLib.training.training_prompts import AccumulatedClicks
 
 REFINED = replace(MINIATURE, preprocessing="min-max", prompt_size=112, refiner_dim=4)
 
@@ -115,10 +121,56 @@ def test_settings_that_no_network_has_are_refused(change, words):
         ModelConfig.from_dict({**REFINED.to_dict(), **change})
 
 
-def test_training_refuses_a_network_that_it_would_show_other_images(tmp_path):
-    path = save_inference_checkpoint(tmp_path / "refined.pt", build_model(REFINED).state_dict(), REFINED.to_dict(), {})
-    with pytest.raises(TrainingError, match="begin with another model"):
-        known_start(path)
+# Training
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    torch.manual_seed(0)
+    facts = {"prefers_zoom": True, "click_scales": [1.0, 0.5]}
+    return save_inference_checkpoint(tmp_path / "r.pt", build_model(REFINED).state_dict(), REFINED.to_dict(), facts)
+
+
+def test_in_training_the_encoder_sees_what_it_sees_in_use():
+    image, seen = formula_image((112, 112)), []
+    model = build_model(REFINED)
+    model.image_encoder.register_forward_pre_hook(lambda _encoder, images: seen.append(images[0]))
+    batch = Batch(normalise(torch.from_numpy(image))[None], torch.ones(1, 1, 112, 112))
+    Interaction(model)(batch, AccumulatedClicks(np.random.default_rng(0)), 1)
+    np.testing.assert_allclose(seen[0][0], stretched(image, 56), atol=1e-5)
+
+
+def test_decoder_and_refiner_are_trained_and_the_encoder_stays(file, tmp_path):
+    data, run = write_folder(tmp_path / "data"), tmp_path / "run"
+    options = ["--steps", "2", "--batch", "1", "--masks", "2", "--workers", "0", "--most-validation", "0"]
+    assert main(["train", str(data), "-o", str(run), "--from", str(file), *options]) == 0
+    before, after = read_checkpoint(file).state, read_checkpoint(run / "last.pt").state
+    changed = {name for name, value in after.items() if not torch.equal(value.float(), before[name].float())}
+    assert not any(name.startswith("image_encoder.") for name in changed)
+    for part in ("mask_decoder.", "prompt_encoder.", "refiner.first", "refiner.last"):
+        assert any(name.startswith(part) for name in changed), part
+    trained = load_predictor(run / "best.pt", device="cpu")
+    assert trained.has_refiner and trained.prefers_zoom and trained.click_scales == (1.0, 0.5)
+    assert Session(trained).answer(formula_image((70, 90)), Prompts.of(box=(10, 10, 60, 50))).mask.shape == (70, 90)
+
+
+def test_a_whole_network_is_trained_with_the_statistics_of_its_batch_norms(file):
+    start = known_start(file)
+    config = TrainingConfig(start.model, steps=1, images_per_batch=1, masks_per_image=1, synthetic_share=1.0)
+    model = build_start(config, start.state)
+    optimiser = optimiser_of(model, config)
+    batch = Batch(torch.randn(1, 3, 112, 112), torch.ones(1, 1, 112, 112))
+    train_batch(Interaction(model), optimiser, [(batch, AccumulatedClicks(np.random.default_rng(0)))], 1)
+    name = "image_encoder.patch_embed.seq.0.bn"
+    after = model.state_dict()
+    assert not torch.equal(after[f"{name}.weight"], start.state[f"{name}.weight"])
+    assert torch.equal(after[f"{name}.running_mean"], start.state[f"{name}.running_mean"])
+
+
+def test_the_published_recipe_is_not_for_it(file, tmp_path, capsys):
+    data = write_folder(tmp_path / "data")
+    assert main(["train", str(data), "-o", str(tmp_path / "run"), "--from", str(file), "--as-published"]) == 2
+    assert "leave out --as-published" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dim", [None, 8])

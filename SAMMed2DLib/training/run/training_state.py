@@ -57,7 +57,8 @@ class RunState:
         if self.ema is not None:
             now = min(decay, (self.step + 1) / (self.step + 10))
             for name, value in self.model.state_dict().items():
-                self.ema[name].lerp_(value, 1 - now)
+                if value.is_floating_point():
+                    self.ema[name].lerp_(value, 1 - now)
 
 
 @dataclass(frozen=True)
