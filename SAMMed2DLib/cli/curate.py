@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from SAMMed2DLib.cli.common.console_report import ProgressLine
 from SAMMed2DLib.cli.common.options import at_least, number_list, output_folder, pair
 from SAMMed2DLib.data.curation.curation_options import (
     MOST_ANISOTROPIC,
@@ -212,20 +213,15 @@ def _list_some(unpaired: Sequence[str]) -> None:
 @contextmanager
 def _progress(args: argparse.Namespace) -> Iterator[Told]:
     """A bar on a terminal or when asked for, and a line for each case that fails."""
-    is_shown = args.progress or sys.stderr.isatty()
     began = time.monotonic()
+    with ProgressLine(args) as line:
 
-    def told(case: Case, record: CaseRecord, done: int, total: int) -> None:
-        if record.error:
-            print(f"{chr(13) if is_shown else ''}sammed2d: error: {case.place}: {record.error}", file=sys.stderr)
-        if is_shown:
-            print(f"\r{bar(done, total, time.monotonic() - began)}", end="", file=sys.stderr, flush=True)
+        def told(case: Case, record: CaseRecord, done: int, total: int) -> None:
+            if record.error:
+                print(f"{chr(13) * line.is_shown}sammed2d: error: {case.place}: {record.error}", file=sys.stderr)
+            line.show(bar(done, total, time.monotonic() - began))
 
-    try:
         yield told
-    finally:
-        if is_shown:
-            print(file=sys.stderr)
 
 
 def bar(done: int, total: int, seconds: float) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMMed2DLib import __version__
+from SAMMed2DLib.cli.common.console_report import ProgressLine
 from SAMMed2DLib.cli.common.image_job import load
 from SAMMed2DLib.cli.common.options import ROOT_HELP, add_model, at_least, number_list, output_folder
 from SAMMed2DLib.cli.common.prompt_options import RequestError
@@ -154,7 +155,8 @@ def _evaluate(
     if args.restart:
         discard(folder)
     run = EvaluationRun(folder, options, _settings(args, options, data, predictor, [peer.name for peer in peers]))
-    finished = run.go(predictor, sources, peers, _progress(args, run))
+    with ProgressLine(args) as line:
+        finished = run.go(predictor, sources, peers, _progress(line, run))
     report = write_report(run, predictor, sources, [peer.name for peer in peers], finished)
     if run.problems:
         print(f"sammed2d: {_left_out(run)}, see {report}", file=sys.stderr)
@@ -224,16 +226,14 @@ def _left_out(run: EvaluationRun) -> str:
     return counted(len(run.problems), "image or mask was", "images or masks were") + " left out"
 
 
-def _progress(args: argparse.Namespace, run: EvaluationRun) -> Callable[[int, int], None]:
+def _progress(line: ProgressLine, run: EvaluationRun) -> Callable[[int, int], None]:
     start, first = time.monotonic(), [-1]
 
     def show(done: int, total: int) -> None:
-        if not (args.progress or sys.stderr.isatty()):
-            return
         first[0] = done if first[0] < 0 else first[0]
         left = (time.monotonic() - start) / max(done - first[0], 1) * (total - done) / 60
         about = f", about {left:.0f} min left" if done > first[0] else ""
-        line = f"image {done} of {total}, {counted(len(run.results), 'mask')}, {len(run.problems)} left out{about}"
-        print(f"\r{line:<78}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        masks = counted(len(run.results), "mask")
+        line.show(f"image {done} of {total}, {masks}, {len(run.problems)} left out{about}")
 
     return show

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMMed2DLib.cli.common.console_report import ProgressLine
 from SAMMed2DLib.cli.common.image_job import check_place, load
 from SAMMed2DLib.cli.common.options import AXES, add_model
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError
@@ -186,14 +187,10 @@ def _intensity(entry: Entry, volume: Volume) -> Intensity:
 
 def _shown(args: argparse.Namespace, results: Iterable[ObjectScores]) -> Iterator[ObjectScores]:
     """The same results; progress is shown as they pass."""
-    shown = args.progress or sys.stderr.isatty()
-    count = 0
-    for count, one in enumerate(results, 1):
-        if shown:
-            print(f"\r{count} objects, {one.volume}", end="", file=sys.stderr, flush=True)
-        yield one
-    if shown and count:
-        print(file=sys.stderr)
+    with ProgressLine(args) as line:
+        for count, result in enumerate(results, 1):
+            line.show(f"{count} objects, {result.volume}")
+            yield result
 
 
 def _report(listed: list[Entry], results: list[ObjectScores]) -> str:

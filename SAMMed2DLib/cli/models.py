@@ -6,11 +6,13 @@ import argparse
 import json
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from SAMMed2DLib.cli.common.console_report import ProgressLine
 from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
 from SAMMed2DLib.registry.known_models import find, install, is_installed, models_dir, path_of
 from SAMMed2DLib.registry.store import StoredModel, add_model, remove_model, stored_models
@@ -64,10 +66,10 @@ def download_model(args: argparse.Namespace) -> None:
         print(f"{entry.name} is installed: {path_of(entry)}")
         return
     print(f"weights licence: {entry.weights_licence}\ndata licence: {entry.data_licence}", file=sys.stderr)
-    shown = args.progress or sys.stderr.isatty()
     print(f"connecting to {urlsplit(entry.sources[0]).hostname} …", file=sys.stderr, flush=True)
     try:
-        path = install(entry, progress=_show if shown else None, policy=replace(POLICY, on_retry=_say_again))
+        with ProgressLine(args) as line:
+            path = install(entry, progress=_progress(line), policy=replace(POLICY, on_retry=_say_again))
     except KeyboardInterrupt:
         print("\nwhat has arrived is kept; the same command goes on from there", file=sys.stderr)
         raise
@@ -75,9 +77,6 @@ def download_model(args: argparse.Namespace) -> None:
         addresses = " or ".join(entry.sources)
         advice = f"The file is at {addresses}; once you have it: sammed2d models add {entry.name} FILE"
         raise DownloadError(f"{error} {advice}") from error
-    finally:
-        if shown:
-            print(file=sys.stderr)
     print(f"{entry.name} is installed: {path} ({in_gib(path.stat().st_size)})")
 
 
@@ -110,6 +109,9 @@ def _say_again(number: int, count: int) -> None:
     print(f"trying again, {number} of at most {count} times …", file=sys.stderr, flush=True)
 
 
-def _show(arrived: int, total: int | None) -> None:
-    of = f" of {in_gib(total)} ({100 * arrived // total} %)" if total else ""
-    print(f"\rdownloading: {in_gib(arrived)}{of}   ", end="", file=sys.stderr, flush=True)
+def _progress(line: ProgressLine) -> Callable[[int, int | None], None]:
+    def show(arrived: int, total: int | None) -> None:
+        of = f" of {in_gib(total)} ({100 * arrived // total} %)" if total else ""
+        line.show(f"downloading: {in_gib(arrived)}{of}")
+
+    return show

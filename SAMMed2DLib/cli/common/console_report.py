@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -177,26 +177,43 @@ def rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+class ProgressLine:
+    """A line on stderr that is written over: on a terminal or when asked for, never in a log by itself.
+
+    Use as a context manager, which ends the line.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Prepare, as `args.progress` says."""
+        self.is_shown = args.progress or sys.stderr.isatty()
+        self._length = 0
+
+    def __enter__(self) -> Self:
+        """Begin without a line."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Go on below the line, if there is one."""
+        if self._length:
+            print(file=sys.stderr)
+
+    def show(self, text: str) -> None:
+        """Write a text in place of the one before."""
+        if self.is_shown:
+            print(f"\r{text:<{self._length}}", end="", file=sys.stderr, flush=True)
+            self._length = len(text)
+
+
 @contextmanager
 def progress_line(args: argparse.Namespace, words: str) -> Iterator[Progress]:
-    """Shows how far it is, on a terminal or when asked for; never in a log by itself.
+    """A `ProgressLine` of how many are done.
 
     Args:
         args: with `progress`.
         words: with {done} and {total}.
     """
-    is_shown = args.progress or sys.stderr.isatty()
-    texts: list[str] = []
-
-    def show(done: int, total: int) -> None:
-        texts.append(words.format(done=done, total=total))
-        print(f"\r{texts[-1]}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield show if is_shown else no_progress
-    finally:
-        if texts:
-            print(file=sys.stderr)
+    with ProgressLine(args) as line:
+        yield lambda done, total: line.show(words.format(done=done, total=total))
 
 
 def no_progress(done: int, total: int) -> None:
