@@ -91,6 +91,13 @@ def add_measures(group: argparse._ArgumentGroup) -> None:
         metavar="PX",
         help="of the surface distance, px of an image whose longer side is 256 px (2; 0 leaves it out)",
     )
+    group.add_argument(
+        "--baselines",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score also what needs no network, with the gain over it: the filled box, the ellipse in it, plain and "
+        "fitted to the grey values, and a fitted disc around the first click (default yes)",
+    )
     group.add_argument("--seed", type=at_least(0), default=0, help="of the random draws (%(default)s)")
 
 
@@ -182,6 +189,7 @@ def options_of(args: argparse.Namespace) -> EvaluationOptions:
         click_jitters=args.jitter if args.protocol == SIMULATED_USER else (),
         most_clicks=args.most_clicks,
         tolerance_px=args.tolerance,
+        baselines=args.baselines,
         seed=args.seed,
     )
 

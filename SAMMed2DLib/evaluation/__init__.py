@@ -3,6 +3,7 @@
     evaluation_options  what is asked of the model, and what is measured
     protocols           the objects of an image, and how they are asked for: by the simulated user, who draws exact
                         boxes and clicks on the largest error, or as in the reference protocol, that of the paper
+    baselines           masks that need no network: what a model must beat
     image_evaluation    the objects of images, one after another
     scores              the scores of one object
     speed               images encoded and prompts decoded in a second

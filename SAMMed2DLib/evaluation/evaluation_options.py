@@ -12,6 +12,8 @@ REFERENCE: ProtocolName = "published"
 PROTOCOLS: tuple[ProtocolName, ...] = (SIMULATED_USER, REFERENCE)
 CLICKS = (1, 3, 5)
 FILLED_BOX, BOX, CLICK_ANYWHERE = "filled box", "box", "1 click anywhere"
+# Baselines without a network; of these the first three are given boxes, the last the first click.
+BASELINES = FILLED, ELLIPSE, ELLIPSE_FIT, DISC_FIT = "filled", "ellipse", "ellipse + fit", "disc + fit"
 # Dice that a user may be content with.
 TARGETS = (0.8, 0.9)
 # The surface distance is counted in px of a frame whose longer side has this many: images of all sizes are compared.
@@ -36,6 +38,7 @@ class EvaluationOptions:
             height, and one anywhere on the object; for the simulated user only.
         most_clicks: also note the Dice after each click up to this number; 0 does not.
         tolerance_px: of the surface distance, px of a frame of 256; 0 does not measure it.
+        baselines: also score what needs no network: the filled boxes, ellipses in them, a disc around the first click.
         seed: of all random draws.
     """
 
@@ -46,6 +49,7 @@ class EvaluationOptions:
     click_jitters: tuple[float, ...] = ()
     most_clicks: int = 0
     tolerance_px: float = 0.0
+    baselines: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,8 +79,11 @@ class EvaluationOptions:
         boxes = [BOX, *(jittered_name(BOX, share) for share in self.box_jitters)]
         moved = [jittered_name(clicks_name(1), share) for share in self.click_jitters]
         moved += [CLICK_ANYWHERE] if self.click_jitters else []
-        of_peers = [f"{peer} {kind}" for peer in peers for kind in boxes]
-        return [FILLED_BOX, *boxes, *of_peers, *map(clicks_name, sorted(set(self.clicks))), *moved]
+        given_boxes = [*(BASELINES[:3] if self.baselines else ()), *peers]
+        of_others = [f"{name} {kind}" for name in given_boxes for kind in boxes]
+        of_others += [f"{DISC_FIT} {clicks_name(1)}"] if self.baselines else []
+        clicked = map(clicks_name, sorted(set(self.clicks)))
+        return list(dict.fromkeys([FILLED_BOX, *boxes, *of_others, *clicked, *moved]))
 
 
 def clicks_name(count: int) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
+from SAMMed2DLib.data.simulated_user import centre_point
+from SAMMed2DLib.evaluation.baselines import baseline_masks
 from SAMMed2DLib.evaluation.evaluation_options import CLICKS, REFERENCE, EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.protocols import reference_protocol, simulated_user_protocol
 from SAMMed2DLib.evaluation.protocols.objects import Target, targets_of
@@ -74,12 +76,14 @@ def evaluate_image(
     for target in targets:
         try:
             sheet = ScoreSheet(target, options)
-            boxes = _score(sheet, session, item, target, options)
+            boxes, click = _score(sheet, session, item, target, options)
         except reference_protocol.VanishedError as error:
             if skipped is None:
                 raise
             skipped(target, error)
             continue
+        for kind, mask in baseline_masks(item.image, boxes, click) if options.baselines else ():
+            sheet.add(kind, mask)
         for peer, view in zip(peers, seen, strict=True):
             for kind, box in boxes.items():
                 sheet.add(f"{peer.name} {kind}", peer.segment(view, box))
@@ -92,11 +96,12 @@ def _score(
     item: LabelledImage | MaskedImage,
     target: Target,
     options: EvaluationOptions,
-) -> dict[str, np.ndarray]:
-    """Score one object by the protocol asked for, and return its boxes, px."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Score one object by the protocol asked for, and return its boxes and its first click, px."""
     if options.protocol == REFERENCE:
         embedding = session.embed([item.image])
         reference_protocol.score(sheet, session.predictor, embedding, target, options)
-        return reference_protocol.slice_boxes_of(target, embedding, options)
+        boxes = reference_protocol.slice_boxes_of(target, embedding, options)
+        return boxes, reference_protocol.slice_click_of(target, embedding, options)
     simulated_user_protocol.score(sheet, session, item.image, target, options)
-    return simulated_user_protocol.boxes_of(target, options)
+    return simulated_user_protocol.boxes_of(target, options), centre_point(target.mask)

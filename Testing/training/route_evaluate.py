@@ -30,12 +30,12 @@ from route_model import CropModel, RouteUser
 
 from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.data.simulated_user import centre_point
-from SAMMed2DLib.evaluation.protocols.objects import Target, filled, moved_box, targets_of
+from SAMMed2DLib.evaluation.baselines import ellipse, filled_box, fitted_disc, fitted_ellipse
+from SAMMed2DLib.evaluation.protocols.objects import Target, moved_box, targets_of
 from SAMMed2DLib.evaluation.protocols.simulated_user_protocol import click_by_click
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.inference.refinement import refine_logits
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.registry.built_in import BUILT_IN
@@ -43,9 +43,6 @@ from SAMMed2DLib.registry.built_in import BUILT_IN
 CLICKS = (1, 3, 5)
 TOLERANCE_PX, FRAME_PX = 2.0, 256
 COLUMNS = ("method", "dataset", "object", "prompt", "dice", "nsd")
-# A logit of 8 in the middle of the ellipse; the fit weighs it against grey values.
-ELLIPSE_LOGIT = 8.0
-DISC_SHARE = 0.06
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +141,9 @@ def _cell(rows: list[dict[str, str]], kind: str) -> str:
 def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
     """Build a method from its name."""
     simple: dict[str, Method] = {
-        "box": _filled_box,
-        "ellipse": _ellipse,
-        "ellipse+fit": _ellipse_fit,
+        "box": partial(_from_box, filled_box),
+        "ellipse": partial(_from_box, ellipse),
+        "ellipse+fit": partial(_from_box, fitted_ellipse),
         "disc+fit": _disc,
     }
     if name in simple:
@@ -171,38 +168,13 @@ def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
     raise SystemExit(f"unknown method {name}")
 
 
-def _filled_box(case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    shape = case.target.mask.shape
-    yield "box", filled(case.box, shape)
-    yield "box 10", filled(np.round(case.moved), shape)
-
-
-def _ellipse(case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    shape = case.target.mask.shape
-    yield "box", ellipse_logits(case.box, shape) > 0
-    yield "box 10", ellipse_logits(case.moved, shape) > 0
-
-
-def _ellipse_fit(case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    for name, box in (("box", case.box), ("box 10", case.moved)):
-        view = Crop.around(box, case.target.mask.shape)
-        logits = view.cut(ellipse_logits(box, case.target.mask.shape))
-        yield name, view.whole_mask(refine_logits(logits, view.cut(case.image)) > 0)
+def _from_box(mask_of: Callable[[np.ndarray, np.ndarray], np.ndarray], case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    yield "box", mask_of(case.image, case.box)
+    yield "box 10", mask_of(case.image, case.moved)
 
 
 def _disc(case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    shape = case.target.mask.shape
-    click = centre_point(case.target.mask)
-    radius = np.sqrt(DISC_SHARE * shape[0] * shape[1] / np.pi)
-    box = np.concatenate([click + 0.5 - radius, click + 0.5 + radius])
-    yield "1 click", refine_logits(ellipse_logits(box, shape), case.image) > 0
-
-
-def ellipse_logits(box_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) float64: 0 on the ellipse inscribed in a box, positive inside, falling evenly along each radius."""
-    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]] + 0.5
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, np.maximum((box_xyxy[2:] - box_xyxy[:2]) / 2, 0.5)
-    return ELLIPSE_LOGIT * (1 - np.hypot((columns - centre[0]) / half[0], (rows - centre[1]) / half[1]))
+    yield "1 click", fitted_disc(case.image, centre_point(case.target.mask))
 
 
 def _product(predictor: Predictor, case: Case) -> Iterator[tuple[str, np.ndarray]]:

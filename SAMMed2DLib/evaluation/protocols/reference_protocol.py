@@ -130,6 +130,13 @@ def slice_boxes_of(target: Target, embedding: Embedding, options: EvaluationOpti
     return {kind: (box - offset) / scale for kind, box in boxes_of(target, embedding, options).items()}
 
 
+def slice_click_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> np.ndarray:
+    """The first click, (2,) float64, in px of the slice."""
+    frame = embedding.frames[0]
+    point, _ = first_point(_label_in_frame(target, embedding), target.rng(options.seed, _POINT))
+    return (point - frame.offset_xy) / frame.scale_xy
+
+
 def score(
     sheet: ScoreSheet, predictor: Predictor, embedding: Embedding, target: Target, options: EvaluationOptions
 ) -> None:

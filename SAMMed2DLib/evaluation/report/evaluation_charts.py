@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SAMMed2DLib.evaluation.evaluation_options import BOX, FILLED_BOX, EvaluationOptions, clicks_name, jittered_name
+from SAMMed2DLib.evaluation.evaluation_options import (
+    BOX,
+    DISC_FIT,
+    ELLIPSE_FIT,
+    FILLED_BOX,
+    EvaluationOptions,
+    clicks_name,
+    jittered_name,
+)
 from SAMMed2DLib.evaluation.report.averages import GROUPINGS, averages, grouped, mean_curve, means
 from SAMMed2DLib.evaluation.scores import ObjectResult
 from SAMMed2DLib.plots.charts import bar_chart, line_chart
@@ -36,7 +44,7 @@ def jitter_curve(results: Sequence[ObjectResult], options: EvaluationOptions, pe
     """
     found = averages(results)
     series = {}
-    for name in (BOX, *(f"{peer} {BOX}" for peer in peers), clicks_name(1)):
+    for name in (BOX, *(f"{other} {BOX}" for other in (ELLIPSE_FIT, *peers)), clicks_name(1)):
         moved = [(share, jittered_name(name, share)) for share in (0.0, *options.box_jitters)]
         known = [(100 * share, found[kind].macro) for share, kind in moved if kind in found]
         if len(known) > 1:
@@ -88,5 +96,6 @@ def main_kinds(results: Sequence[ObjectResult], peers: Sequence[str], clicks: Se
         peers: names of the other models.
         clicks: numbers of clicks that are scored.
     """
-    kinds = [FILLED_BOX, BOX, *(f"{peer} {BOX}" for peer in peers), *map(clicks_name, sorted(clicks))]
+    others = [f"{name} {BOX}" for name in (ELLIPSE_FIT, *peers)] + [f"{DISC_FIT} {clicks_name(1)}"]
+    kinds = [FILLED_BOX, BOX, *others, *map(clicks_name, sorted(clicks))]
     return [kind for kind in kinds if kind in results[0].dice]

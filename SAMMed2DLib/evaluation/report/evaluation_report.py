@@ -13,6 +13,7 @@ from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, SIMULATED_USER, 
 from SAMMed2DLib.evaluation.evaluation_run import PICTURES, REPORT, SHEET, SUMMARY, EvaluationRun, Source
 from SAMMed2DLib.evaluation.report import evaluation_charts
 from SAMMed2DLib.evaluation.report.averages import GROUPINGS, Average, averages, clicks_needed, grouped, means, table
+from SAMMed2DLib.evaluation.report.baseline_comparison import Comparison
 from SAMMed2DLib.evaluation.report.evaluation_contact_sheet import draw_contact_sheet
 from SAMMed2DLib.evaluation.scores import METRICS, ObjectResult
 from SAMMed2DLib.inference.predictor import Predictor
@@ -65,9 +66,11 @@ def write_report(
     with StagedFiles() as staged:
         staged.place(folder / REPORT).write_text(text, encoding="utf-8")
         summary = staged.place(folder / f"{SUMMARY}.json")
-        summary.write_text(json.dumps(summary_of(run, finished), indent=1) + "\n", encoding="utf-8")
+        summary.write_text(json.dumps(summary_of(run, finished, peers), indent=1) + "\n", encoding="utf-8")
         with staged.place(folder / f"{SUMMARY}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(summary_rows(results))
+            if run.options.baselines and results:
+                csv.writer(file).writerows(comparison_of(run, peers).gain_rows())
     return folder / REPORT
 
 
@@ -82,8 +85,13 @@ def summary_rows(results: Sequence[ObjectResult]) -> Iterator[list[str]]:
                 yield [grouping, name, str(len(group)), kind, *values]
 
 
-def summary_of(run: EvaluationRun, finished: bool) -> dict[str, Any]:
-    """The averages, speeds and problems, for other programs."""
+def comparison_of(run: EvaluationRun, peers: Sequence[str]) -> Comparison:
+    """The model beside the baselines and the other models."""
+    return Comparison(run.results, run.options, peers)
+
+
+def summary_of(run: EvaluationRun, finished: bool, peers: Sequence[str] = ()) -> dict[str, Any]:
+    """The averages, speeds and problems, for other programs; `peers` are names of other models."""
     results = run.results
     known = [metric for metric in METRICS if results and getattr(results[0], metric)]
     found = {metric: {k: asdict(a) for k, a in averages(results, metric).items()} for metric in known}
@@ -93,6 +101,7 @@ def summary_of(run: EvaluationRun, finished: bool) -> dict[str, Any]:
         "finished": finished,
         "masks": len(results),
         "averages": found,
+        "comparison": comparison_of(run, peers).summary() if run.options.baselines and results else {},
         "clicks_needed": needed,
         "speeds": [asdict(speed) for speed in run.speeds],
         "problems": [asdict(problem) for problem in run.problems],
@@ -125,6 +134,8 @@ def _parts(run: EvaluationRun, peers: Sequence[str], finished: bool, charts_writ
     if not finished:
         yield "**Stopped before the end: these are the results so far; the same command goes on.**"
     yield _settings_table(run)
+    if run.results and run.options.baselines:
+        yield from comparison_of(run, peers).parts()
     if run.results:
         if reason := missing():
             yield f"The pictures are left out: {reason}"
