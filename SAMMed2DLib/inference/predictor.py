@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from SAMMed2DLib.checkpoints.fit import fit_state_dict
 from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_device, choose_precision
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
+from SAMMed2DLib.inference.zoom import click_scales_of
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
 from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
 from SAMMed2DLib.model.refiner import prompt_maps
@@ -49,6 +51,7 @@ class Predictor:
         channel_order: str = "rgb",
         prefers_zoom: bool = False,
         click_scales: Sequence[float] = (1.0,),
+        score_calibration: ScoreCalibration | None = None,
     ) -> None:
         """Take over a model.
 
@@ -64,6 +67,7 @@ class Predictor:
                 not decide follows this.
             click_scales: a first click is answered on crops of so many times the slice's longer side, and the best mask
                 is taken; for weights that were trained on views of all scales.
+            score_calibration: makes scores of evidence; without one they are the IoU that the network predicts.
 
         Raises:
             DeviceError: no such device or precision.
@@ -76,6 +80,7 @@ class Predictor:
         self.channel_order = channel_order
         self.prefers_zoom = prefers_zoom
         self.click_scales = tuple(click_scales)
+        self.score_calibration = score_calibration
         self.model = model.eval().requires_grad_(False)
         chosen = choose_device(device)
         self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
@@ -361,15 +366,8 @@ def load_predictor(
         channel_order=channel_order,
         prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
         click_scales=click_scales_of(checkpoint.provenance),
+        score_calibration=ScoreCalibration.of_record(checkpoint.provenance.get("score_calibration")),
     )
-
-
-def click_scales_of(provenance: Mapping[str, object]) -> tuple[float, ...]:
-    """What a file says of its weights; the whole slice alone where it says nothing, or what is no share of a slice."""
-    recorded = provenance.get("click_scales")
-    scales = recorded if isinstance(recorded, list) else []
-    shares = tuple(float(scale) for scale in scales if isinstance(scale, int | float) and 0 < scale <= 1)
-    return shares or (1.0,)
 
 
 def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:

@@ -24,6 +24,7 @@ from SAMMed2DLib.inference.prompts import PromptError, Prompts
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prediction import Embedding, Prediction
     from SAMMed2DLib.inference.predictor import Predictor
+    from SAMMed2DLib.inference.scoring.calibration import Grade
     from SAMMed2DLib.inference.zoom import ViewPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
@@ -43,15 +44,20 @@ class MaskPrediction:
 
     Attributes:
         mask: (H, W) bool.
-        score: IoU that the model predicts for it.
+        score: the IoU that it probably has: calibrated where the weights came with a calibration (see `grade`), else
+            what the network predicts.
         view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
         encoded: how many images had to be encoded for this answer.
+        predicted_iou: what the network predicts.
+        grade: what a calibrated score means: "good", "fair" or "check"; None where the score is not calibrated.
     """
 
     mask: np.ndarray
     score: float
     view_xyxy: tuple[int, int, int, int]
     encoded: int
+    predicted_iou: float = float("nan")
+    grade: Grade | None = None
 
 
 class Session:
@@ -130,8 +136,9 @@ class Session:
         before = self.encoded
         with self._stopping(should_stop):
             found = self._refined(image, list(_steps(prompts, known is not None)), known, zoomed)
-        view = found.view
-        return MaskPrediction(found.mask, found.score, (view.x0, view.y0, view.x1, view.y1), self.encoded - before)
+        view, (score, grade) = found.view, self._scored(found, prompts)
+        view_xyxy = (view.x0, view.y0, view.x1, view.y1)
+        return MaskPrediction(found.mask, score, view_xyxy, self.encoded - before, found.score, grade)
 
     def answer_many(
         self,
@@ -285,6 +292,17 @@ class Session:
         if known is not None:
             seen = within_reach(before.mask, seen, prompts)
         return replace(found, mask=corrected(before.mask, seen, prompts))
+
+    def _scored(self, found: ViewPrediction, prompts: Prompts) -> tuple[float, Grade | None]:
+        """The score of a mask, and its grade; without calibration or evidence what the network predicts, and None."""
+        from SAMMed2DLib.inference.scoring.evidence import evidence_of
+
+        calibration = self.predictor.score_calibration
+        evidence = {} if calibration is None else evidence_of(found, prompts)
+        if calibration is None or not evidence:
+            return found.score, None
+        score = calibration.expected_iou(evidence)
+        return score, calibration.grade_of(score)
 
     @contextmanager
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:

@@ -7,7 +7,7 @@ for each object. The outline is then fitted to the grey values of the crop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -312,3 +312,11 @@ def touches_border(found: ViewPrediction) -> bool:
         (view.x1 < width, inside[:, -1]),
     ]
     return any(cut_off and bool(edge.any()) for cut_off, edge in edges)
+
+
+def click_scales_of(provenance: Mapping[str, object]) -> tuple[float, ...]:
+    """What a file says of its weights; the whole slice alone where it says nothing, or what is no share of a slice."""
+    recorded = provenance.get("click_scales")
+    scales = recorded if isinstance(recorded, list) else []
+    shares = tuple(float(scale) for scale in scales if isinstance(scale, int | float) and 0 < scale <= 1)
+    return shares or (1.0,)

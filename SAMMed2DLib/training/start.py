@@ -12,7 +12,7 @@ from torch import Tensor
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
-from SAMMed2DLib.inference.predictor import click_scales_of
+from SAMMed2DLib.inference.zoom import click_scales_of
 from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.model.shapes import config_of

@@ -21,6 +21,6 @@ CONFIG = ModelConfig(
 )
 
 
-def save_tiny(path: Path, **provenance: str) -> Path:
+def save_tiny(path: Path, **provenance: object) -> Path:
     """Write untrained weights with their configuration."""
     return save_inference_checkpoint(path, build_model(CONFIG).state_dict(), CONFIG.to_dict(), provenance)
