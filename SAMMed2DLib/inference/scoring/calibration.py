@@ -1,7 +1,7 @@
 """The calibrated score of a mask: from what can be seen of it to the IoU that such masks have.
 
-A network's own estimate ranks the masks of one object, but says little across objects. A weights file may hold a few
-weights that join it with other evidence.
+A network's own estimate is too high or too low by kind of image and prompt. A weights file may hold a few weights that
+join it with other evidence (docs/decisions/calibrated-scores.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 Grade = Literal["good", "fair", "check"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
-EVIDENCE = ("predicted_iou", "stability", "certainty", "first_click")
+EVIDENCE = ("predicted_iou", "stability", "first_click")
 """Names of what `evidence_of` gathers."""
 # A mask of this Dice needs little correction: grades say how often masks of a score have it.
 USABLE_DICE = 0.8

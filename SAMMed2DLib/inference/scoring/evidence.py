@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 # From a quarter to three quarters of certainty: where a model is sure, the mask is the same at both.
 _STABLE_LOGIT = 1.0
-_SURE_LOGIT = 20.0
 _LEAST = 0.01  # shares closer to 0 or 1 are not told from it, and have finite log odds
 
 
@@ -24,21 +23,16 @@ def evidence_of(found: ViewPrediction, prompts: Prompts) -> dict[str, float]:
         prompts: all that the object has got.
 
     Returns:
-        by the names of `calibration.EVIDENCE`: log odds of the predicted IoU, of the share that stays if more certainty
-        is asked for, and of the IoU that the probabilities of the logits give; 1 for a first click. Empty where there
-        is no mask, or the model did not make it.
+        by the names of `calibration.EVIDENCE`: log odds of the predicted IoU, and of the share of the mask that stays
+        if more certainty is asked for; 1 for a first click. Empty where there is no mask, or the model did not make it.
     """
     logits = found.low_res_logits
     if logits is None or not found.mask.any() or not (logits > -_STABLE_LOGIT).any():
         return {}
-    probability = 1 / (1 + np.exp(-np.clip(logits, -_SURE_LOGIT, _SURE_LOGIT)))
-    inside = logits > 0
     stability = np.count_nonzero(logits > _STABLE_LOGIT) / np.count_nonzero(logits > -_STABLE_LOGIT)
-    certainty = probability[inside].sum() / (np.count_nonzero(inside) + probability[~inside].sum())
     return {
         "predicted_iou": _log_odds(found.score),
         "stability": _log_odds(stability),
-        "certainty": _log_odds(float(certainty)),
         "first_click": float(prompts.box_xyxy is None and len(prompts.labels) == 1),
     }
 
