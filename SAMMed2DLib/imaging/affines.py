@@ -7,6 +7,7 @@ anterior and superior are positive, mm.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -151,6 +152,11 @@ def whole_number(value: Any, what: str) -> int:
         return operator.index(value)
     except TypeError as error:
         raise GeometryError(f"{what} must be a whole number, not {value!r}; see nearest_index") from error
+
+
+def whole_numbers(values: Sequence[Any], what: str) -> list[int]:
+    """Take whole numbers that others give; GeometryError names the one that is none as `what`."""
+    return [whole_number(value, what) for value in values]
 
 
 def _volume_axes_of_ras(ijk_to_ras: np.ndarray) -> tuple[int, ...]:

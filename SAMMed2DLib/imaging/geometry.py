@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from SAMMed2DLib.imaging.affines import (
     name_of_axis,
     ras_from_ijk,
     whole_number,
+    whole_numbers,
 )
 
 # A click has been through several 4x4 products; a border point must not be lost to their rounding.
@@ -170,8 +172,7 @@ class SlicePlane:
         Raises:
             GeometryError: the points are not (N, 2) finite numbers.
         """
-        steps = np.array([self.column_step_ijk, self.row_step_ijk])
-        return np.array(self.origin_ijk) + checked_points(points_xy, 2) @ steps
+        return self._ijk_from_xy(checked_points(points_xy, 2))
 
     def xy_from_ijk(self, points_ijk: ArrayLike) -> np.ndarray:
         """Bring points of the volume that are on this slice to the slice image.
@@ -213,10 +214,37 @@ class SlicePlane:
         Raises:
             GeometryError: the points are not (N, 3) finite numbers.
         """
+        return self._projected(checked_points(points_ijk, 3))
+
+    def project_ras(self, points_ras: ArrayLike, ijk_to_ras: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Project any points of the patient perpendicularly (in voxels) onto this slice; they may be anywhere.
+
+        Args:
+            points_ras: (N, 3), RAS, mm.
+            ijk_to_ras: (4, 4), mm.
+
+        Returns:
+            (N, 2) float64, slice px, also outside the slice; and (N,) float64, the signed distance from the
+            plane, voxels.
+
+        Raises:
+            GeometryError: the points or the matrix are not such.
+        """
+        return self._projected(ijk_from_ras(points_ras, ijk_to_ras))
+
+    @cached_property
+    def half_thickness(self) -> float:
+        """How far off this slice its voxels reach, voxels: half a voxel, more where it is oblique."""
+        normal = np.cross(self.column_step_ijk, self.row_step_ijk)
+        return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
+
+    def _ijk_from_xy(self, points_xy: np.ndarray) -> np.ndarray:
+        return np.array(self.origin_ijk) + points_xy @ np.array([self.column_step_ijk, self.row_step_ijk])
+
+    def _projected(self, points_ijk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         normal = np.cross(self.column_step_ijk, self.row_step_ijk)
         steps = np.column_stack([self.column_step_ijk, self.row_step_ijk, normal / np.linalg.norm(normal)])
-        from_origin = checked_points(points_ijk, 3) - np.array(self.origin_ijk)
-        x, y, off_plane = np.linalg.solve(steps, from_origin.T)
+        x, y, off_plane = np.linalg.solve(steps, (points_ijk - np.array(self.origin_ijk)).T)
         return np.column_stack([x, y]), off_plane
 
     def ras_from_xy(self, points_xy: ArrayLike, ijk_to_ras: ArrayLike) -> np.ndarray:
@@ -261,8 +289,8 @@ class SlicePlane:
         height, width = self.size_hw
         x_axis, x_step = _grid_step(self.column_step_ijk)
         y_axis, y_step = _grid_step(self.row_step_ijk)
-        start = [whole_number(value, "the origin of a slice along the voxel grid") for value in self.origin_ijk]
-        _check_inside(self.ijk_from_xy([[0, 0], [width - 1, height - 1]]), self.size_ijk)
+        start = whole_numbers(self.origin_ijk, "the origin of a slice along the voxel grid")
+        _check_inside(self._ijk_from_xy(np.array([[0, 0], [width - 1, height - 1]])), self.size_ijk)
         index_ijk: list[int | slice] = list(start)
         index_ijk[x_axis] = _run(start[x_axis], x_step, width)
         index_ijk[y_axis] = _run(start[y_axis], y_step, height)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 
 from SAMMed2DSlicer.effect import status_text
@@ -17,7 +18,7 @@ from SAMMed2DSlicer.effect.preview import ShownMask
 from SAMMed2DSlicer.effect.status_text import Accepted, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
-from SAMMed2DSlicer.scene import segmentations, volumes
+from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
 from SAMMed2DSlicer.scene.segment_targets import EffectTarget, SegmentTarget, SingleUndoTarget
 from SAMMed2DSlicer.scene.segment_writer import outside_text
@@ -86,30 +87,37 @@ class Acceptance:
         """What would be written may have changed."""
         self._dry_runs.clear()
 
-    def dry_run_of(self, group: PromptGroup) -> DryRun | None:
+    def dry_run_of(self, group: PromptGroup, world_from_ijk: np.ndarray | None = None) -> DryRun | None:
         """What accepting the prediction of a group of the selected segment would do; None if nothing can be written.
 
         Of groups that are not in view it is not found out: there may be many, and each takes some milliseconds.
+
+        Args:
+            group: its prompt group.
+            world_from_ijk: (4, 4), mm, of its volume, from whoever has it.
         """
         if group not in self._groups.in_view:
             return None
         if group not in self._dry_runs:
             mask_hw, replaces = self.predictions[group].answer.mask, self._edit_history.replaceable(group.key)
             try:
-                found = dry_run(self._effect, mask_hw, group.plane, group.volume, replaces, group.known_hw)
+                found = dry_run(
+                    self._effect, mask_hw, group.plane, group.volume, replaces, group.known_hw, world_from_ijk
+                )
             except ValueError:  # accepting says it
                 found = None
             self._dry_runs[group] = found
         return self._dry_runs[group]
 
     def shown_masks(self, now: EditorSnapshot) -> list[ShownMask]:
-        """What to draw for the predictions."""
+        """The masks that wait to be accepted, see `pending`."""
         masks = []
-        for group in self.pending(now) if now.segmentation is not None else ():
-            color = segmentations.segment_color(now.segmentation, group.segment_id)
-            found, mask_hw = self.dry_run_of(group), self.predictions[group].answer.mask
-            parts = (None, None) if found is None else (found.blocked_hw, found.removed_hw)
-            masks.append(ShownMask(mask_hw, group.plane, group.volume, color, *parts))
+        for group in self.pending(now):
+            world_from_ijk = now.world_from_ijk if group.volume is now.volume else None
+            if world_from_ijk is None:
+                world_from_ijk = volumes.world_from_ijk(group.volume)
+            found = self.dry_run_of(group, world_from_ijk)
+            masks.append(ShownMask(group, self.predictions[group], found, world_from_ijk, now.color))
         return masks
 
     def write(self, groups: Sequence[PromptGroup], now: EditorSnapshot, closes: bool = True) -> AcceptanceResult | None:

@@ -7,7 +7,6 @@ it is accepted. All of it is kept in the groups' nodes, so that a saved scene go
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,7 @@ class EffectController:
     @property
     def is_waiting(self) -> bool:
         """Whether a prediction is on its way."""
-        return self.updater.requests.is_waiting
+        return self.updater.requests.asked is not None
 
     def pending_of(self, group: PromptGroup) -> PendingPrediction | None:
         """The prediction of a group that is shown, or None."""
@@ -122,38 +121,41 @@ class EffectController:
     def add_point(self, widget: Any, xy: Sequence[float], positive: bool) -> bool:
         """Add a point where the user clicked; False, with a status, where that is not possible."""
         point_world = volumes.world_from_xy(widget.mrmlSliceNode(), xy)
-        return self._add(widget, [point_world], positive, lambda group: partial(group.add_point, point_world, positive))
+        with slicer.util.RenderBlocker():
+            return self._add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
 
     def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
         """Set the box that the user dragged; False, with a status, where that is not possible."""
         corners = [volumes.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
-        return self._add(widget, corners, None, lambda group: partial(group.set_box, *corners))
+        with slicer.util.RenderBlocker():
+            return self._add(widget, corners, None, lambda group: group.set_box(*corners))
 
-    @renders_once
     def _add(
         self,
         widget: Any,
         points_world: Sequence[np.ndarray],
         positive: bool | None,
-        prompt_of: Callable[[PromptGroup], Callable[[], None]],
+        add_to: Callable[[PromptGroup], None],
     ) -> bool:
         """Add a prompt to its group, and have it predicted."""
         from SAMMed2DLib.imaging.geometry import GeometryError
 
         updater = self.updater
-        updater.now = now = updater.editor.take()
+        now = updater.begin()
         try:
             group = self._chooser.choose(now, widget, points_world, positive)
         except (volumes.SceneError, GeometryError) as error:
             updater.notify(messages.error_text(error), WARNING)
             return False
         if group.segment_id != now.segment_id:  # that of another object
-            updater.now = now = updater.editor.take()
-        prompt_of(group)()
+            now = updater.begin()
+        nodes = group.points, group.box
+        add_to(group)
         updater.last_view = widget
         updater.groups.add(group)
-        updater.observer.observe_group(group)
-        updater.groups.show(now, updater.views)
+        if (group.points, group.box) != nodes:
+            updater.observer.observe_group(group)
+        updater.groups.show(now)
         updater.predict_changes()
         return True
 
@@ -161,7 +163,7 @@ class EffectController:
     def accept(self) -> None:
         """Write what is shown to the segment; waits for a prediction that is on its way."""
         updater = self.updater
-        updater.now = now = updater.editor.take()
+        now = updater.begin()
         if self.is_waiting:
             updater.accepts_next = True
             updater.notify(_("Accepted as soon as the answer is there."))
@@ -180,7 +182,7 @@ class EffectController:
 
     def cancel(self) -> None:
         """Wait for no prediction; prompts stay, and are predicted when they change, or by `accept`."""
-        self.updater.now = self.editor.take()
+        self.updater.begin()
         cancelled = self.updater.groups.cancel(self.acceptance.predictions)
         self.updater.drop_requests()
         kept = _("Cancelled. The prompts are still there: Enter asks again, Esc clears them.")
@@ -189,7 +191,7 @@ class EffectController:
     @renders_once
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
-        self.updater.now = now = self.editor.take()
+        now = self.updater.begin()
         self.updater.drop_requests()
         still_open = [group for group in self.groups if group.segment_id == now.segment_id and not group.is_accepted]
         for group in self.updater.groups.unfinished or still_open or list(self.updater.groups.in_view):
@@ -205,7 +207,7 @@ class EffectController:
         group.show_frame()
         if group.segment_id != self.editor.segment_id:
             self.editor.open_node.SetSelectedSegmentID(group.segment_id)
-        widget = self.updater.views.along(group.plane, self.last_view)
+        widget = self.editor.take().along(group.plane, self.last_view)
         if widget is not None:
             widget.mrmlSliceNode().JumpSliceByOffsetting(*group.middle_world())
             widget.sliceLogic().SnapSliceOffsetToIJK()

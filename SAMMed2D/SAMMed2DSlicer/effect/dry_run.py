@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
-from SAMMed2DSlicer.scene import segment_reader, segment_targets, segment_writer, volumes
-from SAMMed2DSlicer.scene.volumes import SceneError, world_from_ijk, world_from_local
+from SAMMed2DLib.imaging.planes import voxels_of_mask
+from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
+from SAMMed2DSlicer.scene import overwrite_mode, segment_reader, segment_writer, volumes
+from SAMMed2DSlicer.scene.volumes import SceneError, world_from_local
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
-    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 
 # Beyond any volume: voxels that a mask means, wherever the segmentation's geometry ends.
 _EVERYWHERE = (-(10**6), 10**6) * 3
@@ -37,6 +38,7 @@ class DryRun:
         corrects: whether it would be written in place of something.
         blocked_hw: (H, W) bool, pixels of the mask that would not be written; None where all would.
         removed_hw: (H, W) bool, pixels where the segment loses something; None where it loses nothing.
+        is_nothing: whether masking or the geometry lets nothing be written.
     """
 
     meant: int
@@ -48,11 +50,11 @@ class DryRun:
     corrects: bool = False
     blocked_hw: np.ndarray | None = None
     removed_hw: np.ndarray | None = None
+    is_nothing: bool = field(init=False)
 
-    @property
-    def is_nothing(self) -> bool:
-        """Whether masking or the geometry lets nothing be written."""
-        return self.meant > 0 and not (self.in_range or self.removed)
+    def __post_init__(self) -> None:
+        """Tell whether anything would come of it."""
+        object.__setattr__(self, "is_nothing", self.meant > 0 and not (self.in_range or self.removed))
 
 
 def dry_run(
@@ -62,6 +64,7 @@ def dry_run(
     volume: slicer.vtkMRMLScalarVolumeNode,
     replaces: VoxelPatch | None = None,
     known_hw: np.ndarray | None = None,
+    world_from_volume: np.ndarray | None = None,
 ) -> DryRun:
     """Find out what writing a mask to the selected segment of a Segment Editor would do.
 
@@ -72,41 +75,37 @@ def dry_run(
         volume: the volume node.
         replaces: voxels that are taken away, where the mask has them no more.
         known_hw: (H, W) bool, the mask that this one corrects; likewise.
+        world_from_volume: (4, 4), mm, the volume's voxels to the scene, from whoever has it.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
-    from SAMMed2DLib.imaging.planes import voxels_of_mask
-    from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
-
-    target = segment_targets.EffectTarget(effect)
-    labelmap = target.default_labelmap()
+    labelmap = effect.defaultModifierLabelmap()
     if labelmap is None:
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
-    geometry = segment_reader.image_matrix(labelmap)
-    grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
-    meant = voxels_of_mask(mask_hw, plane, world_from_ijk(volume), grid, _EVERYWHERE)
+    node: Any = overwrite_mode.segment_editor_node(effect)
+    segmentation, geometry = node.GetSegmentationNode(), segment_reader.image_matrix(labelmap)
+    world = volumes.world_from_ijk(volume) if world_from_volume is None else world_from_volume
+    grid = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
+    meant = voxels_of_mask(mask_hw, plane, world, grid, _EVERYWHERE)
     limit = labelmap.GetExtent()
     if known_hw is not None:
-        known = voxels_of_mask(known_hw, plane, world_from_ijk(volume), grid, limit)
-        replaces = voxel_patches.union([replaces, known])
-    if meant is None and replaces is None:
+        replaces = voxel_patches.union([replaces, voxels_of_mask(known_hw, plane, world, grid, limit)])
+    around = _around(meant, replaces)
+    if around is None:
         return DryRun(0, 0, 0, 0, 0, 0)
-    extent = voxel_patches.union_extent([meant, replaces])
-    in_mask = voxel_patches.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
+    in_mask, extent = around.mask_kji, around.extent
     in_geometry = _within(extent, limit)
-    around = VoxelPatch(extent[::2], in_mask)
-    in_area = _in_area(target, effect.parameterSetNode(), around, geometry)
-    in_range = _in_range(target, effect.parameterSetNode(), around, geometry, volume)
-    allowed = in_geometry & in_area & in_range
-    before = segment_reader.segment_array(target.segmentation, target.segment_id, extent, geometry)
+    in_area = _in_area(node, around, geometry)
+    allowed = in_geometry & in_area & _in_range(node, around, geometry, volume, world)
+    before = segment_reader.segment_array(segmentation, node.GetSelectedSegmentID() or "", extent, geometry)
     lost = None
     if replaces is not None:
         lost = voxel_patches.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
     written = in_mask & allowed
 
     def on_slice(voxels: np.ndarray) -> np.ndarray:
-        return _pixels_of(voxels, extent, plane, world_from_ijk(volume), grid)
+        return _pixels_of(voxels, extent, plane, world, grid)
 
     return DryRun(
         meant=int(in_mask.sum()),
@@ -121,6 +120,15 @@ def dry_run(
     )
 
 
+def _around(meant: VoxelPatch | None, replaces: VoxelPatch | None) -> VoxelPatch | None:
+    """The voxels that a mask means, in a block that has those that it replaces, too; None if there are none."""
+    if replaces is None:
+        return meant
+    extent = voxel_patches.union_extent([meant, replaces])
+    in_mask = voxel_patches.in_extent(meant or VoxelPatch(extent[::2], np.zeros((1, 1, 1), bool)), extent)
+    return VoxelPatch(extent[::2], in_mask)
+
+
 def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     """Which voxels of an extent are within another one, (K, J, I) bool."""
     k, j, i = (np.arange(extent[a], extent[a + 1] + 1) for a in (4, 2, 0))
@@ -128,9 +136,7 @@ def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     return inside[0][:, None, None] & inside[1][:, None] & inside[2]
 
 
-def _in_area(
-    target: segment_targets.EffectTarget, node: Any, around: VoxelPatch, geometry: vtk.vtkMatrix4x4
-) -> np.ndarray:
+def _in_area(node: Any, around: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> np.ndarray:
     """Where Slicer's editable area allows to write, (K, J, I) bool.
 
     As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
@@ -138,27 +144,28 @@ def _in_area(
     modes, mode = slicer.vtkMRMLSegmentationNode, node.GetMaskMode()
     if mode == modes.EditAllowedEverywhere:
         return np.ones_like(around.mask_kji)
-    ids = list(target.segmentation.GetSegmentation().GetSegmentIDs())
-    display = target.segmentation.GetDisplayNode()
+    segmentation = node.GetSegmentationNode()
+    ids = list(segmentation.GetSegmentation().GetSegmentIDs())
+    display = segmentation.GetDisplayNode()
     if mode in (modes.EditAllowedInsideVisibleSegments, modes.EditAllowedOutsideVisibleSegments):
-        ids = [one for one in ids if display is None or display.GetSegmentVisibility(one)]
+        ids = [name for name in ids if display is None or display.GetSegmentVisibility(name)]
     if mode == modes.EditAllowedInsideSingleSegment:
         ids = [node.GetMaskSegmentID()]
     is_outside = mode in (modes.EditAllowedOutsideAllSegments, modes.EditAllowedOutsideVisibleSegments)
     if is_outside:  # the segment itself is always editable
-        ids = [one for one in ids if one != target.segment_id]
+        ids = [name for name in ids if name != node.GetSelectedSegmentID()]
     union = np.zeros_like(around.mask_kji)
     for segment_id in ids:
-        union |= segment_reader.segment_array(target.segmentation, segment_id, around.extent, geometry)
+        union |= segment_reader.segment_array(segmentation, segment_id, around.extent, geometry)
     return ~union if is_outside else union
 
 
 def _in_range(
-    target: segment_targets.EffectTarget,
     node: Any,
     around: VoxelPatch,
     geometry: vtk.vtkMatrix4x4,
     volume: slicer.vtkMRMLScalarVolumeNode,
+    world: np.ndarray,
 ) -> np.ndarray:
     """Where Slicer's editable intensity range allows to write, (K, J, I) bool."""
     if not node.GetSourceVolumeIntensityMask():
@@ -167,7 +174,7 @@ def _in_range(
     image = volume.GetImageData()
     if image is not None:
         source.ShallowCopy(image)
-    ras_from_ijk = np.linalg.inv(world_from_local(target.segmentation)) @ world_from_ijk(volume)
+    ras_from_ijk = np.linalg.inv(world_from_local(node.GetSegmentationNode())) @ world
     source.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ras_from_ijk))
     reference = segment_writer.labelmap_of(around, geometry)
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(source, reference, found, True)

@@ -72,6 +72,7 @@ class EffectPanel:
         }
         self.status_line = StatusLine()
         self._status: Any = None
+        self._is_waiting = False
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
@@ -140,7 +141,7 @@ class EffectPanel:
 
     def _show_status(self, state: EffectState) -> None:
         """Say what is new, and show that an answer is on its way."""
-        line, was_waiting = self.status_line, self.status_line.is_working(PREDICTION)
+        line, was_waiting, self._is_waiting = self.status_line, self._is_waiting, state.is_waiting
         if state.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
             line.begin(PREDICTION, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
@@ -149,10 +150,8 @@ class EffectPanel:
         is_new = state.status is not self._status or was_waiting != state.is_waiting
         if is_new and not state.status.text and self._status is not None and line.message != self._status.text:
             self._status, is_new = state.status, False  # something else was said meanwhile, and still holds
-        if line.set_context(state.place) or is_new:
+        if line.show_in_context(state.place, state.status.text, state.status.level, is_new):
             self._status = state.status
-            line.show_message(state.status.text, state.status.level)
-            line.set_context(state.place)
 
     def show_service(self) -> None:
         """Show which model is used, and whether it is ready."""
@@ -173,7 +172,7 @@ class EffectPanel:
     def close(self) -> None:
         """The effect ends: nothing goes on any more."""
         self.status_line.close()
-        self._status = None
+        self._status, self._is_waiting = None, False
 
     def show_missing(self, text: str) -> None:
         """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""
@@ -214,19 +213,17 @@ class EffectPanel:
             button.setToolTip(text if chosen else _("Choose a row first."))
 
     def _show_thumbnail(self, state: EffectState) -> None:
-        group = state.pending[-1] if state.pending else None
-        shown = state.predictions[group] if group is not None else None
-        view = state.pending_view
+        mask, view = state.pending[-1] if state.pending else None, state.pending_view
+        shown = mask.prediction if mask is not None else None
         if shown is self._thumbnail or (shown is not None and view is None):
             return
         self._thumbnail = shown
-        if group is None or shown is None or view is None:
+        if mask is None or shown is None or view is None:
             self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
         x0, y0, x1, y1 = shown.answer.view_xyxy
-        image = slice_views.oriented_as_in_view(
-            shown.request.image[y0:y1, x0:x1], group.plane, group.volume, view.mrmlSliceNode()
-        )
+        seen = shown.request.image[y0:y1, x0:x1]
+        image = slice_views.oriented_as_in_view(seen, mask.group.plane, mask.world_from_ijk, view.mrmlSliceNode())
         self.ui.thumbnailLabel.setPixmap(pixmap_from_image(image, _THUMBNAIL_PX))
 
     # Widgets

@@ -57,8 +57,10 @@ class GroupChooser:
             SceneError, GeometryError: there can be no prompt; the message says what to do.
         """
         _check_context(now)
-        plane = now.plane_of(widget) or volumes.plane_shown(widget.mrmlSliceNode(), now.volume)
-        xy = volumes.project_points(np.array(points_world), plane, now.volume)[0]
+        slice_node = widget.mrmlSliceNode()
+        world_from_ijk = volumes.world_from_ijk(now.volume) if now.world_from_ijk is None else now.world_from_ijk
+        plane = now.planes.get(slice_node.GetLayoutName()) or volumes.plane_shown(slice_node, now.volume)
+        xy = plane.project_ras(np.array(points_world), world_from_ijk)[0]
         size_xy = np.array(plane.size_hw[::-1])
         low, high = (xy.min(axis=0), xy.max(axis=0)) if positive is None else (xy.max(axis=0), xy.min(axis=0))
         if (high < -0.5).any() or (low > size_xy - 0.5).any():
@@ -89,7 +91,7 @@ class GroupChooser:
             known_hw = mask_hw if is_on else None
         number = 1 + max((group.number for group in here), default=0)
         group = PromptGroup(*owner, number=number, known_hw=known_hw)
-        group.show_in([widget.mrmlSliceNode().GetID()])
+        group.show_in([slice_node.GetID()])
         return group
 
     def _accepted_at(self, groups: Sequence[PromptGroup], point_world: np.ndarray, is_on: bool) -> PromptGroup | None:

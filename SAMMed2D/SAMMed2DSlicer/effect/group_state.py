@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DSlicer.prompts import prompt_groups, prompt_nodes
+from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED, OPEN, WRITTEN
@@ -19,7 +19,6 @@ from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
-    from SAMMed2DSlicer.effect.preview import SliceViews
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +27,12 @@ class GroupChanges:
 
     Attributes:
         empty: groups without prompts.
-        to_predict: groups that are open, and whose prompts are new.
+        to_predict: groups that are open, and whose prompts are new, with these; None where they cannot be read.
         settled: groups that are not open, and whose prompts are as they were.
     """
 
     empty: list[PromptGroup]
-    to_predict: list[PromptGroup]
+    to_predict: dict[PromptGroup, Prompts | None]
     settled: list[PromptGroup]
 
 
@@ -83,10 +82,6 @@ class PromptGroupState:
         """Look at these groups next time."""
         self._touched.update(groups)
 
-    def touch_node(self, node: Any) -> None:
-        """A node has changed: look at its group next time."""
-        self._touched.update(group for group in self.groups if node is group.points or node is group.box)
-
     def lose_node(self, node: Any) -> None:
         """A node was taken out of the scene."""
         for group in [group for group in self.groups if node is group.points or node is group.box]:
@@ -111,34 +106,37 @@ class PromptGroupState:
         self.groups = groups
         return gone
 
-    def show(self, now: EditorSnapshot, views: SliceViews) -> None:
+    def show(self, now: EditorSnapshot) -> None:
         """Show each group of the selected segment in the views of its slice, and no other one."""
-        views.look(now)
         shown = (now.segment_id, now.volume, now.item)
         self.in_view = {}
         for group in self.groups:
             is_ours = (group.segment_id, group.volume, group.item) == shown
-            widgets = views.showing(group.plane) if is_ours else []
+            widgets = now.showing(group.plane) if is_ours else []
             if widgets:
                 self.in_view[group] = widgets
             elif group is self.reopened:
                 self.reopened = None
-            group.show_in([widget.mrmlSliceNode().GetID() for widget in widgets])
-            group.set_grabbable(not group.is_accepted or group is self.reopened)
+            group.show([widget.mrmlSliceNode().GetID() for widget in widgets], group is self.reopened)
 
-    def take_changes(self) -> GroupChanges:
-        """Find the groups whose prompts are not what they were; an event alone says little."""
-        changes = GroupChanges([], [], [])
+    def take_changes(self, now: EditorSnapshot, nodes: Collection[Any]) -> GroupChanges:
+        """Find the groups whose prompts are not what they were; an event alone says little.
+
+        Args:
+            now: the context.
+            nodes: nodes of prompts that have changed.
+        """
+        changes = GroupChanges([], {}, [])
         touched, self._touched = self._touched, set()
+        touched.update(group for group in self.groups if group.points in nodes or group.box in nodes)
         for group in [group for group in self.groups if group in touched or group not in self._known]:
-            if group.points in group.nodes:
-                prompt_nodes.label_points(group.points)
-            if group.is_empty:
-                changes.empty.append(group)
-                continue
             prompts: Prompts | str | None
             try:
-                prompts = self.boxes.settled(group, group.prompts())
+                prompts = group.read(now.world_from_ijk if group.volume is now.volume else None)
+                if prompts is None:
+                    changes.empty.append(group)
+                elif prompts.box_xyxy is not None:
+                    prompts = self.boxes.settled(group, prompts)
             except ValueError as error:
                 prompts = str(error)
             if prompts is None:
@@ -150,8 +148,8 @@ class PromptGroupState:
                 self._cancelled.discard(group)
                 if not is_new:
                     group.set_state(OPEN)
-                if group.state == OPEN:
-                    changes.to_predict.append(group)
+                if not is_new or group.state == OPEN:
+                    changes.to_predict[group] = None if isinstance(prompts, str) else prompts
             elif group.state != OPEN:
                 changes.settled.append(group)
         return changes
@@ -224,12 +222,7 @@ class PromptGroupState:
                 present_hw = mask_on_slice(group.volume, group.plane, group.segmentation, group.segment_id)
             except volumes.SceneError:  # accepting says it
                 continue
-            if not is_same_mask(present_hw, group.known_hw):
+            if not np.array_equal(present_hw, group.known_hw):
                 group.correct(present_hw if present_hw.any() else None)
                 renewed.append(group)
         return renewed
-
-
-def is_same_mask(mask_hw: np.ndarray, known_hw: np.ndarray | None) -> bool:
-    """Whether two masks, (H, W) bool, are the same; none is the same as no mask."""
-    return known_hw is not None and bool((mask_hw == known_hw).all())

@@ -5,22 +5,22 @@ Masks are brought to the view's pixels, nearest neighbour, so that what is seen 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from SAMMed2DLib.inference.prompts import BOX_COLOR
-from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.geometry import SlicePlane
-    from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
+    from SAMMed2DSlicer.effect.dry_run import DryRun
+    from SAMMed2DSlicer.inference.request_queue import PendingPrediction
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
 # Around it a dark line, for bright structures.
@@ -34,31 +34,29 @@ _WRITTEN, _BLOCKED, _REMOVED = 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class ShownMask:
-    """A mask to show.
+    """A mask that waits to be accepted, as it is shown.
 
     Attributes:
-        mask_hw: (H, W) bool, on the slice.
-        plane: the slice, of this volume.
-        volume: the volume node.
+        group: the prompt group that it is of.
+        prediction: what was predicted.
+        dry_run: what accepting it would do; None if nothing can be written, or the group is not in view.
+        world_from_ijk: (4, 4), mm, the voxels of the group's volume to the scene.
         color: red, green and blue in 0..1.
-        blocked_hw: (H, W) bool, the part of the mask that would not be written; None for nothing.
-        removed_hw: (H, W) bool, what the segment would lose; None for nothing.
     """
 
-    mask_hw: np.ndarray
-    plane: SlicePlane
-    volume: slicer.vtkMRMLScalarVolumeNode
+    group: PromptGroup
+    prediction: PendingPrediction
+    dry_run: DryRun | None
+    world_from_ijk: np.ndarray
     color: tuple[float, float, float]
-    blocked_hw: np.ndarray | None = None
-    removed_hw: np.ndarray | None = None
 
     def labels_hw(self) -> np.ndarray:
         """All of it in one image, (H, W) uint8."""
-        labels = np.where(self.mask_hw, np.uint8(_WRITTEN), np.uint8(0))
-        if self.blocked_hw is not None:
-            labels[self.blocked_hw] = _BLOCKED
-        if self.removed_hw is not None:
-            labels[self.removed_hw] = _REMOVED
+        labels = np.where(self.prediction.answer.mask, np.uint8(_WRITTEN), np.uint8(0))
+        if self.dry_run is not None and self.dry_run.blocked_hw is not None:
+            labels[self.dry_run.blocked_hw] = _BLOCKED
+        if self.dry_run is not None and self.dry_run.removed_hw is not None:
+            labels[self.dry_run.removed_hw] = _REMOVED
         return labels
 
 
@@ -80,7 +78,7 @@ class ViewPreview:
 
     def show(self, masks: Sequence[ShownMask]) -> None:
         """Draw these masks instead of those before."""
-        actors = [actor for actor in (_mask_actor(one, self._widget) for one in masks) if actor is not None]
+        actors = [actor for actor in (_mask_actor(mask, self._widget) for mask in masks) if actor is not None]
         if not actors and not self._masks:
             return
         for actor in self._masks:
@@ -113,15 +111,12 @@ class ViewPreview:
 
 
 class SliceViews:
-    """Previews in all slice views, and a look at what they show."""
+    """The previews in all slice views."""
 
     def __init__(self, effect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
         """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
         self._effect = effect
         self._previews: dict[str, ViewPreview] = {}
-        self._planes: Mapping[str, SlicePlane] = {}
-        self._widgets: Mapping[str, Any] = {}
-        self._oblique: set[str] = set()
         self._masks: Sequence[ShownMask] = ()
 
     def open(self) -> None:
@@ -133,7 +128,7 @@ class SliceViews:
         """Leave the views as they were."""
         for preview in self._previews.values():
             preview.close()
-        self._previews, self._planes, self._widgets, self._masks = {}, {}, {}, ()
+        self._previews, self._masks = {}, ()
 
     def preview(self, widget: Any) -> ViewPreview | None:
         """What is drawn into a view."""
@@ -146,34 +141,6 @@ class SliceViews:
         self._masks = masks
         for preview in self._previews.values():
             preview.show(masks)
-
-    def look(self, now: EditorSnapshot) -> None:
-        """Take over which slices are shown; what follows goes by this look."""
-        from SAMMed2DLib.imaging.planes import is_on_grid
-
-        self._widgets, self._planes = now.widgets, now.planes
-        self._oblique = {name for name, plane in self._planes.items() if not is_on_grid(plane)}
-
-    def showing(self, plane: SlicePlane) -> list[Any]:
-        """The widgets of the views that show a slice."""
-        from SAMMed2DLib.imaging.planes import are_same_plane
-
-        def is_same(name: str, shown: SlicePlane) -> bool:
-            # Slices of the grid are the same if they are equal, which is soon found out for many sets.
-            return shown == plane or (name in self._oblique and are_same_plane(shown, plane))
-
-        return [self._widgets[name] for name, shown in self._planes.items() if is_same(name, shown)]
-
-    def along(self, plane: SlicePlane, preferred: Any = None) -> Any:
-        """A view whose slices run like this one, best the preferred one; None if there is none."""
-
-        def normal(of: SlicePlane) -> np.ndarray:
-            steps = np.cross(of.column_step_ijk, of.row_step_ijk)
-            return steps / np.linalg.norm(steps)
-
-        across = normal(plane)
-        like = [self._widgets[name] for name, shown in self._planes.items() if abs(normal(shown) @ across) > 0.99]
-        return preferred if preferred in like else next(iter(like), None)
 
 
 def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, tuple[int, int]] | None:
@@ -197,20 +164,21 @@ def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple
     reslice.SetOutputExtent(0, x1 - x0, 0, y1 - y0, 0, 0)
     reslice.SetInterpolationModeToNearestNeighbor()
     reslice.Update()
-    drawn = volumes.image_kji(reslice.GetOutput())[0]
+    scalars: Any = reslice.GetOutput().GetPointData().GetScalars()
+    drawn = vtk_to_numpy(scalars).reshape(y1 - y0 + 1, x1 - x0 + 1)
     return (np.ascontiguousarray(drawn), (x0, y0)) if drawn.any() else None
 
 
 def _mask_from_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
     """(4, 4): view px to the mask's (x, y) px, and the distance from its slice in thicknesses."""
-    world = volumes.world_from_ijk(shown.volume)
+    plane, world = shown.group.plane, shown.world_from_ijk
     frame = np.eye(4)
-    frame[:3, 0] = world[:3, :3] @ np.array(shown.plane.column_step_ijk)
-    frame[:3, 1] = world[:3, :3] @ np.array(shown.plane.row_step_ijk)
+    frame[:3, 0] = world[:3, :3] @ np.array(plane.column_step_ijk)
+    frame[:3, 1] = world[:3, :3] @ np.array(plane.row_step_ijk)
     normal = np.cross(frame[:3, 0], frame[:3, 1])
     normal /= np.linalg.norm(normal)
     frame[:3, 2] = normal * np.abs(normal @ world[:3, :3]).sum()
-    frame[:3, 3] = world[:3, :3] @ np.array(shown.plane.origin_ijk) + world[:3, 3]
+    frame[:3, 3] = world[:3, :3] @ np.array(plane.origin_ijk) + world[:3, 3]
     return np.linalg.inv(frame) @ slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS())
 
 

@@ -63,6 +63,7 @@ class SceneObserver(VTKObservationMixin):
         self.is_active = False
         self.is_stale = self.is_segment_stale = True
         self._selected = ""
+        self._changed_nodes: list[Any] = []
         self._image_mtime = 0
         self._changes_timer = single_shot(0, listener.look_at_changes)
         self._refresh_timer = single_shot(0, listener.refresh)
@@ -89,6 +90,7 @@ class SceneObserver(VTKObservationMixin):
         self.is_active = False
         for timer in (self._changes_timer, self._refresh_timer):
             timer.stop()
+        self._changed_nodes = []
         self.removeObservers()
 
     def schedule_refresh(self, caller: Any = None, event: Any = None) -> None:
@@ -102,9 +104,11 @@ class SceneObserver(VTKObservationMixin):
         if self.is_active:
             self._refresh_timer.start()
 
-    def changes_taken(self) -> None:
-        """Prompts were looked at just now."""
+    def take_changed_nodes(self) -> list[Any]:
+        """The nodes of prompts that have changed, each time that they did; they are looked at just now."""
         self._changes_timer.stop()
+        nodes, self._changed_nodes = self._changed_nodes, []
+        return nodes
 
     def refresh_begins(self) -> None:
         """The scene is looked at just now."""
@@ -142,7 +146,7 @@ class SceneObserver(VTKObservationMixin):
     # Prompts
 
     def _prompts_modified(self, caller: Any, event: Any) -> None:
-        self._groups.touch_node(caller)
+        self._changed_nodes.append(caller)
         self._changes_timer.start()
 
     def _box_drag_begins(self, caller: Any, event: Any) -> None:

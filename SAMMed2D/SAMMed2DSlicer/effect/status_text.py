@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.dry_run import DryRun
+from SAMMed2DSlicer.effect.preview import ShownMask
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_writer import WriteResult, losses_text, outside_text
@@ -77,34 +78,43 @@ class CurrentStatus:
         if self._group is group:
             self._event = None
 
-    def lasting(self, place: Any, shown_groups: Collection[PromptGroup]) -> Status | None:
-        """What has happened last, if it is about what is shown; None if there is nothing that holds."""
-        if self._place != place or (self._group is not None and self._group not in shown_groups):
-            self._event = None
-        return self._event
+    def update(
+        self,
+        place: Any,
+        masks: Sequence[ShownMask],
+        in_view: Collection[PromptGroup],
+        predicted: Collection[PromptGroup],
+    ) -> None:
+        """Show what has happened last while it is about what is shown, and else what Enter would accept.
 
-    def show(self, status: Status) -> None:
-        """Show a status; an equal one is kept as it is."""
-        if status != self.shown:
+        Args:
+            place: what is worked on, see `EditorSnapshot.place`.
+            masks: the masks that wait to be accepted, of the selected segment.
+            in_view: prompt groups on the slices that are shown.
+            predicted: those whose predictions wait to be accepted, of all segments.
+        """
+        group = self._group
+        if self._place != place or (group is not None and group not in in_view and group not in predicted):
+            self._event = None
+        status = of_masks(masks, in_view) if self._event is None else self._event
+        if status != self.shown:  # an equal one is kept as it is
             self.shown = status
 
 
-def of_shown(
-    answers: Mapping[PromptGroup, tuple[PendingPrediction, DryRun | None]], in_view: Collection[PromptGroup]
-) -> Status:
+def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> Status:
     """Say what Enter would accept.
 
     Args:
-        answers: the masks that wait for it, of the selected segment, each with what accepting it would do.
+        masks: those that wait for it, of the selected segment.
         in_view: prompt groups on the slices that are shown.
     """
-    if not answers:
+    if not masks:
         return Status()
-    ((group, (pending, found)),) = list(answers.items())[-1:]
+    group, pending, found = masks[-1].group, masks[-1].prediction, masks[-1].dry_run
     level = INFO
-    if len(answers) > 1:
+    if len(masks) > 1:
         text = _("{count} masks on {slices}. Enter accepts all of them, Esc clears.").format(
-            count=len(answers), slices=_listed(answers)
+            count=len(masks), slices=_listed([mask.group for mask in masks])
         )
     elif group not in in_view:
         text = _("The mask on {slice} is not accepted yet: Enter accepts, Esc clears.").format(slice=group.slice_text())
@@ -116,7 +126,7 @@ def of_shown(
     else:
         size, score = _size(pending, found), f"{min(max(pending.answer.score, 0), 1):.2f}"
         text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
-    lost = sum(one.lost_points() for one in answers)
+    lost = sum(mask.group.lost_points for mask in masks)
     if lost:
         words = (
             _("1 point was moved off this slice and does not count.")

@@ -10,11 +10,10 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect import status_text
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState, is_same_mask
-from SAMMed2DSlicer.effect.preview import SliceViews
+from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
 from SAMMed2DSlicer.effect.scene_observer import SceneObserver
 from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
@@ -30,6 +29,7 @@ from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.inference.prompts import Prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class EffectState:
         place: where it holds, see `EditorSnapshot.place`.
         groups: the prompt groups of the segmentation.
         predictions: those that wait to be accepted, of all segments.
-        pending: the groups of the selected segment among them.
+        pending: the masks of the selected segment among them.
         pending_view: a view that shows the last of these; None if there is none.
         unfinished: groups of the selected segment, in view, that the user is not done with.
         is_waiting: whether a prediction is on its way.
@@ -51,7 +51,7 @@ class EffectState:
     place: Any
     groups: Sequence[PromptGroup]
     predictions: Mapping[PromptGroup, PendingPrediction]
-    pending: Sequence[PromptGroup]
+    pending: Sequence[ShownMask]
     pending_view: Any
     unfinished: Sequence[PromptGroup]
     is_waiting: bool
@@ -76,6 +76,8 @@ class EffectUpdater:
         self._on_changed, self._on_closed = on_changed, on_closed
         self.editor = EditorReader(effect)
         self.now = self.editor.take()  # the context of the present event
+        self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
+        self._prompts: dict[PromptGroup, Prompts | None] = {}  # those that were read in this event
         self.groups = PromptGroupState(edit_history)
         self.acceptance = Acceptance(effect, self.groups, edit_history)
         self.status = CurrentStatus()
@@ -113,13 +115,18 @@ class EffectUpdater:
 
     # What the scene tells
 
+    def begin(self) -> EditorSnapshot:
+        """An event begins: what follows goes by what the editor and its views show now."""
+        self.now, self._masks, self._prompts = self.editor.take(), None, {}
+        return self.now
+
     @renders_once
     def refresh(self) -> None:
         """Bring groups, views and requests in line with the scene; after a view has moved, the views only."""
         if not self.observer.is_active or self.editor.node is None:
             return
         self.observer.refresh_begins()
-        self.now = now = self.editor.take()
+        now = self.begin()
         observer = self.observer
         if observer.is_stale or observer.is_segment_stale:  # masking, or what it goes by, may have changed
             self.acceptance.masking_changed()
@@ -136,7 +143,7 @@ class EffectUpdater:
             for group in self.groups.follow_segment():
                 self._drop_prediction(group)
             self.status.segment_changed(_changed_at(self.now))
-        self.groups.show(now, self.views)
+        self.groups.show(now)
         self.groups.touch(self.groups.in_view)
         self.note_changes()
         for group in self.groups.unpredicted(self.acceptance.predictions):
@@ -152,7 +159,7 @@ class EffectUpdater:
     def look_at_changes(self) -> None:
         """Predict the groups whose prompts have changed."""
         if self.observer.is_active:
-            self.now = self.editor.take()
+            self.begin()
             self.predict_changes()
 
     def predict_changes(self) -> None:
@@ -174,13 +181,13 @@ class EffectUpdater:
 
     def remove(self, group: PromptGroup) -> None:
         """Take a group of prompts away; what was written stays."""
-        self.now = self.editor.take()
+        self.begin()
         self._remove(group)
 
     def note_changes(self) -> None:
         """Find what has become of the prompts."""
-        self.observer.changes_taken()
-        changes = self.groups.take_changes()
+        changes = self.groups.take_changes(self.now, self.observer.take_changed_nodes())
+        self._prompts |= changes.to_predict
         for group in changes.empty:
             self._remove(group)
         for group in changes.to_predict:
@@ -218,22 +225,26 @@ class EffectUpdater:
 
     def _request_of(self, group: PromptGroup) -> Request | None:
         now = self.now
-        item = now.item if group.volume is now.volume else volumes.sequence_item(group.volume)
+        is_selected = group.volume is now.volume
+        item = now.item if is_selected else volumes.sequence_item(group.volume)
         if group.item != item:
             return None  # its frame is not there to be looked at
-        _check_size(group)
+        _check_size(group, now)
         image = volumes.model_image(group.volume, group.plane, now.options.intensity)
-        prompts = group.prompts().checked(group.plane.size_hw)
-        return Request(group, prompts, image, now.options.zoom, group.known_hw)
+        prompts = self._prompts.get(group) or group.prompts(now.world_from_ijk if is_selected else None)
+        return Request(group, prompts.checked(group.plane.size_hw), image, now.options.zoom, group.known_hw)
 
-    @renders_once
     def _answered(self, prediction: PendingPrediction) -> None:
+        with slicer.util.RenderBlocker():
+            self._take_over(prediction)
+
+    def _take_over(self, prediction: PendingPrediction) -> None:
         group = prediction.request.of
         if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
             return
-        self.now = now = self.editor.take()
+        now = self.begin()
         try:
-            _check_size(group)
+            _check_size(group, now)
         except volumes.SceneError as error:
             self._failed(group, error)
             return
@@ -241,7 +252,7 @@ class EffectUpdater:
             self.acceptance.drop(group)
             text = _("The model finds nothing here: add a point on the structure, or a box.")
             self.notify(text, WARNING, group)
-        elif is_same_mask(prediction.answer.mask, group.known_hw):
+        elif group.known_hw is not None and np.array_equal(prediction.answer.mask, group.known_hw):
             self.acceptance.drop(group)
             self.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
         else:
@@ -252,7 +263,7 @@ class EffectUpdater:
         if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
             self.write([group], closes=self.accepts_next)
         self.requests.go_on(self.acceptance.predictions)
-        if self.accepts_next and not self.requests.is_waiting:  # it was told of all that were on their way
+        if self.accepts_next and self.requests.asked is None:  # it was told of all that were on their way
             self.accepts_next = False
             self.write(self.acceptance.pending(now))
         self.prefetcher.rest()
@@ -261,7 +272,7 @@ class EffectUpdater:
     def _failed(self, group: PromptGroup, error: BaseException) -> None:
         if not self.observer.is_active:
             return
-        self.now = self.editor.take()
+        self.begin()
         self.accepts_next = False
         self.acceptance.drop(group)
         self.draw()
@@ -270,10 +281,12 @@ class EffectUpdater:
         self.requests.go_on(self.acceptance.predictions)
 
     def _slice_to_prefetch(self) -> SlicePlane | None:
-        if not (self.observer.is_active and self._service.state.is_ready and not self.requests.is_waiting):
+        if not (self.observer.is_active and self._service.state.is_ready and self.requests.asked is None):
             return None
         now = self.editor.take()
-        return now.plane_of(self.last_view) if now.options.prefetches and self.last_view is not None else None
+        if not now.options.prefetches or self.last_view is None:
+            return None
+        return now.planes.get(self.last_view.mrmlSliceNode().GetLayoutName())
 
     def _image_of(self, plane: SlicePlane) -> np.ndarray:
         now = self.editor.take()
@@ -293,7 +306,8 @@ class EffectUpdater:
 
     def draw(self) -> None:
         """Draw the predictions into the views."""
-        self.views.draw(self.acceptance.shown_masks(self.now))
+        self._masks = self.acceptance.shown_masks(self.now)
+        self.views.draw(self._masks)
 
     def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
         """Tell the user something, of a group in view or of all."""
@@ -303,18 +317,18 @@ class EffectUpdater:
 
     def publish(self) -> None:
         """Show the state, and what has happened last only while it is about what is shown."""
-        shown = {*self.groups.in_view, *self.acceptance.predictions}
-        status = self.status.lasting(self.now.place, shown)
-        if status is None:
-            acceptance, pending = self.acceptance, self.acceptance.pending(self.now)
-            found = {group: (acceptance.predictions[group], acceptance.dry_run_of(group)) for group in pending}
-            status = status_text.of_shown(found, self.groups.in_view)
-        self.status.show(status)
+        self.status.update(self.now.place, self._pending(), self.groups.in_view, self.acceptance.predictions)
         self._hand_on()
 
+    def _pending(self) -> list[ShownMask]:
+        """The masks that wait to be accepted; they are drawn anew whenever they change."""
+        if self._masks is None:
+            self._masks = self.acceptance.shown_masks(self.now)
+        return self._masks
+
     def _hand_on(self) -> None:
-        pending = self.acceptance.pending(self.now)
-        widgets = self.groups.in_view.get(pending[-1], []) if pending else []
+        pending = self._pending()
+        widgets = self.groups.in_view.get(pending[-1].group, []) if pending else []
         self._on_changed(
             EffectState(
                 status=self.status.shown,
@@ -324,7 +338,7 @@ class EffectUpdater:
                 pending=pending,
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self.groups.unfinished,
-                is_waiting=self.requests.is_waiting,
+                is_waiting=self.requests.asked is not None,
             )
         )
 
@@ -334,9 +348,10 @@ def _changed_at(now: EditorSnapshot) -> int:
     return modified_time(now.segmentation, now.segment_id) if now.segmentation is not None else 0
 
 
-def _check_size(group: PromptGroup) -> None:
+def _check_size(group: PromptGroup, now: EditorSnapshot) -> None:
     """Raise a SceneError if the image was replaced by one of another size: the group's slice is not in it."""
-    if volumes.size_ijk(group.volume) != group.plane.size_ijk:
+    size_ijk = now.size_ijk if group.volume is now.volume else None
+    if (size_ijk or volumes.size_ijk(group.volume)) != group.plane.size_ijk:
         raise volumes.SceneError(
             _("The image has another size than when these prompts were given: clear them, and give new ones.")
         )

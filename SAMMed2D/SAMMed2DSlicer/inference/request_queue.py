@@ -61,12 +61,7 @@ class RequestQueue:
         """
         self._service, self._make, self._on_answer, self._on_error = service, make, on_answer, on_error
         self._waiting: list[PromptGroup] = []
-        self._asked: Request | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether an answer is on its way."""
-        return self._asked is not None
+        self.asked: Request | None = None  # what is being answered
 
     def add(self, one: PromptGroup) -> None:
         """Ask for a set, before those that wait."""
@@ -75,12 +70,12 @@ class RequestQueue:
     def forget(self, one: PromptGroup) -> None:
         """Ask for a set no more, and take nothing over for it."""
         self._waiting = [other for other in self._waiting if other is not one]
-        if self._asked is not None and self._asked.of is one:
-            self._asked = None
+        if self.asked is not None and self.asked.of is one:
+            self.asked = None
 
     def drop(self) -> None:
         """Ask for nothing, and take nothing over."""
-        self._waiting, self._asked = [], None
+        self._waiting, self.asked = [], None
 
     def go_on(self, answered: dict[PromptGroup, PendingPrediction]) -> None:
         """Ask for the newest set, unless that is going on, or it is answered already."""
@@ -92,7 +87,7 @@ class RequestQueue:
                 self.forget(one)
                 self._on_error(one, error)
                 continue
-            if self._asked is not None and request is not None and self._asked.is_same(request):
+            if self.asked is not None and request is not None and self.asked.is_same(request):
                 return
             if request is None or (one in answered and answered[one].request.is_same(request)):
                 self.forget(one)
@@ -101,7 +96,7 @@ class RequestQueue:
             return
 
     def _ask(self, request: Request) -> None:
-        self._asked = request
+        self.asked = request
         self._service.submit(
             lambda session, should_stop: session.answer(
                 request.image, request.prompts, mask=request.known_hw, zoom=request.zoom, should_stop=should_stop
@@ -117,13 +112,13 @@ class RequestQueue:
             self._on_answer(PendingPrediction(answer, request))
 
     def _failed(self, request: Request, error: BaseException) -> None:
-        if request is self._asked:
+        if request is self.asked:
             self.forget(request.of)
             self._on_error(request.of, error)
 
     def _is_wanted(self, request: Request) -> bool:
         """Whether it was asked last; or its answer came just when another set was asked for, and is still of use."""
-        if request is self._asked:
+        if request is self.asked:
             return True
         if not any(request.of is one for one in self._waiting):
             return False

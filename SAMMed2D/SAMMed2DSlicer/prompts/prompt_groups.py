@@ -34,13 +34,10 @@ from SAMMed2DSlicer.prompts.prompt_nodes import (
     WRITTEN,
     box_of_roi,
     flat_box,
-    label_points,
-    modify,
     new_node,
     plane_of_text,
     plane_to_text,
     prompt_nodes,
-    show_in_views,
     style_box,
     style_points,
     whole_number,
@@ -86,15 +83,12 @@ class PromptGroup:
         """
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
         self.plane, self.item, self.number, self.known_hw = plane, item, number, known_hw
+        self.key = (segmentation, segment_id, volume, plane, item, number)  # what tells the group from others
+        self.lost_points = 0  # how many points were off the slice when they were read last
         self._slice_text = ""
         self._view_ids: tuple[str, ...] = ()
         self.points: Any = None
         self.box: Any = None
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What tells the group from others."""
-        return self.segmentation, self.segment_id, self.volume, self.plane, self.item, self.number
 
     @property
     def nodes(self) -> list[Any]:
@@ -161,7 +155,7 @@ class PromptGroup:
             and self.segment_id == segment_id
             and self.volume is volume
             and self.item == item
-            and are_same_plane(self.plane, plane)
+            and (self.plane == plane or are_same_plane(self.plane, plane))
         )
 
     def add_point(self, point_world: Point, positive: bool) -> None:
@@ -170,10 +164,10 @@ class PromptGroup:
         def add(points: Any) -> None:
             number = points.AddControlPointWorld(vtk.vtkVector3d(*point_world))
             points.SetNthControlPointSelected(number, positive)
-            label_points(points)
+            _label_points(points)
 
         if self.points in self.nodes:
-            modify(self.points, add)
+            _modify(self.points, add)
         else:
             self.points = self._make("vtkMRMLMarkupsFiducialNode", POINTS, add, style_points)
 
@@ -188,7 +182,7 @@ class PromptGroup:
                 box.SetNthControlPointVisibility(n, False)
 
         if self.box in self.nodes:
-            modify(self.box, shape)
+            _modify(self.box, shape)
         else:
             self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, style_box)
 
@@ -201,8 +195,17 @@ class PromptGroup:
                 slicer.mrmlScene.RemoveNode(display)
         self.points = self.box = None
 
-    def prompts(self) -> Prompts:
+    def read(self, world_from_ijk: np.ndarray | None = None) -> Prompts | None:
+        """The prompts, whose points are labelled by their sides; None if there are none. For the rest see `prompts`."""
+        if self.points in self.nodes:
+            _label_points(self.points)
+        return None if self.is_empty else self.prompts(world_from_ijk)
+
+    def prompts(self, world_from_ijk: np.ndarray | None = None) -> Prompts:
         """The prompts in slice px, points in their order; those that were moved off the slice are left out.
+
+        Args:
+            world_from_ijk: (4, 4), mm, of the volume, from whoever has it.
 
         Raises:
             SceneError: the volume is bent by a transform.
@@ -210,18 +213,17 @@ class PromptGroup:
         """
         from SAMMed2DLib.inference.prompts import Prompts
 
+        if world_from_ijk is None:
+            world_from_ijk = volumes.world_from_ijk(self.volume)
         points_world, labels = self._points_world()
-        box_xyxy = box_of_roi(self.box, self.plane, self.volume) if self.box in self.nodes else None
+        box_xyxy = box_of_roi(self.box, self.plane, world_from_ijk) if self.box in self.nodes else None
         if not len(labels):
+            self.lost_points = 0
             return Prompts(box_xyxy=box_xyxy)
-        xy, off_plane = volumes.project_points(points_world, self.plane, self.volume)
-        on_slice = np.abs(off_plane) <= volumes.half_thickness(self.plane) + _SLACK_VOXELS
+        xy, off_plane = self.plane.project_ras(points_world, world_from_ijk)
+        on_slice = np.abs(off_plane) <= self.plane.half_thickness + _SLACK_VOXELS
+        self.lost_points = int((~on_slice).sum())
         return Prompts(xy[on_slice], labels[on_slice], box_xyxy)
-
-    def lost_points(self) -> int:
-        """How many points were moved off the slice."""
-        off_plane = volumes.project_points(self._points_world()[0], self.plane, self.volume)[1]
-        return int((np.abs(off_plane) > volumes.half_thickness(self.plane) + _SLACK_VOXELS).sum())
 
     def counts(self) -> tuple[int, int, int]:
         """How many positive points, negative points and boxes there are."""
@@ -241,12 +243,17 @@ class PromptGroup:
             if node.GetTransformNodeID() != self.volume.GetTransformNodeID():
                 node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
 
+    def show(self, view_ids: Sequence[str], is_reopened: bool) -> None:
+        """Show the prompts in these views only, and let the box be dragged while it is not accepted, or reopened."""
+        self.show_in(view_ids)
+        self.set_grabbable(is_reopened or not self.is_accepted)
+
     def show_in(self, view_ids: Sequence[str]) -> None:
         """Show the prompts, also those to come, in these views only; in none, if none is given."""
         self._view_ids = tuple(view_ids)
         for node in self.nodes:
             if node.GetDisplayNode() is not None:
-                show_in_views(node.GetDisplayNode(), self._view_ids)
+                _show_in_views(node.GetDisplayNode(), self._view_ids)
 
     def middle_world(self) -> np.ndarray:
         """A point to jump to, (3,) mm: the middle of the prompts."""
@@ -274,7 +281,7 @@ class PromptGroup:
         name = f"{segment.GetName()} {self.slice_text()} {role}"
         display = new_node(class_name.removesuffix("Node") + "DisplayNode")
         style(display)
-        show_in_views(display, self._view_ids)  # other views then make nothing for it
+        _show_in_views(display, self._view_ids)  # other views then make nothing for it
         slicer.mrmlScene.AddNode(display)
         node = new_node(class_name)
         node.SetName(slicer.mrmlScene.GenerateUniqueName(safe_name(name)))
@@ -295,7 +302,7 @@ class PromptGroup:
         node.SetNodeReferenceID(VOLUME, self.volume.GetID())
         slicer.mrmlScene.AddNode(node)
         node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
-        modify(node, fill)
+        _modify(node, fill)
         return node
 
     def _placed_points(self) -> list[int]:
@@ -310,6 +317,37 @@ class PromptGroup:
         points = [self.points.GetNthControlPointPositionWorld(n) for n in numbers]
         labels = [int(self.points.GetNthControlPointSelected(n)) for n in numbers]
         return np.array(points, float).reshape(-1, 3), np.array(labels, int)
+
+
+def _label_points(points: Any) -> None:
+    """Mark each point with its sign, in the view and for files (see `SAMMed2DLib.io.markups`)."""
+    for n in range(points.GetNumberOfControlPoints()):
+        positive = bool(points.GetNthControlPointSelected(n))
+        label, description = ("+", "positive") if positive else ("\N{MINUS SIGN}", "negative")
+        if points.GetNthControlPointLabel(n) != label:
+            points.SetNthControlPointLabel(n, label)
+        if points.GetNthControlPointDescription(n) != description:
+            points.SetNthControlPointDescription(n, description)
+
+
+def _show_in_views(display: Any, view_ids: tuple[str, ...]) -> None:
+    """Show in these views only; a display node that is right already is left alone."""
+    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
+    if bool(display.GetVisibility()) != bool(view_ids):
+        display.SetVisibility(bool(view_ids))
+    if view_ids and present != view_ids:
+        state = display.StartModify()
+        display.RemoveAllViewNodeIDs()
+        for view_id in view_ids:
+            display.AddViewNodeID(view_id)
+        display.EndModify(state)
+
+
+def _modify(node: Any, change: Callable[[Any], None]) -> None:
+    """Change a node with one event for all of it."""
+    state = node.StartModify()
+    change(node)
+    node.EndModify(state)
 
 
 def find_groups(segmentation: slicer.vtkMRMLSegmentationNode) -> list[PromptGroup]:

@@ -6,7 +6,7 @@ Attributes and references are saved with scenes: their names must stay.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +53,6 @@ def is_prompt_node(node: Any) -> bool:
     return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX)
 
 
-def label_points(points: Any) -> None:
-    """Mark each point with its sign, in the view and for files (see `SAMMed2DLib.io.markups`)."""
-    for n in range(points.GetNumberOfControlPoints()):
-        positive = bool(points.GetNthControlPointSelected(n))
-        label, description = ("+", "positive") if positive else ("\N{MINUS SIGN}", "negative")
-        if points.GetNthControlPointLabel(n) != label:
-            points.SetNthControlPointLabel(n, label)
-        if points.GetNthControlPointDescription(n) != description:
-            points.SetNthControlPointDescription(n, description)
-
-
 def plane_to_text(plane: SlicePlane) -> str:
     """A slice as JSON, for a node's attribute."""
     from dataclasses import asdict
@@ -96,26 +85,6 @@ def new_node(class_name: str) -> Any:
     node = slicer.mrmlScene.CreateNodeByClass(class_name)
     node.UnRegister(None)
     return node
-
-
-def show_in_views(display: Any, view_ids: tuple[str, ...]) -> None:
-    """Show in these views only; a display node that is right already is left alone."""
-    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
-    if bool(display.GetVisibility()) != bool(view_ids):
-        display.SetVisibility(bool(view_ids))
-    if view_ids and present != view_ids:
-        state = display.StartModify()
-        display.RemoveAllViewNodeIDs()
-        for view_id in view_ids:
-            display.AddViewNodeID(view_id)
-        display.EndModify(state)
-
-
-def modify(node: Any, change: Callable[[Any], None]) -> None:
-    """Change a node with one event for all of it."""
-    state = node.StartModify()
-    change(node)
-    node.EndModify(state)
 
 
 def style_points(display: Any) -> None:
@@ -151,15 +120,24 @@ def style_box(display: Any) -> None:
 
 
 def box_of_roi(
-    roi: slicer.vtkMRMLMarkupsROINode, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode
+    roi: slicer.vtkMRMLMarkupsROINode, plane: SlicePlane, world_from_ijk: np.ndarray
 ) -> np.ndarray | None:
-    """The box that an ROI node has on a slice: (4,) slice px, half-open, not clipped; None if it is not there."""
+    """Find the box that an ROI node has on a slice.
+
+    Args:
+        roi: the ROI node.
+        plane: the slice.
+        world_from_ijk: (4, 4), mm, of its volume.
+
+    Returns:
+        (4,) slice px, half-open, not clipped; None if the box does not meet the slice.
+    """
     from SAMMed2DLib.io.markups import CORNER_SIGNS, box_on_slice
 
     size = np.array(roi.GetSize())
     matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
     corners_world = (CORNER_SIGNS * size) @ matrix[:3, :3].T + matrix[:3, 3]
-    return box_on_slice(*volumes.project_points(corners_world, plane, volume))
+    return box_on_slice(*plane.project_ras(corners_world, world_from_ijk))
 
 
 def flat_box(

@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.prompt_nodes import box_of_roi, is_prompt_node
 from SAMMed2DSlicer.scene import volumes
-from SAMMed2DSlicer.scene.volumes import SceneError, half_thickness
+from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
@@ -206,7 +206,7 @@ def _some_points_xy(
     if not is_on.all():
         number = int(np.argmin(is_on))
         place = ", ".join(f"{value:g}" for value in world[number])
-        if abs(off[number]) > half_thickness(plane) + _SLACK:
+        if abs(off[number]) > plane.half_thickness + _SLACK:
             message = _("The point ({place}) mm is {off} voxels off the slice: choose the slice that it is on.")
             raise SceneError(message.format(place=place, off=f"{abs(off[number]):.1f}"))
         raise SceneError(_("The point ({place}) mm is outside the volume.").format(place=place))
@@ -220,7 +220,7 @@ def _projected(
     xy, off = volumes.project_points(world, plane, volume)
     low, high = np.array([-0.5, -0.5]), np.array(plane.size_hw[::-1]) - 0.5
     is_within = ((xy > low - _SLACK) & (xy < high + _SLACK)).all(axis=1)
-    return np.clip(xy, low, high), is_within & (np.abs(off) <= half_thickness(plane) + _SLACK), off
+    return np.clip(xy, low, high), is_within & (np.abs(off) <= plane.half_thickness + _SLACK), off
 
 
 def _world_points(points: Any) -> np.ndarray:
@@ -244,7 +244,7 @@ def _box_xyxy(box: Any, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNod
 
     if is_node(box):
         _check_roi(box)
-        found, name = box_of_roi(box, plane, volume), box.GetName()
+        found, name = box_of_roi(box, plane, volumes.world_from_ijk(volume)), box.GetName()
     else:
         corners = _corners_of_pair(box, plane, volume)
         found, name = box_on_slice(*volumes.project_points(corners, plane, volume)), _("The box")
@@ -272,7 +272,7 @@ def _corners_of_pair(box: Any, plane: SlicePlane, volume: slicer.vtkMRMLScalarVo
         message = _("A box is an ROI node, or two opposite corners in RAS, mm, not {box}.")
         raise SceneError(message.format(box=repr(box)))
     xy, off = volumes.project_points(pair, plane, volume)
-    if (np.abs(off) > half_thickness(plane) + _SLACK).any():
+    if (np.abs(off) > plane.half_thickness + _SLACK).any():
         return _corners(*pair)
     flat = list(product(*xy.T))
     return ras_from_ijk(plane.ijk_from_xy(flat + flat), volumes.world_from_ijk(volume))

@@ -35,18 +35,18 @@ def slice_widgets() -> dict[str, Any]:
 
 
 def oriented_as_in_view(
-    image: np.ndarray, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode, slice_node: slicer.vtkMRMLSliceNode
+    image: np.ndarray, plane: SlicePlane, world_from_ijk: np.ndarray, slice_node: slicer.vtkMRMLSliceNode
 ) -> np.ndarray:
     """Rotate by quarter turns and mirror an image of a slice to the orientation of a view.
 
     Args:
-        image: (H, W, ...), the slice or a part of it.
-        plane: the slice, of this volume.
-        volume: the volume node.
+        image: (H, W, ...), pixels of the slice or of a part of it.
+        plane: the slice.
+        world_from_ijk: (4, 4), mm, of its volume.
         slice_node: the view, which shows the slice.
     """
     view_from_world = np.linalg.inv(slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS()))[:2, :3]
-    view_from_ijk = view_from_world @ volumes.world_from_ijk(volume)[:3, :3]
+    view_from_ijk = view_from_world @ world_from_ijk[:3, :3]
     right, down = (view_from_ijk @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk))
     right, down = right / np.linalg.norm(right), down / np.linalg.norm(down)
     if abs(right[1]) + abs(down[0]) > abs(right[0]) + abs(down[1]):

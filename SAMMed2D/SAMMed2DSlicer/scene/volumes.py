@@ -6,6 +6,7 @@ Frames are those of `SAMMed2DLib.imaging.geometry`, and `_world` is the scene's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMMed2DLib.imaging import intensity
-from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras
+from SAMMed2DLib.imaging.affines import array_axis_of
 from SAMMed2DLib.imaging.intensity import Percentiles, Window, rgb_from_slice
 from SAMMed2DLib.imaging.planes import grid_axis, is_on_grid, plane_of_view, slice_image_of
 
@@ -107,6 +108,32 @@ def world_from_local(node: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+@dataclass(frozen=True, eq=False)
+class VolumeSnapshot:
+    """How a volume lies in the scene at one moment.
+
+    Attributes:
+        item: of the sequence that it is a proxy of; -1 without one.
+        size_ijk: voxels along i, j and k; None if there is no image, or a transform bends it.
+        world_from_ijk: (4, 4), mm, its voxels to the scene; None likewise.
+    """
+
+    item: int
+    size_ijk: tuple[int, int, int] | None = None
+    world_from_ijk: np.ndarray | None = None
+
+
+def snapshot_of(volume: slicer.vtkMRMLScalarVolumeNode | None) -> VolumeSnapshot:
+    """Look once at how a volume lies in the scene."""
+    item = sequence_item(volume)
+    if volume is None:
+        return VolumeSnapshot(item)
+    try:
+        return VolumeSnapshot(item, size_ijk(volume), world_from_ijk(volume))
+    except SceneError:
+        return VolumeSnapshot(item)
+
+
 def sequence_item(volume: slicer.vtkMRMLScalarVolumeNode | None) -> int:
     """The item of a sequence that a proxy volume shows; -1 for other volumes."""
     logic = slicer.modules.sequences.logic() if hasattr(slicer.modules, "sequences") else None
@@ -167,13 +194,7 @@ def project_points(
     Returns:
         (N, 2) slice px, and (N,) their distance from the slice, voxels.
     """
-    return plane.project(ijk_from_ras(points_world, world_from_ijk(volume)))
-
-
-def half_thickness(plane: SlicePlane) -> float:
-    """Half the thickness of a slice, voxels: 0.5, more for an oblique one."""
-    normal = np.cross(plane.column_step_ijk, plane.row_step_ijk)
-    return float(np.abs(normal).sum() / np.linalg.norm(normal) / 2)
+    return plane.project_ras(points_world, world_from_ijk(volume))
 
 
 def slice_name(plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> str:

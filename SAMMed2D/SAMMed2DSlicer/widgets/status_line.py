@@ -54,6 +54,7 @@ class StatusLine:
         self._is_settled = True  # whether the message belongs to this context
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
+        self._has_bar = False
         self._soon = single_shot(_SOON_MS, self._show_work)
         self._settling = single_shot(_SOON_MS, self._settle)
         self.ui.cancelButton.connect("clicked()", self._cancel)
@@ -107,6 +108,21 @@ class StatusLine:
             return False
         self._text, self._level, self._is_valid = "", messages.INFO, None
         self._show()
+        return True
+
+    def show_in_context(self, context: Any, text: str, level: str, is_new: bool) -> bool:
+        """Work goes on in a context: show a message there, if it or the context is new. Tells whether it was shown.
+
+        Args:
+            context: as for `set_context`.
+            text: one line for the user.
+            level: one of `messages`.
+            is_new: whether it is to be shown also if the context is the same.
+        """
+        if not (self.set_context(context) or is_new):
+            return False
+        self.show_message(text, level)
+        self.set_context(context)
         return True
 
     def _settle(self) -> None:
@@ -212,7 +228,8 @@ class StatusLine:
     def _show_bar(self, work: _Work | None) -> None:
         bar = self.ui.progressBar
         if work is None:
-            self._busy.stop()
+            if self._has_bar:
+                self._busy.stop()
         elif work.total:
             self._busy.stop()
             bar.setRange(0, work.total)
@@ -220,6 +237,7 @@ class StatusLine:
             bar.visible = True
         elif not self._busy.is_moving:
             self._busy.start()
+        self._has_bar = work is not None
 
 
 def running_text(text: str, done: int, total: int) -> str:
