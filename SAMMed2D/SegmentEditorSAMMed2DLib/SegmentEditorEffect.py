@@ -63,7 +63,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return copy
 
     def icon(self) -> qt.QIcon:
-        """The picture on the effect's button."""
+        """The icon on the effect's button."""
         path = os.path.join(os.path.dirname(__file__), "SegmentEditorEffect.png")
         return qt.QIcon(path) if os.path.exists(path) else qt.QIcon()
 

@@ -81,7 +81,7 @@ class EffectController:
     @property
     def is_waiting(self) -> bool:
         """Whether a prediction is on its way."""
-        return self.updater.requests.asked is not None
+        return self.updater.requests.running is not None
 
     def pending_of(self, group: PromptGroup) -> PendingPrediction | None:
         """The prediction of a group that is shown, or None."""
@@ -106,7 +106,7 @@ class EffectController:
     def view_entered(self, widget: Any) -> None:
         """Work goes on in this slice view: its slices are those to prefetch."""
         self.updater.last_view = widget
-        self.updater.prefetcher.rest()
+        self.updater.prefetcher.restart()
 
     def view_moved(self) -> None:
         """Follow a slice view that moved."""

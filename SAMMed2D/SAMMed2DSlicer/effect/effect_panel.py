@@ -62,7 +62,7 @@ class EffectPanel:
         self._rows: list[tuple[str, ...]] = []
         self._thumbnail: Any = None
         # Translating takes so long that a table of many rows would be felt.
-        self._words = {
+        self._texts = {
             prompt_nodes.OPEN: _("open"),
             prompt_nodes.WRITTEN: _("written"),
             prompt_nodes.ACCEPTED: _("accepted"),
@@ -183,7 +183,7 @@ class EffectPanel:
         """Bring the table up to date while it is seen."""
         if self._state is None or self.ui.promptsButton.collapsed:
             return
-        rows = [self._row_of(one, self._state) for one in self._state.groups]
+        rows = [self._row_of(group, self._state) for group in self._state.groups]
         if rows != self._rows:
             table = self.ui.promptsTable
             table.setRowCount(len(rows))
@@ -193,15 +193,14 @@ class EffectPanel:
         self._rows, self._groups = rows, list(self._state.groups)
         self._enable_table_buttons()
 
-    def _row_of(self, one: PromptGroup, state: EffectState) -> tuple[str, ...]:
-        words = self._words
-        segment = one.segmentation.GetSegmentation().GetSegment(one.segment_id)
-        positive, negative, boxes = one.counts()
+    def _row_of(self, group: PromptGroup, state: EffectState) -> tuple[str, ...]:
+        segment = group.segmentation.GetSegmentation().GetSegment(group.segment_id)
+        positive, negative, boxes = group.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
-        parts += [words["box"]] * bool(boxes)
-        word = words["shown" if one in state.predictions else one.state]
-        name = segment.GetName() if segment is not None else words["removed"]
-        return name, one.slice_text(), " ".join(parts), word
+        parts += [self._texts["box"]] * bool(boxes)
+        shown = self._texts["shown" if group in state.predictions else group.state]
+        name = segment.GetName() if segment is not None else self._texts["removed"]
+        return name, group.slice_text(), " ".join(parts), shown
 
     def _enable_table_buttons(self) -> None:
         chosen = bool(self._chosen())
@@ -285,9 +284,9 @@ class EffectPanel:
         return [self._groups[row] for row in rows if row < len(self._groups)]
 
     def _jump(self) -> None:
-        for one in self._chosen()[:1]:
-            self._calls["jump"](one)
+        for group in self._chosen()[:1]:
+            self._calls["jump"](group)
 
     def _remove(self) -> None:
-        for one in self._chosen():
-            self._calls["remove"](one)
+        for group in self._chosen():
+            self._calls["remove"](group)

@@ -207,7 +207,7 @@ def _as_image(labels_hw: np.ndarray) -> Any:
 
 
 def _mask_actor(shown: ShownMask, widget: Any) -> Any:
-    """A picture of the mask over the view; None where the view shows none of it."""
+    """An actor that draws the mask over the view; None where the view shows none of it."""
     found = mask_in_view(shown, widget.mrmlSliceNode())
     if found is None:
         return None
@@ -226,7 +226,7 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
 
 
 def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = (0, 0)) -> np.ndarray:
-    """The picture of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
+    """The image of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
     rgba = np.zeros((*labels.shape, 4), np.uint8)
     _fill(rgba, labels == _WRITTEN, color)
     y, x = np.ogrid[first_xy[1] : first_xy[1] + labels.shape[0], first_xy[0] : first_xy[0] + labels.shape[1]]
@@ -244,7 +244,7 @@ def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = 
 
 
 def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
-    """Draw a mask into a picture: a light fill with an outline."""
+    """Draw a mask into an image: a light fill with an outline."""
     bright = _eroded(filled, _DARK_PX)
     core = _eroded(bright, _OUTLINE_PX)
     plain = np.array(color)
@@ -254,7 +254,7 @@ def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
 
 
 def _eroded(mask: np.ndarray, count: int) -> np.ndarray:
-    """A mask without its outermost pixels, some deep; what lies beyond the picture is outside."""
+    """A mask without its outermost pixels, some deep; what lies beyond the image is outside."""
     for _px in range(count):
         padded = np.pad(mask, 1)
         mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

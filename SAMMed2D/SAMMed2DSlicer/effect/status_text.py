@@ -27,7 +27,7 @@ class Status:
 
 
 class CurrentStatus:
-    """What the user is told, and what it is about."""
+    """The text of the status line, and what it is about."""
 
     def __init__(self) -> None:
         """Begin with nothing to tell."""
@@ -74,7 +74,7 @@ class CurrentStatus:
             self._event = None
 
     def group_changed(self, group: PromptGroup) -> None:
-        """What was told of a group is no longer so."""
+        """What was shown of a group is no longer so."""
         if self._group is group:
             self._event = None
 
@@ -128,12 +128,12 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
     lost = sum(mask.group.lost_points for mask in masks)
     if lost:
-        words = (
+        template = (
             _("1 point was moved off this slice and does not count.")
             if lost == 1
             else _("{count} points were moved off this slice and do not count.")
         )
-        text += " " + words.format(count=lost)
+        text += " " + template.format(count=lost)
     return Status(text, level)
 
 
@@ -156,12 +156,12 @@ def _size(pending: PendingPrediction, found: DryRun | None) -> str:
     text = _("{pixels} px").format(pixels=f"{pixels:,}")
     limits = [] if found is None else _limits(found)
     if found is not None and limits:
-        words = (
+        template = (
             _("{pixels} px found, {count} inside {limits}")
             if found.meant == pixels
             else _("{pixels} px found, {count} of {meant} voxels inside {limits}")
         )
-        text = words.format(
+        text = template.format(
             pixels=f"{pixels:,}", count=f"{found.in_range:,}", meant=f"{found.meant:,}", limits=_and(limits)
         )
     if found is not None and found.corrects:
@@ -201,7 +201,7 @@ def of_acceptance(
         accepted: what was written, for each of them.
         failures: why others were not.
     """
-    written = [one.written for one in accepted]
+    written = [result.written for result in accepted]
     parts = [_of_written(written)] if written else []
     warnings = list(dict.fromkeys(failures))  # the same reason once
     lost: Counter[str] = Counter()
@@ -212,7 +212,7 @@ def of_acceptance(
         warnings.append(_("{losses}; Undo takes it back.").format(losses=losses))
     outside_px = sum(result.outside_px for result in written)
     if outside_px:
-        warnings.append(outside_text(outside_px, sum(one.shown_px for one in accepted)))
+        warnings.append(outside_text(outside_px, sum(result.shown_px for result in accepted)))
     return Status(" ".join(parts + warnings), WARNING if warnings else INFO)
 
 

@@ -37,7 +37,7 @@ class EffectState:
     """What the effect has to show, handed to its panel as one value.
 
     Attributes:
-        status: what the user is told.
+        status: the status line's text.
         place: where it holds, see `EditorSnapshot.place`.
         groups: the prompt groups of the segmentation.
         predictions: those that wait to be accepted, of all segments.
@@ -148,12 +148,12 @@ class EffectUpdater:
         self.note_changes()
         for group in self.groups.unpredicted(self.acceptance.predictions):
             self.requests.add(group)
-        self.requests.go_on(self.acceptance.predictions)
+        self.requests.submit_next(self.acceptance.predictions)
         self.draw()
         if now.options.accepts_at_once:  # predicted while another segment was selected
             pending = self.acceptance.pending(now)
             self.write([group for group in pending if not self.groups.is_undone(group)], closes=False)
-        self.prefetcher.rest()
+        self.prefetcher.restart()
         self.publish()
 
     def look_at_changes(self) -> None:
@@ -165,7 +165,7 @@ class EffectUpdater:
     def predict_changes(self) -> None:
         """The same in the context of the present event."""
         self.note_changes()
-        self.requests.go_on(self.acceptance.predictions)
+        self.requests.submit_next(self.acceptance.predictions)
         self.publish()
 
     def image_changed(self) -> None:
@@ -209,7 +209,7 @@ class EffectUpdater:
         self.requests.forget(group)
 
     def _drop_prediction(self, group: PromptGroup) -> None:
-        """Show and ask nothing for a group."""
+        """Show no prediction of a group, and wait for none."""
         self.requests.forget(group)
         if self.acceptance.drop(group):
             self.draw()
@@ -239,7 +239,7 @@ class EffectUpdater:
             self._take_over(prediction)
 
     def _take_over(self, prediction: PendingPrediction) -> None:
-        group = prediction.request.of
+        group = prediction.request.group
         if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
             return
         now = self.begin()
@@ -262,11 +262,11 @@ class EffectUpdater:
         is_shown = group in self.acceptance.predictions
         if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
             self.write([group], closes=self.accepts_next)
-        self.requests.go_on(self.acceptance.predictions)
-        if self.accepts_next and self.requests.asked is None:  # it was told of all that were on their way
+        self.requests.submit_next(self.acceptance.predictions)
+        if self.accepts_next and self.requests.running is None:  # for all predictions that were on their way
             self.accepts_next = False
             self.write(self.acceptance.pending(now))
-        self.prefetcher.rest()
+        self.prefetcher.restart()
         self.publish()
 
     def _failed(self, group: PromptGroup, error: BaseException) -> None:
@@ -276,12 +276,12 @@ class EffectUpdater:
         self.accepts_next = False
         self.acceptance.drop(group)
         self.draw()
-        of = None if isinstance(error, volumes.SceneError) else group  # what is wrong with the scene is not of one
+        of = None if isinstance(error, volumes.SceneError) else group  # what is wrong with the scene is of no group
         self.notify(messages.error_text(error), WARNING if isinstance(error, ValueError) else ERROR, of)
-        self.requests.go_on(self.acceptance.predictions)
+        self.requests.submit_next(self.acceptance.predictions)
 
     def _slice_to_prefetch(self) -> SlicePlane | None:
-        if not (self.observer.is_active and self._service.state.is_ready and self.requests.asked is None):
+        if not (self.observer.is_active and self._service.state.is_ready and self.requests.running is None):
             return None
         now = self.editor.take()
         if not now.options.prefetches or self.last_view is None:
@@ -338,7 +338,7 @@ class EffectUpdater:
                 pending=pending,
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self.groups.unfinished,
-                is_waiting=self.requests.asked is not None,
+                is_waiting=self.requests.running is not None,
             )
         )
 

@@ -23,21 +23,21 @@ class SlicePrefetcher:
     def __init__(
         self,
         service: InferenceService,
-        where: Callable[[], SlicePlane | None],
-        picture: Callable[[SlicePlane], np.ndarray],
+        current_plane: Callable[[], SlicePlane | None],
+        image_of: Callable[[SlicePlane], np.ndarray],
     ) -> None:
-        """Prepare; nothing is done before `rest`.
+        """Prepare; nothing is done before `restart`.
 
         Args:
             service: encodes.
-            where: the slice that is worked on; None where there is nothing to prepare.
-            picture: what the model sees of a slice; a ValueError ends the work.
+            current_plane: gives the slice that is worked on; None where there is nothing to prepare.
+            image_of: gives the slice image that the model sees; a ValueError ends the work.
         """
-        self._service, self._where, self._picture = service, where, picture
+        self._service, self._current_plane, self._image_of = service, current_plane, image_of
         self._left: list[SlicePlane] = []
         self._timer = single_shot(_PAUSE_MS, self._begin)
 
-    def rest(self) -> None:
+    def restart(self) -> None:
         """Begin once the user has paused; called after everything that the user does."""
         self._left = []
         self._timer.start()
@@ -48,15 +48,15 @@ class SlicePrefetcher:
         self._timer.stop()
 
     def _begin(self) -> None:
-        plane = self._where()
+        plane = self._current_plane()
         self._left = neighbours(plane, _REACH) if plane is not None else []
         self._next()
 
     def _next(self, result: Any = None) -> None:
-        if not self._left or self._where() is None:
+        if not self._left or self._current_plane() is None:
             return
         try:
-            image = self._picture(self._left.pop(0))
+            image = self._image_of(self._left.pop(0))
         except ValueError:
             self._left = []
             return

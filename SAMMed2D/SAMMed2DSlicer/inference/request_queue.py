@@ -1,4 +1,4 @@
-"""Questions to the model: one at a time, the newest first, and none that was answered already."""
+"""The queue of requests to the model: one runs at a time, the newest first, and none is made twice."""
 
 from __future__ import annotations
 
@@ -19,84 +19,92 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A question: the prompts of a set, the picture that the model sees, whether it zooms, and what is corrected."""
+    """What the model is to predict.
 
-    of: PromptGroup
+    Attributes:
+        group: the prompt group that it is for.
+        prompts: its prompts, in slice px.
+        image: (H, W, 3) uint8, the slice image that the model sees.
+        zoom: predict on crops around the prompts; None does what the weights were trained for.
+        known_hw: (H, W) bool, the mask that is to be corrected; None for a new one.
+    """
+
+    group: PromptGroup
     prompts: Prompts
     image: np.ndarray
     zoom: bool | None
     known_hw: np.ndarray | None = None
 
     def is_same(self, other: Request) -> bool:
-        """Whether the other one asks the same."""
-        same = self.of is other.of and self.prompts == other.prompts and self.zoom == other.zoom
+        """Whether another request is for the same prediction."""
+        same = self.group is other.group and self.prompts == other.prompts and self.zoom == other.zoom
         return same and self.known_hw is other.known_hw and np.array_equal(self.image, other.image)
 
 
 @dataclass(frozen=True, eq=False)
 class PendingPrediction:
-    """An answer that is shown and not accepted yet, and what was asked."""
+    """A prediction that is shown and not accepted yet, and its request."""
 
     answer: MaskPrediction
     request: Request
 
 
 class RequestQueue:
-    """Asks for the set that changed last; what it replaces is asked for again afterwards."""
+    """Predicts the prompt group that changed last; what it interrupts is predicted afterwards."""
 
     def __init__(
         self,
         service: InferenceService,
-        make: Callable[[PromptGroup], Request | None],
+        request_of: Callable[[PromptGroup], Request | None],
         on_answer: Callable[[PendingPrediction], None],
         on_error: Callable[[PromptGroup, BaseException], None],
     ) -> None:
-        """Begin with nothing to ask.
+        """Begin with no request.
 
         Args:
-            service: answers.
-            make: the question of a set as it is now, None if it has none; a ValueError is handed to `on_error`.
-            on_answer: gets each answer that is still wanted.
-            on_error: gets what went wrong, and for which set.
+            service: predicts.
+            request_of: makes the request of a prompt group, or gives None; a ValueError goes to `on_error`.
+            on_answer: called with each prediction that is still wanted.
+            on_error: called with what went wrong, and the prompt group for which it did.
         """
-        self._service, self._make, self._on_answer, self._on_error = service, make, on_answer, on_error
+        self._service, self._request_of, self._on_answer, self._on_error = service, request_of, on_answer, on_error
         self._waiting: list[PromptGroup] = []
-        self.asked: Request | None = None  # what is being answered
+        self.running: Request | None = None  # what is being predicted
 
-    def add(self, one: PromptGroup) -> None:
-        """Ask for a set, before those that wait."""
-        self._waiting = [other for other in self._waiting if other is not one] + [one]
+    def add(self, group: PromptGroup) -> None:
+        """Predict a prompt group, before those that wait."""
+        self._waiting = [other for other in self._waiting if other is not group] + [group]
 
-    def forget(self, one: PromptGroup) -> None:
-        """Ask for a set no more, and take nothing over for it."""
-        self._waiting = [other for other in self._waiting if other is not one]
-        if self.asked is not None and self.asked.of is one:
-            self.asked = None
+    def forget(self, group: PromptGroup) -> None:
+        """Predict a prompt group no more, and take nothing over for it."""
+        self._waiting = [other for other in self._waiting if other is not group]
+        if self.running is not None and self.running.group is group:
+            self.running = None
 
     def drop(self) -> None:
-        """Ask for nothing, and take nothing over."""
-        self._waiting, self.asked = [], None
+        """Predict nothing, and take nothing over."""
+        self._waiting, self.running = [], None
 
-    def go_on(self, answered: dict[PromptGroup, PendingPrediction]) -> None:
-        """Ask for the newest set, unless that is going on, or it is answered already."""
+    def submit_next(self, predicted: dict[PromptGroup, PendingPrediction]) -> None:
+        """Predict the newest prompt group, unless that is going on, or was done already."""
         while self._waiting:
-            one = self._waiting[-1]
+            group = self._waiting[-1]
             try:
-                request = self._make(one)
+                request = self._request_of(group)
             except ValueError as error:  # of the library or the scene: all say what to do
-                self.forget(one)
-                self._on_error(one, error)
+                self.forget(group)
+                self._on_error(group, error)
                 continue
-            if self.asked is not None and request is not None and self.asked.is_same(request):
+            if self.running is not None and request is not None and self.running.is_same(request):
                 return
-            if request is None or (one in answered and answered[one].request.is_same(request)):
-                self.forget(one)
+            if request is None or (group in predicted and predicted[group].request.is_same(request)):
+                self.forget(group)
                 continue
-            self._ask(request)
+            self._submit(request)
             return
 
-    def _ask(self, request: Request) -> None:
-        self.asked = request
+    def _submit(self, request: Request) -> None:
+        self.running = request
         self._service.submit(
             lambda session, should_stop: session.answer(
                 request.image, request.prompts, mask=request.known_hw, zoom=request.zoom, should_stop=should_stop
@@ -108,22 +116,22 @@ class RequestQueue:
 
     def _answered(self, request: Request, answer: Any) -> None:
         if self._is_wanted(request):
-            self.forget(request.of)
+            self.forget(request.group)
             self._on_answer(PendingPrediction(answer, request))
 
     def _failed(self, request: Request, error: BaseException) -> None:
-        if request is self.asked:
-            self.forget(request.of)
-            self._on_error(request.of, error)
+        if request is self.running:
+            self.forget(request.group)
+            self._on_error(request.group, error)
 
     def _is_wanted(self, request: Request) -> bool:
-        """Whether it was asked last; or its answer came just when another set was asked for, and is still of use."""
-        if request is self.asked:
+        """Whether it runs; or its answer came just when another group was submitted, and is still of use."""
+        if request is self.running:
             return True
-        if not any(request.of is one for one in self._waiting):
+        if not any(request.group is group for group in self._waiting):
             return False
         try:
-            now = self._make(request.of)
-        except ValueError:  # told when its turn comes
+            now = self._request_of(request.group)
+        except ValueError:  # it is shown when its turn comes
             return False
         return now is not None and now.is_same(request)

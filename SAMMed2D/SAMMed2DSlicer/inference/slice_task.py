@@ -64,7 +64,7 @@ class SliceResult(SlicePrediction):
 
 @dataclass(frozen=True, eq=False)
 class SliceTask:
-    """A question to the model, with everything that it needs.
+    """What the model is to predict, with everything that it needs.
 
     Attributes:
         image: (H, W, 3) uint8, the slice.
@@ -103,7 +103,7 @@ class SliceTask:
             GeometryError, PromptError: no such slice, or prompts that contradict each other.
         """
         found = plane_of(volume, plane)
-        prompts = tuple(prompts_on(found, volume, **one) for one in objects)
+        prompts = tuple(prompts_on(found, volume, **given) for given in objects)
         return cls(volumes.model_image(volume, found, intensity), found, prompts, zoom_of(zoom))
 
     @classmethod
@@ -135,10 +135,10 @@ class SliceTask:
         """Ask the model; in the worker thread."""
         if self.known_hw is not None:
             (prompts,) = self.prompts
-            one = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
-            return [SlicePrediction(one.mask, one.score, self.plane)]
+            answer = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
+            return [SlicePrediction(answer.mask, answer.score, self.plane)]
         answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
-        return [SlicePrediction(one.mask, one.score, self.plane) for one in answers]
+        return [SlicePrediction(answer.mask, answer.score, self.plane) for answer in answers]
 
 
 def zoom_of(zoom: bool | str | None) -> bool | None:

@@ -139,7 +139,7 @@ class Worker:
 
     def _enqueue(self, job: Job) -> None:
         with self._condition:
-            for other in [one for one in self._waiting if _replaces(job, one)]:
+            for other in [waiting for waiting in self._waiting if _replaces(job, waiting)]:
                 other.cancel()
                 self._waiting.remove(other)
             if self._running is not None and self._running.kind == AHEAD:
@@ -159,7 +159,7 @@ class Worker:
                     self._condition.wait()
                 if self._is_stopping:
                     return
-                job = self._running = min(self._waiting, key=lambda one: (LATEST, TASK, AHEAD).index(one.kind))
+                job = self._running = min(self._waiting, key=lambda waiting: (LATEST, TASK, AHEAD).index(waiting.kind))
                 self._waiting.remove(job)
             result, error = None, None
             try:

@@ -152,7 +152,7 @@ def is_node(value: Any, kind: str = "vtkMRMLNode") -> bool:
 
 def _points_xy(points: Any, positive: bool, plane: SlicePlane, volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """All points on the slice, (N, 2) slice px."""
-    found = [_some_points_xy(one, positive, plane, volume) for one in _parts(points)]
+    found = [_some_points_xy(part, positive, plane, volume) for part in _parts(points)]
     return np.concatenate([np.empty((0, 2)), *found])
 
 
@@ -183,7 +183,7 @@ def _ordered_points(
 def _parts(points: Any) -> Iterator[Any]:
     """Nodes one by one, and plain points as they are."""
     is_list = isinstance(points, (list, tuple))
-    if is_list and any(is_node(one) for one in points):
+    if is_list and any(is_node(part) for part in points):
         yield from points
     elif points is not None and (not is_list or len(points)):
         yield points

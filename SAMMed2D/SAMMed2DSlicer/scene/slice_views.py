@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SAMMed2DSlicer.scene import volumes
-
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
