@@ -51,6 +51,7 @@ class Prompts:
         labels: (N,) int64, 1 = positive (inside the object), 0 = negative.
         box_xyxy: (4,) float64, slice px, half-open (x0, y0, x1, y1), or None.
         low_res_logits: (L, L) float32, the logits of the previous prediction (not their sigmoid), or None.
+        choices: (n, number) each: after n points, the candidate of this number was taken, from 1, small to large.
 
     Raises:
         PromptError: an array of another shape, or that does not hold numbers. Values are judged by `checked`.
@@ -60,6 +61,7 @@ class Prompts:
     labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     box_xyxy: np.ndarray | None = None
     low_res_logits: np.ndarray | None = None
+    choices: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the arrays and make them read-only."""
@@ -69,6 +71,7 @@ class Prompts:
             object.__setattr__(self, "box_xyxy", _box(self.box_xyxy))
         if self.low_res_logits is not None:
             object.__setattr__(self, "low_res_logits", _logits(self.low_res_logits))
+        object.__setattr__(self, "choices", _choices(self.choices))
 
     @classmethod
     def of(
@@ -128,6 +131,26 @@ class Prompts:
         """
         return replace(self, low_res_logits=None if low_res_logits is None else _logits(low_res_logits))
 
+    def with_candidate(self, number: int | None) -> Prompts:
+        """Return these prompts with a candidate taken after all of them, counted from 1; None takes the default mask.
+
+        Raises:
+            PromptError: `number` is not a whole number from 1 on.
+        """
+        count = len(self.labels)
+        earlier = [choice for choice in self.choices if choice[0] < count]
+        return replace(self, choices=(*earlier, *([] if number is None else [(count, number)])))
+
+    def first(self, count: int) -> Prompts:
+        """Return these prompts as they were after so many points."""
+        choices = tuple(choice for choice in self.choices if choice[0] <= count)
+        return replace(self, points_xy=self.points_xy[:count], labels=self.labels[:count], choices=choices)
+
+    @property
+    def candidate(self) -> int | None:
+        """The candidate that was taken after all of these prompts, counted from 1; None for the default mask."""
+        return dict(self.choices).get(len(self.labels))
+
     def checked(self, size_hw: tuple[int, int]) -> Prompts:
         """Return these prompts, fit for a slice of this size, or say what is wrong with them.
 
@@ -161,11 +184,11 @@ class Prompts:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and unpickle through the constructor, which makes the arrays read-only again."""
-        return Prompts, (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits)
+        return Prompts, (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits, self.choices)
 
     def _content(self) -> tuple[Any, ...]:
         arrays = (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits)
-        return tuple(None if array is None else array.tobytes() for array in arrays)
+        return (self.choices, *(None if array is None else array.tobytes() for array in arrays))
 
 
 def box_of_mask(mask_hw: np.ndarray) -> np.ndarray:
@@ -274,6 +297,16 @@ def _logits(low_res_logits: Any) -> np.ndarray:
             f"a previous prediction has shape (L, L), not {array.shape}; give the low_res_logits of one"
         )
     return _frozen(array, np.float32)
+
+
+def _choices(choices: Any) -> tuple[tuple[int, int], ...]:
+    found = dict(choices)
+    for count, number in found.items():
+        if not all(isinstance(n, int | np.integer) for n in (count, number)) or count < 0:
+            raise PromptError(f"a choice is (number of points, number of the candidate), not ({count}, {number})")
+        if number < 1:
+            raise PromptError(f"candidates are counted from 1, not {number}")
+    return tuple(sorted((int(count), int(number)) for count, number in found.items()))
 
 
 def _size_xy(size_hw: tuple[int, int]) -> np.ndarray:

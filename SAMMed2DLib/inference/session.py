@@ -13,12 +13,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.mask_correction import anchored, within_reach
-from SAMMed2DLib.inference.point_constraints import corrected
+from SAMMed2DLib.inference.interaction import Step, correction_of, prompt_steps, says_where, taken_over
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class MaskPrediction:
         encoded: how many images had to be encoded for this answer.
         predicted_iou: what the network predicts.
         grade: what a calibrated score means: "good", "fair" or "check"; None where the score is not calibrated.
+        candidates: the best different masks, from small to large, this one among them; empty where they were not asked
+            for.
+        candidate: which of them this is, from 1; 0 where they were not asked for.
     """
 
     mask: np.ndarray
@@ -58,6 +61,8 @@ class MaskPrediction:
     encoded: int
     predicted_iou: float = float("nan")
     grade: Grade | None = None
+    candidates: tuple[MaskPrediction, ...] = ()
+    candidate: int = 0
 
 
 class Session:
@@ -75,7 +80,7 @@ class Session:
         self.encoded = 0
         self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
         self._kept_bytes = 0
-        self._chains: OrderedDict[tuple[bytes, bytes, bool], list[tuple[Prompts, ViewPrediction]]] = OrderedDict()
+        self._chains: OrderedDict[tuple[bytes, bytes, bool], list[Step]] = OrderedDict()
         self._should_stop: ShouldStop | None = None
         self._keys = _Keys()
 
@@ -104,12 +109,14 @@ class Session:
         *,
         mask: np.ndarray | None = None,
         zoom: bool | None = None,
+        candidates: bool = False,
         should_stop: ShouldStop | None = None,
     ) -> MaskPrediction:
         """Segment one object, or correct its mask: the one way from prompts to a mask that all of the product uses.
 
         Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
         negative point takes away and never adds; a positive one adds what is connected with it, and takes nothing away.
+        Where a candidate was chosen (`Prompts.with_candidate`), the next prompt goes on from that mask and its logits.
 
         Args:
             image: (H, W, 3) uint8, the slice.
@@ -119,12 +126,14 @@ class Session:
                 is in it, so all else stays as it was. Negative points alone are prompts enough then. An empty one
                 counts as None.
             zoom: predict on crops around the prompts; None does what the weights were trained for.
+            candidates: also draw the other masks that the prompts may mean; nothing is encoded for them.
             should_stop: ends the work early.
 
         Returns:
             the mask of the object; with `mask`, all of the corrected mask.
 
         Raises:
+            CandidateError: there is no candidate of a number that was chosen.
             PromptError: the prompts do not fit the slice or contradict each other, there is none, or none says where
                 the object is; the mask has another size than the slice.
             Stopped: `should_stop` said so.
@@ -135,10 +144,8 @@ class Session:
         zoomed = self.predictor.prefers_zoom if zoom is None else zoom
         before = self.encoded
         with self._stopping(should_stop):
-            found = self._refined(image, list(_steps(prompts, known is not None)), known, zoomed)
-        view, (score, grade) = found.view, self._scored(found, prompts)
-        view_xyxy = (view.x0, view.y0, view.x1, view.y1)
-        return MaskPrediction(found.mask, score, view_xyxy, self.encoded - before, found.score, grade)
+            step = self._refined(image, list(prompt_steps(prompts, known is not None)), known, zoomed, candidates)
+        return self._prediction_of(step, self.encoded - before, candidates)
 
     def answer_many(
         self,
@@ -203,6 +210,11 @@ class Session:
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
 
+    def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
+        """Decode all masks of one object."""
+        self._check_stop()
+        return self.predictor.predict_all(embedding, prompts)
+
     @property
     def has_refiner(self) -> bool:
         """Whether the network draws outlines itself."""
@@ -252,46 +264,59 @@ class Session:
         self._kept_bytes += encoded.nbytes
 
     def _refined(
-        self, image: np.ndarray, steps: list[Prompts], known: np.ndarray | None, zoomed: bool
-    ) -> ViewPrediction:
+        self, image: np.ndarray, steps: list[Prompts], known: np.ndarray | None, zoomed: bool, with_candidates: bool
+    ) -> Step:
         """Take the steps that were not taken the last time on this slice, from a known mask or from nothing."""
+        from SAMMed2DLib.inference.candidates import candidates_of
+        from SAMMed2DLib.inference.zoom import ViewPrediction
+
+        start = None if known is None else ViewPrediction.of_mask(known)
         key = (self._keys.of(image), b"" if known is None else np.packbits(known).tobytes(), zoomed)
         chain = self._chains.pop(key, [])
         same = 0
-        while same < min(len(chain), len(steps)) and chain[same][0] == steps[same]:
+        while same < min(len(chain), len(steps)) and chain[same].prompts == steps[same]:
+            same += 1
+        if same < min(len(chain), len(steps)) and chain[same].is_of(steps[same]):
+            chain[same].prompts = steps[same]  # only another candidate is taken
             same += 1
         del chain[same:]
         self._chains[key] = chain  # what is done stays, also when the rest is stopped
         while len(self._chains) > _KEPT_CHAINS:
             self._chains.popitem(last=False)
-        for step in steps[same:]:
-            chain.append((step, self._step(image, step, chain[-1][1] if chain else None, known, zoomed)))
-        return chain[-1][1]
+        for n, prompts in enumerate(steps):
+            before = chain[n - 1].taken if n else start
+            if n == len(chain):
+                chain.append(Step(prompts, self._found(image, prompts, before, known is not None, zoomed)))
+            is_asked = prompts.candidate is not None or (with_candidates and n == len(steps) - 1)
+            if is_asked and not chain[n].candidates:
+                finish = partial(taken_over, before, prompts, known is not None)
+                chain[n].candidates = candidates_of(self, image, chain[n].found, zoomed, finish)
+        return chain[-1]
 
-    def _step(
-        self,
-        image: np.ndarray,
-        prompts: Prompts,
-        previous: ViewPrediction | None,
-        known: np.ndarray | None,
-        zoomed: bool,
+    def _found(
+        self, image: np.ndarray, prompts: Prompts, before: ViewPrediction | None, is_correction: bool, zoomed: bool
     ) -> ViewPrediction:
         """Take one step; it changes nothing outside of what the model saw of the slice."""
-        from SAMMed2DLib.inference.zoom import ViewPrediction, predict_whole, predict_zoomed
+        from SAMMed2DLib.inference.zoom import predict_whole, predict_zoomed
 
         predict = predict_zoomed if zoomed else predict_whole
-        before = ViewPrediction.of_mask(known) if previous is None and known is not None else previous
         if before is None:
             return predict(self, image, prompts)
-        if known is not None and not (before.mask.any() or _says_where(prompts)):
+        if is_correction and not (before.mask.any() or says_where(prompts)):
             return before  # all of the mask was taken away
-        asked, refined = (prompts, before) if known is None else _correction(before, prompts)
-        found = predict(self, image, asked, refined)
-        seen = before.mask.copy()
-        found.view.cut(seen)[...] = found.view.cut(found.mask)
-        if known is not None:
-            seen = within_reach(before.mask, seen, prompts)
-        return replace(found, mask=corrected(before.mask, seen, prompts))
+        asked, refined = correction_of(before, prompts) if is_correction else (prompts, before)
+        return taken_over(before, prompts, is_correction, predict(self, image, asked, refined))
+
+    def _prediction_of(self, step: Step, encoded: int, with_candidates: bool) -> MaskPrediction:
+        """What a caller gets of a step."""
+        found = [step.taken, *(step.candidates if with_candidates or step.prompts.candidate else ())]
+        taken, *candidates = (self._described(each, step.prompts) for each in found)
+        number = found.index(step.taken, 1) if candidates else 0
+        return replace(taken, encoded=encoded, candidates=tuple(candidates), candidate=number)
+
+    def _described(self, found: ViewPrediction, prompts: Prompts) -> MaskPrediction:
+        view, (score, grade) = found.view, self._scored(found, prompts)
+        return MaskPrediction(found.mask, score, (view.x0, view.y0, view.x1, view.y1), 0, found.score, grade)
 
     def _scored(self, found: ViewPrediction, prompts: Prompts) -> tuple[float, Grade | None]:
         """The score of a mask, and its grade; without calibration or evidence what the network predicts, and None."""
@@ -322,39 +347,6 @@ class Session:
     def _check_stop(self) -> None:
         if self._should_stop is not None and self._should_stop():
             raise Stopped
-
-
-def _steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
-    """The prompts as they grew: the box, then point after point; the first step says where the object is."""
-    if prompts.box_xyxy is not None:
-        count = 0
-    elif has_mask:
-        count = 1
-    elif _says_where(prompts):
-        count = int(np.argmax(prompts.labels == 1)) + 1
-    else:
-        raise PromptError("there are negative points only: add a point on the object, or a box around it")
-    for n in range(count, len(prompts.labels) + 1):
-        yield replace(prompts, points_xy=prompts.points_xy[:n], labels=prompts.labels[:n])
-
-
-def _says_where(prompts: Prompts) -> bool:
-    return prompts.box_xyxy is not None or bool((prompts.labels == 1).any())
-
-
-def _correction(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
-    """What to ask the model about a mask that was there already, and what is to be refined by it, if anything."""
-    if not before.mask.any():
-        return prompts, None
-    asked = anchored(before.mask, prompts)
-    if asked is not None:
-        return asked, before
-    if not len(prompts.labels):
-        return prompts, None
-    # The newest point is about something beside the mask, which the positive ones before it say nothing about.
-    kept = prompts.labels == 0
-    kept[-1] = True
-    return replace(prompts, points_xy=prompts.points_xy[kept], labels=prompts.labels[kept], box_xyxy=None), None
 
 
 def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:

@@ -52,6 +52,9 @@ class Model(Protocol):
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice."""
 
+    def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
+        """All masks that the network draws of one object."""
+
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice into a mask prompt."""
 
@@ -149,6 +152,8 @@ class ViewPrediction:
         low_res_logits: (L, L) float32, of the view: they refine the object only together with it. None for a mask that
             the model did not make.
         embedding: of the view; None for a mask that the model did not make.
+        prompts: what the model was asked, px of the view; None for a mask that the model did not make.
+        earlier: what other views gave on the way to this one.
     """
 
     mask: np.ndarray
@@ -156,6 +161,8 @@ class ViewPrediction:
     view: Crop
     low_res_logits: np.ndarray | None = None
     embedding: Embedding | None = None
+    prompts: Prompts | None = None
+    earlier: tuple[ViewPrediction, ...] = ()
 
     @classmethod
     def of_mask(cls, mask_hw: np.ndarray) -> ViewPrediction:
@@ -175,9 +182,10 @@ def predict_whole(
     logits = None if previous is None else previous.low_res_logits
     if previous is not None and previous.embedding is None:
         logits = _mask_prompt(model, previous.mask)
-    found = model.predict(embedding, replace(prompts, low_res_logits=logits).checked(view.size_hw))
+    asked = replace(prompts, low_res_logits=logits).checked(view.size_hw)
+    found = model.predict(embedding, asked)
     mask = _constrained(found.logits(), prompts, previous)
-    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding)
+    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, asked)
 
 
 def predict_zoomed(
@@ -203,24 +211,33 @@ def predict_zoomed(
     if previous is not None and previous.embedding is not None and is_shown_well and _still_fits(previous, prompts):
         refined = prompts.with_low_res_logits(previous.low_res_logits)
         return _predict_in(model, previous.embedding, image, previous.view, refined, previous)
+    earlier: tuple[ViewPrediction, ...] = ()
+    known = None if previous is None or previous.embedding is None else previous
     if previous is None and prompts.box_xyxy is None and len(model.click_scales) > 1:
-        previous = _first_click(model, image, prompts)
-    view = _view_for(model, image, prompts, previous)
+        earlier = _first_click(model, image, prompts)
+        known = previous = max(earlier, key=rank)
+    elif known is None and prompts.box_xyxy is None:
+        known = _first_pass(model, image, prompts)
+        earlier = (known,)
+    view = _view_for(image, prompts, known)
     embedding = model.embed([image if view.is_whole else view.cut(image)])
     if previous is not None:
         prompts = prompts.with_low_res_logits(_mask_prompt(model, view.cut(previous.mask)))
-    return _predict_in(model, embedding, image, view, prompts, previous)
+    return replace(_predict_in(model, embedding, image, view, prompts, previous), earlier=earlier)
 
 
-def _view_for(model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> Crop:
+def _view_for(image: np.ndarray, prompts: Prompts, known: ViewPrediction | None) -> Crop:
     """The crop around the object as far as it is known; the whole slice where that would not show much less."""
-    known = None
-    if previous is not None and previous.embedding is not None:
-        known = previous.mask
-    elif prompts.box_xyxy is None:
-        known = model.predict(model.embed([image]), prompts).mask
-    view = Crop.around(_region_of(known, prompts), (image.shape[0], image.shape[1]))
+    region = _region_of(None if known is None else known.mask, prompts)
+    view = Crop.around(region, (image.shape[0], image.shape[1]))
     return Crop.of_slice(image) if view.is_whole else view
+
+
+def _first_pass(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPrediction:
+    """What the model finds on the whole slice, to tell about where the object is."""
+    embedding = model.embed([image])
+    found = model.predict(embedding, prompts)
+    return ViewPrediction(found.mask, found.score, Crop.of_slice(image), found.low_res_logits, embedding, prompts)
 
 
 def _mask_prompt(model: Model, mask_hw: np.ndarray) -> np.ndarray | None:
@@ -240,23 +257,39 @@ def _predict_in(
 ) -> ViewPrediction:
     inside = view.prompts(prompts)
     found = model.predict(embedding, inside)
-    cut = view.cut(image)
+    mask = outlined(model, found, view.cut(image), inside, previous)
+    return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding, inside)
+
+
+def outlined(
+    model: Model, found: Prediction, cut: np.ndarray, inside: Prompts, previous: ViewPrediction | None = None
+) -> np.ndarray:
+    """The mask of a crop, (h, w) bool, its outline drawn by the refiner or fitted to the grey values.
+
+    Args:
+        model: made the prediction.
+        found: on the crop.
+        cut: (h, w, 3) uint8, the crop.
+        inside: the prompts, px of the crop.
+        previous: what earlier prompts gave.
+    """
     if model.has_refiner:
-        mask = without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
-    else:
-        mask = _constrained(refine_logits(found.logits(), cut), inside, previous)
-    return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding)
+        return without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
+    return _constrained(refine_logits(found.logits(), cut), inside, previous)
 
 
-def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPrediction:
-    """The mask of the highest predicted IoU on crops of several scales; one that is cut off or empty is the last."""
+def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[ViewPrediction, ...]:
+    """The masks on crops of several scales around the click."""
     size_hw = (image.shape[0], image.shape[1])
     click = prompts.points_xy[int(np.argmax(prompts.labels == 1))]
-    found = []
-    for scale in model.click_scales:
-        view = Crop.centred(click, scale, size_hw)
-        found.append(_predict_in(model, model.embed([view.cut(image)]), image, view, view.shown(prompts), None))
-    return max(found, key=lambda one: one.score - touches_border(one) - (not one.mask.any()))
+    views = [Crop.centred(click, scale, size_hw) for scale in model.click_scales]
+    asked = [(view, model.embed([view.cut(image)]), view.shown(prompts)) for view in views]
+    return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in asked)
+
+
+def rank(found: ViewPrediction) -> float:
+    """What a mask is chosen by: the predicted IoU; one that is cut off or empty is the last."""
+    return found.score - touches_border(found) - (not found.mask.any())
 
 
 def _is_small(found: ViewPrediction) -> bool:

@@ -66,6 +66,7 @@ ROOMS = {
     "inference.prediction": Room("model.preprocessing", **TORCH),
     "inference.predictor": Room("inference model checkpoints registry.built_in registry.known_models", **TORCH),
     "inference.zoom": Room("inference imaging", is_bare=False),
+    "inference.candidates": Room("inference imaging", is_bare=False),
     "inference.sam_predictor": Room("inference", late="torch"),
     "inference.session": Room("inference", late="torch", is_bare=False),
     "propagation": Room("imaging inference system"),

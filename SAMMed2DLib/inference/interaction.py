@@ -1,0 +1,91 @@
+"""The steps of an interaction: a box and points as they were given, and what each changes about the mask before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMMed2DLib.inference.mask_correction import anchored, within_reach
+from SAMMed2DLib.inference.point_constraints import corrected
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.zoom import ViewPrediction
+
+
+@dataclass(eq=False)
+class Step:
+    """A step of a chain of prompts: the prompts so far, what was found, and the masks that may be meant."""
+
+    prompts: Prompts
+    found: ViewPrediction
+    candidates: tuple[ViewPrediction, ...] = ()
+
+    def is_of(self, prompts: Prompts) -> bool:
+        """Whether these prompts are the same but for the candidate that is taken after them."""
+        return self.prompts.with_candidate(None) == prompts.with_candidate(None)
+
+    @property
+    def taken(self) -> ViewPrediction:
+        """What the next step goes on from."""
+        from SAMMed2DLib.inference.candidates import taken
+
+        number = self.prompts.candidate
+        return self.found if number is None else taken(self.candidates, number)
+
+
+def prompt_steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
+    """The prompts as they grew: the box, then point after point; the first step says where the object is."""
+    if prompts.box_xyxy is not None:
+        count = 0
+    elif has_mask:
+        count = 1
+    elif says_where(prompts):
+        count = int(np.argmax(prompts.labels == 1)) + 1
+    else:
+        raise PromptError("there are negative points only: add a point on the object, or a box around it")
+    for n in range(count, len(prompts.labels) + 1):
+        yield prompts.first(n)
+
+
+def taken_over(
+    before: ViewPrediction | None, prompts: Prompts, is_correction: bool, found: ViewPrediction
+) -> ViewPrediction:
+    """What the newest prompt changes about the mask before it; the rest stays.
+
+    Args:
+        before: the mask; None for the first prompt.
+        prompts: all so far, the newest one last.
+        is_correction: of a mask that was there before the first prompt.
+        found: with these prompts.
+    """
+    if before is None:
+        return found
+    seen = before.mask.copy()
+    found.view.cut(seen)[...] = found.view.cut(found.mask)
+    if is_correction:
+        seen = within_reach(before.mask, seen, prompts)
+    return replace(found, mask=corrected(before.mask, seen, prompts))
+
+
+def says_where(prompts: Prompts) -> bool:
+    """Whether the prompts tell where an object is: a box or a positive point."""
+    return prompts.box_xyxy is not None or bool((prompts.labels == 1).any())
+
+
+def correction_of(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
+    """What to ask the model about a mask that was there already, and what is to be refined by it, if anything."""
+    if not before.mask.any():
+        return prompts, None
+    asked = anchored(before.mask, prompts)
+    if asked is not None:
+        return asked, before
+    if not len(prompts.labels):
+        return prompts, None
+    # The newest point is about something beside the mask, which the positive ones before it say nothing about.
+    kept = prompts.labels == 0
+    kept[-1] = True
+    return replace(prompts, points_xy=prompts.points_xy[kept], labels=prompts.labels[kept], box_xyxy=None), None
