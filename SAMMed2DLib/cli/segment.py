@@ -26,7 +26,14 @@ from SAMMed2DLib.cli.common.console_report import (
 )
 from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_memory, check_outputs, intensity_of, load
 from SAMMed2DLib.cli.common.prompt_file import add_json
-from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder, RequestError, SegmentRequest, legend_of
+from SAMMed2DLib.cli.common.prompt_options import (
+    PromptFrame,
+    RequestBuilder,
+    RequestError,
+    SegmentRequest,
+    legend_of,
+    slice_text,
+)
 from SAMMed2DLib.cli.common.provenance import (
     View,
     header_record,
@@ -78,7 +85,8 @@ class SegmentJob(ImageJob):
         prompts: JSON file of prompts, or a report.
         mask: segmentation to be corrected, or None.
         events: names of segments, and prompts that belong to the segment before them, in order:
-            ("segment", name), ("point", (numbers, label)), ("box", numbers), (one of FILE_EVENTS, file).
+            ("segment", name), ("point", (numbers, label)), ("box", numbers), ("candidate", number), (one of
+            FILE_EVENTS, file).
         rulers: whether the PNG file has rulers.
     """
 
@@ -199,6 +207,8 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes
             builder.add_points(segment, [value[0]], [value[1]], place)
         elif kind == "box":
             builder.add_box(segment, value, place)
+        elif kind == "candidate":
+            builder.take_candidate(segment, value)
         elif kind == "roi":
             builder.add_rois(segment, Path(value), place)
         elif kind == "any markups":
@@ -254,6 +264,7 @@ def _predicted(
     zoom: bool,
 ) -> tuple[Masks, dict[SlicePlane, View]]:
     """Answer the prompts of all segments on all slices, slice by slice; and what the model saw of each."""
+    from SAMMed2DLib.inference.candidates import CandidateError
     from SAMMed2DLib.inference.session import Session
 
     planes = list(dict.fromkeys(plane for request in requests for plane in request.prompts))
@@ -269,7 +280,10 @@ def _predicted(
             masks[plane] = []
             for n, prompts in asked:
                 mask = plane.extract(corrected[n]) if n in corrected else None
-                masks[plane].append((n, session.answer(image, prompts, mask=mask, zoom=zoom)))
+                try:
+                    masks[plane].append((n, session.answer(image, prompts, mask=mask, zoom=zoom)))
+                except CandidateError as error:
+                    raise RequestError(f"segment {requests[n].name!r}, {slice_text(plane)}: {error}") from error
     progress(len(planes), len(planes))
     return masks, views
 

@@ -127,7 +127,14 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                     "pixels": int(prediction.mask.sum()),
                     "points": len(request.prompts[plane].labels),
                     "box": request.prompts[plane].box_xyxy is not None,
+                    **_candidate_entry(prediction),
                 }
+
+
+def _candidate_entry(prediction: MaskPrediction) -> dict[str, int]:
+    """Which of how many candidates was taken; nothing where none was asked for."""
+    there = {"candidate": prediction.candidate, "candidates": len(prediction.candidates)}
+    return there if prediction.candidate else {}
 
 
 def print_report(report: dict[str, Any], place: str | None, lines: Iterable[str] | None = None) -> None:

@@ -13,7 +13,7 @@ Keys that are not listed here are refused, so that a slip of the pen is not a lo
 
 Points and boxes are as on the command line, see the head of `cli.prompts`. Points whose order does not matter may be
 given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
-ones first.
+ones first. "candidates": [[1, 2], [3, 1]] takes the second of the candidates after one point, the first after three.
 
 The report that `sammed2d segment --json` writes is such a file too, see `cli.common.provenance`; what is no prompt
 there is left alone.
@@ -42,6 +42,7 @@ _PROMPT_KINDS: dict[str, Any] = {
     "negative": list,
     "points": list,
     "box": list,
+    "candidates": list,
 }
 
 
@@ -125,6 +126,16 @@ def _add_json_prompt(
     builder.add_points(segment, [numbers for numbers, _ in ordered], [label for _, label in ordered], at)
     if "box" in given:
         builder.add_box(segment, _number_list(given["box"], "box"), at)
+    if given.get("candidates"):
+        builder.set_choices(segment, [_choice(pair) for pair in given["candidates"]], at)
+
+
+def _choice(pair: Any) -> tuple[int, int]:
+    """After how many points which candidate is taken."""
+    numbers = _number_list(pair, "candidates")
+    if len(numbers) != 2 or not all(number.is_integer() for number in numbers):
+        raise RequestError(f"candidates are pairs of a number of points and a candidate's number, not {shown(pair)}")
+    return int(numbers[0]), int(numbers[1])
 
 
 def _labelled(point: Any) -> tuple[list[float], int]:

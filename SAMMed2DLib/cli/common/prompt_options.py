@@ -14,7 +14,7 @@ A box in space gives a box on every slice that it crosses, or on --slice alone i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -207,6 +207,29 @@ class RequestBuilder:
         """
         add = self.add_rois if _holds_rois(path) else self.add_fiducials
         add(segment, path, place)
+
+    def take_candidate(self, segment: SegmentRequest, number: int) -> None:
+        """Take a candidate after the prompts that a segment has so far, on each of its slices.
+
+        Raises:
+            RequestError: there are no prompts yet.
+            PromptError: the number is not one from 1 on.
+        """
+        if not segment.prompts:
+            raise RequestError(f"segment {segment.name!r}: give the prompts first, then --candidate {number}")
+        segment.prompts = {plane: prompts.with_candidate(number) for plane, prompts in segment.prompts.items()}
+
+    def set_choices(self, segment: SegmentRequest, choices: Sequence[tuple[int, int]], place: PromptFrame) -> None:
+        """Take candidates on one slice: (number of points before it, number of the candidate) each.
+
+        Raises:
+            RequestError: the slice is not named, or has no prompts.
+            PromptError: a number is not one from 1 on.
+        """
+        plane = self.plane(place)
+        if plane not in segment.prompts:
+            raise RequestError(f"segment {segment.name!r}: candidates without prompts on {slice_text(plane)}")
+        segment.prompts[plane] = replace(segment.prompts[plane], choices=tuple(choices))
 
     def plane(self, place: PromptFrame) -> SlicePlane:
         """The slice that a place names.

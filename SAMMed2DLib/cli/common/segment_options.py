@@ -42,6 +42,12 @@ JSON file of --prompts:
   A point is X,Y (or I,J,K; R,A,S) and 1 on the object, 0 beside it. On each slice the box comes first, then the
   points in their order, each refining what was found before it.
 
+candidates:
+  Prompts may mean a part, the whole or a larger whole. --candidate 1 takes the smallest of up to five different masks,
+  --candidate 2 the next larger one, and so on, on each slice of the segment; prompts after it go on from that mask. A
+  number that is too large is refused with how many there are. In a file of --prompts, "candidates": [[1, 2]] takes
+  the second one after the first point.
+
 the same masks again:
   A report of --json and the header of a .seg.nrrd hold the prompts, the model, its checksum, and all that the model
   saw. With --prompts REPORT.json or --prompts FILE.seg.nrrd the same masks come out, bit for bit on the same kind of
@@ -73,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
     _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
+    _add_event(where, "candidate", int, "N", "take the Nth of the masks that the prompts before it may mean, see below")
     where.add_argument(
         "--prompts", action=Once, metavar="FILE", help="JSON of several slices and segments, or a report, see below"
     )
