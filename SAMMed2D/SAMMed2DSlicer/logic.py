@@ -90,7 +90,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
                 enough then.
 
         Returns:
-            mask ((H, W) bool), score (the IoU that the model predicts), plane, how many `voxels` of the segmentation
+            mask ((H, W) bool), score (the IoU that it probably has), plane, how many `voxels` of the segmentation
             the mask means, how many of them `changed`, how many pixels of the mask lie outside the segmentation's
             geometry (`outside_px`), where nothing is written, and how many voxels each other segment
             has `lost`, by its ID.

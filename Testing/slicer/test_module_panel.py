@@ -221,9 +221,8 @@ def test_a_click_on_the_button_segments_the_slice(panel, case, logic):
     assert not panel.status_line.ui.progressBar.isVisible()
     expected = on_slice(case.structure, 2, 10)
     np.testing.assert_array_equal(case.segment("A"), expected)
-    assert panel.status_line.text.startswith(
-        f"{expected.sum():,} voxels, {expected.sum():,} new; the model's score: 0.90;"
-    )
+    assert panel.status_line.text.startswith(f"{expected.sum():,} voxels, {expected.sum():,} new; good; ")
+    assert panel.status_line.ui.scoreBar.isVisible() and panel.status_line.ui.scoreBar.value == 90
     assert panel.ui.segmentButton.text == "Segment this slice" and panel.ui.segmentButton.enabled
 
 

@@ -40,8 +40,21 @@ def accepted(fixture: EditorFixture) -> EditorFixture:
 def test_a_masks_size_is_said_and_then_what_was_accepted(fixture, line):
     assert line.text == HINT and not line.is_busy
     fixture.click()
-    assert line.text.startswith("370 px; ") and line.text.endswith("Enter accepts, Esc clears.")
+    assert line.text.startswith("370 px; good. ") and line.text.endswith("Enter accepts, Esc clears.")
     accepted(fixture)
+
+
+@pytest.mark.parametrize(("grade", "word"), [("good", "; good"), ("check", "; check this"), (None, "")])
+def test_how_good_a_mask_probably_is_is_said_by_a_word_and_a_bar(fixture, line, model, grade, word):
+    bar = line.ui.scoreBar
+    assert bar.isHidden()
+    model.grade = grade
+    fixture.click()
+    assert line.text == f"370 px{word}. Enter accepts, Esc clears."
+    assert not bar.isHidden() and bar.value == 90 and "0.90" in bar.toolTip
+    assert ("on average" in bar.toolTip) is (grade is not None)  # else the model's own word
+    fixture.accept()
+    assert bar.isHidden()
 
 
 def test_what_was_accepted_is_not_said_on_another_slice(fixture, line):

@@ -150,7 +150,7 @@ class EffectPanel:
         is_new = state.status is not self._status or was_waiting != state.is_waiting
         if is_new and not state.status.text and self._status is not None and line.message != self._status.text:
             self._status, is_new = state.status, False  # something else was said meanwhile, and still holds
-        if line.show_in_context(state.place, state.status.text, state.status.level, is_new):
+        if line.show_in_context(state.place, state.status.text, state.status.level, is_new, state.status.score):
             self._status = state.status
 
     def show_service(self) -> None:

@@ -16,14 +16,16 @@ from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_writer import WriteResult, losses_text, outside_text
 from SAMMed2DSlicer.widgets.messages import INFO, WARNING
+from SAMMed2DSlicer.widgets.score_bar import MaskScore
 
 
 @dataclass(frozen=True)
 class Status:
-    """One line for the user, of one of the levels of `messages`."""
+    """One line for the user, of one of the levels of `messages`, and the score of the mask that it is about."""
 
     text: str = ""
     level: str = INFO
+    score: MaskScore | None = None
 
 
 class CurrentStatus:
@@ -111,7 +113,7 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
     if not masks:
         return Status()
     group, pending, found = masks[-1].group, masks[-1].prediction, masks[-1].dry_run
-    level = INFO
+    level, score = INFO, None
     if len(masks) > 1:
         text = _("{count} masks on {slices}. Enter accepts all of them, Esc clears.").format(
             count=len(masks), slices=_listed([mask.group for mask in masks])
@@ -124,8 +126,9 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         text = _("{size}; nothing would change. Click farther out, or farther in; Esc clears.")
         text = text.format(size=_size(pending, found))
     else:
-        size, score = _size(pending, found), f"{min(max(pending.answer.score, 0), 1):.2f}"
-        text = _("{size}; predicted IoU {score}. Enter accepts, Esc clears.").format(size=size, score=score)
+        score = MaskScore(pending.answer.score, pending.answer.grade)
+        about = "; ".join(filter(None, (_size(pending, found), score.word)))
+        text = _("{about}. Enter accepts, Esc clears.").format(about=about)
     lost = sum(mask.group.lost_points for mask in masks)
     if lost:
         template = (
@@ -134,7 +137,7 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
             else _("{count} points were moved off this slice and do not count.")
         )
         text += " " + template.format(count=lost)
-    return Status(text, level)
+    return Status(text, level, score)
 
 
 def nothing_text(pending: PendingPrediction, found: DryRun) -> str:

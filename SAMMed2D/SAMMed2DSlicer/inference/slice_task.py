@@ -24,7 +24,7 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
-    from SAMMed2DLib.inference.session import Session
+    from SAMMed2DLib.inference.session import MaskPrediction, Session
 
 # What a script may leave out, and what it may ask for.
 ZOOMS = {"auto": None, "on": True, "off": False}
@@ -36,13 +36,22 @@ class SlicePrediction:
 
     Attributes:
         mask: (H, W) bool, on the slice.
-        score: IoU that the model predicts for it.
+        score: the IoU that it probably has.
         plane: the slice; it leads from the mask's pixels to voxels.
+        predicted_iou: what the network predicts; the score itself, unless scores are calibrated.
+        grade: what a calibrated score means: "good", "fair" or "check"; None where scores are not calibrated.
     """
 
     mask: np.ndarray
     score: float
     plane: SlicePlane
+    predicted_iou: float
+    grade: str | None
+
+    @classmethod
+    def of_answer(cls, answer: MaskPrediction, plane: SlicePlane) -> SlicePrediction:
+        """What a session has answered about a slice."""
+        return cls(answer.mask, answer.score, plane, answer.predicted_iou, answer.grade)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +145,9 @@ class SliceTask:
         if self.known_hw is not None:
             (prompts,) = self.prompts
             answer = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
-            return [SlicePrediction(answer.mask, answer.score, self.plane)]
+            return [SlicePrediction.of_answer(answer, self.plane)]
         answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
-        return [SlicePrediction(answer.mask, answer.score, self.plane) for answer in answers]
+        return [SlicePrediction.of_answer(answer, self.plane) for answer in answers]
 
 
 def zoom_of(zoom: bool | str | None) -> bool | None:
@@ -209,4 +218,5 @@ def write(
     with LogicTarget(volume, segmentation, segment_id, overwrite) as target:
         written = write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)
-    return SliceResult(prediction.mask, prediction.score, prediction.plane, *counts)
+    found = (prediction.mask, prediction.score, prediction.plane, prediction.predicted_iou, prediction.grade)
+    return SliceResult(*found, *counts)

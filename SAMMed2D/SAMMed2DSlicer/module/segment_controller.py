@@ -16,6 +16,7 @@ from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.scene.segment_writer import losses_text, outside_text
 from SAMMed2DSlicer.widgets import messages
+from SAMMed2DSlicer.widgets.score_bar import MaskScore
 from SAMMed2DSlicer.widgets.status_line import PREDICTION, StatusLine
 from SAMMed2DSlicer.widgets.timers import repeating
 
@@ -80,24 +81,25 @@ class SegmentController:
             self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
             return
         seconds = time.perf_counter() - self._began
-        text = _("{voxels} voxels, {changed} new; the model's score: {score}; {seconds}\N{NO-BREAK SPACE}s")
-        counts = {"voxels": f"{result.voxels:,}", "changed": f"{result.changed:,}"}
-        parts = [text.format(**counts, score=f"{result.score:.2f}", seconds=f"{seconds:.1f}")]
+        score = MaskScore(result.score, result.grade)
+        counts = _("{voxels} voxels, {changed} new").format(voxels=f"{result.voxels:,}", changed=f"{result.changed:,}")
+        took = _("{seconds}\N{NO-BREAK SPACE}s").format(seconds=f"{seconds:.1f}")
+        parts = ["; ".join(filter(None, (counts, score.word, took)))]
         if result.lost:
             parts.append(losses_text(target[1], result.lost) + ".")
         if result.outside_px:
             parts.append(outside_text(result.outside_px, int(result.mask.sum())))
-        self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO)
+        self._end(" ".join(parts), messages.WARNING if len(parts) > 1 else messages.INFO, score)
 
     def _failed(self, error: BaseException) -> None:
         self._end(messages.error_text(error), messages.ERROR)
 
-    def _end(self, text: str, level: str = messages.INFO) -> None:
+    def _end(self, text: str, level: str = messages.INFO, score: MaskScore | None = None) -> None:
         self._job = None
         self._watch_timer.stop()
         self._on_changed()
         self._status_line.end(PREDICTION)
-        self._status_line.show_message(text, level)  # after `on_changed`, which may set a hint
+        self._status_line.show_message(text, level, score=score)  # after `on_changed`, which may set a hint
 
     def _watch(self) -> None:
         """Notice that the request was dropped because another model was chosen."""

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
+from SAMMed2DSlicer.widgets.score_bar import MaskScore, ScoreBar
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 # Work that ends sooner shows no bar, which would flicker.
@@ -49,12 +50,14 @@ class StatusLine:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.hint = ""
         self._text, self._level = "", messages.INFO
+        self._score: MaskScore | None = None
         self._is_valid: Callable[[], bool] | None = None
         self._context: Any = None
         self._is_settled = True  # whether the message belongs to this context
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
         self._has_bar = False
+        self._score_bar = ScoreBar(self.ui.scoreBar)
         self._soon = single_shot(_SOON_MS, self._show_work)
         self._settling = single_shot(_SOON_MS, self._settle)
         self.ui.cancelButton.connect("clicked()", self._cancel)
@@ -77,7 +80,13 @@ class StatusLine:
 
     # Messages
 
-    def show_message(self, text: str, level: str = messages.INFO, is_valid: Callable[[], bool] | None = None) -> None:
+    def show_message(
+        self,
+        text: str,
+        level: str = messages.INFO,
+        is_valid: Callable[[], bool] | None = None,
+        score: MaskScore | None = None,
+    ) -> None:
         """Show a message until `set_context` is called with another context.
 
         What a message reports often changes the context, too. So the first call of `set_context` within `_SOON_MS` sets
@@ -87,8 +96,10 @@ class StatusLine:
             text: one line for the user.
             level: INFO, WARNING or ERROR of `messages`.
             is_valid: whether the message is still true, if that can end in the same context; called by `set_context`.
+            score: of the mask that the text is about, for the short bar.
         """
         self._text, self._level, self._is_settled, self._is_valid = text, level, False, is_valid
+        self._score = score
         self._settling.start()
         self._show()
         if level != messages.INFO:
@@ -106,11 +117,13 @@ class StatusLine:
         is_over = self._is_valid is not None and not self._is_valid()
         if not is_over and (not is_new or not was_settled):
             return False
-        self._text, self._level, self._is_valid = "", messages.INFO, None
+        self._text, self._level, self._is_valid, self._score = "", messages.INFO, None, None
         self._show()
         return True
 
-    def show_in_context(self, context: Any, text: str, level: str, is_new: bool) -> bool:
+    def show_in_context(
+        self, context: Any, text: str, level: str, is_new: bool, score: MaskScore | None = None
+    ) -> bool:
         """Work goes on in a context: show a message there, if it or the context is new. Tells whether it was shown.
 
         Args:
@@ -118,10 +131,11 @@ class StatusLine:
             text: one line for the user.
             level: one of `messages`.
             is_new: whether it is to be shown also if the context is the same.
+            score: as for `show_message`.
         """
         if not (self.set_context(context) or is_new):
             return False
-        self.show_message(text, level)
+        self.show_message(text, level, score=score)
         self.set_context(context)
         return True
 
@@ -193,7 +207,7 @@ class StatusLine:
         self._soon.stop()
         self._settling.stop()
         self._works.clear()
-        self._text, self._is_valid, self._context = "", None, None
+        self._text, self._is_valid, self._context, self._score = "", None, None, None
         self._show()
 
     # Showing
@@ -204,7 +218,7 @@ class StatusLine:
         for work in fresh:
             work.is_shown = True
         if fresh:
-            self._text, self._level = "", messages.INFO
+            self._text, self._level, self._score = "", messages.INFO, None
         self._show()
 
     def _cancel(self) -> None:
@@ -222,6 +236,7 @@ class StatusLine:
         messages.show(self.ui.statusLabel, text or self.hint, self._level)
         self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
         self._show_bar(work)
+        self._score_bar.show(self._score if work is None else None)
         self.ui.cancelButton.visible = work is not None and work.cancel is not None
         self.ui.cancelButton.toolTip = work.tip if work is not None else ""
 
