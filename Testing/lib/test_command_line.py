@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from SAMMed2DLib import __version__
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.cli import segment as segment_command
 from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
 from SAMMed2DLib.io.segmentation_io import read_segmentation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,7 @@ class StubPredictor:
     prefers_zoom = False
     has_refiner = False
     click_scales = (1.0,)
+    score_calibration = None
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.images: list[list[np.ndarray]] = []
@@ -399,6 +402,8 @@ def test_the_report_and_the_picture_come_with_the_segmentation(
         "axis": "k",
         "slice": 4,
         "score": 0.75,
+        "predicted_iou": 0.75,
+        "grade": None,
         "pixels": 35,
         "points": 0,
         "box": True,
@@ -410,6 +415,25 @@ def test_the_report_and_the_picture_come_with_the_segmentation(
     assert "liver: 70 voxels" in shown.out and "predicted IoU 0.75" in shown.out
     assert shown.err == "", "no progress in a log"
     assert sorted(os.listdir(image.parent)) == ["ct.nrrd", "o.png", "out.seg.nrrd", "r.json"]
+
+
+def test_calibrated_scores_have_a_grade_and_slices_to_check_are_counted(
+    image: Path, predictor: StubPredictor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibration = ScoreCalibration(-2.0, {"predicted_iou": 1.0}, 0.8, 0.6)
+    monkeypatch.setattr(StubPredictor, "score_calibration", calibration)
+    logits = np.full((4, 4), 9, np.float32)
+    monkeypatch.setattr(
+        StubPredictor,
+        "predict",
+        lambda self, embedding, prompts: StubPrediction(self.mask(embedding.sizes_hw[0], prompts), 0.75, logits),
+    )
+    report = image.parent / "r.json"
+    assert segment(image, "--axis", "k", "--segment", "liver", "--ijk", "--box", "3,4,4,9,8,5", "--json", report) == OK
+    entries = json.loads(report.read_text())["segments"][0]["slices"]
+    score = round(1 / (1 + math.exp(2) / 3), 4)
+    assert [(one["score"], one["predicted_iou"], one["grade"]) for one in entries] == [(score, 0.75, "check")] * 2
+    assert f"expected IoU {score:.2f} (2 to check)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

@@ -124,6 +124,8 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                     "axis": "kji"[axis],
                     "slice": index,
                     "score": round(float(prediction.score), 4),
+                    "predicted_iou": round(float(prediction.predicted_iou), 4),
+                    "grade": prediction.grade,
                     "pixels": int(prediction.mask.sum()),
                     "points": len(request.prompts[plane].labels),
                     "box": request.prompts[plane].box_xyxy is not None,
@@ -164,13 +166,23 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
         count = len(entry["slices"])
         if not count:  # it was there already, and nothing was asked about it
             continue
-        distinct = {round(slice_entry["score"], 2) for slice_entry in entry["slices"]}
-        scores = [f"{score:.2f}" for score in sorted(distinct)]
         yield (
             f"{' '.join(entry['name'].split())}: {size_text(entry)}, {counted(count, 'slice')}, "
-            f"predicted IoU {' to '.join(dict.fromkeys([scores[0], scores[-1]]))}"
+            f"{_score_text(entry['slices'])}"
         )
     yield written(report)
+
+
+def _score_text(slices: Sequence[Mapping[str, Any]]) -> str:
+    """How good the masks probably are; without grades what the network says."""
+    scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in slices})]
+    span = " to ".join(dict.fromkeys([scores[0], scores[-1]]))
+    grades = [one["grade"] for one in slices]
+    if None in grades:
+        return f"predicted IoU {span}"
+    if len(grades) == 1:
+        return f"expected IoU {span} ({'check this' if grades[0] == 'check' else grades[0]})"
+    return f"expected IoU {span} ({grades.count('check')} to check)"
 
 
 def written(report: dict[str, Any]) -> str:
