@@ -51,10 +51,10 @@ def test_how_good_a_mask_probably_is_is_said_by_a_word_and_a_bar(fixture, line, 
     model.grade = grade
     fixture.click()
     assert line.text == f"370 px{word}. Enter accepts, Esc clears."
-    assert not bar.isHidden() and bar.value == 90 and "0.90" in bar.toolTip
+    assert not bar.isHidden() and bar.value == 90 and "0.90" in bar.toolTip == line.ui.statusLabel.toolTip
     assert ("on average" in bar.toolTip) is (grade is not None)  # else the model's own word
     fixture.accept()
-    assert bar.isHidden()
+    assert bar.isHidden() and line.ui.statusLabel.toolTip == ""
 
 
 def test_what_was_accepted_is_not_said_on_another_slice(fixture, line):

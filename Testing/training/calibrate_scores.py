@@ -231,7 +231,7 @@ def score_of_share(calibration: ScoreCalibration, answers: Sequence[Answer], sha
     """The score whose masks are usable so often."""
     odds = log_odds(scores_of(calibration, answers))
     usable = np.array([answer.dice >= USABLE_DICE for answer in answers], float)
-    intercept, slope = logistic(odds[:, None], usable, answers, 0.0)
+    intercept, slope = logistic(odds[:, None], usable, answers, 1e-4)  # finite where scores separate perfectly
     return round(float(1 / (1 + np.exp(-(log_odds(np.array(share)) - intercept) / slope))), 3)
 
 

@@ -56,11 +56,11 @@ class MaskScore:
 
 
 class ScoreBar:
-    """Shows a score in a QProgressBar."""
+    """Shows a score in a QProgressBar; what it means is the tool tip, also of the text beside it."""
 
-    def __init__(self, bar: Any) -> None:
+    def __init__(self, bar: Any, label: Any) -> None:
         """Hide the bar until `show`."""
-        self._bar = bar
+        self._bar, self._label = bar, label
         self._shown: MaskScore | None = None
         bar.setRange(0, 100)
         bar.visible = False
@@ -71,6 +71,7 @@ class ScoreBar:
             return
         self._shown, bar = score, self._bar
         bar.visible = score is not None
+        self._label.toolTip = "" if score is None else score.tip
         if score is None:
             return
         bar.value = round(100 * score.share)

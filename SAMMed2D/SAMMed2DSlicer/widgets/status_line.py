@@ -57,7 +57,7 @@ class StatusLine:
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
         self._has_bar = False
-        self._score_bar = ScoreBar(self.ui.scoreBar)
+        self._score_bar = ScoreBar(self.ui.scoreBar, self.ui.statusLabel)
         self._soon = single_shot(_SOON_MS, self._show_work)
         self._settling = single_shot(_SOON_MS, self._settle)
         self.ui.cancelButton.connect("clicked()", self._cancel)
