@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMMed2DLib import __version__
 from SAMMed2DLib.cli.common.console_report import ProgressLine
-from SAMMed2DLib.cli.common.image_job import load
+from SAMMed2DLib.cli.common.image_job import check_place, load
 from SAMMed2DLib.cli.common.options import ROOT_HELP, add_model, at_least, number_list, output_folder
 from SAMMed2DLib.cli.common.prompt_options import RequestError
 from SAMMed2DLib.plots.figure import missing
@@ -24,6 +25,9 @@ from SAMMed2DLib.system.locks import FileBusyError
 if TYPE_CHECKING:
     from SAMMed2DLib.evaluation.evaluation_options import EvaluationOptions
     from SAMMed2DLib.evaluation.evaluation_run import EvaluationRun
+    from SAMMed2DLib.evaluation.prompt_file import PromptFile
+    from SAMMed2DLib.evaluation.saved_masks import MaskFolder
+    from SAMMed2DLib.evaluation.scores import ComparedModel
     from SAMMed2DLib.inference.predictor import Predictor
 
 OK, FAILURE, CANCELLED = 0, 1, 130
@@ -36,6 +40,7 @@ what the model finds. The folder is one that `sammed2d curate` wrote, or other d
 examples:
   sammed2d evaluate DATA -o report
   sammed2d evaluate DATA --model sam-med2d_b --protocol published -o report-published
+  sammed2d evaluate DATA --compare lite.pt --save-masks found -o report
   sammed2d evaluate DATA --most 50 --jitter 5,10,20 --most-clicks 20 -o report
 
 protocols:
@@ -67,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_measures(group: argparse._ArgumentGroup) -> None:
-    """The options about prompts and measures."""
+    """The options about prompts and measures, and what is compared and kept."""
     group.add_argument("--clicks", type=_counts, default=(1, 3, 5), metavar="N,N", help="numbers of clicks (1,3,5)")
     group.add_argument(
         "--jitter",
@@ -97,6 +102,25 @@ def add_measures(group: argparse._ArgumentGroup) -> None:
         default=True,
         help="score also what needs no network, with the gain over it: the filled box, the ellipse in it, plain and "
         "fitted to the grey values, and a fitted disc around the first click (default yes)",
+    )
+    group.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a second model, name or weights file, asked by the same protocol with and without zoom; may be repeated",
+    )
+    group.add_argument(
+        "--prompts-file",
+        type=Path,
+        metavar="FILE",
+        help="boxes and first clicks of all objects: read from this file, which is written first where it is missing",
+    )
+    group.add_argument(
+        "--save-masks",
+        type=output_folder,
+        metavar="FOLDER",
+        help="keep the model's masks as PNG files, a folder for each kind of prompt; a new or empty folder",
     )
     group.add_argument("--seed", type=at_least(0), default=0, help="of the random draws (%(default)s)")
 
@@ -150,6 +174,30 @@ def evaluate_sources(args: argparse.Namespace, sources: Any, data: dict[str, Any
         return _evaluate(args, options, folder, sources, data, peers)
 
 
+def compared_models(args: argparse.Namespace) -> list[ComparedModel]:
+    """The models of --compare, each with and without zoom; the reference protocol has none.
+
+    Raises:
+        RequestError: two have the same name.
+        ValueError: one cannot be loaded, in one of the library's own classes.
+    """
+    from SAMMed2DLib.evaluation.scores import ComparedModel
+
+    named = {_name_of(model): model for model in args.compare}
+    if len(named) < len(args.compare):
+        raise RequestError("two models of --compare have the same name; rename a file, or compare each once")
+    ways = {"": None} if args.protocol == "published" else {" (zoom)": True, " (whole)": False}
+    found = []
+    for name, model in named.items():
+        predictor = load(argparse.Namespace(**{**vars(args), "model": model}))
+        found += [ComparedModel(name + words, predictor, zoom) for words, zoom in ways.items()]
+    return found
+
+
+def _name_of(model: str) -> str:
+    return Path(model).stem if Path(model).suffix else model
+
+
 def _evaluate(
     args: argparse.Namespace, options: EvaluationOptions, folder: Path, sources: Any, data: dict[str, Any], peers: Any
 ) -> int:
@@ -158,13 +206,16 @@ def _evaluate(
 
     if reason := missing():
         print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)
-    predictor = load(args)
+    predictor, compared = load(args), compared_models(args)
+    others = [one.name for one in (*peers, *compared)]
+    masks, prompts = _mask_folder(args, folder, options), _prompts(args, options, sources)
     if args.restart:
         discard(folder)
-    run = EvaluationRun(folder, options, _settings(args, options, data, predictor, [peer.name for peer in peers]))
+    settings = _settings(args, options, data, predictor, [peer.name for peer in peers], prompts)
+    run = EvaluationRun(folder, options, settings, prompts=prompts, masks=masks)
     with ProgressLine(args) as line:
-        finished = run.go(predictor, sources, peers, _progress(line, run))
-    report = write_report(run, predictor, sources, [peer.name for peer in peers], finished)
+        finished = run.go(predictor, sources, peers, _progress(line, run), compared)
+    report = write_report(run, predictor, sources, others, finished)
     if run.problems:
         print(f"sammed2d: {_left_out(run)}, see {report}", file=sys.stderr)
     print(report)
@@ -194,19 +245,68 @@ def options_of(args: argparse.Namespace) -> EvaluationOptions:
     )
 
 
+def _mask_folder(args: argparse.Namespace, report: Path, options: EvaluationOptions) -> MaskFolder | None:
+    """Where masks are kept; files that an earlier evaluation or the user put there are not mixed with new ones.
+
+    Raises:
+        RequestError: there are such files.
+    """
+    from SAMMed2DLib.evaluation.evaluation_run import SETTINGS_FILE
+    from SAMMed2DLib.evaluation.saved_masks import MaskFolder
+
+    folder: Path | None = args.save_masks
+    if folder is None:
+        return None
+    goes_on = (report / SETTINGS_FILE).is_file() and not args.restart
+    if not goes_on and folder.is_dir() and any(path for path in folder.iterdir() if path.resolve() != report.resolve()):
+        raise RequestError(f"{folder}: holds files already; give a new or empty folder for the masks, or empty it")
+    return MaskFolder(folder, options)
+
+
+def _prompts(args: argparse.Namespace, options: EvaluationOptions, sources: Any) -> PromptFile | None:
+    """The prompts of the file that is named, which is written first where it is missing.
+
+    Raises:
+        RequestError: it cannot be written, or the protocol takes none.
+        EvaluationError: it holds no prompts.
+    """
+    from SAMMed2DLib.evaluation.prompt_file import PromptFile, write_prompts
+
+    path: Path | None = args.prompts_file
+    if path is None:
+        return None
+    if args.protocol == "published":
+        raise RequestError("the published protocol draws prompts in the model's frame; leave --prompts-file out")
+    if not path.exists():
+        check_place(str(path))
+        write_prompts(path, [partial(source.read, lambda problem: None) for source in sources], options)
+    return PromptFile(path)
+
+
 def _settings(
-    args: argparse.Namespace, options: EvaluationOptions, data: dict[str, Any], predictor: Predictor, peers: list[str]
+    args: argparse.Namespace,
+    options: EvaluationOptions,
+    data: dict[str, Any],
+    predictor: Predictor,
+    peers: list[str],
+    prompts: PromptFile | None,
 ) -> dict[str, Any]:
     """All that decides about the results."""
     from SAMMed2DLib.registry.known_models import weights_path
 
-    weights = hashlib.sha256(weights_path(args.model).read_bytes()).hexdigest()
+    weights, *compared = (
+        hashlib.sha256(weights_path(model).read_bytes()).hexdigest() for model in (args.model, *args.compare)
+    )
     zoom = predictor.prefers_zoom if options.zoom is None else options.zoom
     asked = asdict(options) | {"zoom": zoom and options.protocol != "published"}
-    named = {"model": Path(args.model).stem if Path(args.model).suffix else args.model, "weights (SHA-256)": weights}
+    named: dict[str, Any] = {"model": _name_of(args.model), "weights (SHA-256)": weights}
+    others = [f"{_name_of(model)}, {digest}" for model, digest in zip(args.compare, compared, strict=True)]
     told = {key.replace("_", " "): list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
     network = {"fit": args.fit, "precision": str(predictor.precision).removeprefix("torch.")}
-    return {**named, **data, **told, **network, "peers": peers, "version": __version__}
+    kept = {} if prompts is None else {"prompts file": f"{prompts.path.name}, {prompts.digest}"}
+    kept |= {} if args.save_masks is None else {"masks saved in": str(args.save_masks)}
+    others_named = {"peers": peers, "compared with": others}
+    return {**named, **data, **told, **network, **others_named, **kept, "version": __version__}
 
 
 @contextmanager

@@ -7,6 +7,8 @@
     image_evaluation    the objects of images, one after another
     scores              the scores of one object
     speed               images encoded and prompts decoded in a second
+    prompt_file         boxes and first clicks, drawn once and read again
+    saved_masks         the masks that a model found, as PNG files
     result_file         the file of all results, from which a run goes on
     evaluation_run      many images, one after another, whatever happens
     report              means by data set, modality, anatomy and size, tables, charts, the contact sheet
@@ -21,12 +23,13 @@ from SAMMed2DLib.evaluation.evaluation_options import CLICKS, EvaluationError, E
 from SAMMed2DLib.evaluation.image_evaluation import evaluate, evaluate_image
 from SAMMed2DLib.evaluation.protocols.objects import jittered_box, single_objects
 from SAMMed2DLib.evaluation.report.averages import macro_mean, markdown_table, mean_by_dataset
-from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
+from SAMMed2DLib.evaluation.scores import ComparedModel, ObjectResult, Peer
 
 Options = EvaluationOptions  # its former name
 
 __all__ = [
     "CLICKS",
+    "ComparedModel",
     "EvaluationError",
     "EvaluationOptions",
     "ObjectResult",

@@ -74,15 +74,21 @@ class EvaluationOptions:
         """How many clicks each object gets."""
         return max(*self.clicks, self.most_clicks)
 
-    def kinds(self, peers: Sequence[str] = ()) -> list[str]:
-        """The prompts that are scored, in the order of results; `peers` are names of other models given the boxes."""
+    def kinds(self, peers: Sequence[str] = (), compared: Sequence[str] = ()) -> list[str]:
+        """The prompts that are scored, in the order of results.
+
+        Args:
+            peers: names of other models that are given the boxes.
+            compared: names of other models that are given boxes and clicks.
+        """
         boxes = [BOX, *(jittered_name(BOX, share) for share in self.box_jitters)]
         moved = [jittered_name(clicks_name(1), share) for share in self.click_jitters]
         moved += [CLICK_ANYWHERE] if self.click_jitters else []
         given_boxes = [*(BASELINES[:3] if self.baselines else ()), *peers]
         of_others = [f"{name} {kind}" for name in given_boxes for kind in boxes]
         of_others += [f"{DISC_FIT} {clicks_name(1)}"] if self.baselines else []
-        clicked = map(clicks_name, sorted(set(self.clicks)))
+        clicked = [clicks_name(count) for count in sorted(set(self.clicks))]
+        of_others += [f"{name} {kind}" for name in compared for kind in (*boxes, *clicked)]
         return list(dict.fromkeys([FILLED_BOX, *boxes, *of_others, *clicked, *moved]))
 
 

@@ -16,9 +16,11 @@ from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import DatasetError, ImageEntry, MaskedImage
 from SAMMed2DLib.evaluation.evaluation_options import EvaluationError, EvaluationOptions
 from SAMMed2DLib.evaluation.image_evaluation import evaluate_image
+from SAMMed2DLib.evaluation.prompt_file import PromptFile
 from SAMMed2DLib.evaluation.protocols.objects import Target, targets_of
 from SAMMed2DLib.evaluation.result_file import ResultFile, columns_of
-from SAMMed2DLib.evaluation.scores import ObjectResult, Peer
+from SAMMed2DLib.evaluation.saved_masks import MaskFolder
+from SAMMed2DLib.evaluation.scores import ComparedModel, ObjectResult, Peer
 from SAMMed2DLib.evaluation.speed import Speed, measure, measure_peer
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.system.files import StagedFiles, remove_leftovers
@@ -124,6 +126,8 @@ class EvaluationRun:
         results: so far, those of earlier runs in this folder among them.
         problems: what was left out.
         speeds: of the model and its peers.
+        prompts: the boxes and first clicks; None draws them.
+        masks: keeps the masks that the model finds.
     """
 
     folder: Path
@@ -132,6 +136,8 @@ class EvaluationRun:
     results: list[ObjectResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     speeds: list[Speed] = field(default_factory=list)
+    prompts: PromptFile | None = None
+    masks: MaskFolder | None = None
 
     def go(
         self,
@@ -139,6 +145,7 @@ class EvaluationRun:
         sources: Sequence[Source],
         peers: Sequence[Peer] = (),
         progress: Callable[[int, int], None] = lambda done, total: None,
+        compared: Sequence[ComparedModel] = (),
     ) -> bool:
         """Evaluate all images.
 
@@ -147,6 +154,7 @@ class EvaluationRun:
             sources: the images.
             peers: other models, that get the same boxes.
             progress: called with the numbers of images done and of all.
+            compared: other models, that are asked by the same protocol.
 
         Returns:
             False if it was interrupted (KeyboardInterrupt); what is done is kept.
@@ -155,15 +163,15 @@ class EvaluationRun:
             EvaluationError: the folder holds results of other settings.
         """
         self._check_settings()
-        columns = columns_of(self.options, [peer.name for peer in peers])
+        columns = columns_of(self.options, [peer.name for peer in peers], [model.name for model in compared])
         with ResultFile(self.folder / MASKS_FILE, columns) as file:
             self.results = file.results
             wanted = [source for source in sources if self._is_open(source)]
             try:
-                self.speeds = measure_speeds(predictor, peers, sources)
+                self.speeds = measure_speeds(predictor, peers, sources, compared)
                 for number, source in enumerate(wanted):
                     progress(len(sources) - len(wanted) + number, len(sources))
-                    self._evaluate(predictor, source, peers, file)
+                    self._evaluate(predictor, source, peers, compared, file)
                 progress(len(sources), len(sources))
             except KeyboardInterrupt:
                 return False
@@ -176,15 +184,34 @@ class EvaluationRun:
         of_image = (source.dataset, source.image)
         return {result.entry.mask for result in self.results if (result.dataset, result.image) == of_image}
 
-    def _evaluate(self, predictor: Predictor, source: Source, peers: Sequence[Peer], file: ResultFile) -> None:
-        for result in self._results_of(predictor, source, peers):
+    def _evaluate(
+        self,
+        predictor: Predictor,
+        source: Source,
+        peers: Sequence[Peer],
+        compared: Sequence[ComparedModel],
+        file: ResultFile,
+    ) -> None:
+        for result in self._results_of(predictor, source, peers, compared):
             file.add(result)  # what goes wrong here, as on a full disk, is not the image's fault
 
-    def _results_of(self, predictor: Predictor, source: Source, peers: Sequence[Peer]) -> Iterator[ObjectResult]:
+    def _results_of(
+        self, predictor: Predictor, source: Source, peers: Sequence[Peer], compared: Sequence[ComparedModel]
+    ) -> Iterator[ObjectResult]:
         try:
             item = source.read(self.problems.append)
             if item is not None:
-                yield from evaluate_image(predictor, item, self.options, peers, self._done(source), self._skipped)
+                yield from evaluate_image(
+                    predictor,
+                    item,
+                    self.options,
+                    peers,
+                    self._done(source),
+                    self._skipped,
+                    compared,
+                    self.prompts,
+                    self.masks,
+                )
         except EvaluationError:
             raise
         except (ValueError, OSError) as error:
@@ -223,13 +250,16 @@ def discard(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def measure_speeds(predictor: Predictor, peers: Sequence[Peer], sources: Iterable[Source]) -> list[Speed]:
-    """Time the model and its peers on the first object of up to 20 images, spread over all of them.
+def measure_speeds(
+    predictor: Predictor, peers: Sequence[Peer], sources: Iterable[Source], compared: Sequence[ComparedModel] = ()
+) -> list[Speed]:
+    """Time the model and the other ones on the first object of up to 20 images, spread over all of them.
 
     Args:
         predictor: the model.
         peers: other models, which are given the same boxes.
         sources: all images; those that cannot be read are passed over.
+        compared: other models, that are asked by the same protocol.
     """
     listed = list(sources)
     count = min(_TIMED_IMAGES, len(listed))
@@ -244,4 +274,5 @@ def measure_speeds(predictor: Predictor, peers: Sequence[Peer], sources: Iterabl
             samples.append((item.image, target.extent_xyxy))
     if not samples:
         return []
-    return [measure(predictor, samples), *(measure_peer(peer, samples) for peer in peers)]
+    predictors = dict.fromkeys([predictor, *(model.predictor for model in compared)])
+    return [*(measure(one, samples) for one in predictors), *(measure_peer(peer, samples) for peer in peers)]

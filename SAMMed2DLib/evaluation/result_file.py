@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,10 +17,16 @@ _OWN = ("label", "area_px", "area_share")
 _AFTER = "dice after"
 
 
-def columns_of(options: EvaluationOptions, peers: Sequence[str] = ()) -> list[str]:
-    """The columns of a file of such results."""
+def columns_of(options: EvaluationOptions, peers: Sequence[str] = (), compared: Sequence[str] = ()) -> list[str]:
+    """The columns of a file of such results.
+
+    Args:
+        options: how objects are prompted and scored.
+        peers: names of other models that are given the boxes.
+        compared: names of other models that are given boxes and clicks.
+    """
     metrics = METRICS if options.tolerance_px else METRICS[:2]
-    scores = [f"{metric} {kind}" for metric in metrics for kind in options.kinds(peers)]
+    scores = [f"{metric} {kind}" for metric in metrics for kind in options.kinds(peers, compared)]
     return [*_TEXTS, *_NUMBERS, *_OWN, *scores, *(f"{_AFTER} {n}" for n in range(1, options.most_clicks + 1))]
 
 
@@ -100,7 +107,7 @@ def _result_of(row: dict[str, str]) -> ObjectResult:
     curve = []
     for column, value in row.items():
         metric, _, kind = column.partition(" ")
-        if column.startswith(_AFTER):
+        if re.fullmatch(rf"{_AFTER} \d+", column):
             curve.append(float(value))
         elif metric in scores:
             scores[metric][kind] = float(value)

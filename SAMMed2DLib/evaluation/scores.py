@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from SAMMed2DLib.data.sa_med2d import MaskEntry
-from SAMMed2DLib.evaluation.evaluation_options import FRAME_PX, EvaluationOptions
+from SAMMed2DLib.evaluation.evaluation_options import FILLED_BOX, FRAME_PX, EvaluationOptions
 from SAMMed2DLib.evaluation.protocols.objects import Target
+from SAMMed2DLib.evaluation.saved_masks import MaskFolder
 from SAMMed2DLib.imaging.metrics import dice, iou, normalised_surface_distance
+from SAMMed2DLib.inference.predictor import Predictor
 
 METRICS = ("dice", "iou", "nsd")
 
@@ -25,6 +27,21 @@ class Peer(Protocol):
 
     def segment(self, embedding: Any, box_xyxy: np.ndarray) -> np.ndarray:
         """The mask, (H, W) bool, in a box (x0, y0, x1, y1), px, half-open, of the slice that was embedded."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedModel:
+    """Another model that is asked by the same protocol as the one that is evaluated.
+
+    Attributes:
+        name: in results.
+        predictor: the model.
+        zoom: as in `EvaluationOptions`.
+    """
+
+    name: str
+    predictor: Predictor
+    zoom: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +91,15 @@ class ObjectResult:
 class ScoreSheet:
     """Collects the scores of one object."""
 
-    def __init__(self, target: Target, options: EvaluationOptions) -> None:
-        """Begin with none."""
+    def __init__(self, target: Target, options: EvaluationOptions, masks: MaskFolder | None = None) -> None:
+        """Begin with none.
+
+        Args:
+            target: the object.
+            options: how it is scored.
+            masks: keeps the masks that are scored; None keeps none.
+        """
+        self._masks = masks
         self._target, self._tolerance = target, options.tolerance_px
         self._spacing = FRAME_PX / max(target.mask.shape)
         self.dice: dict[str, float] = {}
@@ -84,10 +108,21 @@ class ScoreSheet:
         self.curve: list[float] = []
 
     def add(self, kind: str, mask: np.ndarray) -> None:
-        """Score a mask that one kind of prompt gave."""
+        """Score a mask that one kind of prompt gave.
+
+        Raises:
+            EvaluationError: it cannot be written where masks are kept.
+        """
+        if self._masks is not None:
+            self._masks.save(self._target.entry, kind, mask)
         self.dice[kind], self.iou[kind] = dice(mask, self._target.mask), iou(mask, self._target.mask)
         if self._tolerance:
             self.nsd[kind] = normalised_surface_distance(mask, self._target.mask, self._tolerance, self._spacing)
+
+    def take(self, name: str, other: ScoreSheet) -> None:
+        """Take over the scores of another model, under its name."""
+        for own, theirs in ((self.dice, other.dice), (self.iou, other.iou), (self.nsd, other.nsd)):
+            own.update({f"{name} {kind}": score for kind, score in theirs.items() if kind != FILLED_BOX})
 
     def add_to_curve(self, mask: np.ndarray) -> None:
         """Score the mask after one click more."""

@@ -71,7 +71,7 @@ def draw_slice(
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as a PNG; the file appears whole or not at all.
+    """Write colours (H, W, 3) or grey values (H, W), uint8, as a PNG; the file appears whole or not at all.
 
     Raises:
         ValueError: the name does not end in .png.
@@ -81,7 +81,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> None:
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: a picture is written as .png; change the name")
     with StagedFiles() as staged:
-        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(picture), isVector=True)
+        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(picture), isVector=picture.ndim == 3)
         write_image(image, staged.place(path))
 
 

@@ -178,3 +178,59 @@ def test_a_damaged_line_of_results_is_named(evaluate, data, capsys):
     assert evaluate() == BAD_INPUT
     told = capsys.readouterr().err
     assert "masks.csv, line 3: holds no result; remove the line, or discard all with --restart" in told
+
+
+# A second model, masks that are kept, prompts from a file
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_a_second_model_masks_and_prompts_in_one_run(evaluate, data, tiny_model, tmp_path, capsys):
+    second = tmp_path / "after.pt"  # a column "dice after ..." is no step of the curve
+    second.write_bytes(tiny_model.read_bytes())
+    more = [
+        "--compare",
+        str(second),
+        "--save-masks",
+        str(tmp_path / "found"),
+        "--prompts-file",
+        str(tmp_path / "p.json"),
+    ]
+    assert evaluate(*more) == OK
+    before = lines(data)
+    assert {"dice after (zoom) box ±10 %", "nsd after (whole) 2 clicks", "dice ellipse + fit box"} <= set(before[0])
+    assert before[0]["dice after (whole) box"] == before[0]["dice box"]  # the same weights, which do not zoom
+    report = (data.parent / "report/report.md").read_text(encoding="utf-8")
+    assert "| after (zoom) | " in report and "**gain over ellipse + fit**" in report
+    assert len(list((tmp_path / "found/box/first/masks").glob("*.png"))) == 4
+    prompts = (tmp_path / "p.json").read_bytes()
+    assert evaluate(*more) == OK and lines(data) == before  # it goes on, with nothing left to do
+    (tmp_path / "p.json").write_bytes(prompts.replace(b"[8.0, 5.0,", b"[9.0, 5.0,"))
+    assert evaluate(*more) == BAD_INPUT and "other settings" in capsys.readouterr().err
+    assert evaluate(*more, "--restart") == BAD_INPUT
+    assert "holds files already" in capsys.readouterr().err and lines(data) == before
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_prompts_are_read_in_another_run(evaluate, data, tmp_path):
+    assert evaluate("--prompts-file", str(tmp_path / "p.json")) == OK
+    before = lines(data)
+    assert evaluate("--prompts-file", str(tmp_path / "p.json"), "--seed", "3", "--restart") == OK
+    assert lines(data) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--compare", "{weights}", "--compare", "{weights}"], "two models of --compare have the same name"),
+        (["--compare", "no-such-model"], "no-such-model"),
+        (["--save-masks", "{data}"], "holds files already"),
+        (["--prompts-file", "{data}/image2label_test.json", "--protocol", "published"], "published protocol"),
+        (["--prompts-file", "{data}/label2image_test.json"], "holds no prompts of an evaluation"),
+        (["--prompts-file", "{data}/none/p.json"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_compared_kept_or_read_is_refused(evaluate, data, tiny_model, capsys, options, words):
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    assert evaluate(*(word.format(data=data, weights=tiny_model) for word in options)) == BAD_INPUT
+    assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before

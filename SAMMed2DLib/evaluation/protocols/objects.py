@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +23,13 @@ class Target:
         mask: (H, W) bool, not empty.
         entry: what is known about it.
         label: its class in a label map; 0 where there is none.
+        given: boxes and first clicks that were drawn before, by the kind of prompt; None: they are drawn.
     """
 
     mask: np.ndarray
     entry: MaskEntry
     label: int = 0
+    given: Mapping[str, np.ndarray] | None = None
 
     def rng(self, seed: int, purpose: str) -> np.random.RandomState:
         """Random numbers of this object alone: what else is evaluated, or in which order, does not change them."""

@@ -131,7 +131,16 @@ def slice_boxes_of(target: Target, embedding: Embedding, options: EvaluationOpti
 
 
 def slice_click_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> np.ndarray:
-    """The first click, (2,) float64, in px of the slice."""
+    """The first click, (2,) float64, in px of the slice.
+
+    Args:
+        target: the object.
+        embedding: of its slice.
+        options: with the seed.
+
+    Raises:
+        VanishedError: nothing of the object is left in the frame.
+    """
     frame = embedding.frames[0]
     point, _ = first_point(_label_in_frame(target, embedding), target.rng(options.seed, _POINT))
     return (point - frame.offset_xy) / frame.scale_xy

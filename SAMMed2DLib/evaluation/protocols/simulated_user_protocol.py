@@ -31,6 +31,9 @@ Segment = Callable[[Prompts], np.ndarray]
 def boxes_of(target: Target, options: EvaluationOptions) -> dict[str, np.ndarray]:
     """The object's box and the moved ones: (4,) float64 each, px, half-open."""
     box, size_hw = target.extent_xyxy, target.mask.shape
+    if target.given is not None:
+        kinds = [BOX, *(jittered_name(BOX, share) for share in options.box_jitters)]
+        return {kind: target.given[kind] for kind in kinds}
     moved = {
         name: moved_box(box, size_hw, share, target.rng(options.seed, name))
         for share, name in ((share, jittered_name(BOX, share)) for share in options.box_jitters)
@@ -64,16 +67,20 @@ def score(
     sheet.add(FILLED_BOX, filled(boxes[BOX], target.mask.shape))
     for kind, box in boxes.items():
         sheet.add(kind, found(Prompts.of(box=box)))
-    for count, mask, _ in click_by_click(found, target.mask, options.last_click):
+    clicks = first_clicks_of(target, options)
+    first_xy = clicks.pop(clicks_name(1))
+    for count, mask, _ in click_by_click(found, target.mask, options.last_click, first_xy):
         if count in options.clicks:
             sheet.add(clicks_name(count), mask)
         if count <= options.most_clicks:
             sheet.add_to_curve(mask)
-    for kind, point in _other_first_clicks(target, options):
+    for kind, point in clicks.items():
         sheet.add(kind, found(Prompts.of(positive=[point])))
 
 
-def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray, Prompts]]:
+def click_by_click(
+    found: Segment, mask: np.ndarray, count: int, first_xy: np.ndarray | None = None
+) -> Iterator[tuple[int, np.ndarray, Prompts]]:
     """Add one click after another: their number, the mask found and all clicks so far.
 
     Where nothing is wrong any more, the last clicks are repeated.
@@ -82,8 +89,9 @@ def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tup
         found: gives the mask, (H, W) bool, of prompts.
         mask: the object, (H, W) bool, not empty.
         count: of clicks.
+        first_xy: the first click, (2,) float64, px; None: in the middle of the object.
     """
-    prompts = Prompts().with_point(centre_point(mask), 1)
+    prompts = Prompts().with_point(centre_point(mask) if first_xy is None else first_xy, 1)
     for number in range(1, count + 1):
         answer = found(prompts)
         yield number, answer, prompts
@@ -92,9 +100,15 @@ def click_by_click(found: Segment, mask: np.ndarray, count: int) -> Iterator[tup
             prompts = prompts.with_point(*correction)
 
 
-def _other_first_clicks(target: Target, options: EvaluationOptions) -> Iterator[tuple[str, np.ndarray]]:
-    for share in options.click_jitters:
-        kind = jittered_name(clicks_name(1), share)
-        yield kind, jittered_click(target.mask, share, target.rng(options.seed, kind))
-    if options.click_jitters:
-        yield CLICK_ANYWHERE, first_point(target.mask, target.rng(options.seed, CLICK_ANYWHERE))[0]
+def first_clicks_of(target: Target, options: EvaluationOptions) -> dict[str, np.ndarray]:
+    """The click in the middle of the object and the moved ones: (2,) float64 each, px."""
+    moved = {jittered_name(clicks_name(1), share): share for share in options.click_jitters}
+    if target.given is not None:
+        kinds = [clicks_name(1), *moved, *([CLICK_ANYWHERE] if moved else [])]
+        return {kind: target.given[kind] for kind in kinds}
+    clicks = {clicks_name(1): centre_point(target.mask)}
+    for kind, share in moved.items():
+        clicks[kind] = jittered_click(target.mask, share, target.rng(options.seed, kind))
+    if moved:
+        clicks[CLICK_ANYWHERE] = first_point(target.mask, target.rng(options.seed, CLICK_ANYWHERE))[0]
+    return clicks

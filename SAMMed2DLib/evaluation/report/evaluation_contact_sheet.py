@@ -12,6 +12,7 @@ from SAMMed2DLib.data.dataset import LabelledImage
 from SAMMed2DLib.data.sa_med2d import MaskedImage
 from SAMMed2DLib.evaluation.evaluation_options import BOX, REFERENCE, EvaluationOptions, clicks_name
 from SAMMed2DLib.evaluation.evaluation_run import Source
+from SAMMed2DLib.evaluation.prompt_file import PromptFile
 from SAMMed2DLib.evaluation.protocols import reference_protocol, simulated_user_protocol
 from SAMMed2DLib.evaluation.protocols.objects import Target, extent_of, targets_of
 from SAMMed2DLib.evaluation.scores import ObjectResult
@@ -71,6 +72,7 @@ def draw_contact_sheet(
     results: Sequence[ObjectResult],
     options: EvaluationOptions,
     side_px: int = 480,
+    prompts: PromptFile | None = None,
 ) -> np.ndarray:
     """Draw the chosen objects of a box and of the most clicks that are scored; the model is asked again.
 
@@ -80,6 +82,7 @@ def draw_contact_sheet(
         results: of all objects.
         options: by which they were found.
         side_px: longer side of each panel.
+        prompts: the boxes and first clicks; None draws them.
 
     Returns:
         (H, W, 3) uint8.
@@ -94,15 +97,22 @@ def draw_contact_sheet(
         numbers = by_image.get((source.dataset, source.image), ())
         if numbers and (item := source.read(lambda problem: None)) is not None:
             for n in numbers:
-                panels[n], captions[n] = _drawn(predictor, item, chosen[n], options, side_px)
+                panels[n], captions[n] = _drawn(predictor, item, chosen[n], options, side_px, prompts)
     return contact_sheet([panels[n] for n in sorted(panels)], [captions[n] for n in sorted(panels)], ACROSS)
 
 
 def _drawn(
-    predictor: Predictor, item: LabelledImage | MaskedImage, chosen: Chosen, options: EvaluationOptions, side_px: int
+    predictor: Predictor,
+    item: LabelledImage | MaskedImage,
+    chosen: Chosen,
+    options: EvaluationOptions,
+    side_px: int,
+    given: PromptFile | None,
 ) -> tuple[np.ndarray, str]:
     """The panel of an object and its caption."""
     target = next(target for target in targets_of(item) if target.entry.mask == chosen.result.entry.mask)
+    if given is not None:
+        target = given.given(target, options)
     predict = _predict_in_reference_protocol if options.protocol == REFERENCE else _predict_as_simulated_user
     found, prompts = predict(predictor, item.image, target, chosen.kind, options)
     crop = _shown_part(found | target.mask)
@@ -122,9 +132,11 @@ def _predict_as_simulated_user(
         return session.answer(image, prompts, zoom=options.zoom).mask
 
     if kind == BOX:
-        prompts = Prompts.of(box=target.extent_xyxy)
+        prompts = Prompts.of(box=simulated_user_protocol.boxes_of(target, options)[BOX])
         return answer(prompts), prompts
-    *_, (_, found, prompts) = simulated_user_protocol.click_by_click(answer, target.mask, max(options.clicks))
+    first_xy = simulated_user_protocol.first_clicks_of(target, options)[clicks_name(1)]
+    steps = simulated_user_protocol.click_by_click(answer, target.mask, max(options.clicks), first_xy)
+    *_, (_, found, prompts) = steps
     return found, prompts
 
 

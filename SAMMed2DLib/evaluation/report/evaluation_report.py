@@ -91,7 +91,13 @@ def comparison_of(run: EvaluationRun, peers: Sequence[str]) -> Comparison:
 
 
 def summary_of(run: EvaluationRun, finished: bool, peers: Sequence[str] = ()) -> dict[str, Any]:
-    """The averages, speeds and problems, for other programs; `peers` are names of other models."""
+    """The averages, gains, speeds and problems, for other programs.
+
+    Args:
+        run: with its results.
+        finished: False if images are still to be done.
+        peers: names of the other models.
+    """
     results = run.results
     known = [metric for metric in METRICS if results and getattr(results[0], metric)]
     found = {metric: {k: asdict(a) for k, a in averages(results, metric).items()} for metric in known}
@@ -123,7 +129,7 @@ def _write_charts(
     if results[0].curve:
         images["clicks_curve"] = evaluation_charts.clicks_curve(results)
     if finished:
-        images[SHEET] = draw_contact_sheet(predictor, sources, results, run.options)
+        images[SHEET] = draw_contact_sheet(predictor, sources, results, run.options, prompts=run.prompts)
     for name, image in images.items():
         write_png(run.folder / f"{name}.png", image)
     return list(images)
