@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-from calibrate_scores import Answer, decile_differences, fit, rank_correlation, scores_of, tables, write
+from calibrate_scores import (
+    COLUMNS,
+    Answer,
+    decile_differences,
+    fit,
+    rank_correlation,
+    read_answers,
+    scores_of,
+    tables,
+    write,
+)
 
 TRUE = ScoreCalibration(-0.5, {"predicted_iou": 0.4, "stability": 0.8}, 0.8, 0.6)
 
@@ -40,6 +51,19 @@ def test_a_fit_finds_the_evidence_and_how_much_training_sets_flatter():
     assert max(decile_differences(scores_of(found, validation), truth)) < 0.05
     assert 0.5 < found.fair_from < found.good_from < 1
     assert "| good |" in "\n".join(tables(found, validation))
+
+
+def test_a_table_of_answers_is_of_one_networks_weights(tmp_path):
+    table = tmp_path / "answers.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for answer in answers(["a"], count=3):
+            facts = {name: getattr(answer, name) for name in ("dataset", "object", "prompt", "iou", "dice")}
+            writer.writerow({"weights": "ab12", **facts, **answer.evidence})
+    assert read_answers(table, "ab12") == answers(["a"], count=3)
+    with pytest.raises(SystemExit, match="answers of other weights"):
+        read_answers(table, "cd34")
 
 
 def test_ranks_share_ties():

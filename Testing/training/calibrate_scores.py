@@ -44,7 +44,7 @@ OFFSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 SLACK = 1.02  # calibrations whose error is so little above the least are as good: their deciles decide
 # A good score's masks are usable so often, a fair one's so often.
 GOOD_SHARE, FAIR_SHARE = 0.85, 0.5
-COLUMNS = ("dataset", "object", "prompt", "iou", "dice", *EVIDENCE)
+COLUMNS = ("weights", "dataset", "object", "prompt", "iou", "dice", *EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the calibration into the weights file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    ask(options.weights, options.data, options.most, options.answers)
-    answers = read_answers(options.answers)
+    weights = weights_sha256(read_checkpoint(options.weights).state)
+    ask(options.weights, weights, options.data, options.most, options.answers)
+    answers = read_answers(options.answers, weights)
     training, validation = (
         [answer for answer in answers if SPLIT[answer.dataset] == part] for part in ("train", "validation")
     )
@@ -93,15 +94,23 @@ def main() -> None:
         write(options.weights, calibration, sorted({answer.dataset for answer in training}))
 
 
-def ask(weights: Path, folders: Sequence[Path], most: int, table: Path) -> None:
-    """Append the answers of all sets that are not in the table yet."""
-    done = {answer.dataset for answer in read_answers(table)}
+def ask(path: Path, weights: str, folders: Sequence[Path], most: int, table: Path) -> None:
+    """Append the answers of all sets that are not in the table yet.
+
+    Args:
+        path: weights file of the network.
+        weights: checksum of its weights.
+        folders: with packed data sets.
+        most: objects of a training set.
+        table: CSV file.
+    """
+    done = {answer.dataset for answer in read_answers(table, weights)}
     files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.npz"))}
     parts = {"train": most, "validation": VALIDATION_TIMES * most}
     missing = {name: path for name, path in files.items() if name not in done and SPLIT.get(name) in parts}
     if not missing:
         return
-    predictor = load_predictor(weights, device="cpu")
+    predictor = load_predictor(path, device="cpu")
     recorder = Recorder(0.0, {}, 1.0, 0.0)
     predictor.score_calibration = recorder
     is_new = not table.is_file()
@@ -109,10 +118,10 @@ def ask(weights: Path, folders: Sequence[Path], most: int, table: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         if is_new:
             writer.writeheader()
-        for name, path in missing.items():
-            cases = cases_of(path, parts[SPLIT[name]])
+        for name, images in missing.items():
+            cases = cases_of(images, parts[SPLIT[name]])
             rows = [row for case in cases for row in rows_of(Session(predictor), case, recorder)]
-            writer.writerows(rows)
+            writer.writerows({"weights": weights, **row} for row in rows)
             file.flush()
             print(f"{name}: {len(rows)} answers", flush=True)
 
@@ -136,11 +145,14 @@ def rows_of(session: Session, case: Case, recorder: Recorder) -> Iterator[dict[s
         yield from row("1 click" if count == 1 else f"{count} clicks", mask)
 
 
-def read_answers(table: Path) -> list[Answer]:
-    """What the table holds; nothing where there is none."""
+def read_answers(table: Path, weights: str) -> list[Answer]:
+    """What the table holds; nothing where there is none. The answers of other weights are refused."""
     if not table.is_file():
         return []
     with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+        if any(row["weights"] != weights for row in rows):
+            raise SystemExit(f"{table} holds answers of other weights; name another file")
         return [
             Answer(
                 row["dataset"],
@@ -150,7 +162,7 @@ def read_answers(table: Path) -> list[Answer]:
                 float(row["dice"]),
                 {name: float(row[name]) for name in EVIDENCE},
             )
-            for row in csv.DictReader(file)
+            for row in rows
         ]
 
 
