@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from route_features import SEEN_PX, VIEW_PX
-from route_model import CLICK_SHARES
+from route_model import CLICK_SHARES, tuned_weights
 
 from SAMMed2DLib.checkpoints.checkpoint import sha256_of
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
@@ -27,7 +27,7 @@ def main() -> None:
     """Join the frozen encoder and the trained parts, and save them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint, whose encoder is frozen")
+    parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     kept = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
@@ -36,13 +36,14 @@ def main() -> None:
     refiner = {f"refiner.{name}": value for name, value in kept["ema"]["refiner"].items()}
     dim = refiner["refiner.first.weight"].shape[0]
     config = replace(TINY, image_size=SEEN_PX, preprocessing="min-max", prompt_size=VIEW_PX, refiner_dim=dim)
-    state = {**lite, **heads, **refiner}
+    tuned = tuned_weights(kept["ema"])
+    state = {**lite, **tuned, **heads, **refiner}
     wanted = build_empty(config).state_dict()
     provenance = {
         "prefers_zoom": True,
         "click_scales": list(CLICK_SHARES),
         "steps": kept["step"],
-        "encoder": "LiteMedSAM (Apache-2.0), frozen",
+        "encoder": f"LiteMedSAM (Apache-2.0), {'its last stages tuned' if tuned else 'frozen'}",
         "encoder_sha256": sha256_of(options.weights),
     }
     exported = {name: state[name] for name in wanted}

@@ -65,7 +65,8 @@ class CropModel:
             student = Student()
             student.load_state_dict(kept["ema"]["student"])
             return cls(student.eval(), heads, size, multimask=True)
-        encoder = tiny_encoder(torch.load(kept["lite"], map_location="cpu", weights_only=True), size)
+        state = torch.load(kept["lite"], map_location="cpu", weights_only=True)
+        encoder = tiny_encoder({**state, **tuned_weights(kept["ema"])}, size)
         model = cls(encoder, heads, size, multimask=True)
         if "refiner" in kept["ema"]:
             model.refiner = Refiner(REFINER_DIM).eval()
@@ -117,6 +118,11 @@ class CropModel:
             corners = (prompts.box_xyxy.reshape(2, 2) - offset) * scale
             boxes = torch.from_numpy(corners.astype(np.float32))[None]
         return points, boxes
+
+
+def tuned_weights(ema: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The encoder's stages that were tuned, under the names of LiteMedSAM's checkpoint; none of a frozen encoder."""
+    return {f"image_encoder.layers.{name}": value for name, value in ema.get("stages", {}).items()}
 
 
 def tiny_encoder(state: dict[str, Tensor], size: int) -> TinyVit:

@@ -2,12 +2,14 @@
 
     python Testing/training/route_train.py --features FEATURES --weights lite_medsam.pth --output RUN --route L
 
+With `--tune-stages 2` the last stages of the encoder learn too; views are encoded in every step then.
 A run goes on from its checkpoint. Shards that are written meanwhile are taken in.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -20,25 +22,28 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from route_features import SEEN_PX, VIEW_PX
-from route_model import REFINER_DIM, Heads, Student
+from route_features import SEEN_PX, VIEW_PX, seen_by_encoder
+from route_model import REFINER_DIM, Heads, Student, tiny_encoder
 
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
+from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
 from SAMMed2DLib.training import AccumulatedClicks
 from SAMMed2DLib.training.losses import hard_iou, object_loss
 
 ROUNDS = (1, 2, 3, 4)
 ROUND_SHARES = (0.3, 0.3, 0.2, 0.2)
 FEATURE_WEIGHT = 4.0  # of the student's distance to the teacher's features
+STAGE_RATES = (0.5, 0.75)  # learning rates of the tuned stages, over that of the heads
 
 
 class Kept:
     """The views that are on disk so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, with_tokens: bool) -> None:
         """Read what is there."""
         self._folder = folder
+        self._names = ("views", "masks", "tokens") if with_tokens else ("views", "masks")
         self._shards: dict[str, dict[str, np.ndarray]] = {}
         self.refresh()
 
@@ -47,25 +52,35 @@ class Kept:
         for path in sorted(self._folder.glob("shard_*.npz")):
             if path.name not in self._shards:
                 with np.load(path) as archive:
-                    self._shards[path.name] = {name: archive[name] for name in archive.files}
-        self._index = [(name, i) for name, shard in self._shards.items() for i in range(len(shard["tokens"]))]
+                    self._shards[path.name] = {name: archive[name] for name in self._names}
+        self._index = [(name, i) for name, shard in self._shards.items() for i in range(len(shard["views"]))]
 
     def __len__(self) -> int:
         """Number of views."""
         return len(self._index)
 
-    def draw(self, rng: np.random.Generator, count: int, per_view: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view."""
+    def draw(self, rng: np.random.Generator, count: int, per_view: int) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view.
+
+        Without tokens, views and masks are mirrored and turned by chance.
+        """
         tokens, views, masks = [], [], []
         for number in rng.integers(len(self._index), size=count):
             name, i = self._index[number]
             shard = self._shards[name]
             unpacked = np.unpackbits(shard["masks"][i], axis=1).reshape(-1, 1, VIEW_PX, VIEW_PX)
             chosen = rng.permutation(len(unpacked))[:per_view]
-            tokens.append(torch.from_numpy(shard["tokens"][i]).float().permute(2, 0, 1))
-            views.append(torch.from_numpy(shard["views"][i]).float().permute(2, 0, 1))
-            masks.append(torch.from_numpy(unpacked[chosen]).float())
-        return torch.stack(tokens), torch.stack(views), torch.cat(masks)
+            view = torch.from_numpy(shard["views"][i]).float().permute(2, 0, 1)
+            mask = torch.from_numpy(unpacked[chosen]).float()
+            if "tokens" in self._names:
+                tokens.append(torch.from_numpy(shard["tokens"][i]).float().permute(2, 0, 1))
+            else:
+                flips = [axis for axis in (-1, -2) if rng.random() < 0.5]
+                turns = int(rng.integers(2))
+                view, mask = (torch.rot90(x.flip(flips), turns, (-2, -1)) for x in (view, mask))
+            views.append(view)
+            masks.append(mask)
+        return torch.stack(tokens) if tokens else None, torch.stack(views), torch.cat(masks)
 
 
 def main() -> None:
@@ -81,6 +96,9 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--masks", type=int, default=2, help="of each view")
     parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--tune-stages", type=int, default=0, choices=(0, 1, 2), help="last stages of the encoder")
+    parser.add_argument("--fall-from", type=int, default=0, help="step at which this phase begins, with a warm-up")
+    parser.add_argument("--fall-steps", type=int, default=0, help="steps in which the learning rate falls to zero, as a cosine; 0: it stays")
     parser.add_argument("--ema", type=float, default=0.995)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
@@ -105,6 +123,10 @@ class Run:
             self.parts["student"].out[-1].load_state_dict(self._teacher[-1].state_dict())  # the scale of its features
         if options.refine:
             self.parts["refiner"] = Refiner(REFINER_DIM)
+        self._front: nn.Module | None = None
+        if options.tune_stages:
+            self._front = tiny_encoder(state, SEEN_PX)
+            self.parts["stages"] = _tuned_stages(state, options.tune_stages)
         self._optimiser = self._make_optimiser()
         self.step = 0
         self._path = options.output / "checkpoint.pt"
@@ -117,12 +139,17 @@ class Run:
         lr = self._options.lr
         prompts = [p for name, p in self.parts.named_parameters() if "prompt_encoder" in name and p.requires_grad]
         student = [p for name, p in self.parts.named_parameters() if name.startswith("student")]
+        special = ("student", "stages")
         others = [
-            p for n, p in self.parts.named_parameters() if "prompt_encoder" not in n and not n.startswith("student")
+            p for n, p in self.parts.named_parameters() if "prompt_encoder" not in n and not n.startswith(special)
         ]
         groups = [{"params": prompts, "lr": 4 * lr}, {"params": others, "lr": lr}]
         if student:
             groups.append({"params": student, "lr": 5 * lr})
+        if "stages" in self.parts:
+            stages = self.parts["stages"].values()
+            rates = STAGE_RATES[-len(stages) :]
+            groups += [{"params": list(s.parameters()), "lr": r * lr} for s, r in zip(stages, rates, strict=True)]
         for group in groups:
             group["full"] = group["lr"]
         return torch.optim.AdamW(groups, weight_decay=0.01)
@@ -132,7 +159,10 @@ class Run:
         known = {f"{part}.{name}": v for part, state in kept["ema"].items() for name, v in state.items()}
         if set(known) == set(self.parts.state_dict()):
             self.parts.load_state_dict(kept["weights"])
+            full = [group["full"] for group in self._optimiser.param_groups]
             self._optimiser.load_state_dict(kept["optimiser"])
+            for group, rate in zip(self._optimiser.param_groups, full, strict=True):
+                group["full"] = rate
             self._ema = known
         else:  # a part is new
             self.parts.load_state_dict({**self.parts.state_dict(), **kept["weights"]})
@@ -158,7 +188,7 @@ class Run:
     def go(self) -> None:
         """Take steps until the number or the time is reached."""
         options, began = self._options, time.monotonic()
-        kept, saved, losses = Kept(options.features), began, []
+        kept, saved, losses = Kept(options.features, self._front is None), began, []
         while self.step < options.steps and time.monotonic() - began < 60 * options.minutes:
             losses.append(self.take_step(kept))
             if self.step % 20 == 0:
@@ -179,7 +209,7 @@ class Run:
         rng = np.random.default_rng([options.seed, 7, self.step])
         tokens, views, masks = kept.draw(rng, options.views, options.masks)
         for group in self._optimiser.param_groups:
-            group["lr"] = group["full"] * min(1.0, (self.step + 1) / 50)
+            group["lr"] = group["full"] * self._rate()
         loss = self._loss(tokens, views, masks, AccumulatedClicks(rng, box_share=0.35, both_share=0.1), rng)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -193,8 +223,29 @@ class Run:
                     self._ema[name].lerp_(value, 1 - decay)
         return float(loss.detach())
 
+    def _rate(self) -> float:
+        """Share of the learning rate at this step."""
+        taken = self.step - self._options.fall_from
+        rate = min(1.0, (taken + 1) / 50)
+        if self._options.fall_steps:
+            done = taken / self._options.fall_steps
+            rate *= 0.5 + 0.5 * math.cos(math.pi * min(max(done, 0.0), 1.0))
+        return rate
+
+    def _encoded(self, views: Tensor) -> Tensor:
+        """Tokens of views, from a front that is frozen and stages that learn."""
+        assert isinstance(self._front, TinyVit)
+        stages = self.parts["stages"].values()
+        with torch.no_grad():
+            x = self._front.patch_embed(seen_by_encoder(views).contiguous(memory_format=torch.channels_last))
+            for stage in self._front.layers[: -len(stages)]:
+                x = stage(x)
+        for stage in stages:
+            x = stage(x)
+        return x
+
     def _loss(
-        self, tokens: Tensor, views: Tensor, masks: Tensor, prompts: AccumulatedClicks, rng: np.random.Generator
+        self, tokens: Tensor | None, views: Tensor, masks: Tensor, prompts: AccumulatedClicks, rng: np.random.Generator
     ) -> Tensor:
         heads = self.parts["heads"]
         extra = torch.zeros(())
@@ -204,7 +255,7 @@ class Run:
             wanted = self._teacher(tokens)
             extra = FEATURE_WEIGHT * functional.mse_loss(features, wanted) / wanted.var()
         else:
-            features = heads.neck(tokens)
+            features = heads.neck(self._encoded(views) if tokens is None else tokens)
         features = features.repeat_interleave(len(masks) // len(views), dim=0)
         low_res: Tensor | None = None
         losses, target = [], functional.adaptive_avg_pool2d(masks, SEEN_PX)
@@ -224,6 +275,15 @@ class Run:
             fine = self.parts["refiner"](stretched, low_res, maps)
             extra = extra + object_loss(fine, masks, torch.zeros(len(masks), 1)) - hard_iou(fine, masks).square().mean()
         return torch.stack(losses).mean() + extra
+
+
+def _tuned_stages(state: dict[str, Tensor], count: int) -> nn.ModuleDict:
+    """The last stages of LiteMedSAM's encoder by their number; batch norms keep their statistics."""
+    encoder = TinyVit(SEEN_PX, TinyVitSizes(), 256)
+    prefix = "image_encoder."
+    encoder.load_state_dict({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
+    numbers = range(len(encoder.layers) - count, len(encoder.layers))
+    return nn.ModuleDict({str(i): encoder.layers[i].eval() for i in numbers})
 
 
 if __name__ == "__main__":
