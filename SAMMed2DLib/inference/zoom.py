@@ -24,8 +24,10 @@ OBJECT_SHARE = 0.6
 # A crop of more than this share of the slice, along both sides, is not worth an encoding.
 LARGEST_SHARE = 0.75
 SMALLEST_CROP_PX = 32
-# Where first clicks are answered at several scales, a new crop is cut of an object that takes less of its crop's side.
+# Where first clicks are answered at several scales, a new crop is cut of an object that takes less of its crop's side,
+# and at the first click of one that takes more than the larger share.
 SMALL_SHARE = 0.3
+LARGE_SHARE = 0.8
 # Parts of a refined mask that are smaller, beside the largest one, are flecks.
 FLECK_SHARE = 0.2
 # A mask that is there already is given to the model as logits of this size, as in its training.
@@ -216,6 +218,8 @@ def predict_zoomed(
     if previous is None and prompts.box_xyxy is None and len(model.click_scales) > 1:
         earlier = _first_click(model, image, prompts)
         known = previous = max(earlier, key=rank)
+        if _is_shown_well(known, prompts):
+            return replace(known, earlier=tuple(other for other in earlier if other is not known))
     elif known is None and prompts.box_xyxy is None:
         known = _first_pass(model, image, prompts)
         earlier = (known,)
@@ -294,10 +298,19 @@ def rank(found: ViewPrediction) -> float:
 
 def _is_small(found: ViewPrediction) -> bool:
     """Whether a crop around the mask would show it much larger."""
-    if not found.mask.any():
-        return False
+    return bool(found.mask.any()) and _share_of_view(found) < SMALL_SHARE
+
+
+def _is_shown_well(found: ViewPrediction, prompts: Prompts) -> bool:
+    """Whether a crop around the mask would show about what the one does in which it was found."""
+    is_whole = bool(found.mask.any()) and _still_fits(found, prompts)
+    return is_whole and SMALL_SHARE <= _share_of_view(found) <= LARGE_SHARE
+
+
+def _share_of_view(found: ViewPrediction) -> float:
+    """The longer side of the mask's box, of the longer side of its crop."""
     box, view = box_of_mask(found.mask), found.view
-    return bool(max(box[2:] - box[:2]) < SMALL_SHARE * max(view.x1 - view.x0, view.y1 - view.y0))
+    return float(max(box[2:] - box[:2]) / max(view.x1 - view.x0, view.y1 - view.y0))
 
 
 def without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:

@@ -86,7 +86,17 @@ def test_a_first_click_at_several_scales_begins_with_the_surest_mask(model, imag
     model = SurerWhenLarger()
     found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
-    assert model.embedded == [(*SIZE, 3), (80, 80, 3), (40, 40, 3), (32, 32, 3)]
+    # In the smallest crop the object takes nearly half of the side: there is no better one.
+    assert model.embedded == [(*SIZE, 3), (80, 80, 3), (40, 40, 3)]
+
+
+def test_a_first_click_on_what_all_its_crops_show_too_small_cuts_another_one(model, image):
+    image[...] = 0
+    image[40:46, 100:109] = 200
+    model.click_scales = (1.0, 0.5)
+    found = predict_zoomed(model, image, Prompts.of(positive=[(105, 43)]))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert model.embedded == [(*SIZE, 3), (80, 80, 3), (32, 32, 3)]
     assert (model.asked[-1].low_res_logits == found.mask.sum()).all()  # the crop around it begins with that mask
 
 

@@ -26,7 +26,7 @@ from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
 MASK_LOGIT = 5.0  # of a mask that is handed on to another crop
 SMALLEST_SHARE = 0.3  # of the crop's side; of a smaller object a new crop is cut
 REFINER_DIM = 16
-CLICK_SHARES = (1.0, 0.5, 0.25)  # sides of the crops that a first click is answered at, of the image's longer side
+CLICK_SHARES = (1.0, 0.25)  # sides of the crops that a first click is answered at, of the image's longer side
 
 
 class CropModel:
