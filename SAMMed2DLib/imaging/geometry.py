@@ -7,6 +7,10 @@ The frames, as everywhere in this library:
 | `_ras` | patient: right, anterior and superior are positive | mm |
 | `_ijk` | voxel index (i, j, k) of the volume, an integer is a voxel centre | voxels |
 | `_xy` | slice image, x = column, y = row, an integer is a pixel centre | px |
+| `_xyxy` | a box in it: x0, y0, x1, y1, half-open | px |
+| `_model` | image as the network sees it, resized, x = column, y = row | px |
+| `_world` | Slicer's scene: `_ras` after the volume's transforms | mm |
+| `_hw`, `_kji` | order of the axes of an array: rows, columns; slices, rows, columns | |
 
 A volume is an array `volume_kji`, whose first axis is k. A slice is an affine from (x, y) to (i, j, k), a
 4x4 matrix `ijk_to_ras` leads on to the patient. Points stay floats on the whole way; `nearest_index` is the
