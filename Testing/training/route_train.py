@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--tune-stages", type=int, default=0, choices=(0, 1, 2), help="last stages of the encoder")
     parser.add_argument("--fall-from", type=int, default=0, help="step at which this phase begins, with a warm-up")
-    parser.add_argument("--fall-steps", type=int, default=0, help="steps in which the learning rate falls to zero, as a cosine; 0: it stays")
+    parser.add_argument("--fall-steps", type=int, default=0, help="steps until the learning rate is zero; 0: it stays")
     parser.add_argument("--ema", type=float, default=0.995)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
