@@ -237,8 +237,8 @@ def _rate(as_published: bool, is_large: bool, is_new: bool) -> float:
 def _description_of(config: TrainingConfig) -> str:
     if config.as_published:
         return "adapters, prompt encoder and decoder as published"
-    words = {"all": "the whole model", "adapters": "adapters, prompt encoder and decoder"}
-    return words.get(config.trained, "prompt encoder and decoder")
+    heads = "prompt encoder and decoder" if config.model.refiner_dim is None else "prompt encoder, decoder and refiner"
+    return {"all": "the whole model", "adapters": f"adapters, {heads}"}.get(config.trained, heads)
 
 
 def _line(progress: Progress, config: TrainingConfig, data: _Data) -> str:

@@ -140,10 +140,11 @@ def test_in_training_the_encoder_sees_what_it_sees_in_use():
     np.testing.assert_allclose(seen[0][0], stretched(image, 56), atol=1e-5)
 
 
-def test_decoder_and_refiner_are_trained_and_the_encoder_stays(file, tmp_path):
+def test_decoder_and_refiner_are_trained_and_the_encoder_stays(file, tmp_path, capsys):
     data, run = write_folder(tmp_path / "data"), tmp_path / "run"
     options = ["--steps", "2", "--batch", "1", "--masks", "2", "--workers", "0", "--most-validation", "0"]
     assert main(["train", str(data), "-o", str(run), "--from", str(file), *options]) == 0
+    assert "training prompt encoder, decoder and refiner" in capsys.readouterr().err
     before, after = read_checkpoint(file).state, read_checkpoint(run / "last.pt").state
     changed = {name for name, value in after.items() if not torch.equal(value.float(), before[name].float())}
     assert not any(name.startswith("image_encoder.") for name in changed)
