@@ -46,7 +46,16 @@ class Model(Protocol):
         """Sides of the crops on which a first click is answered, of the slice's longer side."""
 
     def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
-        """Draw an outline by the network's refiner."""
+        """Draw an outline by the network's refiner.
+
+        Args:
+            prediction: on the image, of this model.
+            image: (H, W, 3) uint8, the slice or a crop of it.
+            prompts: px of the image.
+
+        Returns:
+            (H, W) float32, logits.
+        """
 
     def embed(self, images: Sequence[np.ndarray]) -> Embedding:
         """Encode slices, (H, W, 3) uint8."""
@@ -95,7 +104,13 @@ class Crop:
 
     @classmethod
     def centred(cls, point_xy: np.ndarray, share: float, size_hw: tuple[int, int]) -> Crop:
-        """Choose a square around a point, its side a share of the slice's longer one, moved at the slice's border."""
+        """Choose a square around a point; it is moved rather than cut at the slice's border.
+
+        Args:
+            point_xy: (2,), slice px.
+            share: side of the square over the longer side of the slice.
+            size_hw: of the slice, px.
+        """
         side = max(round(share * max(size_hw)), SMALLEST_CROP_PX)
         spans = []
         for centre, size in zip(point_xy, size_hw[::-1], strict=True):
@@ -177,7 +192,14 @@ def predict_whole(
 ) -> ViewPrediction:
     """Segment one object on the whole slice, its outline as the network draws it.
 
-    Arguments and errors are those of `predict_zoomed`.
+    Args:
+        model: see `predict_zoomed`.
+        image: see `predict_zoomed`.
+        prompts: see `predict_zoomed`.
+        previous: see `predict_zoomed`.
+
+    Raises:
+        PromptError: the prompts do not fit the slice or contradict each other.
     """
     view = Crop.of_slice(image)
     embedding = model.embed([image])

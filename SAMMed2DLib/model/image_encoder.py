@@ -32,7 +32,20 @@ class ImageEncoderViT(nn.Module):
         global_blocks: tuple[int, ...],
         adapter: bool,
     ) -> None:
-        """Create the encoder; `build.ModelConfig` explains the sizes."""
+        """Create the encoder.
+
+        Args:
+            image_size: side of the model frame, px.
+            patch_size: side of a patch, px.
+            embed_dim: channels of the tokens.
+            depth: number of blocks.
+            num_heads: attention heads of a block.
+            mlp_ratio: hidden width of a block's MLP over `embed_dim`.
+            out_dim: channels of the features.
+            window_size: side of the attention windows, tokens.
+            global_blocks: indices of the blocks that attend to the whole grid.
+            adapter: whether each block has an adapter.
+        """
         super().__init__()
         self.image_size = image_size
         self.width = embed_dim
@@ -113,7 +126,16 @@ class Block(nn.Module):
     def __init__(
         self, dim: int, num_heads: int, mlp_ratio: float, window_size: int, grid: int, adapter: bool
     ) -> None:
-        """Create a window block, or a global one where `window_size` is 0."""
+        """Create a window block or a global one.
+
+        Args:
+            dim: channels.
+            num_heads: attention heads.
+            mlp_ratio: hidden width of the MLP over `dim`.
+            window_size: side of the windows, tokens; 0 for a global block.
+            grid: side of the map, tokens.
+            adapter: whether there is an adapter beside the MLP.
+        """
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = RelPosAttention(dim, num_heads, window_size or grid)
@@ -141,7 +163,13 @@ class RelPosAttention(nn.Module):
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: int) -> None:
-        """Create attention over windows of `window_size` x `window_size` tokens."""
+        """Create attention within windows.
+
+        Args:
+            dim: channels.
+            num_heads: attention heads.
+            window_size: side of the windows, tokens.
+        """
         super().__init__()
         head_dim = dim // num_heads
         self.num_heads = num_heads

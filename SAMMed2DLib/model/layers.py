@@ -47,7 +47,13 @@ class MlpBlock(nn.Module):
     """The two-layer MLP of a transformer block: `lin1`, activation, `lin2`."""
 
     def __init__(self, dim: int, hidden_dim: int, activation: type[nn.Module]) -> None:
-        """Create dim -> hidden_dim -> dim."""
+        """Create dim -> hidden_dim -> dim.
+
+        Args:
+            dim: channels in and out.
+            hidden_dim: channels between the two layers.
+            activation: class of the module between them.
+        """
         super().__init__()
         self.lin1 = nn.Linear(dim, hidden_dim)
         self.act = activation()

@@ -18,7 +18,15 @@ class MaskDecoder(nn.Module):
     """Decodes the prompts of B objects on one image, or of one object on each of B images."""
 
     def __init__(self, dim: int, depth: int, num_heads: int, mlp_dim: int, iou_hidden_dim: int) -> None:
-        """Create the decoder; `build.ModelConfig` explains the sizes."""
+        """Create the decoder.
+
+        Args:
+            dim: channels of features and tokens.
+            depth: layers of the transformer.
+            num_heads: attention heads of a layer.
+            mlp_dim: hidden width of a layer's MLP.
+            iou_hidden_dim: hidden width of the score head.
+        """
         super().__init__()
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(NUM_MASKS, dim)

@@ -35,7 +35,14 @@ class PromptEncoder(nn.Module):
     """Encodes the prompts of B objects; coordinates are (x, y) in the model frame, px."""
 
     def __init__(self, image_size: int, grid: int, dim: int, mask_in_channels: int) -> None:
-        """Create the encoder of a model with `grid` x `grid` tokens and `dim` channels."""
+        """Create the encoder.
+
+        Args:
+            image_size: side of the frame that points and boxes are counted in, px.
+            grid: side of the features, tokens.
+            dim: channels of features and tokens.
+            mask_in_channels: channels inside the convolutions of mask prompts.
+        """
         super().__init__()
         self.image_size = image_size
         self.grid = grid

@@ -30,7 +30,15 @@ class Sam(nn.Module):
         refiner: Refiner | None = None,
         preprocessing: Preprocessing = "published",
     ) -> None:
-        """Join the parts; the attribute names are the prefixes of the state dict."""
+        """Join the parts; the attribute names are the prefixes of the state dict.
+
+        Args:
+            image_encoder: images to features.
+            prompt_encoder: points, boxes and masks to tokens and maps.
+            mask_decoder: features and prompts to logits and scores.
+            refiner: draws outlines at the image's resolution; None: there is none.
+            preprocessing: how pixels come into the model frame, see `build.ModelConfig`.
+        """
         super().__init__()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder

@@ -150,7 +150,15 @@ class ConvNorm(nn.Module):
     """A convolution without bias and a batch norm, in the statistics of training."""
 
     def __init__(self, in_dim: int, out_dim: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
-        """Create the pair; the map keeps its size but for the stride."""
+        """Create the pair; the map keeps its size but for the stride.
+
+        Args:
+            in_dim: channels in.
+            out_dim: channels out.
+            kernel: side of the kernel, px; odd.
+            stride: px from one output pixel to the next.
+            groups: groups of channels that are convolved apart.
+        """
         super().__init__()
         self.c = nn.Conv2d(in_dim, out_dim, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn: nn.BatchNorm2d | None = nn.BatchNorm2d(out_dim)
@@ -229,7 +237,13 @@ class Merging(nn.Module):
     """To another width, and to a coarser map where the stride is 2."""
 
     def __init__(self, dim: int, out_dim: int, stride: int) -> None:
-        """Create the three convolutions."""
+        """Create the three convolutions.
+
+        Args:
+            dim: channels in.
+            out_dim: channels out.
+            stride: px from one output pixel to the next, 1 or 2.
+        """
         super().__init__()
         self.conv1 = ConvNorm(dim, out_dim)
         self.conv2 = ConvNorm(out_dim, out_dim, kernel=3, stride=stride, groups=out_dim)
@@ -281,7 +295,13 @@ class WindowAttention(nn.Module):
     """
 
     def __init__(self, dim: int, num_heads: int, window: int) -> None:
-        """Create attention of `num_heads` heads in windows of `window` x `window` tokens."""
+        """Create attention within windows.
+
+        Args:
+            dim: channels.
+            num_heads: attention heads.
+            window: side of the windows, tokens.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.window = window

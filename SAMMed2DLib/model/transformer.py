@@ -41,7 +41,14 @@ class TwoWayTransformer(nn.Module):
     """
 
     def __init__(self, depth: int, dim: int, num_heads: int, mlp_dim: int) -> None:
-        """Create `depth` layers and the final attention."""
+        """Create the layers and the final attention.
+
+        Args:
+            depth: number of layers.
+            dim: channels of tokens and image.
+            num_heads: attention heads of a layer.
+            mlp_dim: hidden width of a layer's MLP.
+        """
         super().__init__()
         self.layers = nn.ModuleList(
             TwoWayAttentionBlock(dim, num_heads, mlp_dim, first=i == 0) for i in range(depth)
@@ -111,7 +118,14 @@ class TwoWayAttentionBlock(nn.Module):
     """One layer: self-attention, tokens to image, MLP, image to tokens, each with its norm."""
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int, first: bool) -> None:
-        """Create a layer; the first takes its tokens without position and without residual."""
+        """Create a layer.
+
+        Args:
+            dim: channels of tokens and image.
+            num_heads: attention heads.
+            mlp_dim: hidden width of the MLP.
+            first: this is the first layer, which takes its tokens without position and without residual.
+        """
         super().__init__()
         self.first = first
         self.self_attn = Attention(dim, num_heads, dim)
@@ -132,10 +146,18 @@ class TwoWayAttentionBlock(nn.Module):
         positions: Sequence[Tensor | None] = (None, None),
         shared: SharedImage | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the new tokens (B, N, dim) and image (B, g*g, dim).
+        """Run the layer.
 
-        `positions` are the projected ones of the two attentions between tokens and image, `shared` what is known
-        of the first layer's image.
+        Args:
+            tokens: (B, N, dim).
+            token_pe: (B, N, dim), their positions.
+            image: (B or 1, g*g, dim).
+            image_pe: (1, g*g, dim), their positions.
+            positions: projected `image_pe` of the two attentions between tokens and image, see `SharedImage`.
+            shared: what is known of the first layer's image; None in other layers.
+
+        Returns:
+            the new tokens (B, N, dim) and image (B, g*g, dim).
         """
         if self.first:
             tokens = self.self_attn(tokens, tokens, tokens)
@@ -165,7 +187,13 @@ class Attention(nn.Module):
     """
 
     def __init__(self, dim: int, num_heads: int, internal_dim: int) -> None:
-        """Create projections dim -> internal_dim -> dim."""
+        """Create projections dim -> internal_dim -> dim.
+
+        Args:
+            dim: channels in and out.
+            num_heads: attention heads.
+            internal_dim: channels of all heads together.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.internal_dim = internal_dim
@@ -175,11 +203,29 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(internal_dim, dim)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from (Bq, n, dim) to (Bk, m, dim); batches are equal or 1. Returns (B, n, dim)."""
+        """Attend; batches are equal or 1.
+
+        Args:
+            query: (Bq, n, dim).
+            key: (Bk, m, dim).
+            value: (Bk, m, dim).
+
+        Returns:
+            (B, n, dim).
+        """
         return self.read_projected(query, self.heads(self.k_proj(key)), self.heads(self.v_proj(value)))
 
     def read_projected(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Attend from (Bq, n, dim) to projected keys and values (Bk, heads, m, d). Returns (B, n, dim)."""
+        """Attend to keys and values that are projected already; batches are equal or 1.
+
+        Args:
+            query: (Bq, n, dim).
+            keys: (Bk, heads, m, d).
+            values: (Bk, heads, m, d).
+
+        Returns:
+            (B, n, dim).
+        """
         queries = self.heads(self.q_proj(query))
         if len(queries) != len(keys):
             batch = max(len(queries), len(keys))
@@ -195,7 +241,17 @@ class Attention(nn.Module):
     def read_image(
         self, tokens: Tensor, image: Tensor, image_pe: Tensor, positions: Tensor | None = None
     ) -> Tensor:
-        """Let tokens (B, n, dim) attend to an image (B or 1, m, dim), its positions (1, m, dim)."""
+        """Let tokens attend to an image.
+
+        Args:
+            tokens: (B, n, dim), with their positions.
+            image: (B or 1, m, dim).
+            image_pe: (1, m, dim), its positions.
+            positions: (1, heads, m, d), the positions projected as keys; None: they are projected here.
+
+        Returns:
+            (B, n, dim).
+        """
         if len(image) < len(tokens) or not self._is_short(tokens):
             return self(tokens, image + image_pe, image)
         query = self.heads(self.q_proj(tokens)) * self._scale
@@ -214,7 +270,19 @@ class Attention(nn.Module):
         positions: Tensor | None = None,
         queries: Tensor | None = None,
     ) -> Tensor:
-        """Let an image (B or 1, m, dim) attend to tokens (B, n, dim), and add what it reads: (B, m, dim)."""
+        """Let an image attend to tokens, and add what it reads.
+
+        Args:
+            image: (B or 1, m, dim).
+            image_pe: (1, m, dim), its positions.
+            keys: (B, n, dim), the tokens with their positions.
+            tokens: (B, n, dim).
+            positions: (1, heads, m, d), the image's positions projected as queries; None: they are projected here.
+            queries: (1, heads, m, d), the image with its positions, projected; None: computed here where it is needed.
+
+        Returns:
+            (B, m, dim).
+        """
         if not self._is_short(tokens):
             return image + self(image + image_pe, keys, tokens)
         batch = len(tokens)

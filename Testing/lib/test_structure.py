@@ -35,8 +35,6 @@ WITHOUT_ARGS = {
     "SAMMed2D/SAMMed2DSlicer/prompts",
     "SAMMed2D/SegmentEditorSAMMed2DLib",
     "SAMMed2DLib/cli/propagation",
-    "SAMMed2DLib/inference",
-    "SAMMed2DLib/model",
     "SAMMed2DLib/propagation",
 }
 

@@ -220,7 +220,12 @@ class RequestBuilder:
         segment.prompts = {plane: prompts.with_candidate(number) for plane, prompts in segment.prompts.items()}
 
     def set_choices(self, segment: SegmentRequest, choices: Sequence[tuple[int, int]], place: PromptFrame) -> None:
-        """Take candidates on one slice: (number of points before it, number of the candidate) each.
+        """Take candidates on one slice.
+
+        Args:
+            segment: has prompts on the slice; they are changed.
+            choices: (number of points before it, number of the candidate, from 1) each.
+            place: names the slice.
 
         Raises:
             RequestError: the slice is not named, or has no prompts.
