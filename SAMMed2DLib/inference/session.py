@@ -24,7 +24,7 @@ from SAMMed2DLib.inference.prompts import PromptError, Prompts
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prediction import Embedding, Prediction
     from SAMMed2DLib.inference.predictor import Predictor
-    from SAMMed2DLib.inference.scoring.calibration import Grade
+    from SAMMed2DLib.inference.scoring.calibration import Grade, ScoreCalibration
     from SAMMed2DLib.inference.zoom import ViewPrediction
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
@@ -49,7 +49,8 @@ class MaskPrediction:
         view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
         encoded: how many images had to be encoded for this answer.
         predicted_iou: what the network predicts.
-        grade: what a calibrated score means: "good", "fair" or "check"; None where the score is not calibrated.
+        grade: what a calibrated score means: "good", "fair" or "check"; None where the score is not calibrated, also of
+            a mask that was there already and corrected.
         candidates: the best different masks, from small to large, this one among them; empty where they were not asked
             for.
         candidate: which of them this is, from 1; 0 where they were not asked for.
@@ -145,7 +146,9 @@ class Session:
         before = self.encoded
         with self._stopping(should_stop):
             step = self._refined(image, list(prompt_steps(prompts, known is not None)), known, zoomed, candidates)
-        return self._prediction_of(step, self.encoded - before, candidates)
+        # A mask of another origin is not what calibrations are fitted on, however it is corrected.
+        calibration = self.predictor.score_calibration if known is None else None
+        return _prediction_of(step, self.encoded - before, candidates, calibration)
 
     def answer_many(
         self,
@@ -307,28 +310,6 @@ class Session:
         asked, refined = correction_of(before, prompts) if is_correction else (prompts, before)
         return taken_over(before, prompts, is_correction, predict(self, image, asked, refined))
 
-    def _prediction_of(self, step: Step, encoded: int, with_candidates: bool) -> MaskPrediction:
-        """What a caller gets of a step."""
-        found = [step.taken, *(step.candidates if with_candidates or step.prompts.candidate else ())]
-        taken, *candidates = (self._described(each, step.prompts) for each in found)
-        number = found.index(step.taken, 1) if candidates else 0
-        return replace(taken, encoded=encoded, candidates=tuple(candidates), candidate=number)
-
-    def _described(self, found: ViewPrediction, prompts: Prompts) -> MaskPrediction:
-        view, (score, grade) = found.view, self._scored(found, prompts)
-        return MaskPrediction(found.mask, score, (view.x0, view.y0, view.x1, view.y1), 0, found.score, grade)
-
-    def _scored(self, found: ViewPrediction, prompts: Prompts) -> tuple[float, Grade | None]:
-        """The score of a mask, and its grade; without calibration or evidence what the network predicts, and None."""
-        from SAMMed2DLib.inference.scoring.evidence import evidence_of
-
-        calibration = self.predictor.score_calibration
-        evidence = {} if calibration is None else evidence_of(found, prompts)
-        if calibration is None or not evidence:
-            return found.score, None
-        score = calibration.expected_iou(evidence)
-        return score, calibration.grade_of(score)
-
     @contextmanager
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
         """Ask `should_stop` before every block of the encoder and every step."""
@@ -347,6 +328,28 @@ class Session:
     def _check_stop(self) -> None:
         if self._should_stop is not None and self._should_stop():
             raise Stopped
+
+
+def _prediction_of(
+    step: Step, encoded: int, with_candidates: bool, calibration: ScoreCalibration | None
+) -> MaskPrediction:
+    """What a caller gets of a step."""
+    found = [step.taken, *(step.candidates if with_candidates or step.prompts.candidate else ())]
+    taken, *candidates = (_described(each, step.prompts, calibration) for each in found)
+    number = found.index(step.taken, 1) if candidates else 0
+    return replace(taken, encoded=encoded, candidates=tuple(candidates), candidate=number)
+
+
+def _described(found: ViewPrediction, prompts: Prompts, calibration: ScoreCalibration | None) -> MaskPrediction:
+    """A mask with its score: calibrated, if there is a calibration and evidence, or what the network predicts."""
+    from SAMMed2DLib.inference.scoring.evidence import evidence_of
+
+    view, score, grade = found.view, found.score, None
+    evidence = {} if calibration is None else evidence_of(found, prompts)
+    if calibration is not None and evidence:
+        score = calibration.expected_iou(evidence)
+        grade = calibration.grade_of(score)
+    return MaskPrediction(found.mask, score, (view.x0, view.y0, view.x1, view.y1), 0, found.score, grade)
 
 
 def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:

@@ -94,3 +94,5 @@ def test_a_session_calibrates_the_score_and_keeps_the_networks_own(tmp_path, zoo
     assert calibrated.predicted_iou == raw.score and calibrated.mask.any()
     assert 0 < calibrated.score < 1 and calibrated.score != raw.score
     assert calibrated.grade == predictor.score_calibration.grade_of(calibrated.score)
+    corrected = Session(predictor).answer(image, prompts, mask=MASK, zoom=zoom)  # not what the network draws alone
+    assert corrected.grade is None and corrected.score == corrected.predicted_iou
