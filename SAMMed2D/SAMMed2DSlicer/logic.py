@@ -101,8 +101,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer.inference import blocking
 
         prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
-        question = {**prompts, "intensity": intensity, "zoom": zoom}
-        return blocking.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **question)
+        options = {**prompts, "intensity": intensity, "zoom": zoom}
+        return blocking.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **options)
 
     def segmentMany(
         self,
@@ -115,7 +115,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             requests: the arguments of `segmentSlice` for each, by name.
             progress: called with how many are done, and how many there are.
-            shouldCancel: asked before each request; True leaves the rest undone.
+            shouldCancel: called before each request; True leaves the rest undone.
 
         Returns:
             For each request its `request`, and its `result` or its `error`; neither where it was left undone.
@@ -154,8 +154,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Raises:
             ValueError, RuntimeError: see the class.
         """
-        question = {"positive": positive, "negative": negative, "box": box, "points": points}
-        return self.predictMany(volumeNode, plane, [question], intensity=intensity, zoom=zoom)[0]
+        prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
+        return self.predictMany(volumeNode, plane, [prompts], intensity=intensity, zoom=zoom)[0]
 
     def predictMany(
         self,
@@ -185,7 +185,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer.inference.slice_task import SliceTask
 
         task = SliceTask.of_scene(volumeNode, plane, [dict(prompt) for prompt in prompts], intensity, zoom)
-        return blocking.ask(task.answer)
+        return blocking.call(task.predict)
 
     def embed(
         self,
@@ -197,17 +197,17 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         *,
         intensity: str = "window",
     ) -> int:
-        """Encode slices ahead of their prompts, which then are answered at once.
+        """Encode slices before their prompts, so that predictions on them need no encoding.
 
         What is kept is bounded (512 MiB: about 2,000 slices of a published model at 256 px): of more, the last ones
-        stay. It is of use for whole slices with the same intensities; a crop around a box is encoded when it is asked.
+        stay. It is of use for whole slices with the same intensities; a crop around a box is encoded with its prompts.
 
         Args:
             volumeNode: the volume.
             axis: "axial", "coronal", "sagittal", "i", "j" or "k".
             indices: numbers of the slices, from 0; all of them by default.
             progress: called with how many are done, and how many there are.
-            shouldCancel: asked before each slice; True ends the work.
+            shouldCancel: called before each slice; True ends the work.
             intensity: what the model sees, see the class.
 
         Returns:
@@ -252,12 +252,12 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             direction: "up" (over the lowest keyframe), "down" (under the highest one) or "both".
             first: lowest slice to fill, from 0; the lowest there is by default.
             last: highest slice to fill; the highest there is by default.
-            every: ask the model on every n-th slice, and fill those between by shape.
+            every: predict on every n-th slice, and fill those between by shape.
             intensity: what the model sees, see the class.
             zoom: whether it looks at a crop around the segments, see the class.
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
             progress: called with how many slices are found, and how many there may be.
-            shouldCancel: asked a few times a second; True ends the work, and what was found is written.
+            shouldCancel: called a few times a second; True ends the work, and what was found is written.
 
         Returns:
             `planes`, all slices; `segments`, for each ID its `slices` (index, confidence, is_keyframe, voxels) and how
@@ -309,13 +309,13 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             first: earliest frame to fill, from 0; the first there is by default.
             last: latest frame to fill; the last there is by default.
             loop: whether the last frame is followed by the first one, as in one heart beat.
-            every: ask the model in every n-th frame, and fill those between by shape.
+            every: predict in every n-th frame, and fill those between by shape.
             intensity: what the model sees, see the class; the same in all frames.
             zoom: whether it looks at a crop around the segments, see the class.
             makeSequence: first give each frame a segmentation of its own, where it has none, and let the browser save
                 what is drawn; what the segmentation has now becomes that of the present frame.
             progress: called with how many slices of frames are found, and how many there may be.
-            shouldCancel: asked a few times a second; True ends the work, and the slices that were found are written.
+            shouldCancel: called a few times a second; True ends the work, and the slices that were found are written.
 
         Returns:
             `segments`, for each ID its `frames` (frame, confidence, is_keyframe, voxels) and how many voxels `changed`;

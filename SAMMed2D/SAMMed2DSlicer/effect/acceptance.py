@@ -60,7 +60,13 @@ class Acceptance:
         return self.pending_in(now.segment_id, now.volume, now.item)
 
     def pending_in(self, segment_id: str, volume: Any, item: int) -> list[PromptGroup]:
-        """The same for a segment and an item of a volume's sequence; other volumes show their own items."""
+        """The same for a segment and an item of a volume's sequence; other volumes show their own items.
+
+        Args:
+            segment_id: the segment.
+            volume: the volume node, a proxy of the sequence if there is one.
+            item: of its sequence; -1 without one.
+        """
         ours = [group for group in self.predictions if group.segment_id == segment_id]
         return [
             group

@@ -119,13 +119,31 @@ class EffectController:
     # What the user does
 
     def add_point(self, widget: Any, xy: Sequence[float], positive: bool) -> bool:
-        """Add a point where the user clicked; False, with a status, where that is not possible."""
+        """Add a point where the user clicked.
+
+        Args:
+            widget: the slice view.
+            xy: where, in px of the view.
+            positive: whether the point lies on the object.
+
+        Returns:
+            whether it was added; if not, the status says why.
+        """
         point_world = volumes.world_from_xy(widget.mrmlSliceNode(), xy)
         with slicer.util.RenderBlocker():
             return self._add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
 
     def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
-        """Set the box that the user dragged; False, with a status, where that is not possible."""
+        """Set the box that the user dragged.
+
+        Args:
+            widget: the slice view.
+            start_xy: one corner, in px of the view.
+            end_xy: the opposite corner, likewise.
+
+        Returns:
+            whether it was set; if not, the status says why.
+        """
         corners = [volumes.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
         with slicer.util.RenderBlocker():
             return self._add(widget, corners, None, lambda group: group.set_box(*corners))

@@ -71,7 +71,15 @@ class EffectUpdater:
         on_changed: Callable[[EffectState], None],
         on_closed: Callable[[], None],
     ) -> None:
-        """Prepare; nothing is observed before `start`. For the arguments see `EffectController`."""
+        """Prepare; nothing is observed before `start`.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            service: predicts.
+            edit_history: what each group has added to its segment; it outlives this object.
+            on_changed: called with the state when the status, the groups or the predictions have changed.
+            on_closed: called when the scene was closed.
+        """
         self._service, self._edit_history = service, edit_history
         self._on_changed, self._on_closed = on_changed, on_closed
         self.editor = EditorReader(effect)
@@ -310,7 +318,13 @@ class EffectUpdater:
         self.views.draw(self._masks)
 
     def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
-        """Tell the user something, of a group in view or of all."""
+        """Show a text in the status line.
+
+        Args:
+            text: for the user.
+            level: INFO, WARNING or ERROR.
+            group: whom it is about; None, and groups that are not in view, for all.
+        """
         of = group if group in self.groups.in_view else None
         self.status.notify(Status(text, level), self.now.place, of)
         self._hand_on()

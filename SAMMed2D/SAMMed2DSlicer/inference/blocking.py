@@ -1,4 +1,4 @@
-"""Questions to the model that a script waits for, one or many; on the main thread, without widgets."""
+"""Predictions that a script waits for, one or many; on the main thread, without widgets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outcome:
     error: Exception | None = None
 
 
-def ask(work: service.Work) -> Any:
+def call(work: service.Work) -> Any:
     """Compute with the model in its thread, and wait.
 
     Raises:
@@ -63,16 +63,31 @@ def segment(
     plane: Any,
     overwrite: str = "none",
     correct: bool = False,
-    **question: Any,
+    **options: Any,
 ) -> SliceResult:
-    """Segment one object on one slice and write it; see `SAMMed2DLogic.segmentSlice`."""
-    zoom, intensity = question.pop("zoom", None), question.pop("intensity", volumes.WINDOW)
-    segment_id = find_segment(segmentation, segment_id)  # before the model is asked
+    """Segment one object on one slice and write it.
+
+    Args:
+        volume: the volume node.
+        segmentation: the segmentation node.
+        segment_id: ID or name of a segment.
+        plane: see `slice_prompts.plane_of`.
+        overwrite: see `LogicTarget`.
+        correct: the prompts correct the mask that the segment has on the slice.
+        options: prompts, intensity and zoom, see `SliceTask.of_scene`.
+
+    Raises:
+        SceneError: something in the scene does not allow it.
+        GeometryError, PromptError: no such slice, or prompts that contradict each other.
+        InstallError, RegistryError: see `call`.
+    """
+    zoom, intensity = options.pop("zoom", None), options.pop("intensity", volumes.WINDOW)
+    segment_id = find_segment(segmentation, segment_id)  # before the model is loaded
     if correct:
-        task = SliceTask.of_correction(volume, plane, segmentation, segment_id, question, intensity, zoom)
+        task = SliceTask.of_correction(volume, plane, segmentation, segment_id, options, intensity, zoom)
     else:
-        task = SliceTask.of_scene(volume, plane, [question], intensity, zoom)
-    (prediction,) = ask(task.answer)
+        task = SliceTask.of_scene(volume, plane, [options], intensity, zoom)
+    (prediction,) = call(task.predict)
     return write(prediction, volume, segmentation, segment_id, overwrite, task.known_hw)
 
 
@@ -82,13 +97,13 @@ def segment_many(
     progress: Progress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> list[Outcome]:
-    """Answer requests one after the other; one that fails is reported, and the others go on.
+    """Segment by each of several requests; one that fails is reported, and the others go on.
 
     Args:
         requests: keyword arguments of `segment_one`.
-        segment_one: answers one request.
+        segment_one: segments by one request.
         progress: called with how many are done, and how many there are.
-        should_cancel: asked before each request.
+        should_cancel: called before each request; True leaves the rest undone.
     """
     requests = list(requests)
     outcomes: list[Outcome] = []
@@ -112,14 +127,26 @@ def encode_slices(
     progress: Progress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> int:
-    """Encode slices ahead; see `SAMMed2DLogic.embed`."""
+    """Encode slices before their prompts are there.
+
+    Args:
+        volume: the volume node.
+        axis: name of an axis, see `slice_prompts.plane_of`.
+        indices: numbers of the slices; None for all.
+        intensity: what the model sees, one of `scene.INTENSITIES`.
+        progress: called with how many are done, and how many there are.
+        should_cancel: called before each slice; True ends the work.
+
+    Returns:
+        how many were encoded; the others were encoded before.
+    """
     numbers = list(range(count_of_slices(volume, axis)) if indices is None else indices)
     encoded = 0
     for done, number in enumerate(numbers, start=1):
         if should_cancel is not None and should_cancel():
             break
         image = volumes.model_image(volume, plane_of(volume, (axis, number)), intensity)
-        encoded += ask(partial(_encode, image))
+        encoded += call(partial(_encode, image))
         if progress is not None:
             progress(done, len(numbers))
     return encoded

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
 
 _SETTINGS = "SAMMed2D/"
-_cores = 0  # as torch counts them; 0 before torch was asked
+_cores = 0  # as torch counts them; 0 before torch was loaded
 
 ShouldStop = Callable[[], bool]
 Work = Callable[["Session", ShouldStop], Any]
@@ -72,12 +72,12 @@ class ServiceState:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request is answered without loading first."""
+        """Whether the model is loaded."""
         return self.name == "ready"
 
 
 class InferenceService:
-    """Answers requests with the chosen model, which it loads with the first one."""
+    """Computes with the chosen model, which it loads with the first request."""
 
     def __init__(self) -> None:
         """Choose what the user chose last; nothing is loaded yet."""
@@ -115,7 +115,7 @@ class InferenceService:
         self.submit(lambda session, stop: None, lambda result: on_ready() if on_ready else None, kind=TASK)
 
     def cancel_loading(self) -> None:
-        """Wait for the model no longer, nor for what was asked meanwhile; the next request loads it."""
+        """Stop loading the model and drop the requests that wait for it; the next request loads it."""
         if self.state.name == "loading":
             self.worker.cancel_all()
             self._set_state(ServiceState("unloaded", ""))
@@ -157,7 +157,13 @@ class InferenceService:
         return self.worker.submit(Job(self._with_session(self.choice, work), done, failed, kind, owner))
 
     def prefetch(self, work: Work, on_done: Callable[[Any], None], owner: object = None) -> Job:
-        """Compute something that may be needed; given up as soon as something else is asked."""
+        """Compute something that may be needed; any other request stops it.
+
+        Args:
+            work: see `submit`.
+            on_done: see `submit`.
+            owner: see `Job`.
+        """
         return self.submit(work, on_done, kind=AHEAD, owner=owner)
 
     def call(self, work: Work) -> Any:

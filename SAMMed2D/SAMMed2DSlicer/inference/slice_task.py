@@ -1,4 +1,4 @@
-"""One object on one slice: taken from the scene, answered by the model, written to a segment.
+"""One object on one slice: taken from the scene, predicted by the model, written to a segment.
 
 The three steps are apart because only the middle one runs in the worker thread, where MRML must not be touched.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
     from SAMMed2DLib.inference.session import MaskPrediction, Session
 
-# What a script may leave out, and what it may ask for.
+# The words of a script for `zoom`.
 ZOOMS = {"auto": None, "on": True, "off": False}
 
 
@@ -49,9 +49,9 @@ class SlicePrediction:
     grade: str | None
 
     @classmethod
-    def of_answer(cls, answer: MaskPrediction, plane: SlicePlane) -> SlicePrediction:
-        """What a session has answered about a slice."""
-        return cls(answer.mask, answer.score, plane, answer.predicted_iou, answer.grade)
+    def of_mask(cls, found: MaskPrediction, plane: SlicePlane) -> SlicePrediction:
+        """Take what a session has predicted on a slice."""
+        return cls(found.mask, found.score, plane, found.predicted_iou, found.grade)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +122,24 @@ class SliceTask:
         plane: Any,
         segmentation: slicer.vtkMRMLSegmentationNode,
         segment_id: str,
-        question: dict[str, Any],
+        prompts: Mapping[str, Any],
         intensity: str = volumes.WINDOW,
         zoom: bool | str | None = None,
     ) -> SliceTask:
-        """The same for prompts that correct the mask that a segment has on the slice; points beside it are enough.
+        """Take a slice and prompts that correct the mask that a segment has there; points outside the mask are enough.
+
+        Args:
+            volume: the volume node.
+            plane: see `slice_prompts.plane_of`.
+            segmentation: the segmentation node.
+            segment_id: of an existing segment.
+            prompts: positive, negative and box, see `slice_prompts.prompts_on`.
+            intensity: see `of_scene`.
+            zoom: see `of_scene`.
 
         Raises:
             SceneError: see `of_scene`; or there is nothing to correct.
+            GeometryError, PromptError: see `of_scene`.
         """
         found = plane_of(volume, plane)
         create_labelmaps(segmentation)
@@ -137,17 +147,17 @@ class SliceTask:
         if not known_hw.any():
             name = segment_of(segmentation, segment_id).GetName()
             raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
-        prompts = (prompts_on(found, volume, **question, is_correction=True),)
-        return cls(volumes.model_image(volume, found, intensity), found, prompts, zoom_of(zoom), known_hw)
+        checked = (prompts_on(found, volume, **prompts, is_correction=True),)
+        return cls(volumes.model_image(volume, found, intensity), found, checked, zoom_of(zoom), known_hw)
 
-    def answer(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
-        """Ask the model; in the worker thread."""
+    def predict(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
+        """Predict with a session; in the worker thread."""
         if self.known_hw is not None:
             (prompts,) = self.prompts
-            answer = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
-            return [SlicePrediction.of_answer(answer, self.plane)]
-        answers = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
-        return [SlicePrediction.of_answer(answer, self.plane) for answer in answers]
+            found = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
+            return [SlicePrediction.of_mask(found, self.plane)]
+        masks = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
+        return [SlicePrediction.of_mask(found, self.plane) for found in masks]
 
 
 def zoom_of(zoom: bool | str | None) -> bool | None:

@@ -36,11 +36,11 @@ class Job:
         on_error: runs on the main thread with the exception, unless the job was cancelled.
         kind: LATEST comes first, and replaces a waiting or running one of the same owner; TASK waits its turn and is
             never dropped; AHEAD runs when nothing else is to be done, and gives way at once.
-        owner: who asks; a newer request of somebody else replaces nothing.
+        owner: whose job it is; a newer job of another owner replaces nothing.
         is_awaited: somebody waits for it instead of taking it over.
-        is_cancelled: it is asked to stop, and nothing is taken over from it.
-        is_replaced: it is asked to stop by a newer one. Where it had its result before it looked, that is taken over:
-            whoever asked knows whether it is still of use, and would have to ask for it again otherwise.
+        is_cancelled: it is to stop, and nothing is taken over from it.
+        is_replaced: it is to stop for a newer one. Where it had its result before it looked, that is taken over:
+            its owner knows whether it is still of use, and would have to submit it again otherwise.
         has_stopped: it was told to stop when it looked.
     """
 
@@ -58,11 +58,11 @@ class Job:
     finished: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Ask it to stop, and take nothing over from it."""
+        """Let it stop, and take nothing over from it."""
         self.is_cancelled = True
 
     def should_stop(self) -> bool:
-        """What its work asks, in the thread."""
+        """Whether its work should stop; called by the work, in the thread."""
         self.has_stopped = self.has_stopped or self.is_cancelled or self.is_replaced
         return self.has_stopped
 
@@ -117,7 +117,7 @@ class Worker:
         return job.result
 
     def cancel_all(self) -> None:
-        """Drop what waits and ask what runs to stop; nothing of it is taken over."""
+        """Drop the waiting jobs and let the running one stop; no result is taken over."""
         with self._condition:
             for job in (*self._waiting, *self._finished, *([self._running] if self._running else [])):
                 job.cancel()
@@ -164,7 +164,7 @@ class Worker:
             result, error = None, None
             try:
                 result = job.work(partial(self._should_stop, job))
-            except BaseException as raised:  # whatever it is belongs to whoever asked
+            except BaseException as raised:  # whatever it is, it is handed to the owner
                 error = raised
             with self._condition:
                 self._running = None
@@ -172,7 +172,7 @@ class Worker:
                 if not job.is_awaited:
                     self._finished.append(job)
             job.finished.set()
-            del job, result, error  # or this thread would hold them, and whoever asked, until the next job
+            del job, result, error  # or this thread would hold them, and the owner, until the next job
 
     def _should_stop(self, job: Job) -> bool:
         return job.should_stop() or self._is_stopping

@@ -56,7 +56,7 @@ class SegmentController:
             return
         target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
         self._began = time.perf_counter()
-        self._job = self._service.submit(task.answer, partial(self._write, target), self._failed, TASK)
+        self._job = self._service.submit(task.predict, partial(self._write, target), self._failed, TASK)
         self._watch_timer.start()
         self._status_line.begin(
             PREDICTION, _("Segmenting..."), self.cancel, _("Wait for no answer; nothing is changed.")

@@ -147,7 +147,15 @@ class PromptGroup:
         plane: SlicePlane,
         item: int,
     ) -> bool:
-        """Whether this is a group of this segment on this slice."""
+        """Whether this is a group of a segment on a slice.
+
+        Args:
+            segmentation: the segmentation node.
+            segment_id: the segment.
+            volume: the volume node that the slice is of.
+            plane: the slice.
+            item: of the sequence that the volume is a proxy of; -1 without one.
+        """
         from SAMMed2DLib.imaging.planes import are_same_plane
 
         return (

@@ -105,7 +105,7 @@ def _run(
     """Read, compute and write, and wait for it."""
     worker = service.shared().worker
     worker.call(_unstoppable(task.read))
-    while blocking.ask(task.advance):
+    while blocking.call(task.advance):
         if progress is not None:
             progress(*task.progress)
         if should_cancel is not None and should_cancel():
