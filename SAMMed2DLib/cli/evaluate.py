@@ -207,7 +207,7 @@ def _evaluate(
     if reason := missing():
         print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)
     predictor, compared = load(args), compared_models(args)
-    others = [one.name for one in (*peers, *compared)]
+    others = [other.name for other in (*peers, *compared)]
     masks, prompts = _mask_folder(args, folder, options), _prompts(args, options, sources)
     if args.restart:
         discard(folder)

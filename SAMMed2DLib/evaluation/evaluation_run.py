@@ -275,4 +275,5 @@ def measure_speeds(
     if not samples:
         return []
     predictors = dict.fromkeys([predictor, *(model.predictor for model in compared)])
-    return [*(measure(one, samples) for one in predictors), *(measure_peer(peer, samples) for peer in peers)]
+    speeds = [measure(predictor, samples) for predictor in predictors]
+    return speeds + [measure_peer(peer, samples) for peer in peers]

@@ -55,7 +55,7 @@ def candidates_of(
             break
         best = max(likeness, key=lambda n: rank(others[n]) - likeness[n])
         kept.append(others[best])
-    return tuple(sorted(kept, key=lambda one: int(one.mask.sum())))
+    return tuple(sorted(kept, key=lambda candidate: int(candidate.mask.sum())))
 
 
 def taken(candidates: tuple[ViewPrediction, ...], number: int) -> ViewPrediction:

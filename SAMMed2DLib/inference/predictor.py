@@ -316,8 +316,9 @@ class Predictor:
 def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
     """Indices of what fits in one decoder batch: slices of one size, as many points, a box or none, a mask or none."""
     groups: dict[tuple[object, ...], list[int]] = {}
-    for i, (embedding, one) in enumerate(pairs):
-        kind = (embedding.size_hw, len(one.labels), one.box_xyxy is not None, one.low_res_logits is not None)
+    for i, (embedding, prompts) in enumerate(pairs):
+        has = (prompts.box_xyxy is not None, prompts.low_res_logits is not None)
+        kind = (embedding.size_hw, len(prompts.labels), *has)
         groups.setdefault(kind, []).append(i)
     for indices in groups.values():
         for start in range(0, len(indices), _PROMPTS_AT_ONCE):

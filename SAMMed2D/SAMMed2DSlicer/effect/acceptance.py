@@ -90,7 +90,7 @@ class Acceptance:
         self._dry_runs.clear()
 
     def masking_changed(self) -> None:
-        """What would be written may have changed."""
+        """Make dry runs anew when they are needed, since masking may have changed."""
         self._dry_runs.clear()
 
     def dry_run_of(self, group: PromptGroup, world_from_ijk: np.ndarray | None = None) -> DryRun | None:
@@ -160,7 +160,7 @@ class Acceptance:
         return AcceptanceResult(status_text.of_acceptance(now.segmentation, accepted, failures), is_blocked)
 
     def begin_next(self, now: EditorSnapshot) -> None:
-        """After an object comes another one, of which there is nothing to take away."""
+        """Let the next click be positive if the next prompts begin another object."""
         if now.options.new_segments:
             begin_inside(self._effect)
 

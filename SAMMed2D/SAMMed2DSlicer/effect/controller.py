@@ -104,7 +104,7 @@ class EffectController:
             self.updater.observer.schedule_refresh()
 
     def view_entered(self, widget: Any) -> None:
-        """Work goes on in this slice view: its slices are those to prefetch."""
+        """Prefetch the slices of a slice view from now on."""
         self.updater.last_view = widget
         self.updater.prefetcher.restart()
 

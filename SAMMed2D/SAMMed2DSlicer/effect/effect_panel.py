@@ -170,7 +170,7 @@ class EffectPanel:
             self.status_line.show_message(state.text, messages.ERROR)
 
     def close(self) -> None:
-        """The effect ends: nothing goes on any more."""
+        """Show no status any more, since the effect ends."""
         self.status_line.close()
         self._status, self._is_waiting = None, False
 

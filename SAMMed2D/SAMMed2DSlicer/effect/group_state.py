@@ -64,13 +64,13 @@ class PromptGroupState:
         self.groups, self.in_view, self._known, self._undone = [], {}, {}, {}
 
     def add(self, group: PromptGroup) -> None:
-        """Know a group, whose prompts have changed."""
+        """Add a group, whose prompts have changed."""
         if group not in self.groups:
             self.groups.append(group)
         self._touched.add(group)
 
     def forget(self, group: PromptGroup) -> None:
-        """Know a group no longer."""
+        """Remove a group from the state; its nodes stay."""
         self.in_view.pop(group, None)
         self._known.pop(group, None)
         self._undone.pop(group, None)
@@ -79,11 +79,11 @@ class PromptGroupState:
         self.groups = [other for other in self.groups if other is not group]
 
     def touch(self, groups: Iterable[PromptGroup]) -> None:
-        """Look at these groups next time."""
+        """Let the next `take_changes` look at these groups, too."""
         self._touched.update(groups)
 
     def lose_node(self, node: Any) -> None:
-        """A node was taken out of the scene."""
+        """Take a node that was removed from the scene out of its group."""
         for group in [group for group in self.groups if node is group.points or node is group.box]:
             group.points = None if group.points is node else group.points
             group.box = None if group.box is node else group.box
@@ -120,7 +120,7 @@ class PromptGroupState:
             group.show([widget.mrmlSliceNode().GetID() for widget in widgets], group is self.reopened)
 
     def take_changes(self, now: EditorSnapshot, nodes: Collection[Any]) -> GroupChanges:
-        """Find the groups whose prompts are not what they were; an event alone says little.
+        """Find the groups whose prompts are not what they were; events also come where nothing has changed.
 
         Args:
             now: the context.
@@ -179,23 +179,23 @@ class PromptGroupState:
         return group in self._undone
 
     def mark_written(self, group: PromptGroup, closes: bool) -> None:
-        """A group's mask was written; `closes`: the user is done with it."""
+        """Mark a group whose mask was written; with `closes` as accepted, too."""
         self._undone.pop(group, None)
         group.set_state(WRITTEN)
         if closes:
             self.close(group)
 
     def close(self, group: PromptGroup) -> None:
-        """The user is done with a group."""
+        """Mark a group as accepted; the next prompts begin another object."""
         group.set_state(ACCEPTED)
         self.starts_object = True
 
     def follow_segment(self) -> list[PromptGroup]:
-        """Follow voxels that were changed by somebody else; returns groups whose predictions hold no longer."""
+        """Compare groups with voxels that were changed elsewhere; returns groups whose predictions hold no longer."""
         return self._note_undone() + self._renew_corrected()
 
     def _note_undone(self) -> list[PromptGroup]:
-        """Groups whose voxels were taken out of the segment again are open, until they are brought back."""
+        """Open groups whose voxels were removed from the segment; returns closed ones, whose voxels are back."""
         restored = []
         for group in self.groups:
             edit = self._edit_history.last_edit(group.key)
@@ -210,7 +210,7 @@ class PromptGroupState:
         return restored
 
     def _renew_corrected(self) -> list[PromptGroup]:
-        """Masks that are to be corrected, and were changed by somebody else before it came to that, are read anew."""
+        """Read masks that are to be corrected anew if they were changed elsewhere before; returns their groups."""
         renewed = []
         for group in self.groups:
             if group.known_hw is None or group.state != OPEN:

@@ -55,11 +55,11 @@ class EffectOptions:
 
 
 def begin_inside(effect: slicer.qSlicerSegmentEditorScriptedEffect, unless: Callable[[], bool] = lambda: False) -> None:
-    """Let the next click be a point inside, unless boxes are drawn; of a new object there is nothing to take away.
+    """Choose positive points if negative ones are chosen.
 
     Args:
         effect: the qSlicerSegmentEditorScriptedEffect.
-        unless: asked only where it matters, whether there is something to take away all the same.
+        unless: called only if negative points are chosen; True keeps them, since there is something to take away.
     """
     if effect.parameter(TOOL) == NEGATIVE and not unless():
         effect.setParameter(TOOL, POSITIVE)

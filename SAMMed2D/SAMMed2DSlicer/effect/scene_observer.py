@@ -19,25 +19,25 @@ from SAMMed2DSlicer.widgets.timers import single_shot
 
 
 class SceneListener(Protocol):
-    """Who is told."""
+    """What a `SceneObserver` calls."""
 
     def refresh(self) -> None:
-        """The scene, or what the views show, has changed."""
+        """Called when the scene, or what the views show, has changed."""
 
     def look_at_changes(self) -> None:
-        """Prompts have changed."""
+        """Called when prompts have changed."""
 
     def image_changed(self) -> None:
-        """The model sees something else."""
+        """Called when the image of the volume has changed."""
 
     def display_changed(self) -> bool:
-        """Which segments are visible has changed; tells whether that matters."""
+        """Called when other segments are visible; returns whether that may change what is shown."""
 
     def remove(self, group: PromptGroup) -> None:
-        """What a group belongs to goes."""
+        """Called for each group whose segmentation or volume is removed."""
 
     def close(self) -> None:
-        """The scene closes."""
+        """Called when the scene closes."""
 
 
 class SceneObserver(VTKObservationMixin):
@@ -94,24 +94,24 @@ class SceneObserver(VTKObservationMixin):
         self.removeObservers()
 
     def schedule_refresh(self, caller: Any = None, event: Any = None) -> None:
-        """Look at the whole scene in the next turn of the event loop."""
+        """Refresh everything in the next turn of the event loop."""
         if self.is_active:
             self.is_stale = True
             self._refresh_timer.start()
 
     def schedule_redraw(self) -> None:
-        """Look at the views in the next turn."""
+        """Refresh the views in the next turn of the event loop."""
         if self.is_active:
             self._refresh_timer.start()
 
     def take_changed_nodes(self) -> list[Any]:
-        """The nodes of prompts that have changed, each time that they did; they are looked at just now."""
+        """Return the nodes of prompts that have changed since the last call, once for each change."""
         self._changes_timer.stop()
         nodes, self._changed_nodes = self._changed_nodes, []
         return nodes
 
     def refresh_begins(self) -> None:
-        """The scene is looked at just now."""
+        """Cancel the scheduled refresh, since one begins."""
         self._refresh_timer.stop()
 
     def observe_group(self, group: PromptGroup) -> None:
@@ -174,7 +174,7 @@ class SceneObserver(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_goes(self, caller: Any, event: Any, node: Any) -> None:
-        """With a segmentation or a volume go its prompts."""
+        """Remove the prompts of a segmentation or a volume that is removed."""
         is_volume = node.IsA("vtkMRMLVolumeNode")
         if slicer.mrmlScene.IsClosing() or not (is_volume or node is self._editor.segmentation):
             return
@@ -205,7 +205,7 @@ class SceneObserver(VTKObservationMixin):
             self._refresh_timer.start()
 
     def _volume_modified(self, caller: Any, event: Any) -> None:
-        """Voxels that were changed in place come with no event of their own."""
+        """Notice voxels that were changed in place, for which there is no event of their own."""
         if caller is self._editor.volume and _image_mtime(caller) != self._image_mtime:
             self._image_mtime = _image_mtime(caller)
             self._image_changed(caller, event)

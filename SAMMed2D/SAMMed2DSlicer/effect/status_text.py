@@ -62,21 +62,21 @@ class CurrentStatus:
         self._changed_at, self._is_of_masking = changed_at, is_of_masking
 
     def expire(self) -> None:
-        """What has happened last is no longer so."""
+        """Drop the event that is shown."""
         self._event = None
 
     def masking_changed(self) -> None:
-        """Masking, or what it goes by, may have changed."""
+        """Drop the event if it tells about masking."""
         if self._is_of_masking:
             self._event = None
 
     def segment_changed(self, changed_at: int) -> None:
-        """The segment was changed at this time: what was written may not be what is there."""
+        """Drop the event if it tells about the segment before it was changed; `changed_at` is from `modified_time`."""
         if self._changed_at not in (None, changed_at):
             self._event = None
 
     def group_changed(self, group: PromptGroup) -> None:
-        """What was shown of a group is no longer so."""
+        """Drop the event if it tells about this group."""
         if self._group is group:
             self._event = None
 

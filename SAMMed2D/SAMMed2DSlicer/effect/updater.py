@@ -116,7 +116,7 @@ class EffectUpdater:
         self.last_view = None
 
     def close(self) -> None:
-        """The scene closes."""
+        """Stop, and forget what was written, since the scene closes."""
         self.stop()
         self._edit_history.clear()
         self._on_closed()
@@ -124,7 +124,7 @@ class EffectUpdater:
     # What the scene tells
 
     def begin(self) -> EditorSnapshot:
-        """An event begins: what follows goes by what the editor and its views show now."""
+        """Take the snapshot of the editor by which all else goes in the present event."""
         self.now, self._masks, self._prompts = self.editor.take(), None, {}
         return self.now
 
@@ -177,12 +177,12 @@ class EffectUpdater:
         self.publish()
 
     def image_changed(self) -> None:
-        """The model sees something else: shown predictions are made anew, if that is so."""
+        """Predict the shown predictions anew if the model sees another image."""
         for group in self.acceptance.pending(self.editor.take()):
             self.requests.add(group)
 
     def display_changed(self) -> bool:
-        """Masking may go by which segments are visible."""
+        """Make dry runs anew, since masking may go by what is visible; returns whether a prediction is shown."""
         if self.acceptance.predictions:
             self.acceptance.masking_changed()
         return bool(self.acceptance.predictions)
@@ -193,7 +193,7 @@ class EffectUpdater:
         self._remove(group)
 
     def note_changes(self) -> None:
-        """Find what has become of the prompts."""
+        """Take over what has become of the prompts since the last call."""
         changes = self.groups.take_changes(self.now, self.observer.take_changed_nodes())
         self._prompts |= changes.to_predict
         for group in changes.empty:

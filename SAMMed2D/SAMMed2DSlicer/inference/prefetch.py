@@ -43,7 +43,7 @@ class SlicePrefetcher:
         self._timer.start()
 
     def stop(self) -> None:
-        """Prepare nothing."""
+        """Encode nothing."""
         self._left = []
         self._timer.stop()
 

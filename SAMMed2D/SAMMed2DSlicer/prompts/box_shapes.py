@@ -45,20 +45,20 @@ class BoxShapes:
     """The shapes that boxes had before they were dragged."""
 
     def __init__(self) -> None:
-        """Know of none."""
+        """Begin without shapes."""
         self._shapes: dict[PromptGroup, BoxShape] = {}
         self._dragged: Any = None
 
     def begin_drag(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
-        """The user has taken hold of a box."""
+        """Note that the user drags a box from now on."""
         self._dragged = roi
 
     def end_drag(self) -> None:
-        """The user has let go of it."""
+        """Note that the user drags no box any more."""
         self._dragged = None
 
     def forget(self, group: PromptGroup) -> None:
-        """A prompt group goes."""
+        """Drop the shape of a prompt group that is removed."""
         self._shapes.pop(group, None)
 
     def settled(self, group: PromptGroup, prompts: Prompts) -> Prompts | None:

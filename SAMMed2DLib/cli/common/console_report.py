@@ -175,9 +175,9 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
 
 def _score_text(slices: Sequence[Mapping[str, Any]]) -> str:
     """How good the masks probably are; without grades what the network says."""
-    scores = [f"{score:.2f}" for score in sorted({round(one["score"], 2) for one in slices})]
+    scores = [f"{score:.2f}" for score in sorted({round(entry["score"], 2) for entry in slices})]
     span = " to ".join(dict.fromkeys([scores[0], scores[-1]]))
-    grades = [one["grade"] for one in slices]
+    grades = [entry["grade"] for entry in slices]
     if None in grades:
         return f"predicted IoU {span}"
     if len(grades) == 1:

@@ -120,8 +120,8 @@ def _chosen_stack(path: Path, stacks: list[DicomStack], frame: int | None) -> Di
         return stacks[0]
     if frame is not None and 0 <= frame < len(stacks):
         return stacks[frame]
-    one = "one volume" if len(stacks) == 1 else f"{len(stacks)} volumes"
-    problem = f"the series holds {one}" if frame is None else f"there is no frame {frame}, the series holds {one}"
+    held = "one volume" if len(stacks) == 1 else f"{len(stacks)} volumes"
+    problem = f"the series holds {held}" if frame is None else f"there is no frame {frame}, the series holds {held}"
     raise DicomError(
         f"{path}: {problem}; choose one with --frame N (frame=N in Python), N from 0 to {len(stacks) - 1}: "
         f"{_listed(stacks, 0)}"
@@ -137,8 +137,8 @@ def _listed(choices: Sequence[object], first: int) -> str:
 
 
 def _same_content(reader: Reader, first: DicomFrame, second: DicomFrame) -> bool:
-    (one,), (other,) = (list(reader.pixels([frame])) for frame in (first, second))
-    return first.rescale == second.rescale and np.array_equal(one, other)
+    (pixels,), (other_pixels,) = (list(reader.pixels([frame])) for frame in (first, second))
+    return first.rescale == second.rescale and np.array_equal(pixels, other_pixels)
 
 
 def _voxels(reader: Reader, stack: DicomStack) -> np.ndarray:

@@ -151,11 +151,11 @@ def _of_plane(frames: Frames, same_content: SameContent) -> list[DicomStack]:
 def _divided(frames: Frames, places: int) -> list[DicomStack]:
     """Whole volumes, all in one or by what tells frames apart; nothing if there is no way."""
     whole = [[frames]] if len(frames) == places else []
-    told = list(_ways(frames, places))
-    for split, ways in (
+    told = list(_divisions(frames, places))
+    for split, divisions in (
         (_even, whole), (_with_gaps, whole), (_even, told), (_with_gaps, told), (_in_pieces, whole), (_in_pieces, told)
     ):  # fmt: skip
-        for groups in ways:
+        for groups in divisions:
             found = [split(_along_normal(group)) for group in groups]
             if all(stacks is not None for stacks in found):
                 for stacks, group in zip(found, groups, strict=True):
@@ -178,14 +178,14 @@ def _each_content_once(frames: Frames, same_content: SameContent) -> Frames:
 def _check_no_double(frames: Frames, places: int) -> None:
     if len(frames) > places:
         along = _along_normal(frames)
-        one, other = next((a, b) for a, b in pairwise(along) if _same_place(a, b))
+        frame, other = next((a, b) for a, b in pairwise(along) if _same_place(a, b))
         raise DicomError(
-            f"{one.path} and {other.path.name} show different images of one place, and nothing tells which belongs to "
-            f"the others; move one of them out of the folder (or divide the series, and choose by --series)"
+            f"{frame.path} and {other.path.name} show different images of one place, and nothing tells which belongs "
+            f"to the others; move one of them out of the folder (or divide the series, and choose by --series)"
         )
 
 
-def _ways(frames: Frames, places: int) -> Iterator[list[Frames]]:
+def _divisions(frames: Frames, places: int) -> Iterator[list[Frames]]:
     """Ways to divide frames into volumes: by one thing that tells them apart, by two, by their order."""
     names = list(dict.fromkeys(name for frame in frames for name in frame.tells))
     for count in (1, 2):
