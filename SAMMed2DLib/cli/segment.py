@@ -165,7 +165,8 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
         with this.step("write"):
             voxels: list[int] = []
             whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels)
-            records = [segment_record(segment, asked, views) for segment, asked in zip(segments, requests, strict=True)]
+            pairs = zip(segments, requests, strict=True)
+            records = [segment_record(segment, request, views) for segment, request in pairs]
             metadata = header_record(head, records)
             lost = write_segmentation(staged.place(job.output), whole, volume, segments, metadata)
         note_overlap(this, lost)
@@ -184,10 +185,10 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
 def _memory_needed(volume: Volume, requests: Sequence[SegmentRequest]) -> int:
     """Forecast what the work takes besides the volume, bytes, about; found by measurement on images of 1 to 36 MPx."""
     pairs = [pair for request in requests for pair in request.prompts.items()]
-    asked = [(plane.size_hw[0] * plane.size_hw[1], prompts) for plane, prompts in pairs]
+    sizes = [(plane.size_hw[0] * plane.size_hw[1], prompts) for plane, prompts in pairs]
     image_and_logits, distances, whole, network = 3 + 4, 60, 3, 300 * 1024**2  # distances: from an outside click
-    at_once = max(pixels * (image_and_logits + distances * (prompts.labels == 0).any()) for pixels, prompts in asked)
-    return sum(pixels for pixels, _ in asked) + int(at_once) + whole * int(np.prod(volume.size_ijk)) + network
+    at_once = max(pixels * (image_and_logits + distances * (prompts.labels == 0).any()) for pixels, prompts in sizes)
+    return sum(pixels for pixels, _ in sizes) + int(at_once) + whole * int(np.prod(volume.size_ijk)) + network
 
 
 def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes: list[str]) -> list[SegmentRequest]:
@@ -227,9 +228,9 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes
                 f"{job.mask}: has no segment {request.name!r} to take away from; "
                 f"there are: {', '.join(names) or 'none'}"
             )
-    asked = {request.name: request for request in builder.finished(masks)}
-    there = [asked.pop(name, SegmentRequest(name)) for name in names]
-    return [*there, *asked.values()]
+    by_name = {request.name: request for request in builder.finished(masks)}
+    there = [by_name.pop(name, SegmentRequest(name)) for name in names]
+    return [*there, *by_name.values()]
 
 
 def _first_name(job: SegmentJob, drawn: Segmentation | None) -> str:
@@ -263,7 +264,7 @@ def _predicted(
     progress: Progress,
     zoom: bool,
 ) -> tuple[Masks, dict[SlicePlane, View]]:
-    """Answer the prompts of all segments on all slices, slice by slice; and what the model saw of each."""
+    """Predict all segments on all slices, slice by slice; returns what the model saw of each slice, too."""
     from SAMMed2DLib.inference.candidates import CandidateError
     from SAMMed2DLib.inference.session import Session
 
@@ -273,12 +274,12 @@ def _predicted(
     views: dict[SlicePlane, View] = {}
     for number, plane in enumerate(planes):
         progress(number, len(planes))
-        asked = [(n, request.prompts[plane]) for n, request in enumerate(requests) if plane in request.prompts]
+        given = [(n, request.prompts[plane]) for n, request in enumerate(requests) if plane in request.prompts]
         with this.step("embed and predict"):
             image, views[plane] = image_and_view(plane.extract(volume.array), intensity)
             session = Session(predictor)  # a slice's own: what it keeps goes with it
             masks[plane] = []
-            for n, prompts in asked:
+            for n, prompts in given:
                 mask = plane.extract(corrected[n]) if n in corrected else None
                 try:
                     masks[plane].append((n, session.answer(image, prompts, mask=mask, zoom=zoom)))
@@ -291,7 +292,7 @@ def _predicted(
 def _check_found(
     this: CommandLog, requests: Sequence[SegmentRequest], masks: Masks, known: Mapping[int, KnownMask]
 ) -> None:
-    found = {n for answers in masks.values() for n, answer in answers if answer.mask.any()} | known.keys()
+    found = {n for of_slice in masks.values() for n, prediction in of_slice if prediction.mask.any()} | known.keys()
     if not found:
         raise EmptyResultError(
             "the model found nothing at these prompts, so nothing is written; add a box, or change --window"

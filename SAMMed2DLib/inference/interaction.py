@@ -77,12 +77,12 @@ def says_where(prompts: Prompts) -> bool:
 
 
 def correction_of(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
-    """What to ask the model about a mask that was there already, and what is to be refined by it, if anything."""
+    """Return prompts for the correction of a mask that was there before, and what they refine; None for nothing."""
     if not before.mask.any():
         return prompts, None
-    asked = anchored(before.mask, prompts)
-    if asked is not None:
-        return asked, before
+    completed = anchored(before.mask, prompts)
+    if completed is not None:
+        return completed, before
     if not len(prompts.labels):
         return prompts, None
     # The newest point is about something beside the mask, which the positive ones before it say nothing about.

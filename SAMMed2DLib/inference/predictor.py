@@ -200,7 +200,7 @@ class Predictor:
         Args:
             prediction: of the image.
             image: (H, W, 3) uint8, what was embedded.
-            prompts: what was asked, image px.
+            prompts: those of the prediction, image px.
 
         Returns:
             (H, W) float32 logits, positive inside the mask.
@@ -289,7 +289,7 @@ class Predictor:
         return [Prediction(score, logits, frame) for score, logits in found]
 
     def _share(self, features: Tensor) -> SharedImage:
-        """What the prompts on one slice share; kept until another slice is asked about."""
+        """What the prompts on one slice share; kept until the prompts are on another slice."""
         held = self._shared
         if held is None or held[0].data_ptr() != features.data_ptr():  # what is held cannot be another's memory
             self._shared = held = features, self.model.share(features, held[1] if held else None)

@@ -192,8 +192,8 @@ class Session:
         with self._stopping(should_stop):
             embeddings = self._embedded([image for image, _ in pairs], ahead)
             self._check_stop()
-            asked = [(embedding, prompts) for embedding, (_, prompts) in zip(embeddings, pairs, strict=True)]
-            return self.predictor.decode_pairs(asked)
+            decoded = [(embedding, prompts) for embedding, (_, prompts) in zip(embeddings, pairs, strict=True)]
+            return self.predictor.decode_pairs(decoded)
 
     def forget(self) -> None:
         """Free the memory of all embeddings and answers."""
@@ -307,8 +307,8 @@ class Session:
             return predict(self, image, prompts)
         if is_correction and not (before.mask.any() or says_where(prompts)):
             return before  # all of the mask was taken away
-        asked, refined = correction_of(before, prompts) if is_correction else (prompts, before)
-        return taken_over(before, prompts, is_correction, predict(self, image, asked, refined))
+        given, refined = correction_of(before, prompts) if is_correction else (prompts, before)
+        return taken_over(before, prompts, is_correction, predict(self, image, given, refined))
 
     @contextmanager
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:

@@ -169,7 +169,7 @@ class ViewPrediction:
         low_res_logits: (L, L) float32, of the view: they refine the object only together with it. None for a mask that
             the model did not make.
         embedding: of the view; None for a mask that the model did not make.
-        prompts: what the model was asked, px of the view; None for a mask that the model did not make.
+        prompts: what the model was given, px of the view; None for a mask that the model did not make.
         earlier: what other views gave on the way to this one.
     """
 
@@ -206,10 +206,10 @@ def predict_whole(
     logits = None if previous is None else previous.low_res_logits
     if previous is not None and previous.embedding is None:
         logits = _mask_prompt(model, previous.mask)
-    asked = replace(prompts, low_res_logits=logits).checked(view.size_hw)
-    found = model.predict(embedding, asked)
+    given = replace(prompts, low_res_logits=logits).checked(view.size_hw)
+    found = model.predict(embedding, given)
     mask = _constrained(found.logits(), prompts, previous)
-    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, asked)
+    return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, given)
 
 
 def predict_zoomed(
@@ -309,8 +309,8 @@ def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[Vie
     size_hw = (image.shape[0], image.shape[1])
     click = prompts.points_xy[int(np.argmax(prompts.labels == 1))]
     views = [Crop.centred(click, scale, size_hw) for scale in model.click_scales]
-    asked = [(view, model.embed([view.cut(image)]), view.shown(prompts)) for view in views]
-    return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in asked)
+    embedded = [(view, model.embed([view.cut(image)]), view.shown(prompts)) for view in views]
+    return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in embedded)
 
 
 def rank(found: ViewPrediction) -> float:

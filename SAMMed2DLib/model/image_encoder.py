@@ -159,7 +159,7 @@ class RelPosAttention(nn.Module):
     padding of the published code a padded token's q, k and v are the biases of `qkv`; softmax does not
     see the key bias, and the value bias leaves the weighted sum as it is. So the key bias is dropped,
     the value bias is added after the attention, padded keys and values are zeros, and padded queries
-    are never asked.
+    are left out.
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: int) -> None:
@@ -205,13 +205,13 @@ class RelPosAttention(nn.Module):
             band = []
             for left, right in _bands(width, n):
                 columns, key_columns = min(n, right - left), slice(left, left + _ceil(right - left, n))
-                asked = query[:, :, top:bottom, left:right]
+                queries = query[:, :, top:bottom, left:right]
                 out = self._attend(
-                    _split(asked, rows, columns),
+                    _split(queries, rows, columns),
                     _split(key[:, :, key_rows, key_columns], n, n),
                     _split(value[:, :, key_rows, key_columns], n, n),
                 )
-                band.append(_join(out, asked.shape))
+                band.append(_join(out, queries.shape))
             bands.append(torch.cat(band, dim=3))
         return torch.cat(bands, dim=2)
 

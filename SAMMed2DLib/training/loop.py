@@ -192,17 +192,17 @@ def _stop_flag(insisting: bool) -> Iterator[list[int]]:
     Args:
         insisting: a second Ctrl+C stops at once; torchrun passes on one that its processes have had already.
     """
-    asked: list[int] = []
+    signals_sent: list[int] = []
 
-    def ask(number: int, _frame: object) -> None:
-        if asked and insisting and number == signal.SIGINT:
+    def note(number: int, _frame: object) -> None:
+        if signals_sent and insisting and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals_sent.append(number)
 
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, ask) for number in signals}
+    before = {number: signal.signal(number, note) for number in signals}
     try:
-        yield asked
+        yield signals_sent
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

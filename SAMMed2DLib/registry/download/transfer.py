@@ -244,7 +244,7 @@ class _Job:
             while True:
                 before = part.size
                 try:
-                    self.ask(client, part)
+                    self.request(client, part)
                     return
                 except PassingError as error:
                     failures = 1 if part.size - before >= self.policy.progress_bytes else failures + 1
@@ -263,43 +263,44 @@ class _Job:
                         self.policy.on_retry(failures + 1, self.policy.attempts)
                     self.wait(pause_s)
 
-    def ask(self, client: Client, part: PartFile) -> None:
+    def request(self, client: Client, part: PartFile) -> None:
         """Send one request and take what it brings; return when the part is complete."""
         self.stop_if_cancelled()
-        with client.judge(part) as answer:
-            self.check_disk(answer, part)
-            if not answer.complete:
-                self.receive(answer, part)
-        if answer.total is not None and part.size < answer.total:
-            raise PassingError(f"the connection ended after {part.size:,} of {answer.total:,} bytes")
-        if answer.total is not None and part.size > answer.total:
+        with client.judge(part) as response:
+            self.check_disk(response, part)
+            if not response.complete:
+                self.receive(response, part)
+        if response.total is not None and part.size < response.total:
+            raise PassingError(f"the connection ended after {part.size:,} of {response.total:,} bytes")
+        if response.total is not None and part.size > response.total:
             part.discard()
             raise PassingError("the server sent more than it had announced")
 
-    def receive(self, answer: FileResponse, part: PartFile) -> None:
+    def receive(self, response: FileResponse, part: PartFile) -> None:
         """Write what arrives, at the speed it arrives."""
         size = part.size
         is_checked = size >= _HEAD_BYTES
-        self.tell(size, answer.total)
+        self.show_progress(size, response.total)
         with part.open() as file:
-            for chunk in answer.chunks(self.policy.stall_timeout_s, self.policy.stall_bytes):
+            for chunk in response.chunks(self.policy.stall_timeout_s, self.policy.stall_bytes):
                 file.write(chunk)
                 size += len(chunk)
                 if not is_checked and size >= _HEAD_BYTES:
                     file.flush()
                     self.check_head(part)
                     is_checked = True
-                self.check_amount(len(chunk), size, answer)
-                self.tell(size, answer.total)
+                self.check_amount(len(chunk), size, response)
+                self.show_progress(size, response.total)
                 self.stop_if_cancelled()
 
-    def check_amount(self, arrived: int, size: int, answer: FileResponse) -> None:
+    def check_amount(self, arrived: int, size: int, response: FileResponse) -> None:
         """Refuse a file without end, and one that is sent over and over."""
         self.received += arrived
-        expected = answer.total or self.size_bytes or _LARGEST_BYTES
+        expected = response.total or self.size_bytes or _LARGEST_BYTES
         if size > _MAX_SURPLUS * expected or self.received > _MAX_TIMES_SENT * max(expected, size):
             raise RefusedError(f"the server has sent {self.received:,} bytes and comes to no end")
-        if answer.total is None and self.received // _DISK_STEP_BYTES != (self.received - arrived) // _DISK_STEP_BYTES:
+        steps, earlier = self.received // _DISK_STEP_BYTES, (self.received - arrived) // _DISK_STEP_BYTES
+        if response.total is None and steps != earlier:
             self.check_space(0)
 
     def accept(self, source: str, part: PartFile) -> Downloaded:
@@ -336,9 +337,9 @@ class _Job:
             )
             raise RefusedError(f"the server sent {what} instead of weights")
 
-    def check_disk(self, answer: FileResponse, part: PartFile) -> None:
+    def check_disk(self, response: FileResponse, part: PartFile) -> None:
         """Refuse before the first byte rather than fail at the last."""
-        total = answer.total if answer.total is not None else self.size_bytes
+        total = response.total if response.total is not None else self.size_bytes
         if total is None:
             return
         self.check_space(total - part.size)
@@ -353,7 +354,7 @@ class _Job:
                 f"{needed / 1e9:.1f} GB. Free some space or choose another folder."
             )
 
-    def tell(self, done: int, total: int | None) -> None:
+    def show_progress(self, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(done, total)
 
