@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import qt
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 # A press and a release closer than this, in view px, are a click.
 _CLICK_PX = 5
 _KEYS = {"P": "positive", "N": "negative", "X": "box"}
+# Keys and, with Shift, turns of the wheel (sideways on some systems): to the next larger mask, or to a smaller one.
+_CANDIDATE_KEYS = {"K": -1, "L": 1}
+_LARGER = (vtk.vtkCommand.MouseWheelForwardEvent, vtk.vtkCommand.MouseWheelRightEvent)
+_SMALLER = (vtk.vtkCommand.MouseWheelBackwardEvent, vtk.vtkCommand.MouseWheelLeftEvent)
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
@@ -69,23 +74,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def helpText(self) -> str:
         """What the Segment Editor shows below the effects."""
-        return (
-            "<html>"
-            + _(
-                "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
-                "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
-                "<li><b>Drag</b> a box around the structure.</li>"
-                "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"
-                "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
-                "outside and box.</li></ul>"
-                "Masking works as for other effects; other segments are protected until you say otherwise. "
-                "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
-                "<b>Prompts</b> and move its prompts, to correct what was accepted. "
-                "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
-                "Not a medical device: every mask needs a look."
-            )
-            + "</html>"
-        )
+        from SAMMed2DSlicer.effect.help_text import help_html
+
+        return help_html()
 
     # Options
 
@@ -218,6 +209,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
         if eventId == vtk.vtkCommand.EnterEvent:
             self.controller.view_entered(viewWidget)
+        if eventId in _LARGER + _SMALLER and callerInteractor.GetShiftKey():
+            return self.controller.take_candidate(1 if eventId in _LARGER else -1)
         if self._press is None or self._press[0] is not viewWidget:
             return False
         start = self._press[1]
@@ -305,6 +298,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         elif self.controller is not None:
             self.controller.clear()
 
+    def take_candidate(self, steps: int) -> None:
+        """Show a larger one of the masks that the prompts may mean; a smaller one for -1."""
+        if self.controller is not None:
+            self.controller.take_candidate(steps)
+
     def cancel(self) -> None:
         """Wait for no answer; prompts are kept."""
         if self.controller is not None:
@@ -375,6 +373,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
         actions: dict[str, Callable[[], None]] = {key: self._chooser_of(tool) for key, tool in _KEYS.items()}
         actions.update({"Return": self.accept, "Enter": self.accept})
+        actions.update({key: partial(self.take_candidate, steps) for key, steps in _CANDIDATE_KEYS.items()})
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
         return ExclusiveShortcuts(lambda: parent, actions, self.clear)
 

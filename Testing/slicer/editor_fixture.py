@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -54,6 +55,7 @@ class BrightSession:
         self.grade = "good"
         self.pictures = []  # of propagations
         self.corrected = []  # the masks that were to be corrected
+        self.answered = []
         self.cache_bytes = 0
         self.predictor = SimpleNamespace(
             device="cpu",
@@ -63,10 +65,12 @@ class BrightSession:
             working_bytes=lambda slices: 0,
         )
 
-    def answer(self, image, prompts, *, mask=None, zoom=None, should_stop=None):
+    def answer(self, image, prompts, *, mask=None, zoom=None, candidates=False, should_stop=None):
         """What is bright, in the box; a known mask is changed around the points only."""
         from SAMMed2DLib.inference.session import MaskPrediction
 
+        if candidates:  # asked about an answer that is there already
+            return self.with_candidates(self.answered[-1], prompts)
         self._think(should_stop)
         self.asked.append((prompts, image, zoom))
         known, mask = mask, image[..., 0] > 127
@@ -84,7 +88,13 @@ class BrightSession:
         if self.finds_nothing:
             mask[:] = False
         height, width = mask.shape
-        return MaskPrediction(mask, 0.9, (0, 0, width, height), 1, predicted_iou=0.8, grade=self.grade)
+        found = MaskPrediction(mask, 0.9, (0, 0, width, height), 1, predicted_iou=0.8, grade=self.grade)
+        self.answered.append(found)
+        return self.answered[-1]
+
+    def with_candidates(self, answer, prompts):
+        """An answer that is there, with the masks that its prompts may mean: here no other one."""
+        return replace(answer, candidates=(answer,), candidate=1)
 
     def answer_pairs(self, pairs, *, ahead=(), should_stop=None):
         """As a propagation asks."""

@@ -198,6 +198,10 @@ class EffectController:
             updater.acceptance.begin_next(now)
             updater.notify(_("Done with this object: the next prompt begins another one."))
 
+    def take_candidate(self, steps: int) -> bool:
+        """Show a larger mask that the prompts may mean, a smaller one for -1; False where nothing is to be chosen."""
+        return self.is_active and self.updater.take_candidate(steps)
+
     def cancel(self) -> None:
         """Wait for no prediction; prompts stay, and are predicted when they change, or by `accept`."""
         self.updater.begin()
@@ -237,6 +241,7 @@ class EffectController:
         """Predict all open groups anew, since the model or what it sees has changed."""
         self.updater.requests.drop()
         self.acceptance.clear()
+        self.updater.candidates.clear()
         self.updater.groups.resume()
         self.updater.observer.is_stale = True
         self.updater.refresh()

@@ -129,6 +129,10 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         score = MaskScore(pending.answer.score, pending.answer.grade)
         about = "; ".join(filter(None, (_size(pending, found), score.word)))
         text = _("{about}. Enter accepts, Esc clears.").format(about=about)
+        if len(pending.answer.candidates) > 1:
+            words = _("Mask {number} of {count} (smaller and larger: K and L, or Shift+wheel).")
+            count = len(pending.answer.candidates)
+            text = words.format(number=pending.answer.candidate, count=count) + " " + text
     lost = sum(mask.group.lost_points for mask in masks)
     if lost:
         template = (
@@ -138,6 +142,14 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         )
         text += " " + template.format(count=lost)
     return Status(text, level, score)
+
+
+def no_candidate_text(count: int, is_larger: bool) -> str:
+    """Why there is no other mask to be shown."""
+    if count <= 1:
+        return _("The prompts mean one mask only: click where it goes wrong.")
+    words = _("This is the largest of {count} masks.") if is_larger else _("This is the smallest of {count} masks.")
+    return words.format(count=count)
 
 
 def nothing_text(pending: PendingPrediction, found: DryRun) -> str:

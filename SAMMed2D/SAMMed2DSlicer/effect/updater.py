@@ -11,11 +11,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.acceptance import Acceptance
+from SAMMed2DSlicer.effect.candidate_chooser import CandidateChooser
 from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
 from SAMMed2DSlicer.effect.scene_observer import SceneObserver
-from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
+from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status, no_candidate_text
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
 from SAMMed2DSlicer.inference.service import InferenceService
@@ -91,6 +92,9 @@ class EffectUpdater:
         self.status = CurrentStatus()
         self.views = SliceViews(effect)
         self.requests = RequestQueue(service, self._request_of, self._answered, self._failed)
+        self.candidates = CandidateChooser(
+            self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen
+        )
         self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
         self.last_view: Any = None
@@ -113,6 +117,7 @@ class EffectUpdater:
         self.views.close()
         self.groups.clear()
         self.acceptance.clear()
+        self.candidates.clear()
         self.last_view = None
 
     def close(self) -> None:
@@ -213,6 +218,7 @@ class EffectUpdater:
 
     def _forget(self, group: PromptGroup) -> None:
         self.groups.forget(group)
+        self.candidates.forget(group)
         self.acceptance.drop(group)
         self.requests.forget(group)
 
@@ -274,8 +280,38 @@ class EffectUpdater:
         if self.accepts_next and self.requests.running is None:  # for all predictions that were on their way
             self.accepts_next = False
             self.write(self.acceptance.pending(now))
+        if is_shown:
+            self.candidates.ask(prediction)
         self.prefetcher.restart()
         self.publish()
+
+    def _present_request_of(self, group: PromptGroup) -> Request | None:
+        self.begin()
+        return self._request_of(group)
+
+    def _candidates_found(self, shown: PendingPrediction, prediction: PendingPrediction) -> None:
+        if self.observer.is_active and self.acceptance.predictions.get(shown.request.group) is shown:
+            self.acceptance.predictions[shown.request.group] = prediction
+            self.begin()
+            self.publish()
+
+    @renders_once
+    def take_candidate(self, steps: int) -> bool:
+        """Show a larger one of the masks that the newest prompts in view may mean; a smaller one for negative steps.
+
+        Returns:
+            whether there are prompts in view that the user is not done with.
+        """
+        self.begin()
+        last = self.candidates.step(self.groups.unfinished, steps)
+        if last is not None:
+            self.notify(no_candidate_text(len(last.answer.candidates), steps > 0), INFO, last.request.group)
+        return bool(self.groups.unfinished)
+
+    def _candidate_chosen(self, prediction: PendingPrediction) -> None:
+        self.note_changes()
+        self.requests.forget(prediction.request.group)  # it is answered already
+        self._answered(prediction)
 
     def _failed(self, group: PromptGroup, error: BaseException) -> None:
         if not self.observer.is_active:

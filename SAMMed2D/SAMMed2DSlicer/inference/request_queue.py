@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
-    from SAMMed2DLib.inference.session import MaskPrediction
+    from SAMMed2DLib.inference.session import MaskPrediction, Session, ShouldStop
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,12 @@ class PendingPrediction:
 
     answer: MaskPrediction
     request: Request
+
+    def with_candidate(self, number: int) -> PendingPrediction:
+        """The same with another one of its candidates, from 1, as it would be answered."""
+        candidates = self.answer.candidates
+        answer = replace(candidates[number - 1], candidates=candidates, candidate=number)
+        return PendingPrediction(answer, replace(self.request, prompts=self.request.prompts.with_candidate(number)))
 
 
 class RequestQueue:
@@ -103,12 +109,21 @@ class RequestQueue:
             self._submit(request)
             return
 
+    def ask_candidates(self, pending: PendingPrediction, on_found: Callable[[PendingPrediction], None]) -> None:
+        """Have the other masks drawn that an answer's prompts may mean, unless something else is asked meanwhile."""
+        if self.running is not None or self._waiting:
+            return
+        self._service.submit(
+            partial(_answer, pending.request, candidates=True),
+            lambda answer: on_found(PendingPrediction(answer, pending.request)),
+            lambda error: None,  # the answer is there, and whatever is wrong now is told with the next one
+            owner=self,
+        )
+
     def _submit(self, request: Request) -> None:
         self.running = request
         self._service.submit(
-            lambda session, should_stop: session.answer(
-                request.image, request.prompts, mask=request.known_hw, zoom=request.zoom, should_stop=should_stop
-            ),
+            partial(_answer, request),
             partial(self._answered, request),
             partial(self._failed, request),
             owner=self,
@@ -135,3 +150,17 @@ class RequestQueue:
         except ValueError:  # it is shown when its turn comes
             return False
         return now is not None and now.is_same(request)
+
+
+def _answer(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
+    """Ask the session; a candidate that another model does not have counts as none."""
+    from SAMMed2DLib.inference.candidates import CandidateError
+
+    known, options = request.known_hw, {"candidates": True} if candidates else {}
+    try:
+        return session.answer(
+            request.image, request.prompts, mask=known, zoom=request.zoom, should_stop=should_stop, **options
+        )
+    except CandidateError:
+        prompts = replace(request.prompts, choices=())
+        return session.answer(request.image, prompts, mask=known, zoom=request.zoom, should_stop=should_stop, **options)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     Point = Sequence[float] | np.ndarray  # (3,) mm, in the scene
 
 _PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
-    _PREFIX + name for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN, CHOICES = (
+    _PREFIX + name
+    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten", "Candidates")
 )
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"

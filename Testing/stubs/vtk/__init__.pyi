@@ -18,6 +18,10 @@ class vtkCommand:
     LeftButtonReleaseEvent: int
     ModifiedEvent: int
     MouseMoveEvent: int
+    MouseWheelBackwardEvent: int
+    MouseWheelForwardEvent: int
+    MouseWheelLeftEvent: int
+    MouseWheelRightEvent: int
 
 def calldata_type(type: int) -> Callable[[Callable[..., None]], Callable[..., None]]: ...
 

@@ -1,0 +1,28 @@
+"""What the Segment Editor shows below its effects while this one is chosen."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+
+def help_html() -> str:
+    """How prompts are given, and what the keys do."""
+    return (
+        "<html>"
+        + _(
+            "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
+            "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
+            "<li><b>Drag</b> a box around the structure.</li>"
+            "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"
+            "<li>A click may mean a part or the whole: <b>K</b> and <b>L</b>, or <b>Shift+wheel</b>, show the "
+            "next smaller and larger mask.</li>"
+            "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
+            "outside and box.</li></ul>"
+            "Masking works as for other effects; other segments are protected until you say otherwise. "
+            "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
+            "<b>Prompts</b> and move its prompts, to correct what was accepted. "
+            "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
+            "Not a medical device: every mask needs a look."
+        )
+        + "</html>"
+    )
