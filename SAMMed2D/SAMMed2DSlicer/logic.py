@@ -38,6 +38,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
       list that the effect made. They come after those of `positive` and `negative`.
     - `box`: a markups ROI node, which counts as its cut by the slice; or two opposite corners,
       ((x, y, z), (x, y, z)) in the scene's RAS, mm.
+    - `candidate`: prompts may mean a part, the whole or a larger whole; 1 takes the smallest of up to five masks, 2 the
+      next larger one. None takes the best one.
     - `intensity`, what the model sees: "window" for the volume's window/level, "percentiles" or "full".
     - `zoom`: whether the model looks at crops around the prompts; None does what its weights were trained for.
 
@@ -68,6 +70,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         overwrite: str = "none",
         points: Any = (),
         correct: bool = False,
+        candidate: int | None = None,
     ) -> SliceResult:
         """Segment one object on one slice, and add it to a segment. An empty mask changes nothing.
 
@@ -88,6 +91,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             points: points on the object and beside it in their order, see the class.
             correct: whether the mask that the segment has on the slice is corrected; points beside the object are
                 enough then.
+            candidate: which of the masks that the prompts may mean, see the class.
 
         Returns:
             mask ((H, W) bool), score (the IoU that it probably has), plane, how many `voxels` of the segmentation
@@ -100,7 +104,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         """
         from SAMMed2DSlicer.inference import blocking
 
-        prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
+        prompts = {"positive": positive, "negative": negative, "box": box, "points": points, "candidate": candidate}
         options = {**prompts, "intensity": intensity, "zoom": zoom}
         return blocking.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **options)
 
@@ -135,6 +139,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         intensity: str = "window",
         zoom: bool | None = None,
         points: Any = (),
+        candidate: int | None = None,
     ) -> SlicePrediction:
         """Segment one object on one slice, and change nothing in the scene.
 
@@ -147,14 +152,16 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             intensity: what the model sees, see the class.
             zoom: whether it looks at crops, see the class.
             points: points on the object and beside it in their order, see the class.
+            candidate: which of the masks that the prompts may mean, see the class.
 
         Returns:
-            mask ((H, W) bool), score and plane; `plane.insert` writes the mask to an array of the volume's shape.
+            mask ((H, W) bool), score, plane, and `candidate` of how many `candidates`; `plane.insert` writes the mask
+            to an array of the volume's shape.
 
         Raises:
             ValueError, RuntimeError: see the class.
         """
-        prompts = {"positive": positive, "negative": negative, "box": box, "points": points}
+        prompts = {"positive": positive, "negative": negative, "box": box, "points": points, "candidate": candidate}
         return self.predictMany(volumeNode, plane, [prompts], intensity=intensity, zoom=zoom)[0]
 
     def predictMany(
@@ -171,7 +178,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         Args:
             volumeNode: the volume.
             plane: the slice, see the class.
-            prompts: for each object "positive", "negative", "points" and "box", as in `segmentSlice`.
+            prompts: for each object "positive", "negative", "points", "box" and "candidate", as in `segmentSlice`.
             intensity: what the model sees, see the class.
             zoom: whether it looks at crops, see the class.
 

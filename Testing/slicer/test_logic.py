@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -286,6 +287,26 @@ def test_points_without_a_side_or_an_object_are_refused(logic, points, message):
 
 
 # Many
+
+
+def test_a_candidate_is_asked_for_and_the_result_says_which_of_how_many_it_is(logic):
+    case, answer = a_case(), logic.session.answer
+
+    def with_parts(image, prompts, **options):
+        found = answer(image, prompts, **options)
+        parts = tuple(replace(found, mask=found.mask & (np.arange(60) < end)) for end in (20, 30, 60))
+        return replace(parts[prompts.candidate - 1], candidates=parts, candidate=prompts.candidate)
+
+    logic.session.answer = with_parts
+    where = (case.volume, ("k", INSIDE[2]))
+    found = logic.predict(*where, case.world(INSIDE), candidate=1)
+    np.testing.assert_array_equal(found.mask, case.structure[INSIDE[2]] & (np.arange(60) < 20))
+    assert (found.candidate, found.candidates) == (1, 3)
+    result = logic.segmentSlice(case.volume, case.segmentation, "A", where[1], case.world(INSIDE), candidate=2)
+    assert (result.candidate, result.candidates) == (2, 3)
+    np.testing.assert_array_equal(case.segment()[INSIDE[2]], case.structure[INSIDE[2]] & (np.arange(60) < 30))
+    with pytest.raises(ValueError, match="counted from 1, not 0"):
+        logic.predict(*where, case.world(INSIDE), candidate=0)
 
 
 def test_many_objects_of_a_slice_are_predicted_in_one_call(logic):

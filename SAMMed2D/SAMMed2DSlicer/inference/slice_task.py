@@ -40,6 +40,8 @@ class SlicePrediction:
         plane: the slice; it leads from the mask's pixels to voxels.
         predicted_iou: what the network predicts; the score itself, unless scores are calibrated.
         grade: what a calibrated score means: "good", "fair" or "check"; None where scores are not calibrated.
+        candidate: which of the masks that the prompts may mean, from 1, small to large; 0 where none was chosen.
+        candidates: how many of them there are; 0 where none was chosen.
     """
 
     mask: np.ndarray
@@ -47,11 +49,14 @@ class SlicePrediction:
     plane: SlicePlane
     predicted_iou: float
     grade: str | None
+    candidate: int
+    candidates: int
 
     @classmethod
     def of_mask(cls, found: MaskPrediction, plane: SlicePlane) -> SlicePrediction:
         """Take what a session has predicted on a slice."""
-        return cls(found.mask, found.score, plane, found.predicted_iou, found.grade)
+        choice = (found.candidate, len(found.candidates))
+        return cls(found.mask, found.score, plane, found.predicted_iou, found.grade, *choice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,4 +234,4 @@ def write(
         written = write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)
     found = (prediction.mask, prediction.score, prediction.plane, prediction.predicted_iou, prediction.grade)
-    return SliceResult(*found, *counts)
+    return SliceResult(*found, prediction.candidate, prediction.candidates, *counts)

@@ -94,6 +94,7 @@ def prompts_on(
     negative: Any = (),
     box: Any = None,
     points: Any = (),
+    candidate: int | None = None,
     *,
     is_correction: bool = False,
 ) -> Prompts:
@@ -109,6 +110,7 @@ def prompts_on(
             rectangle in it; others span a box along R, A and S. A box counts as its cut by the slice.
         points: points of both sides in their order, after those before: (N, 4) or (4,) world RAS mm and 1 inside or 0
             beside the object; or a point list that the effect made.
+        candidate: which of the masks that they may mean, from 1, small to large; None for the best one.
         is_correction: whether a mask that is there says where the object is, so that points beside it are enough.
 
     Raises:
@@ -127,7 +129,7 @@ def prompts_on(
         if len(labels):
             raise SceneError(_("Points beside the object do not say where it is: add one on it, or a box around it."))
         raise SceneError(_("Nothing says where the object is: add a point on it, or a box around it."))
-    return Prompts(points_xy, labels, box_xyxy).checked(plane.size_hw)
+    return Prompts(points_xy, labels, box_xyxy).with_candidate(candidate).checked(plane.size_hw)
 
 
 def points_of(node: Any, positive: bool) -> np.ndarray:
