@@ -36,7 +36,7 @@ def with_choices(prompts: Prompts, text: str | None) -> Prompts:
 
 
 def _entries(text: str | None) -> list[tuple[list[list[Any]], int]]:
-    """What a text holds, each the points and box before a choice, and its number; nothing where it was not written here."""
+    """Of each choice the points and the box before it, and its number; nothing where a text was not written here."""
     try:
         entries = [([list(points), list(box)], number) for (points, box), number in json.loads(text or "[]")]
         good = [entry for entry in entries if isinstance(entry[1], int) and entry[1] > 0]
