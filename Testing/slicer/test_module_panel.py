@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from dataclasses import replace
 
 import host
 import numpy as np
@@ -240,6 +241,33 @@ def test_options_reach_the_model(panel, case, logic):
     finish(panel)
     _, image, zoom = logic.session.asked[-1]
     assert zoom is True and image.min() == 0 and image.max() == 255
+
+
+def test_another_mask_that_the_prompts_may_mean_is_written_and_named(panel, case, logic):
+    from SAMMed2DLib.inference.candidates import CandidateError
+
+    answer = logic.session.answer
+
+    def with_part(image, prompts, **options):
+        if prompts.candidate == 5:
+            raise CandidateError("there is no candidate 5: there are 2 candidates")
+        whole = answer(image, prompts, **options)
+        part = replace(whole, mask=whole.mask & (np.arange(whole.mask.shape[1]) < 20))
+        return replace((part, whole)[prompts.candidate - 1], candidates=(part, whole), candidate=prompts.candidate)
+
+    logic.session.answer = with_part
+    choose(panel.ui.candidateSelector, "5")
+    panel.segment()
+    finish(panel)
+    assert "there are 2 candidates" in panel.status_line.text and not case.segment("A").any()
+    choose(panel.ui.candidateSelector, "1")
+    panel.segment()
+    finish(panel)
+    assert "mask 1 of 2" in panel.status_line.text
+    written = case.segment("A")
+    assert written.any() and (written == (case.structure & written)).all() and not written[..., 20:].any()
+    choose(panel.ui.candidateSelector, "best")
+    assert panel.parameters.prompts["candidate"] is None
 
 
 def test_all_kinds_of_prompts_are_taken_together(panel, case, logic):

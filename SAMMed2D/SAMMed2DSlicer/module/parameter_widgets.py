@@ -42,6 +42,7 @@ class ParameterWidgets:
             "intensity": (ui.intensitySelector, combo_boxes.intensity_names()),
             "zoom": (ui.zoomSelector, combo_boxes.zoom_names()),
             "overwrite": (ui.overwriteSelector, combo_boxes.overwrite_names()),
+            "candidate": (ui.candidateSelector, combo_boxes.candidate_names()),
         }
         for name, selector in self.node_selectors.items():
             selector.connect("currentNodeChanged(vtkMRMLNode*)", partial(self._node_chosen, name))

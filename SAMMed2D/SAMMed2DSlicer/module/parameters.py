@@ -73,6 +73,7 @@ class Parameters:
         intensity: one of `volumes.INTENSITIES`.
         zoom: one of `ZOOMS`.
         overwrite: "none", "visible" or "all".
+        candidate: "best", or which of the masks that the prompts may mean, "1" to "5", small to large.
     """
 
     volume = NodeReference("Volume")
@@ -85,6 +86,7 @@ class Parameters:
     intensity = TextParameter("Intensity", volumes.WINDOW, volumes.INTENSITIES)
     zoom = TextParameter("Zoom", "auto", tuple(ZOOMS))
     overwrite = TextParameter("Overwrite", "none", ("none", "visible", "all"))
+    candidate = TextParameter("Candidate", "best", ("best", *"12345"))
 
     def __init__(self, node: Any) -> None:
         """Use this node."""
@@ -93,7 +95,8 @@ class Parameters:
     @property
     def prompts(self) -> dict[str, Any]:
         """The prompts, as `slice_prompts.prompts_on` takes them."""
-        return {"positive": self.positive, "negative": self.negative, "box": self.box}
+        candidate = None if self.candidate == "best" else int(self.candidate)
+        return {"positive": self.positive, "negative": self.negative, "box": self.box, "candidate": candidate}
 
     def plane(self) -> SlicePlane:
         """The slice of the volume that the view shows.

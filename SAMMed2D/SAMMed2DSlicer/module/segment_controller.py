@@ -84,7 +84,8 @@ class SegmentController:
         score = MaskScore(result.score, result.grade)
         counts = _("{voxels} voxels, {changed} new").format(voxels=f"{result.voxels:,}", changed=f"{result.changed:,}")
         took = _("{seconds}\N{NO-BREAK SPACE}s").format(seconds=f"{seconds:.1f}")
-        parts = ["; ".join(filter(None, (counts, score.word, took)))]
+        which = _("mask {number} of {count}").format(number=result.candidate, count=result.candidates)
+        parts = ["; ".join(filter(None, (counts, which if result.candidate else "", score.word, took)))]
         if result.lost:
             parts.append(losses_text(target[1], result.lost) + ".")
         if result.outside_px:

@@ -33,6 +33,11 @@ def overwrite_names() -> dict[str, str]:
     }
 
 
+def candidate_names() -> dict[str, str]:
+    """Texts of the masks that prompts may mean, by the values of `Parameters.candidate`."""
+    return {"best": _("Automatic: the best one"), "1": _("1: the smallest one"), **{size: size for size in "2345"}}
+
+
 def fill(box: Any, names: Mapping[str, str], value: str) -> None:
     """Show items in a combo box and select one of them, without emitting signals.
 
