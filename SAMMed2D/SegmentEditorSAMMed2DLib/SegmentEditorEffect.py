@@ -16,10 +16,10 @@ from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.controller import EffectController
+    from SAMMed2DSlicer.effect.display import EffectState
     from SAMMed2DSlicer.effect.effect_panel import EffectPanel
     from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.effect.preview import ViewPreview
-    from SAMMed2DSlicer.effect.updater import EffectState
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel

@@ -13,10 +13,11 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from SAMMed2DSlicer.effect.display import EffectState
 from SAMMed2DSlicer.effect.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.status_text import Status
-from SAMMed2DSlicer.effect.updater import EffectState, EffectUpdater
+from SAMMed2DSlicer.effect.updater import EffectUpdater
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -50,6 +51,7 @@ class EffectController:
         """
         self.updater = EffectUpdater(effect, service, edit_history, on_changed, on_closed)
         self.editor, self.acceptance = self.updater.editor, self.updater.acceptance
+        self.display = self.updater.display
         self._chooser = GroupChooser(effect, self.editor, self.updater.groups, edit_history)
 
     @property
@@ -60,12 +62,12 @@ class EffectController:
     @property
     def last_view(self) -> Any:
         """The slice view that was worked in last, or None."""
-        return self.updater.last_view
+        return self.display.last_view
 
     @property
     def status(self) -> Status:
         """What the user is told."""
-        return self.updater.status.shown
+        return self.display.status.shown
 
     @property
     def groups(self) -> list[PromptGroup]:
@@ -100,12 +102,12 @@ class EffectController:
     def rebuild_views(self) -> None:
         """Draw into the views of the present layout."""
         if self.is_active:
-            self.updater.views.open()
+            self.display.views.open()
             self.updater.observer.schedule_refresh()
 
     def view_entered(self, widget: Any) -> None:
         """Prefetch the slices of a slice view from now on."""
-        self.updater.last_view = widget
+        self.display.last_view = widget
         self.updater.prefetcher.restart()
 
     def view_moved(self) -> None:
@@ -114,7 +116,7 @@ class EffectController:
 
     def preview_in(self, widget: Any) -> ViewPreview | None:
         """What is drawn into a view."""
-        return self.updater.views.preview(widget)
+        return self.display.views.preview(widget)
 
     # What the user does
 
@@ -163,13 +165,13 @@ class EffectController:
         try:
             group = self._chooser.choose(now, widget, points_world, positive)
         except (volumes.SceneError, GeometryError) as error:
-            updater.notify(messages.error_text(error), WARNING)
+            self.display.notify(messages.error_text(error), WARNING)
             return False
         if group.segment_id != now.segment_id:  # that of another object
             now = updater.begin()
         nodes = group.points, group.box
         add_to(group)
-        updater.last_view = widget
+        self.display.last_view = widget
         updater.groups.add(group)
         if (group.points, group.box) != nodes:
             updater.observer.observe_group(group)
@@ -184,19 +186,20 @@ class EffectController:
         now = updater.begin()
         if self.is_waiting:
             updater.accepts_next = True
-            updater.notify(_("Accepted as soon as the answer is there."))
+            self.display.notify(_("Accepted as soon as the answer is there."))
             return
         pending, unfinished = updater.acceptance.pending(now), updater.groups.unfinished
         if not pending and updater.groups.resume(unfinished):
             updater.refresh()  # predicts them; their masks are seen before they are accepted
             return
         if not pending and not unfinished:
-            updater.notify(_("There is nothing to accept: click on the structure, or drag a box around it."), WARNING)
-        updater.write(pending)
+            text = _("There is nothing to accept: click on the structure, or drag a box around it.")
+            self.display.notify(text, WARNING)
+        self.display.write(pending)
         for group in [group for group in updater.groups.unfinished if group.state == WRITTEN]:
             updater.groups.close(group)
             updater.acceptance.begin_next(now)
-            updater.notify(_("Done with this object: the next prompt begins another one."))
+            self.display.notify(_("Done with this object: the next prompt begins another one."))
 
     def take_candidate(self, steps: int) -> bool:
         """Show a larger mask that the prompts may mean, a smaller one for -1; False where nothing is to be chosen."""
@@ -208,7 +211,7 @@ class EffectController:
         cancelled = self.updater.groups.cancel(self.acceptance.predictions)
         self.updater.drop_requests()
         kept = _("Cancelled. The prompts are still there: Enter asks again, Esc clears them.")
-        self.updater.notify(kept if cancelled else _("Cancelled."))
+        self.display.notify(kept if cancelled else _("Cancelled."))
 
     @renders_once
     def clear(self) -> None:
@@ -218,7 +221,7 @@ class EffectController:
         still_open = [group for group in self.groups if group.segment_id == now.segment_id and not group.is_accepted]
         for group in self.updater.groups.unfinished or still_open or list(self.updater.groups.in_view):
             self.updater.remove(group)
-        self.updater.notify(_("Prompts were cleared; the segment is as it was."))
+        self.display.notify(_("Prompts were cleared; the segment is as it was."))
 
     def remove(self, group: PromptGroup) -> None:
         """Take a group of prompts away; what was written stays."""
@@ -233,7 +236,7 @@ class EffectController:
         if widget is not None:
             widget.mrmlSliceNode().JumpSliceByOffsetting(*group.middle_world())
             widget.sliceLogic().SnapSliceOffsetToIJK()
-            self.updater.last_view = widget
+            self.display.last_view = widget
         self.updater.groups.reopened = group if group.is_accepted else None
         self.updater.refresh()
 

@@ -33,7 +33,7 @@ from SAMMed2DSlicer.widgets.icons import pixmap_from_image
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
 
 if TYPE_CHECKING:
-    from SAMMed2DSlicer.effect.updater import EffectState
+    from SAMMed2DSlicer.effect.display import EffectState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 _LONGEST_NAME, _THUMBNAIL_PX = 24, 72

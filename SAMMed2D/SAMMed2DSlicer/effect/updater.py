@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -12,18 +11,17 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.candidate_chooser import CandidateChooser
+from SAMMed2DSlicer.effect.display import EffectDisplay, EffectState, changed_at
 from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.group_state import PromptGroupState
-from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
 from SAMMed2DSlicer.effect.scene_observer import SceneObserver
-from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status, no_candidate_text
+from SAMMed2DSlicer.effect.status_text import no_candidate_text
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
-from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
@@ -31,31 +29,6 @@ from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.inference.prompts import Prompts
-
-
-@dataclass(frozen=True, eq=False)
-class EffectState:
-    """What the effect has to show, handed to its panel as one value.
-
-    Attributes:
-        status: the status line's text.
-        place: where it holds, see `EditorSnapshot.place`.
-        groups: the prompt groups of the segmentation.
-        predictions: those that wait to be accepted, of all segments.
-        pending: the masks of the selected segment among them.
-        pending_view: a view that shows the last of these; None if there is none.
-        unfinished: groups of the selected segment, in view, that the user is not done with.
-        is_waiting: whether a prediction is on its way.
-    """
-
-    status: Status
-    place: Any
-    groups: Sequence[PromptGroup]
-    predictions: Mapping[PromptGroup, PendingPrediction]
-    pending: Sequence[ShownMask]
-    pending_view: Any
-    unfinished: Sequence[PromptGroup]
-    is_waiting: bool
 
 
 class EffectUpdater:
@@ -81,29 +54,24 @@ class EffectUpdater:
             on_changed: called with the state when the status, the groups or the predictions have changed.
             on_closed: called when the scene was closed.
         """
-        self._service, self._edit_history = service, edit_history
-        self._on_changed, self._on_closed = on_changed, on_closed
+        self._service, self._edit_history, self._on_closed = service, edit_history, on_closed
         self.editor = EditorReader(effect)
-        self.now = self.editor.take()  # the context of the present event
-        self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
         self._prompts: dict[PromptGroup, Prompts | None] = {}  # those that were read in this event
         self.groups = PromptGroupState(edit_history)
         self.acceptance = Acceptance(effect, self.groups, edit_history)
-        self.status = CurrentStatus()
-        self.views = SliceViews(effect)
         self.requests = RequestQueue(service, self._request_of, self._answered, self._failed)
+        self.display = EffectDisplay(effect, self.editor, self.groups, self.acceptance, self.requests, on_changed)
         self.candidates = CandidateChooser(
             self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen
         )
         self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
-        self.last_view: Any = None
         self.accepts_next = False  # as soon as the predictions are there
 
     def start(self) -> None:
         """Show the prompts and predict those in view."""
         self.observer.start()
-        self.views.open()
+        self.display.views.open()
         self.observer.is_stale = True
         self.refresh()
 
@@ -114,11 +82,11 @@ class EffectUpdater:
             return
         self.observer.stop()
         self.drop_requests()
-        self.views.close()
+        self.display.views.close()
         self.groups.clear()
         self.acceptance.clear()
         self.candidates.clear()
-        self.last_view = None
+        self.display.last_view = None
 
     def close(self) -> None:
         """Stop, and forget what was written, since the scene closes."""
@@ -130,8 +98,8 @@ class EffectUpdater:
 
     def begin(self) -> EditorSnapshot:
         """Take the snapshot of the editor by which all else goes in the present event."""
-        self.now, self._masks, self._prompts = self.editor.take(), None, {}
-        return self.now
+        self._prompts = {}
+        return self.display.begin()
 
     @renders_once
     def refresh(self) -> None:
@@ -143,7 +111,7 @@ class EffectUpdater:
         observer = self.observer
         if observer.is_stale or observer.is_segment_stale:  # masking, or what it goes by, may have changed
             self.acceptance.masking_changed()
-            self.status.masking_changed()
+            self.display.status.masking_changed()
         if observer.is_stale:
             observer.is_stale = False
             for group in self.groups.find(now.segmentation):
@@ -155,19 +123,19 @@ class EffectUpdater:
             observer.is_segment_stale = False
             for group in self.groups.follow_segment():
                 self._drop_prediction(group)
-            self.status.segment_changed(_changed_at(self.now))
+            self.display.status.segment_changed(changed_at(self.display.now))
         self.groups.show(now)
         self.groups.touch(self.groups.in_view)
         self.note_changes()
         for group in self.groups.unpredicted(self.acceptance.predictions):
             self.requests.add(group)
         self.requests.submit_next(self.acceptance.predictions)
-        self.draw()
+        self.display.draw()
         if now.options.accepts_at_once:  # predicted while another segment was selected
             pending = self.acceptance.pending(now)
-            self.write([group for group in pending if not self.groups.is_undone(group)], closes=False)
+            self.display.write([group for group in pending if not self.groups.is_undone(group)], closes=False)
         self.prefetcher.restart()
-        self.publish()
+        self.display.publish()
 
     def look_at_changes(self) -> None:
         """Predict the groups whose prompts have changed."""
@@ -179,7 +147,7 @@ class EffectUpdater:
         """The same in the context of the present event."""
         self.note_changes()
         self.requests.submit_next(self.acceptance.predictions)
-        self.publish()
+        self.display.publish()
 
     def image_changed(self) -> None:
         """Predict the shown predictions anew if the model sees another image."""
@@ -199,7 +167,7 @@ class EffectUpdater:
 
     def note_changes(self) -> None:
         """Take over what has become of the prompts since the last call."""
-        changes = self.groups.take_changes(self.now, self.observer.take_changed_nodes())
+        changes = self.groups.take_changes(self.display.now, self.observer.take_changed_nodes())
         self._prompts |= changes.to_predict
         for group in changes.empty:
             self._remove(group)
@@ -213,8 +181,8 @@ class EffectUpdater:
         self._forget(group)
         self._edit_history.drop(group.key)
         group.remove()
-        self.draw()
-        self.publish()
+        self.display.draw()
+        self.display.publish()
 
     def _forget(self, group: PromptGroup) -> None:
         self.groups.forget(group)
@@ -226,8 +194,8 @@ class EffectUpdater:
         """Show no prediction of a group, and wait for none."""
         self.requests.forget(group)
         if self.acceptance.drop(group):
-            self.draw()
-        self.status.group_changed(group)
+            self.display.draw()
+        self.display.status.group_changed(group)
 
     # Predictions
 
@@ -238,7 +206,7 @@ class EffectUpdater:
         self.accepts_next = False
 
     def _request_of(self, group: PromptGroup) -> Request | None:
-        now = self.now
+        now = self.display.now
         is_selected = group.volume is now.volume
         item = now.item if is_selected else volumes.sequence_item(group.volume)
         if group.item != item:
@@ -248,11 +216,8 @@ class EffectUpdater:
         prompts = self._prompts.get(group) or group.prompts(now.world_from_ijk if is_selected else None)
         return Request(group, prompts.checked(group.plane.size_hw), image, now.options.zoom, group.known_hw)
 
+    @renders_once
     def _answered(self, prediction: PendingPrediction) -> None:
-        with slicer.util.RenderBlocker():
-            self._take_over(prediction)
-
-    def _take_over(self, prediction: PendingPrediction) -> None:
         group = prediction.request.group
         if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
             return
@@ -265,25 +230,25 @@ class EffectUpdater:
         if group.known_hw is None and not prediction.answer.mask.any():
             self.acceptance.drop(group)
             text = _("The model finds nothing here: add a point on the structure, or a box.")
-            self.notify(text, WARNING, group)
+            self.display.notify(text, WARNING, group)
         elif group.known_hw is not None and np.array_equal(prediction.answer.mask, group.known_hw):
             self.acceptance.drop(group)
-            self.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
+            self.display.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
         else:
             self.acceptance.set(group, prediction)
-            self.status.expire()
-        self.draw()
+            self.display.status.expire()
+        self.display.draw()
         is_shown = group in self.acceptance.predictions
         if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
-            self.write([group], closes=self.accepts_next)
+            self.display.write([group], closes=self.accepts_next)
         self.requests.submit_next(self.acceptance.predictions)
         if self.accepts_next and self.requests.running is None:  # for all predictions that were on their way
             self.accepts_next = False
-            self.write(self.acceptance.pending(now))
+            self.display.write(self.acceptance.pending(now))
         if is_shown:
             self.candidates.ask(prediction)
         self.prefetcher.restart()
-        self.publish()
+        self.display.publish()
 
     def _present_request_of(self, group: PromptGroup) -> Request | None:
         self.begin()
@@ -293,7 +258,7 @@ class EffectUpdater:
         if self.observer.is_active and self.acceptance.predictions.get(shown.request.group) is shown:
             self.acceptance.predictions[shown.request.group] = prediction
             self.begin()
-            self.publish()
+            self.display.publish()
 
     @renders_once
     def take_candidate(self, steps: int) -> bool:
@@ -305,7 +270,7 @@ class EffectUpdater:
         self.begin()
         last = self.candidates.step(self.groups.unfinished, steps)
         if last is not None:
-            self.notify(no_candidate_text(len(last.answer.candidates), steps > 0), INFO, last.request.group)
+            self.display.notify(no_candidate_text(len(last.answer.candidates), steps > 0), INFO, last.request.group)
         return bool(self.groups.unfinished)
 
     def _candidate_chosen(self, prediction: PendingPrediction) -> None:
@@ -319,83 +284,22 @@ class EffectUpdater:
         self.begin()
         self.accepts_next = False
         self.acceptance.drop(group)
-        self.draw()
+        self.display.draw()
         of = None if isinstance(error, volumes.SceneError) else group  # what is wrong with the scene is of no group
-        self.notify(messages.error_text(error), WARNING if isinstance(error, ValueError) else ERROR, of)
+        self.display.notify(messages.error_text(error), WARNING if isinstance(error, ValueError) else ERROR, of)
         self.requests.submit_next(self.acceptance.predictions)
 
     def _slice_to_prefetch(self) -> SlicePlane | None:
         if not (self.observer.is_active and self._service.state.is_ready and self.requests.running is None):
             return None
         now = self.editor.take()
-        if not now.options.prefetches or self.last_view is None:
+        if not now.options.prefetches or self.display.last_view is None:
             return None
-        return now.planes.get(self.last_view.mrmlSliceNode().GetLayoutName())
+        return now.planes.get(self.display.last_view.mrmlSliceNode().GetLayoutName())
 
     def _image_of(self, plane: SlicePlane) -> np.ndarray:
         now = self.editor.take()
         return volumes.model_image(now.volume, plane, now.options.intensity)
-
-    # What is written and shown
-
-    def write(self, groups: Sequence[PromptGroup], closes: bool = True) -> None:
-        """Write the predictions of some groups, and tell what came of it; `closes`: the user is done with them."""
-        result = self.acceptance.write(groups, self.now, closes)
-        if result is not None:
-            self.draw()
-            self.status.notify(
-                result.status, self.now.place, changed_at=_changed_at(self.now), is_of_masking=result.is_blocked
-            )
-            self._hand_on()
-
-    def draw(self) -> None:
-        """Draw the predictions into the views."""
-        self._masks = self.acceptance.shown_masks(self.now)
-        self.views.draw(self._masks)
-
-    def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
-        """Show a text in the status line.
-
-        Args:
-            text: for the user.
-            level: INFO, WARNING or ERROR.
-            group: whom it is about; None, and groups that are not in view, for all.
-        """
-        of = group if group in self.groups.in_view else None
-        self.status.notify(Status(text, level), self.now.place, of)
-        self._hand_on()
-
-    def publish(self) -> None:
-        """Show the state, and what has happened last only while it is about what is shown."""
-        self.status.update(self.now.place, self._pending(), self.groups.in_view, self.acceptance.predictions)
-        self._hand_on()
-
-    def _pending(self) -> list[ShownMask]:
-        """The masks that wait to be accepted; they are drawn anew whenever they change."""
-        if self._masks is None:
-            self._masks = self.acceptance.shown_masks(self.now)
-        return self._masks
-
-    def _hand_on(self) -> None:
-        pending = self._pending()
-        widgets = self.groups.in_view.get(pending[-1].group, []) if pending else []
-        self._on_changed(
-            EffectState(
-                status=self.status.shown,
-                place=self.now.place,
-                groups=tuple(self.groups.groups),
-                predictions=dict(self.acceptance.predictions),
-                pending=pending,
-                pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
-                unfinished=self.groups.unfinished,
-                is_waiting=self.requests.running is not None,
-            )
-        )
-
-
-def _changed_at(now: EditorSnapshot) -> int:
-    """When the voxels of the selected segment were changed last, a number that grows."""
-    return modified_time(now.segmentation, now.segment_id) if now.segmentation is not None else 0
 
 
 def _check_size(group: PromptGroup, now: EditorSnapshot) -> None:

@@ -1,0 +1,144 @@
+"""What the effect shows: masks in slice views, the status, and the state that its panel gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from SAMMed2DSlicer.effect.acceptance import Acceptance
+from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
+from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
+from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
+from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.scene.segment_reader import modified_time
+from SAMMed2DSlicer.widgets.messages import INFO
+
+
+@dataclass(frozen=True, eq=False)
+class EffectState:
+    """What the effect has to show, handed to its panel as one value.
+
+    Attributes:
+        status: the status line's text.
+        place: where it holds, see `EditorSnapshot.place`.
+        groups: the prompt groups of the segmentation.
+        predictions: those that wait to be accepted, of all segments.
+        pending: the masks of the selected segment among them.
+        pending_view: a view that shows the last of these; None if there is none.
+        unfinished: groups of the selected segment, in view, that the user is not done with.
+        is_waiting: whether a prediction is on its way.
+    """
+
+    status: Status
+    place: Any
+    groups: Sequence[PromptGroup]
+    predictions: Mapping[PromptGroup, PendingPrediction]
+    pending: Sequence[ShownMask]
+    pending_view: Any
+    unfinished: Sequence[PromptGroup]
+    is_waiting: bool
+
+
+class EffectDisplay:
+    """Draws predictions and shows the status, in the context of the present event.
+
+    Attributes:
+        now: the snapshot of the editor by which all goes in the present event.
+        last_view: the slice view that was worked in last, or None.
+    """
+
+    def __init__(
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        editor: EditorReader,
+        groups: PromptGroupState,
+        acceptance: Acceptance,
+        requests: RequestQueue,
+        on_changed: Callable[[EffectState], None],
+    ) -> None:
+        """Begin without views.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            editor: takes snapshots.
+            groups: the prompt groups.
+            acceptance: the predictions that wait to be accepted.
+            requests: those that are on their way.
+            on_changed: called with the state when the status, the groups or the predictions have changed.
+        """
+        self._editor, self._groups, self._acceptance, self._requests = editor, groups, acceptance, requests
+        self._on_changed = on_changed
+        self.now = editor.take()
+        self.status = CurrentStatus()
+        self.views = SliceViews(effect)
+        self.last_view: Any = None
+        self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
+
+    def begin(self) -> EditorSnapshot:
+        """Take the snapshot for the present event."""
+        self.now, self._masks = self._editor.take(), None
+        return self.now
+
+    def write(self, groups: Sequence[PromptGroup], closes: bool = True) -> None:
+        """Write the predictions of some groups, and tell what came of it; `closes`: the user is done with them."""
+        result = self._acceptance.write(groups, self.now, closes)
+        if result is not None:
+            self.draw()
+            self.status.notify(
+                result.status, self.now.place, changed_at=changed_at(self.now), is_of_masking=result.is_blocked
+            )
+            self._hand_on()
+
+    def draw(self) -> None:
+        """Draw the predictions into the views."""
+        self._masks = self._acceptance.shown_masks(self.now)
+        self.views.draw(self._masks)
+
+    def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
+        """Show a text in the status line.
+
+        Args:
+            text: for the user.
+            level: INFO, WARNING or ERROR.
+            group: whom it is about; None, and groups that are not in view, for all.
+        """
+        of = group if group in self._groups.in_view else None
+        self.status.notify(Status(text, level), self.now.place, of)
+        self._hand_on()
+
+    def publish(self) -> None:
+        """Show the state, and what has happened last only while it is about what is shown."""
+        self.status.update(self.now.place, self._pending(), self._groups.in_view, self._acceptance.predictions)
+        self._hand_on()
+
+    def _pending(self) -> list[ShownMask]:
+        """The masks that wait to be accepted; they are drawn anew whenever they change."""
+        if self._masks is None:
+            self._masks = self._acceptance.shown_masks(self.now)
+        return self._masks
+
+    def _hand_on(self) -> None:
+        pending = self._pending()
+        widgets = self._groups.in_view.get(pending[-1].group, []) if pending else []
+        self._on_changed(
+            EffectState(
+                status=self.status.shown,
+                place=self.now.place,
+                groups=tuple(self._groups.groups),
+                predictions=dict(self._acceptance.predictions),
+                pending=pending,
+                pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
+                unfinished=self._groups.unfinished,
+                is_waiting=self._requests.running is not None,
+            )
+        )
+
+
+def changed_at(now: EditorSnapshot) -> int:
+    """When the voxels of the selected segment were changed last, a number that grows."""
+    return modified_time(now.segmentation, now.segment_id) if now.segmentation is not None else 0
