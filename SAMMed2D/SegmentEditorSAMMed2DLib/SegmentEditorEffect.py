@@ -15,10 +15,10 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
+    from SAMMed2DSlicer.effect.context.parameters import EffectOptions
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.display import EffectState
     from SAMMed2DSlicer.effect.effect_panel import EffectPanel
-    from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -104,7 +104,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def setMRMLDefaults(self) -> None:
         """Give the parameters their first values."""
-        from SAMMed2DSlicer.effect.parameters import DEFAULTS
+        from SAMMed2DSlicer.effect.context.parameters import DEFAULTS
 
         for name, value in DEFAULTS.items():
             self.scriptedEffect.setParameterDefault(name, value)

@@ -1,1 +1,1 @@
-"""What the Segment Editor effect does: controller, status, preview, panel."""
+"""What the Segment Editor effect does: controller, updater, display, preview, panel; `context` is what it goes by."""

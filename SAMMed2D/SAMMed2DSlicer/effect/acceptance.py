@@ -10,10 +10,10 @@ import numpy as np
 import slicer
 
 from SAMMed2DSlicer.effect import status_text
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.parameters import begin_inside
 from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
-from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState
-from SAMMed2DSlicer.effect.parameters import begin_inside
 from SAMMed2DSlicer.effect.preview import ShownMask
 from SAMMed2DSlicer.effect.status_text import Accepted, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction

@@ -13,8 +13,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.display import EffectState
-from SAMMed2DSlicer.effect.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.status_text import Status
 from SAMMed2DSlicer.effect.updater import EffectUpdater

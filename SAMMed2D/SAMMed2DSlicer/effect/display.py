@@ -9,8 +9,8 @@ from typing import Any
 import slicer
 
 from SAMMed2DSlicer.effect.acceptance import Acceptance
-from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
 from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue

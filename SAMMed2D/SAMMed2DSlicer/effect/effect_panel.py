@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer import resources
-from SAMMed2DSlicer.effect.parameters import (
+from SAMMed2DSlicer.effect.context.parameters import (
     AT_ONCE,
     BOX,
     DEFAULTS,

@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.candidate_chooser import CandidateChooser
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.scene_observer import SceneObserver
 from SAMMed2DSlicer.effect.display import EffectDisplay, EffectState, changed_at
-from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState
-from SAMMed2DSlicer.effect.scene_observer import SceneObserver
 from SAMMed2DSlicer.effect.status_text import no_candidate_text
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue

@@ -17,8 +17,8 @@ from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DSlicer.effect.context.parameters import EffectOptions
     from SAMMed2DSlicer.effect.controller import EffectController
-    from SAMMed2DSlicer.effect.parameters import EffectOptions
     from SAMMed2DSlicer.module.parameters import Parameters
 
 TargetOpener = Callable[[], AbstractContextManager[Any]]  # opens a SegmentTarget

@@ -10,8 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging.masks import is_on_mask
-from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory

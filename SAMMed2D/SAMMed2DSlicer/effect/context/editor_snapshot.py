@@ -11,7 +11,7 @@ import slicer
 
 from SAMMed2DLib.imaging.geometry import GeometryError
 from SAMMed2DLib.imaging.planes import are_same_plane, is_on_grid, plane_of_view
-from SAMMed2DSlicer.effect.parameters import EffectOptions
+from SAMMed2DSlicer.effect.context.parameters import EffectOptions
 from SAMMed2DSlicer.scene import overwrite_mode, volumes
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 

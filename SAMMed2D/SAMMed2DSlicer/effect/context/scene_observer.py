@@ -8,9 +8,9 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from SAMMed2DSlicer.effect.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.group_state import PromptGroupState
-from SAMMed2DSlicer.effect.parameters import begin_inside
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.parameters import begin_inside
 from SAMMed2DSlicer.prompts import prompt_groups, prompt_nodes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import overwrite_mode

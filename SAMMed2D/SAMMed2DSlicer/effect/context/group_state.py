@@ -18,7 +18,7 @@ from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
-    from SAMMed2DSlicer.effect.editor_snapshot import EditorSnapshot
+    from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 
 
 @dataclass(frozen=True, eq=False)
