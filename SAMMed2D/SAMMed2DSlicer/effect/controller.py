@@ -229,7 +229,7 @@ class EffectController:
 
     def jump_to(self, group: PromptGroup) -> None:
         """Show the slice of a group, in its frame of a sequence, and select its segment."""
-        group.show_frame()
+        volumes.show_sequence_item(group.volume, group.item)
         if group.segment_id != self.editor.segment_id:
             self.editor.open_node.SetSelectedSegmentID(group.segment_id)
         widget = self.editor.take().along(group.plane, self.last_view)

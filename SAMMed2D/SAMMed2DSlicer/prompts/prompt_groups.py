@@ -248,12 +248,6 @@ class PromptGroup:
         positive = sum(bool(self.points.GetNthControlPointSelected(n)) for n in numbers)
         return positive, len(numbers) - positive, int(self.box in self.nodes)
 
-    def show_frame(self) -> None:
-        """Let the volume show the item of its sequence that the prompts are for."""
-        if volumes.sequence_item(self.volume) not in (-1, self.item):
-            browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(self.volume)
-            browser.SetSelectedItemNumber(self.item)
-
     def follow_volume(self) -> None:
         """Put the nodes under the volume's present transform."""
         for node in self.nodes:

@@ -141,6 +141,13 @@ def sequence_item(volume: slicer.vtkMRMLScalarVolumeNode | None) -> int:
     return browser.GetSelectedItemNumber() if browser is not None else -1
 
 
+def show_sequence_item(volume: slicer.vtkMRMLScalarVolumeNode, item: int) -> None:
+    """Let a proxy volume show an item of its sequence; nothing happens to other volumes."""
+    if sequence_item(volume) not in (-1, item):
+        browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volume)
+        browser.SetSelectedItemNumber(item)
+
+
 class VolumeImage:
     """The voxels of a volume, not copied; readable in any thread.
 
