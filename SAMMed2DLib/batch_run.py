@@ -76,14 +76,14 @@ class CaseOutcome:
         status: done, failed or skipped.
         error: why it failed or was skipped, in one line.
         seconds: how long it took.
-        answer: empty unless it was done.
+        result: empty unless it was done.
     """
 
     case: str
     status: Status
     error: str = ""
     seconds: float = 0.0
-    answer: CaseResult = CaseResult()
+    result: CaseResult = CaseResult()
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class ResultRow:
     @classmethod
     def of(cls, case: BatchCase, outcome: CaseOutcome) -> ResultRow:
         """What the table tells of a case."""
-        answer = outcome.answer
+        result = outcome.result
         return cls(
             case=one_line(case.name),
             status=outcome.status,
             error=one_line(outcome.error),
             seconds=f"{outcome.seconds:.2f}",
-            voxels=one_line("; ".join(f"{name}={count}" for name, count in answer.voxels.items())),
-            notes=one_line("; ".join(answer.notes)),
+            voxels=one_line("; ".join(f"{name}={count}" for name, count in result.voxels.items())),
+            notes=one_line("; ".join(result.notes)),
             model=one_line(case.model),
             checksum=case.checksum,
             inputs=case.inputs,
@@ -270,11 +270,11 @@ def attempt(name: str, do: Callable[[], CaseResult], words: Callable[[Exception]
     """
     began = time.perf_counter()
     try:
-        answer = do()
+        result = do()
     except Exception as error:
         text = one_line(words(error)) or type(error).__name__
         return CaseOutcome(name, FAILED, text, time.perf_counter() - began)
-    return CaseOutcome(name, DONE, "", time.perf_counter() - began, answer)
+    return CaseOutcome(name, DONE, "", time.perf_counter() - began, result)
 
 
 # --- the results table --------------------------------------------------------------------------------------

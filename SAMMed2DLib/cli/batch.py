@@ -262,8 +262,8 @@ def _print_outcome(case: BatchCase, outcome: CaseOutcome, number: int, count: in
     """One line for each case."""
     if outcome.status == DONE:
         words = [f"done in {outcome.seconds:.1f} s"]
-        words += [f"{name} {counted(voxels, 'voxel')}" for name, voxels in outcome.answer.voxels.items()]
-        notes = len(outcome.answer.notes)
+        words += [f"{name} {counted(voxels, 'voxel')}" for name, voxels in outcome.result.voxels.items()]
+        notes = len(outcome.result.notes)
         words += [counted(notes, "note")] if notes else []
         text = ", ".join(words)
     else:

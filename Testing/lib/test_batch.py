@@ -298,7 +298,7 @@ def test_two_batches_never_share_a_table(results: Path, writer: Writer) -> None:
 def test_a_row_is_as_many_texts_as_there_are_columns(results: Path) -> None:
     (case,) = cases_of(results, "a")
     answer = CaseResult({"a\nb": 1}, ["x\u2028y", "z"])
-    row = ResultRow.of(replace(case, name="a\tb"), CaseOutcome("a", DONE, answer=answer))
+    row = ResultRow.of(replace(case, name="a\tb"), CaseOutcome("a", DONE, result=answer))
     assert (row.case, row.voxels, row.notes) == ("a b", "a b=1", "x y; z")
     ResultsTable(results).add(row)
     assert list(rows_in(results)[0]) == list(COLUMNS)

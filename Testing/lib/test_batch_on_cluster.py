@@ -186,7 +186,7 @@ def count_ready(dask_worker: Any) -> int:
 
 def write_name(case: BatchCase) -> CaseOutcome:
     case.outputs[0].write_text(case.request)
-    return CaseOutcome(case.name, "done", answer=CaseResult({"voxels": 1}))
+    return CaseOutcome(case.name, "done", result=CaseResult({"voxels": 1}))
 
 
 def test_a_stop_gives_up_what_waits_and_keeps_what_is_finished(tmp_path: Path, threads: str) -> None:

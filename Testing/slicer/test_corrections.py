@@ -254,7 +254,7 @@ def test_a_saved_correction_goes_on_where_it_was_left(fixture, model, tmp_path):
     before = painted(fixture)
     fixture.click((38, 38, K), control=True)
     (found,) = prompt_groups.find_groups(fixture.segmentation)
-    np.testing.assert_array_equal(found.known_hw, before[K])
+    np.testing.assert_array_equal(found.initial_mask_hw, before[K])
     fixture.editor.setActiveEffect(None)
     fixture.activate()
     fixture.wait(lambda: fixture.shown)

@@ -105,10 +105,10 @@ class Acceptance:
         if group not in self._groups.in_view:
             return None
         if group not in self._dry_runs:
-            mask_hw, replaces = self.predictions[group].answer.mask, self._edit_history.replaceable(group.key)
+            mask_hw, replaces = self.predictions[group].result.mask, self._edit_history.replaceable(group.key)
             try:
                 found = dry_run(
-                    self._effect, mask_hw, group.plane, group.volume, replaces, group.known_hw, world_from_ijk
+                    self._effect, mask_hw, group.plane, group.volume, replaces, group.initial_mask_hw, world_from_ijk
                 )
             except ValueError:  # accepting says it
                 found = None
@@ -170,8 +170,8 @@ class Acceptance:
         Raises:
             SceneError: nothing can be written; the prediction stays.
         """
-        mask_hw = self.predictions[group].answer.mask
-        written = self._edit_history.write(group.key, target, mask_hw, group.plane, group.volume, group.known_hw)
+        mask_hw = self.predictions[group].result.mask
+        written = self._edit_history.write(group.key, target, mask_hw, group.plane, group.volume, group.initial_mask_hw)
         accepted = Accepted(written, int(mask_hw.sum()))
         if written.edit is None:
             raise volumes.SceneError(outside_text(written.outside_px, accepted.shown_px))

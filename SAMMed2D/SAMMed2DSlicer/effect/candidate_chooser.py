@@ -22,8 +22,8 @@ class CandidateChooser:
         """Begin without candidates.
 
         Args:
-            requests: asks for them.
-            request_of: the question of a group as it is now; a ValueError tells that there is none.
+            requests: has them drawn.
+            request_of: the request of a group as it is now; a ValueError tells that there is none.
             on_found: gets a prediction, and the same one with its candidates.
             on_chosen: gets the prediction that is to be shown.
         """
@@ -31,11 +31,11 @@ class CandidateChooser:
         self._latest: dict[PromptGroup, PendingPrediction] = {}
         self._steps_ahead: dict[PromptGroup, int] = {}  # wanted before the candidates were there
 
-    def ask(self, shown: PendingPrediction) -> None:
-        """Know a prediction that is shown, and have its candidates drawn."""
+    def request(self, shown: PendingPrediction) -> None:
+        """Take over a prediction that is shown, and have its candidates drawn."""
         self._latest[shown.request.group] = shown
-        if not shown.answer.candidates:
-            self._requests.ask_candidates(shown, partial(self._found, shown))
+        if not shown.result.candidates:
+            self._requests.request_candidates(shown, partial(self._found, shown))
 
     def forget(self, group: PromptGroup) -> None:
         """Know nothing of a group."""
@@ -61,12 +61,12 @@ class CandidateChooser:
         if group is None:
             return None
         latest = self._latest[group]
-        if not latest.answer.candidates or self._requests.running is not None or not self._is_present(latest):
+        if not latest.result.candidates or self._requests.running is not None or not self._is_present(latest):
             self._steps_ahead[group] = self._steps_ahead.get(group, 0) + steps
-            self.ask(latest)  # again, where something else came in between
+            self.request(latest)  # again, where something else came in between
             return None
-        number = min(max(latest.answer.candidate + steps, 1), len(latest.answer.candidates))
-        if number == latest.answer.candidate:
+        number = min(max(latest.result.candidate + steps, 1), len(latest.result.candidates))
+        if number == latest.result.candidate:
             return latest
         group.take_candidate(number)
         self._on_chosen(latest.with_candidate(number))
@@ -83,7 +83,7 @@ class CandidateChooser:
             self.step([group], steps)
 
     def _is_present(self, prediction: PendingPrediction) -> bool:
-        """Whether what was asked is what would be asked now."""
+        """Whether the request of a prediction is what it would be now."""
         try:
             now = self._request_of(prediction.request.group)
         except ValueError:

@@ -63,7 +63,7 @@ def dry_run(
     plane: SlicePlane,
     volume: slicer.vtkMRMLScalarVolumeNode,
     replaces: VoxelPatch | None = None,
-    known_hw: np.ndarray | None = None,
+    initial_mask_hw: np.ndarray | None = None,
     world_from_volume: np.ndarray | None = None,
 ) -> DryRun:
     """Find out what writing a mask to the selected segment of a Segment Editor would do.
@@ -74,7 +74,7 @@ def dry_run(
         plane: the slice, of this volume.
         volume: the volume node.
         replaces: voxels that are taken away, where the mask has them no more.
-        known_hw: (H, W) bool, the mask that this one corrects; likewise.
+        initial_mask_hw: (H, W) bool, the mask that this one corrects; likewise.
         world_from_volume: (4, 4), mm, the volume's voxels to the scene, from whoever has it.
 
     Raises:
@@ -89,8 +89,8 @@ def dry_run(
     grid = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     meant = voxels_of_mask(mask_hw, plane, world, grid, _EVERYWHERE)
     limit = labelmap.GetExtent()
-    if known_hw is not None:
-        replaces = voxel_patches.union([replaces, voxels_of_mask(known_hw, plane, world, grid, limit)])
+    if initial_mask_hw is not None:
+        replaces = voxel_patches.union([replaces, voxels_of_mask(initial_mask_hw, plane, world, grid, limit)])
     around = _around(meant, replaces)
     if around is None:
         return DryRun(0, 0, 0, 0, 0, 0)

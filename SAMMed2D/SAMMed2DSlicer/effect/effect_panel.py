@@ -140,7 +140,7 @@ class EffectPanel:
         self._show_thumbnail(state)
 
     def _show_status(self, state: EffectState) -> None:
-        """Say what is new, and show that an answer is on its way."""
+        """Show what is new, and whether a prediction is on its way."""
         line, was_waiting, self._is_waiting = self.status_line, self._is_waiting, state.is_waiting
         if state.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
@@ -220,7 +220,7 @@ class EffectPanel:
         if mask is None or shown is None or view is None:
             self.ui.thumbnailLabel.setText(self._no_thumbnail)
             return
-        x0, y0, x1, y1 = shown.answer.view_xyxy
+        x0, y0, x1, y1 = shown.result.view_xyxy
         seen = shown.request.image[y0:y1, x0:x1]
         image = slice_views.oriented_as_in_view(seen, mask.group.plane, mask.world_from_ijk, view.mrmlSliceNode())
         self.ui.thumbnailLabel.setPixmap(pixmap_from_image(image, _THUMBNAIL_PX))

@@ -52,7 +52,7 @@ class ShownMask:
 
     def labels_hw(self) -> np.ndarray:
         """All of it in one image, (H, W) uint8."""
-        labels = np.where(self.prediction.answer.mask, np.uint8(_WRITTEN), np.uint8(0))
+        labels = np.where(self.prediction.result.mask, np.uint8(_WRITTEN), np.uint8(0))
         if self.dry_run is not None and self.dry_run.blocked_hw is not None:
             labels[self.dry_run.blocked_hw] = _BLOCKED
         if self.dry_run is not None and self.dry_run.removed_hw is not None:

@@ -126,13 +126,13 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         text = _("{size}; nothing would change. Click farther out, or farther in; Esc clears.")
         text = text.format(size=_size(pending, found))
     else:
-        score = MaskScore(pending.answer.score, pending.answer.grade)
+        score = MaskScore(pending.result.score, pending.result.grade)
         about = "; ".join(filter(None, (_size(pending, found), score.word)))
         text = _("{about}. Enter accepts, Esc clears.").format(about=about)
-        if len(pending.answer.candidates) > 1:
+        if len(pending.result.candidates) > 1:
             words = _("Mask {number} of {count} (smaller and larger: K and L, or Shift+wheel).")
-            count = len(pending.answer.candidates)
-            text = words.format(number=pending.answer.candidate, count=count) + " " + text
+            count = len(pending.result.candidates)
+            text = words.format(number=pending.result.candidate, count=count) + " " + text
     lost = sum(mask.group.lost_points for mask in masks)
     if lost:
         template = (
@@ -167,7 +167,7 @@ def nothing_text(pending: PendingPrediction, found: DryRun) -> str:
 
 def _size(pending: PendingPrediction, found: DryRun | None) -> str:
     """How large a mask is, how much of it would be written and why not all, and what a correction changes."""
-    pixels = int(pending.answer.mask.sum())
+    pixels = int(pending.result.mask.sum())
     text = _("{pixels} px").format(pixels=f"{pixels:,}")
     limits = [] if found is None else _limits(found)
     if found is not None and limits:

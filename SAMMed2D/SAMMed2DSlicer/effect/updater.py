@@ -59,7 +59,7 @@ class EffectUpdater:
         self._prompts: dict[PromptGroup, Prompts | None] = {}  # those that were read in this event
         self.groups = PromptGroupState(edit_history)
         self.acceptance = Acceptance(effect, self.groups, edit_history)
-        self.requests = RequestQueue(service, self._request_of, self._answered, self._failed)
+        self.requests = RequestQueue(service, self._request_of, self._predicted, self._failed)
         self.display = EffectDisplay(effect, self.editor, self.groups, self.acceptance, self.requests, on_changed)
         self.candidates = CandidateChooser(
             self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen
@@ -214,10 +214,10 @@ class EffectUpdater:
         _check_size(group, now)
         image = volumes.model_image(group.volume, group.plane, now.options.intensity)
         prompts = self._prompts.get(group) or group.prompts(now.world_from_ijk if is_selected else None)
-        return Request(group, prompts.checked(group.plane.size_hw), image, now.options.zoom, group.known_hw)
+        return Request(group, prompts.checked(group.plane.size_hw), image, now.options.zoom, group.initial_mask_hw)
 
     @renders_once
-    def _answered(self, prediction: PendingPrediction) -> None:
+    def _predicted(self, prediction: PendingPrediction) -> None:
         group = prediction.request.group
         if not self.observer.is_active or group not in self.groups.groups or group.is_empty:
             return
@@ -227,11 +227,11 @@ class EffectUpdater:
         except volumes.SceneError as error:
             self._failed(group, error)
             return
-        if group.known_hw is None and not prediction.answer.mask.any():
+        if group.initial_mask_hw is None and not prediction.result.mask.any():
             self.acceptance.drop(group)
             text = _("The model finds nothing here: add a point on the structure, or a box.")
             self.display.notify(text, WARNING, group)
-        elif group.known_hw is not None and np.array_equal(prediction.answer.mask, group.known_hw):
+        elif group.initial_mask_hw is not None and np.array_equal(prediction.result.mask, group.initial_mask_hw):
             self.acceptance.drop(group)
             self.display.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
         else:
@@ -246,7 +246,7 @@ class EffectUpdater:
             self.accepts_next = False
             self.display.write(self.acceptance.pending(now))
         if is_shown:
-            self.candidates.ask(prediction)
+            self.candidates.request(prediction)
         self.prefetcher.restart()
         self.display.publish()
 
@@ -270,13 +270,13 @@ class EffectUpdater:
         self.begin()
         last = self.candidates.step(self.groups.unfinished, steps)
         if last is not None:
-            self.display.notify(no_candidate_text(len(last.answer.candidates), steps > 0), INFO, last.request.group)
+            self.display.notify(no_candidate_text(len(last.result.candidates), steps > 0), INFO, last.request.group)
         return bool(self.groups.unfinished)
 
     def _candidate_chosen(self, prediction: PendingPrediction) -> None:
         self.note_changes()
-        self.requests.forget(prediction.request.group)  # it is answered already
-        self._answered(prediction)
+        self.requests.forget(prediction.request.group)  # its prediction is there already
+        self._predicted(prediction)
 
     def _failed(self, group: PromptGroup, error: BaseException) -> None:
         if not self.observer.is_active:

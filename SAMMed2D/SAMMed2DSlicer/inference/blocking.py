@@ -88,7 +88,7 @@ def segment(
     else:
         task = SliceTask.of_scene(volume, plane, [options], intensity, zoom)
     (prediction,) = call(task.predict)
-    return write(prediction, volume, segmentation, segment_id, overwrite, task.known_hw)
+    return write(prediction, volume, segmentation, segment_id, overwrite, task.initial_mask_hw)
 
 
 def segment_many(

@@ -26,33 +26,33 @@ class Request:
         prompts: its prompts, in slice px.
         image: (H, W, 3) uint8, the slice image that the model sees.
         zoom: predict on crops around the prompts; None does what the weights were trained for.
-        known_hw: (H, W) bool, the mask that is to be corrected; None for a new one.
+        initial_mask_hw: (H, W) bool, the mask that is to be corrected; None for a new one.
     """
 
     group: PromptGroup
     prompts: Prompts
     image: np.ndarray
     zoom: bool | None
-    known_hw: np.ndarray | None = None
+    initial_mask_hw: np.ndarray | None = None
 
     def is_same(self, other: Request) -> bool:
         """Whether another request is for the same prediction."""
         same = self.group is other.group and self.prompts == other.prompts and self.zoom == other.zoom
-        return same and self.known_hw is other.known_hw and np.array_equal(self.image, other.image)
+        return same and self.initial_mask_hw is other.initial_mask_hw and np.array_equal(self.image, other.image)
 
 
 @dataclass(frozen=True, eq=False)
 class PendingPrediction:
     """A prediction that is shown and not accepted yet, and its request."""
 
-    answer: MaskPrediction
+    result: MaskPrediction
     request: Request
 
     def with_candidate(self, number: int) -> PendingPrediction:
         """The same with another one of its candidates, from 1, as it would be answered."""
-        candidates = self.answer.candidates
-        answer = replace(candidates[number - 1], candidates=candidates, candidate=number)
-        return PendingPrediction(answer, replace(self.request, prompts=self.request.prompts.with_candidate(number)))
+        candidates = self.result.candidates
+        result = replace(candidates[number - 1], candidates=candidates, candidate=number)
+        return PendingPrediction(result, replace(self.request, prompts=self.request.prompts.with_candidate(number)))
 
 
 class RequestQueue:
@@ -62,7 +62,7 @@ class RequestQueue:
         self,
         service: InferenceService,
         request_of: Callable[[PromptGroup], Request | None],
-        on_answer: Callable[[PendingPrediction], None],
+        on_predicted: Callable[[PendingPrediction], None],
         on_error: Callable[[PromptGroup, BaseException], None],
     ) -> None:
         """Begin with no request.
@@ -70,10 +70,11 @@ class RequestQueue:
         Args:
             service: predicts.
             request_of: makes the request of a prompt group, or gives None; a ValueError goes to `on_error`.
-            on_answer: called with each prediction that is still wanted.
+            on_predicted: called with each prediction that is still wanted.
             on_error: called with what went wrong, and the prompt group for which it did.
         """
-        self._service, self._request_of, self._on_answer, self._on_error = service, request_of, on_answer, on_error
+        self._service, self._request_of = service, request_of
+        self._on_predicted, self._on_error = on_predicted, on_error
         self._waiting: list[PromptGroup] = []
         self.running: Request | None = None  # what is being predicted
 
@@ -109,30 +110,30 @@ class RequestQueue:
             self._submit(request)
             return
 
-    def ask_candidates(self, pending: PendingPrediction, on_found: Callable[[PendingPrediction], None]) -> None:
-        """Have the other masks drawn that an answer's prompts may mean, unless something else is asked meanwhile."""
+    def request_candidates(self, pending: PendingPrediction, on_found: Callable[[PendingPrediction], None]) -> None:
+        """Have the other masks drawn that the prompts of a prediction may mean, unless another request comes."""
         if self.running is not None or self._waiting:
             return
         self._service.submit(
-            partial(_answer, pending.request, candidates=True),
-            lambda answer: on_found(PendingPrediction(answer, pending.request)),
-            lambda error: None,  # the answer is there, and whatever is wrong now is told with the next one
+            partial(_predict, pending.request, candidates=True),
+            lambda result: on_found(PendingPrediction(result, pending.request)),
+            lambda error: None,  # the prediction is there, and what is wrong now is told with the next one
             owner=self,
         )
 
     def _submit(self, request: Request) -> None:
         self.running = request
         self._service.submit(
-            partial(_answer, request),
-            partial(self._answered, request),
+            partial(_predict, request),
+            partial(self._predicted, request),
             partial(self._failed, request),
             owner=self,
         )
 
-    def _answered(self, request: Request, answer: Any) -> None:
+    def _predicted(self, request: Request, result: Any) -> None:
         if self._is_wanted(request):
             self.forget(request.group)
-            self._on_answer(PendingPrediction(answer, request))
+            self._on_predicted(PendingPrediction(result, request))
 
     def _failed(self, request: Request, error: BaseException) -> None:
         if request is self.running:
@@ -140,7 +141,7 @@ class RequestQueue:
             self._on_error(request.group, error)
 
     def _is_wanted(self, request: Request) -> bool:
-        """Whether it runs; or its answer came just when another group was submitted, and is still of use."""
+        """Whether it runs; or its result came just when another group was submitted, and is still of use."""
         if request is self.running:
             return True
         if not any(request.group is group for group in self._waiting):
@@ -152,11 +153,11 @@ class RequestQueue:
         return now is not None and now.is_same(request)
 
 
-def _answer(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
-    """Ask the session; a candidate that another model does not have counts as none."""
+def _predict(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
+    """Predict with the session; a candidate that another model does not have counts as none."""
     from SAMMed2DLib.inference.candidates import CandidateError
 
-    known, options = request.known_hw, {"candidates": True} if candidates else {}
+    known, options = request.initial_mask_hw, {"candidates": True} if candidates else {}
     try:
         return session.answer(
             request.image, request.prompts, mask=known, zoom=request.zoom, should_stop=should_stop, **options

@@ -85,14 +85,14 @@ class SliceTask:
         plane: the slice.
         prompts: one for each object, in slice px.
         zoom: predict on crops around the prompts; None does what the weights were trained for.
-        known_hw: (H, W) bool, the mask that is there and that the prompts of a single object correct.
+        initial_mask_hw: (H, W) bool, the mask that is there and that the prompts of a single object correct.
     """
 
     image: np.ndarray
     plane: SlicePlane
     prompts: tuple[Prompts, ...]
     zoom: bool | None = None
-    known_hw: np.ndarray | None = None
+    initial_mask_hw: np.ndarray | None = None
 
     @classmethod
     def of_scene(
@@ -148,18 +148,19 @@ class SliceTask:
         """
         found = plane_of(volume, plane)
         create_labelmaps(segmentation)
-        known_hw = mask_on_slice(volume, found, segmentation, segment_id)
-        if not known_hw.any():
+        initial_mask_hw = mask_on_slice(volume, found, segmentation, segment_id)
+        if not initial_mask_hw.any():
             name = segment_of(segmentation, segment_id).GetName()
             raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
         checked = (prompts_on(found, volume, **prompts, is_correction=True),)
-        return cls(volumes.model_image(volume, found, intensity), found, checked, zoom_of(zoom), known_hw)
+        return cls(volumes.model_image(volume, found, intensity), found, checked, zoom_of(zoom), initial_mask_hw)
 
     def predict(self, session: Session, should_stop: Callable[[], bool] | None = None) -> list[SlicePrediction]:
         """Predict with a session; in the worker thread."""
-        if self.known_hw is not None:
+        if self.initial_mask_hw is not None:
             (prompts,) = self.prompts
-            found = session.answer(self.image, prompts, mask=self.known_hw, zoom=self.zoom, should_stop=should_stop)
+            mask = self.initial_mask_hw
+            found = session.answer(self.image, prompts, mask=mask, zoom=self.zoom, should_stop=should_stop)
             return [SlicePrediction.of_mask(found, self.plane)]
         masks = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
         return [SlicePrediction.of_mask(found, self.plane) for found in masks]
@@ -214,7 +215,7 @@ def write(
     segmentation: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
     overwrite: str = "none",
-    known_hw: np.ndarray | None = None,
+    initial_mask_hw: np.ndarray | None = None,
 ) -> SliceResult:
     """Add a prediction to a segment; on the main thread. An empty mask changes nothing.
 
@@ -224,14 +225,14 @@ def write(
         segmentation: the segmentation node.
         segment_id: of an existing segment.
         overwrite: see `LogicTarget`.
-        known_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
+        initial_mask_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
 
     Raises:
         SceneError: there is no such segment, or no place to write it.
     """
     check_segment(segmentation, segment_id)
     with LogicTarget(volume, segmentation, segment_id, overwrite) as target:
-        written = write_mask(target, prediction.mask, prediction.plane, volume, known_hw=known_hw)
+        written = write_mask(target, prediction.mask, prediction.plane, volume, initial_mask_hw=initial_mask_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)
     found = (prediction.mask, prediction.score, prediction.plane, prediction.predicted_iou, prediction.grade)
     return SliceResult(*found, prediction.candidate, prediction.candidates, *counts)

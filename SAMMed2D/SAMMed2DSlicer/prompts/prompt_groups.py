@@ -70,7 +70,7 @@ class PromptGroup:
         plane: SlicePlane,
         item: int = -1,
         number: int = 1,
-        known_hw: np.ndarray | None = None,
+        initial_mask_hw: np.ndarray | None = None,
     ) -> None:
         """Describe a group; nodes are made with its first prompts.
 
@@ -81,10 +81,10 @@ class PromptGroup:
             plane: the slice.
             item: of the sequence that the volume is a proxy of; -1 without one.
             number: tells apart the groups of a segment on one slice.
-            known_hw: (H, W) bool, the mask that the segment had on the slice, where the prompts are to correct it.
+            initial_mask_hw: (H, W) bool, the mask of the segment on the slice that the prompts are to correct, if any.
         """
         self.segmentation, self.segment_id, self.volume = segmentation, segment_id, volume
-        self.plane, self.item, self.number, self.known_hw = plane, item, number, known_hw
+        self.plane, self.item, self.number, self.initial_mask_hw = plane, item, number, initial_mask_hw
         self.key = (segmentation, segment_id, volume, plane, item, number)  # what tells the group from others
         self.lost_points = 0  # how many points were off the slice when they were read last
         self._slice_text = ""
@@ -118,11 +118,11 @@ class PromptGroup:
         """Whether a mask of these prompts was ever written, also if they were moved or it was undone since."""
         return any(node.GetAttribute(WAS_WRITTEN) for node in self.nodes)
 
-    def correct(self, known_hw: np.ndarray | None) -> None:
+    def correct(self, initial_mask_hw: np.ndarray | None) -> None:
         """Let the prompts correct another mask, (H, W) bool, from now on; None for no mask."""
-        self.known_hw = known_hw
+        self.initial_mask_hw = initial_mask_hw
         for node in self.nodes:
-            node.SetAttribute(KNOWN, None if known_hw is None else mask_to_text(known_hw))
+            node.SetAttribute(KNOWN, None if initial_mask_hw is None else mask_to_text(initial_mask_hw))
 
     def take_candidate(self, number: int) -> None:
         """Take another one of the masks that the prompts may mean, from 1; prompts after them go on from it."""
@@ -304,8 +304,8 @@ class PromptGroup:
             NUMBER: str(self.number),
             STATE: OPEN,
         }
-        if self.known_hw is not None:
-            attributes[KNOWN] = mask_to_text(self.known_hw)
+        if self.initial_mask_hw is not None:
+            attributes[KNOWN] = mask_to_text(self.initial_mask_hw)
         for key, value in attributes.items():
             node.SetAttribute(key, value)
         node.SetAndObserveDisplayNodeID(display.GetID())
@@ -382,8 +382,8 @@ def _groups_of(nodes: Iterator[Any]) -> list[PromptGroup]:
         key = (segmentation.GetID(), volume.GetID(), *(node.GetAttribute(name) or "" for name in names))
         if key not in groups:
             item, number = whole_number(node.GetAttribute(ITEM), -1), whole_number(node.GetAttribute(NUMBER), 1)
-            known_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
+            initial_mask_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
             segment_id = node.GetAttribute(SEGMENT_ID) or ""
-            groups[key] = PromptGroup(segmentation, segment_id, volume, plane, item, number, known_hw)
+            groups[key] = PromptGroup(segmentation, segment_id, volume, plane, item, number, initial_mask_hw)
         setattr(groups[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
     return list(groups.values())

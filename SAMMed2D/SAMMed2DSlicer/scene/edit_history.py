@@ -30,7 +30,7 @@ class EditHistory:
         mask_hw: np.ndarray,
         plane: SlicePlane,
         volume: slicer.vtkMRMLScalarVolumeNode,
-        known_hw: np.ndarray | None = None,
+        initial_mask_hw: np.ndarray | None = None,
     ) -> WriteResult:
         """Write a mask in place of the voxels that the same prompt group had added.
 
@@ -40,7 +40,7 @@ class EditHistory:
             mask_hw: (H, W) bool, on the slice.
             plane: the slice, of this volume.
             volume: the volume node.
-            known_hw: (H, W) bool, the mask that this one corrects, as in `write_mask`.
+            initial_mask_hw: (H, W) bool, the mask that this one corrects, as in `write_mask`.
 
         Raises:
             SceneError: as in `write_mask`.
@@ -49,7 +49,7 @@ class EditHistory:
         untouched = [edit for edit in self._edits_of(target) if edit.is_unchanged()]
         before, replaces = self._edits.get(key), self.replaceable(key)
         was_undone = before is not None and before.is_undone()
-        written = write_mask(target, mask_hw, plane, volume, replaces, known_hw)
+        written = write_mask(target, mask_hw, plane, volume, replaces, initial_mask_hw)
         for edit in untouched:
             edit.after = edit.current()  # a write through this history is not a change by others
         is_same = written.changed == 0 and replaces is not None  # undo still removes what was added before

@@ -98,7 +98,7 @@ def write_mask(
     plane: SlicePlane,
     volume: slicer.vtkMRMLScalarVolumeNode,
     replaces: VoxelPatch | None = None,
-    known_hw: np.ndarray | None = None,
+    initial_mask_hw: np.ndarray | None = None,
 ) -> WriteResult:
     """Add a mask to a segment the way Slicer's own effects do, as one undo step.
 
@@ -110,8 +110,8 @@ def write_mask(
         plane: the slice, of this volume.
         volume: the volume node.
         replaces: voxels to remove where the mask does not have them.
-        known_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: voxels that the new mask
-            does not have are removed too, and only new ones are added.
+        initial_mask_hw: (H, W) bool, the mask of the segment on the slice that this one corrects: voxels that the new
+            mask does not have are removed too, and only new ones are added.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
@@ -123,12 +123,12 @@ def write_mask(
     grid = world_from_local(target.segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     place = (mask_hw, plane, world_from_ijk(volume), grid, labelmap.GetExtent())
     patch, outside_px = voxels_of_mask(*place), pixels_outside(*place)
-    if known_hw is not None:
-        replaces = voxel_patches.union([replaces, voxels_of_mask(known_hw, *place[1:])])
-    if patch is None and (known_hw is None or replaces is None):
+    if initial_mask_hw is not None:
+        replaces = voxel_patches.union([replaces, voxels_of_mask(initial_mask_hw, *place[1:])])
+    if patch is None and (initial_mask_hw is None or replaces is None):
         return WriteResult(0, 0, outside_px)
     target.make_editable()
-    written = _write_voxels(target, patch, replaces, geometry, only_new=known_hw is not None)
+    written = _write_voxels(target, patch, replaces, geometry, only_new=initial_mask_hw is not None)
     return replace(written, outside_px=outside_px)
 
 

@@ -79,7 +79,7 @@ class GroupChooser:
         still_open = next((group for group in here if not group.is_accepted), None)
         if still_open is not None:
             return still_open
-        known_hw = None
+        initial_mask_hw = None
         if positive is not None:
             mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
             is_on = is_on_mask(mask_hw, xy[0], widely=positive)
@@ -88,9 +88,9 @@ class GroupChooser:
                 return accepted
             if not positive and mask_hw.any() and not is_on:
                 raise volumes.SceneError(_("There is nothing to take away: click where the mask goes too far."))
-            known_hw = mask_hw if is_on else None
+            initial_mask_hw = mask_hw if is_on else None
         number = 1 + max((group.number for group in here), default=0)
-        group = PromptGroup(*owner, number=number, known_hw=known_hw)
+        group = PromptGroup(*owner, number=number, initial_mask_hw=initial_mask_hw)
         group.show_in([slice_node.GetID()])
         return group
 

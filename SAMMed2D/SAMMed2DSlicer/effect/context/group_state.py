@@ -213,7 +213,7 @@ class PromptGroupState:
         """Read masks that are to be corrected anew if they were changed elsewhere before; returns their groups."""
         renewed = []
         for group in self.groups:
-            if group.known_hw is None or group.state != OPEN:
+            if group.initial_mask_hw is None or group.state != OPEN:
                 continue
             edit = self._edit_history.last_edit(group.key)
             if group.was_written if edit is None else edit.is_unchanged() or edit.is_undone():
@@ -222,7 +222,7 @@ class PromptGroupState:
                 present_hw = mask_on_slice(group.volume, group.plane, group.segmentation, group.segment_id)
             except volumes.SceneError:  # accepting says it
                 continue
-            if not np.array_equal(present_hw, group.known_hw):
+            if not np.array_equal(present_hw, group.initial_mask_hw):
                 group.correct(present_hw if present_hw.any() else None)
                 renewed.append(group)
         return renewed
