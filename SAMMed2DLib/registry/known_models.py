@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
+from SAMMed2DLib.registry.built_in import BUILT_IN, FORMER_NAMES, current_name
 from SAMMed2DLib.registry.download import Downloaded, DownloadPolicy, Progress, download, exclusive
 
 MODELS_DIR_VARIABLE = "SAMMED2D_MODELS_DIR"
@@ -93,10 +93,12 @@ def google_drive(file_id: str) -> str:
 _ENTRIES = (
     KnownModel(
         name=BUILT_IN,
-        title="SAM-Med2D small (built in)",
-        what="A small model of the same design, trained by this project. It needs no download.",
+        title="SAM-Med2D tiny (built in)",
+        what="LiteMedSAM's image encoder, with points, boxes and masks trained by this project. It needs no download. "
+        f"It took the place of {' and '.join(FORMER_NAMES)}: scripts and scenes that say so mean this one.",
         weights_licence="Apache-2.0",
-        data_licence="CC0, CC BY, MIT and Apache-2.0 data and synthetic images only; see the model card",
+        data_licence="trained here on CC0, CC BY, MIT, BSD and Apache-2.0 data and synthetic images only; the encoder "
+        "by its authors on public sets of many terms, see the model card",
         size_bytes=None,
         sources=(),
         embedded=True,

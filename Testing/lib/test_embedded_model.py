@@ -23,8 +23,8 @@ WEIGHTS = path_of(KNOWN_MODELS[BUILT_IN])
 def test_the_file_is_small_whole_and_says_where_it_comes_from():
     checkpoint = read_checkpoint(WEIGHTS)
     verify_weights(checkpoint)
-    assert WEIGHTS.stat().st_size <= 12 * 2**20
-    assert checkpoint.config is not None and checkpoint.config["adapter"] is True
+    assert WEIGHTS.stat().st_size <= 24 * 2**20
+    assert checkpoint.config is not None and checkpoint.config["preprocessing"] == "min-max"
     assert checkpoint.provenance["licence"] == "Apache-2.0"
     assert "ct_chest_slicerio" not in [k for k, v in checkpoint.provenance["data_sets"].items() if v == "train"]
 

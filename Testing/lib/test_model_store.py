@@ -10,7 +10,6 @@ from tiny_network import CONFIG, save_tiny
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.model.build import VARIANTS
-from SAMMed2DLib.registry import built_in
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.known_models import (
     KNOWN_MODELS,
@@ -76,16 +75,15 @@ def test_a_file_can_stand_in_for_a_download_of_a_known_model(
     assert weights_path("ft-sam_b") == added.path
 
 
-def test_a_former_name_of_the_built_in_model_means_it_still(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
-    assert find_stored("of-old") == find_stored(BUILT_IN) and find("of-old") is KNOWN_MODELS[BUILT_IN]
-    assert weights_path("of-old") == weights_path(BUILT_IN)
-    assert load_predictor("of-old", device="cpu").name == load_predictor(device="cpu").name
-    assert known_start("of-old").base["name"] == BUILT_IN
+def test_a_former_name_of_the_built_in_model_means_it_still(checkpoint: Path) -> None:
+    assert find_stored("sam-med2d-small") == find_stored(BUILT_IN) and find("sam-med2d-small") is KNOWN_MODELS[BUILT_IN]
+    assert weights_path("sam-med2d-small") == weights_path(BUILT_IN)
+    assert load_predictor("sam-med2d-small", device="cpu").name == load_predictor(device="cpu").name
+    assert known_start("sam-med2d-small").base["name"] == BUILT_IN
     with pytest.raises(ModelNameError, match="already"):
-        add_model("of-old", checkpoint)
+        add_model("sam-med2d-small", checkpoint)
     with pytest.raises(RegistryError, match="comes with the program"):
-        remove_model("of-old")
+        remove_model("sam-med2d-small")
     with pytest.raises(RegistryError):
         weights_path("of")
 

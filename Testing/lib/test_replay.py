@@ -25,7 +25,6 @@ from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
 from SAMMed2DLib.io.volume_io import read_volume
-from SAMMed2DLib.registry import built_in
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 SIZE_KJI = (5, 90, 110)
@@ -189,16 +188,15 @@ def test_what_is_not_as_recorded_is_told_in_one_line(folder, capsys):
         assert part in line
 
 
-def test_a_report_that_calls_the_model_by_a_former_name_is_made_again(folder, monkeypatch, capsys):
-    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
+def test_a_report_that_calls_the_model_by_a_former_name_is_made_again(folder, capsys):
     words = ("--axis", "k", "--slice", 2, *clicks(), "--no-zoom", "--json", folder / "f.json")
     assert segment(folder, "f.seg.nrrd", *words) == 0
     report = json.loads((folder / "f.json").read_text())
-    (folder / "f.json").write_text(json.dumps({**report, "model": "of-old", "checksum": "0" * 64}))
+    (folder / "f.json").write_text(json.dumps({**report, "model": "sam-med2d-small", "checksum": "0" * 64}))
     capsys.readouterr()
     assert segment(folder, "g.seg.nrrd", "--prompts", folder / "f.json", "--json", folder / "g.json") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "not as recorded" in line]
-    assert f"model {BUILT_IN} instead of of-old" in line and f"the weights of {BUILT_IN} are others" in line
+    assert f"model {BUILT_IN} instead of sam-med2d-small" in line and f"the weights of {BUILT_IN} are others" in line
     assert json.loads((folder / "g.json").read_text())["model"] == BUILT_IN
 
 

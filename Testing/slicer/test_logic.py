@@ -481,14 +481,12 @@ def test_a_model_is_chosen_for_all(logic, chosen, tmp_path):
     assert (chosen.choice.model, chosen.choice.device) == (str(file), "auto")
 
 
-def test_a_former_name_of_the_built_in_model_chooses_it(logic, chosen, monkeypatch):
-    from SAMMed2DLib.registry import built_in
+def test_a_former_name_of_the_built_in_model_chooses_it(logic, chosen):
     from SAMMed2DSlicer.inference.service import ModelChoice
 
-    monkeypatch.setattr(built_in, "FORMER_NAMES", ("of-old",))
-    logic.setModel("of-old", "cpu")
+    logic.setModel("sam-med2d-small", "cpu")
     assert chosen.choice.model == BUILT_IN
-    slicer.app.settings().setValue("SAMMed2D/Model", "of-old")  # as an earlier version left it
+    slicer.app.settings().setValue("SAMMed2D/Model", "sam-med2d-small")  # as an earlier version left it
     assert ModelChoice.of_settings().model == BUILT_IN
 
 
