@@ -16,7 +16,9 @@ from SAMMed2DLib.cli.common.console_report import ProgressLine
 from SAMMed2DLib.cli.common.image_job import check_place, load
 from SAMMed2DLib.cli.common.options import AXES, add_model
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError
+from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
+from SAMMed2DLib.imaging.planes import slice_px
 from SAMMed2DLib.io.seg_nrrd import Segmentation
 from SAMMed2DLib.io.segmentation_io import placed, read_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
@@ -153,8 +155,10 @@ def labelled_volume(entry: Entry) -> LabelledVolume:
     labels = placed(entry.labels, read_segmentation(entry.labels), volume, notes)
     for note in notes:
         print(f"sammed2d: note: {entry.name}: {note}", file=sys.stderr)
+    axis = _axis(entry, volume)
+    distance_px = slice_px(SlicePlane.of_axis(volume.size_ijk, axis, 0), volume.ijk_to_ras)
     return LabelledVolume(
-        entry.name, volume.array, _objects(labels), _axis(entry, volume), _intensity(entry, volume), entry.note
+        entry.name, volume.array, _objects(labels), axis, _intensity(entry, volume), distance_px, entry.note
     )
 
 

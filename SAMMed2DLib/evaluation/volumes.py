@@ -58,6 +58,7 @@ class LabelledVolume:
         objects: name and mask (K, J, I) bool, one after the other.
         axis: array axis of the slices.
         intensity: the same rule for all slices.
+        slice_px: how far slices are from each other, in pixels of a slice.
         note: what a reader of the numbers should know.
     """
 
@@ -66,6 +67,7 @@ class LabelledVolume:
     objects: Iterable[tuple[str, np.ndarray]]
     axis: int
     intensity: Intensity
+    slice_px: float = 1.0
     note: str = ""
 
 
@@ -149,7 +151,7 @@ def evaluate_volumes(
             mask = np.moveaxis(mask_kji, volume.axis, 0)
             if is_measured(mask) and (most is None or count < most):
                 count += 1
-                user = _User(predictor, slices, volume.intensity, weights, zoom)
+                user = _User(predictor, slices, volume, weights, zoom)
                 yield user.measured(volume.name, label, mask, sources)
 
 
@@ -239,12 +241,12 @@ class _User:
     """Somebody who segments objects of one volume."""
 
     def __init__(
-        self, predictor: Predictor, slices: np.ndarray, intensity: Intensity, weights: Weights, zoom: bool | None
+        self, predictor: Predictor, slices: np.ndarray, volume: LabelledVolume, weights: Weights, zoom: bool | None
     ) -> None:
-        self._predictor, self._weights = predictor, weights
+        self._predictor, self._weights, self._slice_px = predictor, weights, volume.slice_px
         self._zoom = predictor.prefers_zoom if zoom is None else zoom
         self._slice_image: Callable[[int], np.ndarray] = lru_cache(64)(
-            lambda index: rgb_from_slice(slices[index], intensity)
+            lambda index: rgb_from_slice(slices[index], volume.intensity)
         )
 
     def measured(self, volume: str, label: str, mask: np.ndarray, sources: Sequence[str]) -> ObjectScores:
@@ -283,12 +285,13 @@ class _User:
             found[index] = keyframe
         began, filled = time.perf_counter(), 0
         model = StackModel(Session(self._predictor), self._slice_image, self._zoom, [keyframes])
-        for result in propagate(self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights):
+        for result in propagate(
+            self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights, slice_px=self._slice_px
+        ):
             found[result.index] = result.mask
             filled += 1
         seconds = time.perf_counter() - began
-        scores = score(found, mask, indices)
-        return Scores(scores.volume, scores.between, scores.right, scores.past, seconds, filled)
+        return replace(score(found, mask, indices), seconds=seconds, slices=filled)
 
 
 # --- tables -------------------------------------------------------------------------------------------------

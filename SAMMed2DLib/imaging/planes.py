@@ -357,3 +357,15 @@ def _interpolated(volume_kji: np.ndarray, points_ijk: np.ndarray) -> np.ndarray:
     values = np.full((len(points_ijk), flat.shape[1]), np.nan, np.float32)
     values[inside] = total
     return values if volume_kji.ndim == 4 else values[:, 0]
+
+
+def slice_px(plane: SlicePlane, ijk_to_ras: ArrayLike) -> float:
+    """How far the next slice along the voxel grid is, in pixels of this one.
+
+    Args:
+        plane: the slice.
+        ijk_to_ras: (4, 4), mm.
+    """
+    matrix = np.asarray(ijk_to_ras, np.float64)[:3, :3]
+    pixel_mm2 = np.linalg.norm(np.cross(matrix @ plane.column_step_ijk, matrix @ plane.row_step_ijk))
+    return float(abs(np.linalg.det(matrix)) / pixel_mm2**1.5)

@@ -23,6 +23,7 @@ from SAMMed2DLib.imaging.intensity import is_grey, smoothed_histogram
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.propagation.shapes import REACH_PX, Rectangle, signed_distance, widened
+from SAMMed2DLib.propagation.stop_rule import Start
 from SAMMed2DLib.propagation.tracks import Frontier, Interval, PropagatedSlice, SegmentTrack
 
 # Returns a slice, (H, W, 3) uint8, by its number.
@@ -138,7 +139,11 @@ class Estimator:
             weights: of the evidence terms.
         """
         self._slice_image, self._predict, self._size_hw, self._weights = slice_image, predict, size_hw, weights
-        self._grey = lru_cache(TOGETHER)(lambda index: _grey(slice_image(index)))  # objects share slices
+        self._kept = lru_cache(TOGETHER)(lambda index: _grey(slice_image(index)))  # objects share slices
+
+    def grey(self, index: int) -> np.ndarray:
+        """The grey values of a slice, (H, W) uint8."""
+        return self._kept(index)
 
     def track(self, number: int, keyframes: Mapping[int, np.ndarray]) -> SegmentTrack:
         """An object with the grey values that its keyframes, masks (H, W) by slice, show; one of them shows it."""
@@ -146,6 +151,13 @@ class Estimator:
         shown = {index: mask for index, mask in known.items() if mask.any()}
         greys = [_grey(self._slice_image(index)) for index in shown]
         return SegmentTrack(number, known, _grey_odds(list(shown.values()), greys))
+
+    def start(self, frontier: Frontier, slice_px: float) -> Start:
+        """What is known of an object where a frontier begins: that keyframe, and those behind it; see `Start`."""
+        track, key = frontier.track, frontier.key
+        is_up = frontier.end > key
+        masks = {n: mask for n, mask in track.keyframes.items() if mask.any() and (n == key or (n < key) == is_up)}
+        return Start(key, masks, self.grey(key), track.grey_odds, slice_px)
 
     def learn_reliability(self, tracks: Sequence[SegmentTrack]) -> None:
         """Ask the model about the keyframes, where the truth is known."""
@@ -194,7 +206,7 @@ class Estimator:
         is_followed: bool,
     ) -> Estimate:
         """Add the shape, a signed distance in the rectangle, and the grey values."""
-        odds = track.grey_odds[rectangle.cut(self._grey(index))]
+        odds = track.grey_odds[rectangle.cut(self.grey(index))]
         grey = np.clip(_smoothed(odds), -_MOST_GREY, _MOST_GREY)
         weighed = per_px * np.clip(distance, -REACH_PX, REACH_PX) + self._weights.grey * grey
         evidence = weighed.astype(np.float32)

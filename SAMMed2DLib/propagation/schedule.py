@@ -17,7 +17,7 @@ import numpy as np
 
 from SAMMed2DLib.imaging.components import parts_touching
 from SAMMed2DLib.propagation.estimate import TOGETHER, WEIGHTS, Estimate, Estimator, Predict, SliceImage, Weights
-from SAMMed2DLib.propagation.stop_rule import STOP_RULE, StopRule
+from SAMMed2DLib.propagation.stop_rule import LEARNED_STOP_RULE, EndRule, FollowedSlice
 from SAMMed2DLib.propagation.tracks import Frontier, Interval, PropagatedSlice, SegmentTrack, filled
 
 # Slices that are estimated before the model is asked about them, at most: their distances and odds take memory.
@@ -79,7 +79,8 @@ def propagate(
     every: int = 1,
     only: Collection[int] | None = None,
     weights: Weights = WEIGHTS,
-    stop: StopRule = STOP_RULE,
+    stop: EndRule = LEARNED_STOP_RULE,
+    slice_px: float = 1.0,
 ) -> Iterator[PropagatedSlice]:
     """Carry objects from their keyframes to the other slices of a range.
 
@@ -96,6 +97,7 @@ def propagate(
         only: spans without any of these slices are left out; None does all.
         weights: of the evidence terms.
         stop: when an object has ended.
+        slice_px: how far slices are from each other, in pixels of a slice.
 
     Raises:
         PropagationError: an object without a keyframe that shows it, keyframes of different sizes, or a range that is
@@ -109,7 +111,7 @@ def propagate(
     estimator.learn_reliability(tracks)
     intervals, frontiers = _parts(tracks, first, last, only)
     yield from _fill_intervals(estimator, intervals, every)
-    yield from _follow(estimator, frontiers, every, stop, size_hw)
+    yield from _follow(estimator, frontiers, every, stop, slice_px, size_hw)
 
 
 def _common_size(objects: Sequence[Mapping[int, np.ndarray]]) -> tuple[int, int]:
@@ -176,24 +178,33 @@ def _grouped(estimates: Iterable[tuple[Interval, Estimate]]) -> Iterator[list[tu
 
 
 def _follow(
-    estimator: Estimator, frontiers: list[Frontier], every: int, stop: StopRule, size_hw: tuple[int, int]
+    estimator: Estimator,
+    frontiers: list[Frontier],
+    every: int,
+    stop: EndRule,
+    slice_px: float,
+    size_hw: tuple[int, int],
 ) -> Iterator[PropagatedSlice]:
     """Follow objects away from their outermost keyframes, all of them at the same pace, until they end."""
+    detectors = {id(frontier): stop.detector(estimator.start(frontier, slice_px)) for frontier in frontiers}
     while frontiers:
         estimates = [estimator.beyond(frontier, every) for frontier in frontiers]
         going = []
         for frontier, estimate, result in zip(frontiers, estimates, estimator.decide(estimates), strict=True):
             before = estimate.rectangle.cut(frontier.at.mask)
             inside = parts_touching(estimate.rectangle.cut(result.mask), before)
-            if stop.has_ended(
+            reached = replace(result, mask=estimate.rectangle.whole(inside, size_hw, False))
+            followed = FollowedSlice(
                 inside,
                 before,
+                estimate.rectangle.cut(estimator.grey(estimate.index)),
                 estimate.grey,
-                keyframe_area=int(np.count_nonzero(frontier.track.keyframes[frontier.key])),
+                reached.mask,
+                index=estimate.index,
                 slices_away=abs(estimate.index - frontier.at.index),
-            ):
+            )
+            if detectors[id(frontier)].has_ended(followed):
                 continue
-            reached = replace(result, mask=estimate.rectangle.whole(inside, size_hw, False))
             yield from filled(frontier.at, reached)
             yield reached
             frontier.at = reached

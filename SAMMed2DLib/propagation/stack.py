@@ -41,6 +41,7 @@ def propagate_stack(
     every: int = 1,
     only: Collection[int] | None = None,
     weights: Weights = WEIGHTS,
+    slice_px: float = 1.0,
     should_stop: ShouldStop | None = None,
 ) -> Iterator[PropagatedSlice]:
     """Carry objects from their keyframes through a stack of slices with a model; see `schedule.propagate`.
@@ -55,6 +56,7 @@ def propagate_stack(
         every: the model is asked on every n-th slice.
         only: spans without any of these slices are left out.
         weights: of the evidence terms.
+        slice_px: how far slices are from each other, in pixels of a slice.
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
 
     Raises:
@@ -63,7 +65,9 @@ def propagate_stack(
     kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_IMAGES)(slice_image)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     model = StackModel(session, kept, zoomed, objects, should_stop)
-    return propagate(model.slice_image, model, objects, first, last, every=every, only=only, weights=weights)
+    return propagate(
+        model.slice_image, model, objects, first, last, every=every, only=only, weights=weights, slice_px=slice_px
+    )
 
 
 def memory_of_run(

@@ -1,8 +1,8 @@
 """Segments carried along time: the slices stay where they are, and the frames of a 4D image follow one another.
 
 Each slice of the volume is a stack of its own, of frames instead of slices, and is filled by the rules of
-`schedule.propagate`, but for one: nobody expects an object to become smaller from frame to frame. Objects that are
-drawn on the same slice share what the model encodes.
+`schedule.propagate`, but for two: nobody expects an object to become smaller from frame to frame, and the limits of
+`stop_rule.StopRule` say when it has ended. Objects that are drawn on the same slice share what the model encodes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from SAMMed2DLib.propagation.estimate import Weights
 from SAMMed2DLib.propagation.schedule import PropagationError, propagate, spans_of
+from SAMMed2DLib.propagation.stop_rule import STOP_RULE
 from SAMMed2DLib.propagation.tracks import PropagatedSlice
 from SAMMed2DLib.system.formatting import counted, times
 
@@ -108,7 +109,9 @@ def propagate_in_time(
         slice_image = lru_cache(_KEPT_IMAGES)(store.stack(index, period))
         nearby = only if only is None or period is None else _with_spans(only, stacks, period)
         model = StackModel(session, slice_image, zoomed, stacks, should_stop)
-        results = propagate(model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS)
+        results = propagate(
+            model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS, stop=STOP_RULE
+        )
         for result in results:
             yield _on_frame(result, numbers[result.number], index)
 

@@ -8,7 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from SAMMed2DLib.imaging.geometry import GeometryError, OutsideVolumeError, SlicePlane
-from SAMMed2DLib.imaging.planes import are_same_plane, is_on_grid, plane_of_view, slice_image_of, voxels_of_mask
+from SAMMed2DLib.imaging.planes import (
+    are_same_plane,
+    is_on_grid,
+    plane_of_view,
+    slice_image_of,
+    slice_px,
+    voxels_of_mask,
+)
 
 SIZE = (30, 24, 18)
 
@@ -285,3 +292,9 @@ def test_wrong_masks_and_matrices_are_refused():
 def test_voxels_may_be_of_any_size():
     tiny = np.diag([1e-5, 1e-5, 1e-5, 1])
     assert plane_of_view(np.eye(4), tiny, SIZE) == SlicePlane.of_axis(SIZE, 0, 0)
+
+
+@pytest.mark.parametrize(("axis", "distance_px"), [(0, 5.0), (1, 1 / 5**0.5), (2, 1 / 5**0.5)])
+def test_the_distance_of_slices_is_told_in_their_pixels(axis, distance_px):
+    turned = np.array([[0, -2, 0, 7], [2, 0, 0, -3], [0, 0, 10, 1], [0, 0, 0, 1.0]])
+    assert slice_px(SlicePlane.of_axis((6, 5, 4), axis, 1), turned) == pytest.approx(distance_px)

@@ -12,7 +12,7 @@ from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.propagation.estimate import ModelPrediction, Weights
 from SAMMed2DLib.propagation.schedule import PropagationError, Span, propagate, spans_of
 from SAMMed2DLib.propagation.shapes import interpolated, signed_distance
-from SAMMed2DLib.propagation.stop_rule import StopRule
+from SAMMed2DLib.propagation.stop_rule import LEARNED_STOP_RULE, STOP_RULE, StopRule, expected_end
 
 SIZE = 48
 
@@ -212,6 +212,67 @@ def test_confidence_falls_with_the_distance_from_keyframes():
     found = Volume().run([6, 13])
     assert found[7].confidence > found[9].confidence
     assert all(0 <= one.confidence <= 1 for one in found.values())
+
+
+class Column(Volume):
+    """A bright ball on slices 8 .. 18; what follows above it, up to the top, looks alike."""
+
+    def __init__(self):
+        super().__init__(8, 18, 44)
+        for n in range(8, 44):
+            ball = disc(np.sqrt(110 - 2 * (n - 13) ** 2) if n <= 18 else 0)
+            column = disc(7 if n > 18 else 0)
+            self.masks[n] = ball
+            self.pictures[n] = np.where((ball | column)[..., None], 150, 60) + self.pictures[n] % 40
+
+    def reached(self, keys, **options):
+        return max(self.run(keys, 0, 43, weights=Weights(model=0), **options))
+
+
+def test_what_looks_alike_beyond_an_end_is_left_by_the_learned_rule():
+    column = Column()
+    assert column.reached([9, 13, 17], stop=STOP_RULE) == 43
+    assert 18 <= column.reached([9, 13, 17], stop=LEARNED_STOP_RULE) <= 28
+
+
+def test_thick_slices_carry_an_object_less_far():
+    thin, thick = (Column().reached([13], slice_px=px) for px in (1.0, 8.0))
+    assert thin > thick
+
+
+def test_a_rule_sees_a_clear_end_from_one_keyframe_and_from_two():
+    volume = Volume()
+    for keys in ([9], [7, 12]):
+        found = volume.run(keys, weights=Weights(model=0), stop=LEARNED_STOP_RULE)
+        assert {6, 8, 10, 13} - set(keys) <= set(found) <= set(range(4, 16))
+
+
+@pytest.mark.parametrize(
+    ("radii", "slices"),
+    [
+        ({0: 8.0}, None),
+        ({0: 10.0, 10: 5.0}, 4),  # areas in a line: a quarter is left on slice 10, nothing on the fourth beyond
+        ({0: 10.0, 10: 10.0}, 400),
+    ],
+)
+def test_the_areas_of_keyframes_let_expect_where_an_object_ends(radii, slices):
+    masks = {index: disc(radius) for index, radius in radii.items()}
+    found = expected_end(max(masks), masks)
+    assert found is None if slices is None else abs(found - slices) <= 1
+
+
+def test_an_end_is_judged_by_the_keyframes_behind_it():
+    starts = {}
+
+    class Spy(StopRule):
+        def detector(self, start):
+            starts[start.keyframe] = sorted(start.masks)
+            return super().detector(start)
+
+    volume = Volume()
+    keyframes = [{6: volume.masks[6], 8: volume.masks[8], 9: disc(0), 11: volume.masks[11], 13: volume.masks[13]}]
+    list(propagate(volume.picture, volume.predict, keyframes, 0, 19, stop=Spy()))
+    assert starts == {6: [6, 8, 11, 13], 11: [11, 13], 13: [6, 8, 11, 13]}
 
 
 def test_the_order_of_rules_to_stop_does_not_matter_for_a_clear_end():

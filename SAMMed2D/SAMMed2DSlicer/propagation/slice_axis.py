@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 UP, DOWN = "up", "down"
 # Slices are written in blocks of at most so many slices and voxels: the time of a write grows with its voxels.
 _BLOCK_SLICES, _BLOCK_VOXELS = 16, 2_000_000
-# Voxels to add and voxels to take away.
-Change = tuple["VoxelPatch | None", "VoxelPatch | None"]
+Change = tuple["VoxelPatch | None", "VoxelPatch | None"]  # voxels to add and voxels to take away
 
 
 class SliceAxis(PropagationAxis):
@@ -194,6 +193,7 @@ class SliceAxis(PropagationAxis):
             zoom=settings.zoom,
             every=settings.every,
             only=runs[0].outdated,
+            slice_px=self.stack.slice_px,
             should_stop=should_stop,
         ):
             yield SliceMask(found.number, found.index, found.index, found.mask, found.confidence)

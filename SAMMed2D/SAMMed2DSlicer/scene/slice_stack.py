@@ -77,6 +77,13 @@ class SliceStack:
         in_segmentation = np.linalg.inv(parent) @ world
         return cls(tuple(planes), position, world, in_segmentation, grid, tuple(labelmap.GetExtent()), geometry)
 
+    @property
+    def slice_px(self) -> float:
+        """How far slices are from each other, in pixels of a slice."""
+        from SAMMed2DLib.imaging.planes import slice_px
+
+        return slice_px(self.planes[0], self.world_from_ijk)
+
     def is_in_place(self, volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
         """Whether volume and segmentation have the same relative position as before."""
         try:

@@ -16,6 +16,7 @@ from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, s
 from SAMMed2DLib.cli.propagation.series import CarriedSegment, FilledSlice, PropagationSeries
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, for_all_slices
+from SAMMed2DLib.imaging.planes import slice_px
 from SAMMed2DLib.io.segmentation_io import (
     Segment,
     check_output_fits,
@@ -134,6 +135,7 @@ class SliceSeries(PropagationSeries[SliceSegment]):
             self.last,
             zoom=zoom,
             every=self.job.every,
+            slice_px=slice_px(self.plane(0), self.volume.ijk_to_ras),
         ):
             segments[result.number].found[result.index] = FilledSlice.of(result)
             yield
