@@ -177,7 +177,13 @@ class Estimator:
             track.reliability = float(np.mean(scores[track.number]))
 
     def between(self, interval: Interval, index: int, ahead: tuple[int, ...]) -> Estimate:
-        """Shape and grey values on a slice between two keyframes."""
+        """Estimate shape and grey values on a slice between two keyframes.
+
+        Args:
+            interval: between the two keyframes of an object.
+            index: the slice.
+            ahead: slices of which the image is needed soon.
+        """
         rectangle, _, _ = interval.shapes
         away = min(index - interval.below, interval.above - index)
         per_px = self._weights.shape / (1 + away) ** 0.25

@@ -73,7 +73,13 @@ class Rectangle:
         return slice_hw[self.y0 : self.y1, self.x0 : self.x1]
 
     def whole(self, part: np.ndarray, size_hw: tuple[int, int], outside: float) -> np.ndarray:
-        """A slice, (H, W) of the part's dtype, with this part in its place and the value `outside` elsewhere."""
+        """Return a slice with a part in its place, (H, W) of the part's dtype.
+
+        Args:
+            part: (h, w), of this rectangle.
+            size_hw: of the slice, px.
+            outside: the value elsewhere.
+        """
         whole = np.full(size_hw, outside, part.dtype)
         self.cut(whole)[...] = part
         return whole

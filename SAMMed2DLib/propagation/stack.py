@@ -94,6 +94,12 @@ def memory_of_run(
 def check_memory(session: Session, size_hw: tuple[int, int], slices: int, objects: int) -> None:
     """Refuse a run before it begins where it would take more memory than there is; see `memory_of_run`.
 
+    Args:
+        session: predicts.
+        size_hw: of a slice, px.
+        slices: how many there are.
+        objects: how many are filled.
+
     Raises:
         PropagationError: the message says what to do.
     """
@@ -102,7 +108,12 @@ def check_memory(session: Session, size_hw: tuple[int, int], slices: int, object
 
 
 def refuse_beyond_memory(needed_bytes: int, what: str, objects: int) -> None:
-    """Refuse to fill `what` for so many objects where there is less memory than it needs.
+    """Refuse a run where there is less memory than it needs.
+
+    Args:
+        needed_bytes: what the run takes.
+        what: is filled, for the message.
+        objects: how many are filled.
 
     Raises:
         PropagationError: the message says what to do.

@@ -124,7 +124,13 @@ class Frontier:
 
     @classmethod
     def from_keyframe(cls, track: SegmentTrack, key: int, end: int) -> Frontier:
-        """Start at a keyframe, towards a slice below or above it."""
+        """Start at a keyframe, towards a slice below or above it.
+
+        Args:
+            track: of the object.
+            key: slice of the keyframe.
+            end: the last slice to fill.
+        """
         return cls(track, key, end, track.keyframe(key))
 
     def next(self, every: int, count: int = 4) -> list[int]:

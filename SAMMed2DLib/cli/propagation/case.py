@@ -43,7 +43,7 @@ def propagate_case(
     series.check_segments(log)
     zoom, predictor, stopped = _fill(series, log, load, progress)
     if stopped:
-        if not (keeps_part and any(one.found for one in series.segments)):
+        if not (keeps_part and any(carried.found for carried in series.segments)):
             raise KeyboardInterrupt
         log.notes.append(series.stopped)
         series.keep_finished()

@@ -11,12 +11,20 @@ from SAMMed2DLib.io.seg_nrrd import Segmentation
 
 
 def chosen_masks(drawn: Segmentation, names: Sequence[str] | None, path: str) -> dict[int, np.ndarray]:
-    """Masks (K, J, I) bool of the segments of these names, None for all, by their position in the file.
+    """Choose the masks of some segments.
+
+    Args:
+        drawn: the segmentation that holds the keyframes.
+        names: of the segments; None for all.
+        path: of its file, for messages.
+
+    Returns:
+        (K, J, I) bool each, by the segment's position in the file.
 
     Raises:
         RequestError: a name is not there, or every segment is empty.
     """
-    there = [one.name for one in drawn.segments]
+    there = [segment.name for segment in drawn.segments]
     missing = [name for name in names or () if name not in there]
     if missing:
         raise RequestError(f"{path}: no segment {missing[0]!r}; there are: {', '.join(there)}")

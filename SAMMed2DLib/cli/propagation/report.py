@@ -43,22 +43,22 @@ def report_of(
         "every": job.every,
         **({"loop": job.loop} if series.noun == "frame" else {}),
         "stopped": stopped,
-        "segments": [_entry(series, one, counts) for one, counts in zip(series.segments, voxels, strict=True)],
+        "segments": [_entry(series, carried, counts) for carried, counts in zip(series.segments, voxels, strict=True)],
         **report_end(log),
     }
 
 
-def _entry(series: PropagationSeries[Any], one: CarriedSegment, voxels: Sequence[int]) -> dict[str, Any]:
-    confidences = [*one.confidences.values()]
+def _entry(series: PropagationSeries[Any], carried: CarriedSegment, voxels: Sequence[int]) -> dict[str, Any]:
+    confidences = [*carried.confidences.values()]
     return {
-        "name": one.segment.name,
-        "color": list(one.segment.color or ()),
-        "keyframes": sorted(one.keyframes),
-        **series.extent_entry(one),
+        "name": carried.segment.name,
+        "color": list(carried.segment.color or ()),
+        "keyframes": sorted(carried.keyframes),
+        **series.extent_entry(carried),
         "mean_confidence": round(float(np.mean(confidences)), 4) if confidences else None,
         "worst_confidence": round(min(confidences), 4) if confidences else None,
-        f"worst_{series.noun}": one.worst,
-        **series.parts_entry(one, voxels),
+        f"worst_{series.noun}": carried.worst,
+        **series.parts_entry(carried, voxels),
     }
 
 
@@ -94,32 +94,37 @@ def sheet_of(series: PropagationSeries[Any]) -> np.ndarray:
     pictures, captions = [], []
     for position in shown_positions(series):
         index = series.slice_at(position)
-        known = [one for one in series.segments if one.is_known(position)]
-        layers = [MaskLayer(series.mask(one, position, index), one.segment.color or (1.0, 0.0, 0.0)) for one in known]
+        known = [carried for carried in series.segments if carried.is_known(position)]
+        layers = [
+            MaskLayer(series.mask(carried, position, index), carried.segment.color or (1.0, 0.0, 0.0))
+            for carried in known
+        ]
         view = SliceView.of(series.plane(index), series.volume.ijk_to_ras, 640)
         pictures.append(draw_slice(series.image(position, index), view, layers))
         title = f"frame {position}, {axis} slice {index}" if series.noun == "frame" else f"{axis} slice {index}"
-        captions.append("\n".join([title, *(_caption(one, position) for one in known)]))
+        captions.append("\n".join([title, *(_caption(carried, position) for carried in known)]))
     return contact_sheet(pictures, captions)
 
 
-def _caption(one: CarriedSegment, position: int) -> str:
-    if position in one.keyframes:
-        return f"{one.segment.name}: keyframe"
-    worst = " (least sure)" if position == one.worst else ""
-    return f"{one.segment.name}: {one.confidences[position]:.2f}{worst}"
+def _caption(carried: CarriedSegment, position: int) -> str:
+    if position in carried.keyframes:
+        return f"{carried.segment.name}: keyframe"
+    worst = " (least sure)" if position == carried.worst else ""
+    return f"{carried.segment.name}: {carried.confidences[position]:.2f}{worst}"
 
 
 def shown_positions(series: PropagationSeries[Any], most: int = PICTURES) -> list[int]:
     """Those of a sheet: the least certain ones first, then keyframes (and the end slices), then an even choice."""
     everything = series.shown
-    keyframes = sorted({position for one in series.segments for position in one.keyframes if position in everything})
-    wanted = [one.worst for one in series.segments if one.worst is not None and one.worst in everything]
+    drawn = {position for carried in series.segments for position in carried.keyframes}
+    keyframes = sorted(position for position in drawn if position in everything)
+    wanted = [carried.worst for carried in series.segments if carried.worst is not None and carried.worst in everything]
     wanted += spread(keyframes, 3)
     if series.noun == "slice":
         wanted += [everything[0], everything[-1]]
     wanted = list(dict.fromkeys(wanted))[:most]
-    return sorted({*wanted, *spread([one for one in everything if one not in wanted], most - len(wanted))})
+    others = [position for position in everything if position not in wanted]
+    return sorted({*wanted, *spread(others, most - len(wanted))})
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:

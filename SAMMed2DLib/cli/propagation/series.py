@@ -142,7 +142,7 @@ class PropagationSeries(ABC, Generic[SegmentT]):
     def incomplete(self) -> list[SegmentT]:
         """The segments to fill: those that have keyframes, and positions without."""
         wanted = set(self.positions)
-        return [one for one in self.segments if one.keyframes and wanted - set(one.keyframes)]
+        return [carried for carried in self.segments if carried.keyframes and wanted - set(carried.keyframes)]
 
     def check_segments(self, log: CommandLog) -> None:
         """Say which segments are left as they are.
@@ -151,8 +151,10 @@ class PropagationSeries(ABC, Generic[SegmentT]):
             RequestError: all are.
         """
         incomplete = self.incomplete
-        empty = [one.segment.name for one in self.segments if not one.keyframes]
-        complete = [one.segment.name for one in self.segments if one.keyframes and one not in incomplete]
+        empty = [carried.segment.name for carried in self.segments if not carried.keyframes]
+        complete = [
+            carried.segment.name for carried in self.segments if carried.keyframes and carried not in incomplete
+        ]
         if empty:
             log.notes.append(f"{self.undrawn}, left empty: {', '.join(empty)}")
         if not incomplete:
@@ -203,8 +205,14 @@ class PropagationSeries(ABC, Generic[SegmentT]):
         """
 
     @abstractmethod
-    def mask(self, one: SegmentT, position: int, index: int) -> np.ndarray:
-        """What is known of a segment on a slice at a position, (H, W) bool."""
+    def mask(self, carried: SegmentT, position: int, index: int) -> np.ndarray:
+        """Return what is known of a segment on a slice at a position, (H, W) bool.
+
+        Args:
+            carried: the segment.
+            position: a slice or a frame of the series.
+            index: the slice; along slices it is the position.
+        """
 
     @abstractmethod
     def slice_at(self, position: int) -> int:
@@ -220,9 +228,9 @@ class PropagationSeries(ABC, Generic[SegmentT]):
         """For a report: the files with keyframes, and those written."""
 
     @abstractmethod
-    def extent_entry(self, one: SegmentT) -> dict[str, Any]:
+    def extent_entry(self, carried: SegmentT) -> dict[str, Any]:
         """For a report: how much of a segment was filled."""
 
     @abstractmethod
-    def parts_entry(self, one: SegmentT, voxels: Sequence[int]) -> dict[str, Any]:
+    def parts_entry(self, carried: SegmentT, voxels: Sequence[int]) -> dict[str, Any]:
         """For a report: what a segment is at each position, and its sizes in each file."""

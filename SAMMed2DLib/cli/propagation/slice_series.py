@@ -130,7 +130,7 @@ class SliceSeries(PropagationSeries[SliceSegment]):
         for result in propagate_stack(
             session,
             lambda index: self.image(index, index),
-            [one.keyframes for one in segments],
+            [carried.keyframes for carried in segments],
             self.first,
             self.last,
             zoom=zoom,
@@ -146,44 +146,44 @@ class SliceSeries(PropagationSeries[SliceSegment]):
     def note_gaps(self, log: CommandLog) -> None:
         """Say where segments were not found, or that nothing could be filled."""
         segments = self.incomplete
-        if not any(one.found for one in segments):
+        if not any(carried.found for carried in segments):
             log.notes.append(
                 "nothing was filled: no slice between keyframes is without a mask, and beyond them the segments end; "
                 "check --axis, along which slices are filled"
             )
-        for one in segments:
-            lost = sorted(index for index, filled in one.found.items() if not filled.pixels)
+        for carried in segments:
+            lost = sorted(index for index, filled in carried.found.items() if not filled.pixels)
             if lost:
-                log.notes.append(f"{one.segment.name} was not found between keyframes, on {listed(lost)}")
+                log.notes.append(f"{carried.segment.name} was not found between keyframes, on {listed(lost)}")
 
     def write(self, log: CommandLog, staged: StagedFiles) -> list[list[int]]:
         """Write one file; the voxels of each segment."""
         voxels: list[list[int]] = []
-        segments = [one.segment for one in self.segments]
+        segments = [carried.segment for carried in self.segments]
         with log.step("write"):
             place = staged.place(self.job.output)
             note_overlap(log, write_segmentation(place, self._masks(voxels), self.volume, segments))
         values = label_values(segments)
-        if suffix_of(self.job.output) != ".seg.nrrd" and [one.label for one in self.segments] != values:
-            words = ", ".join(f"{n} is {one.name}" for n, one in zip(values, segments, strict=True))
+        if suffix_of(self.job.output) != ".seg.nrrd" and [carried.label for carried in self.segments] != values:
+            words = ", ".join(f"{n} is {segment.name}" for n, segment in zip(values, segments, strict=True))
             log.notes.append(f"the label map counts its segments from 1: {words}")
         return voxels
 
     def _masks(self, voxels: list[list[int]]) -> Iterator[np.ndarray]:
         """One (K, J, I) bool array after the other; their numbers of voxels are appended as they pass."""
-        for one in self.segments:
-            whole = one.mask_kji.copy()
-            for index, filled in one.found.items():
+        for carried in self.segments:
+            whole = carried.mask_kji.copy()
+            for index, filled in carried.found.items():
                 plane = self.plane(index)
                 plane.insert(whole, filled.mask(plane.size_hw), True)
             voxels.append([int(whole.sum())])
             yield whole
 
-    def mask(self, one: SliceSegment, position: int, index: int) -> np.ndarray:
+    def mask(self, carried: SliceSegment, position: int, index: int) -> np.ndarray:
         """What is known of a segment on a slice, (H, W) bool."""
-        if position in one.keyframes:
-            return one.keyframes[position]
-        return one.found[position].mask(self.plane(index).size_hw)
+        if position in carried.keyframes:
+            return carried.keyframes[position]
+        return carried.found[position].mask(self.plane(index).size_hw)
 
     def slice_at(self, position: int) -> int:
         """The slice itself."""
@@ -192,21 +192,21 @@ class SliceSeries(PropagationSeries[SliceSegment]):
     @property
     def shown(self) -> list[int]:
         """The slices on which something is known."""
-        return sorted({index for one in self.segments for index in (*one.keyframes, *one.found)})
+        return sorted({index for carried in self.segments for index in (*carried.keyframes, *carried.found)})
 
     def files_entry(self) -> dict[str, Any]:
         """For a report: the file with keyframes."""
         return {"mask": self.job.also_read[0]}
 
-    def extent_entry(self, one: SliceSegment) -> dict[str, Any]:
+    def extent_entry(self, carried: SliceSegment) -> dict[str, Any]:
         """For a report: how many slices have a mask that was filled, and where the segment lies."""
-        filled = [index for index, part in one.found.items() if part.pixels]
-        known = [*one.keyframes, *filled]
+        filled = [index for index, part in carried.found.items() if part.pixels]
+        known = [*carried.keyframes, *filled]
         return {"filled": len(filled), "slice_range": [min(known), max(known)] if known else None}
 
-    def parts_entry(self, one: SliceSegment, voxels: Sequence[int]) -> dict[str, Any]:
+    def parts_entry(self, carried: SliceSegment, voxels: Sequence[int]) -> dict[str, Any]:
         """For a report: the slices filled, and the segment's size."""
-        filled = [(index, part) for index, part in sorted(one.found.items()) if part.pixels]
+        filled = [(index, part) for index, part in sorted(carried.found.items()) if part.pixels]
         return {"slices": [{"slice": index, **part.entry} for index, part in filled], **sizes(self.volume, voxels[0])}
 
 

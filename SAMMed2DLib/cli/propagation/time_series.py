@@ -118,13 +118,13 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
     @property
     def most_slices(self) -> int:
         """How many slices can be filled at most, all frames and segments together."""
-        return len(self.positions) * sum(len(one.slices(self.axis)) for one in self.incomplete)
+        return len(self.positions) * sum(len(carried.slices(self.axis)) for carried in self.incomplete)
 
     def check_memory(self, session: Session) -> None:
         """Refuse a run that would take more memory than there is; see `propagation.time_series.check_memory`."""
         from SAMMed2DLib.propagation.time_series import check_memory
 
-        slices = [len(one.slices(self.axis)) for one in self.incomplete]
+        slices = [len(carried.slices(self.axis)) for carried in self.incomplete]
         check_memory(session, self.plane(0).size_hw, len(self.positions), max(slices), len(slices))
 
     def fill(self, session: Session, zoom: bool) -> Iterator[None]:
@@ -135,7 +135,7 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
         for result in propagate_in_time(
             session,
             lambda frame, indices: [self.image(frame, index) for index in indices],
-            [self._keyframes(one) for one in segments],
+            [self._keyframes(carried) for carried in segments],
             self.first,
             self.last,
             period=len(self.frames) if self.job.loop else None,
@@ -145,28 +145,28 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
             segments[result.number].found.setdefault(result.frame, {})[result.index] = FilledSlice.of(result)
             yield
 
-    def _keyframes(self, one: DynamicSegment) -> dict[FrameAndSlice, np.ndarray]:
+    def _keyframes(self, carried: DynamicSegment) -> dict[FrameAndSlice, np.ndarray]:
         """Masks (H, W) bool by frame and slice: a frame in which it is drawn also says where it is not."""
-        slices = one.slices(self.axis)
-        return {(frame, n): self.plane(n).extract(mask) for frame, mask in one.keyframes.items() for n in slices}
+        slices = carried.slices(self.axis)
+        return {(frame, n): self.plane(n).extract(mask) for frame, mask in carried.keyframes.items() for n in slices}
 
     def keep_finished(self) -> None:
         """Write only the frames that have something; an empty file would say that there is no object."""
-        known = [frame for frame in self.job.frames if any(one.is_known(frame) for one in self.incomplete)]
+        known = [frame for frame in self.job.frames if any(carried.is_known(frame) for carried in self.incomplete)]
         self.job = replace(self.job, frames=known)
 
     def note_gaps(self, log: CommandLog) -> None:
         """Say in which frames segments were not found."""
-        for one in self.incomplete:
-            pixels = {frame: sum(part.pixels for part in parts.values()) for frame, parts in one.found.items()}
-            lost = [frame for frame in self.job.frames if frame not in one.keyframes and not pixels.get(frame)]
+        for carried in self.incomplete:
+            pixels = {frame: sum(part.pixels for part in parts.values()) for frame, parts in carried.found.items()}
+            lost = [frame for frame in self.job.frames if frame not in carried.keyframes and not pixels.get(frame)]
             if lost:
-                log.notes.append(f"{one.segment.name} was not found in the frames {listed(lost)}")
+                log.notes.append(f"{carried.segment.name} was not found in the frames {listed(lost)}")
 
     def write(self, log: CommandLog, staged: StagedFiles) -> list[list[int]]:
         """Write a file for each frame; the voxels of each segment in each of them."""
         voxels: list[list[int]] = [[] for _ in self.segments]
-        segments = [one.segment for one in self.segments]
+        segments = [carried.segment for carried in self.segments]
         with log.step("write"):
             lost = 0
             for frame in self.job.frames:
@@ -177,24 +177,24 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
 
     def _masks(self, frame: int, voxels: Sequence[list[int]]) -> Iterator[np.ndarray]:
         """One (K, J, I) bool array after the other; their numbers of voxels are appended as they pass."""
-        for one, counts in zip(self.segments, voxels, strict=True):
-            mask = self._whole(one, frame)
+        for carried, counts in zip(self.segments, voxels, strict=True):
+            mask = self._whole(carried, frame)
             counts.append(int(mask.sum()))
             yield mask
 
-    def _whole(self, one: DynamicSegment, frame: int) -> np.ndarray:
+    def _whole(self, carried: DynamicSegment, frame: int) -> np.ndarray:
         """(K, J, I) bool of a frame; empty where nothing is known."""
-        if frame in one.keyframes:
-            return one.keyframes[frame]
+        if frame in carried.keyframes:
+            return carried.keyframes[frame]
         whole = np.zeros(self.frames.array.shape[1:], bool)
-        for index, part in one.found.get(frame, {}).items():
+        for index, part in carried.found.get(frame, {}).items():
             plane = self.plane(index)
             plane.insert(whole, part.mask(plane.size_hw), True)
         return whole
 
-    def mask(self, one: DynamicSegment, position: int, index: int) -> np.ndarray:
+    def mask(self, carried: DynamicSegment, position: int, index: int) -> np.ndarray:
         """What is known of a segment on a slice of a frame, (H, W) bool."""
-        return self.plane(index).extract(self._whole(one, position))
+        return self.plane(index).extract(self._whole(carried, position))
 
     def slice_at(self, position: int) -> int:
         """The slice on which most is drawn, the same for all frames."""
@@ -203,7 +203,7 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
     @cached_property
     def _largest_slice(self) -> int:
         others = tuple(axis for axis in range(3) if axis != self.axis)
-        drawn = [mask.sum(axis=others) for one in self.segments for mask in one.keyframes.values()]
+        drawn = [mask.sum(axis=others) for carried in self.segments for mask in carried.keyframes.values()]
         return int(np.argmax(np.sum(drawn, axis=0)))
 
     @property
@@ -219,26 +219,26 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
             "outputs": {str(frame): self.job.file_of(frame) for frame in self.job.frames},
         }
 
-    def extent_entry(self, one: DynamicSegment) -> dict[str, Any]:
+    def extent_entry(self, carried: DynamicSegment) -> dict[str, Any]:
         """For a report: how many frames were filled."""
-        return {"filled": len(one.confidences)}
+        return {"filled": len(carried.confidences)}
 
-    def parts_entry(self, one: DynamicSegment, voxels: Sequence[int]) -> dict[str, Any]:
+    def parts_entry(self, carried: DynamicSegment, voxels: Sequence[int]) -> dict[str, Any]:
         """For a report: the frames written, with the segment's sizes and the slices filled."""
         return {
             "frames": [
-                {"frame": frame, **sizes(self.volume, count), **_frame_entry(one, frame)}
+                {"frame": frame, **sizes(self.volume, count), **_frame_entry(carried, frame)}
                 for frame, count in zip(self.job.frames, voxels, strict=True)
             ]
         }
 
 
-def _frame_entry(one: DynamicSegment, frame: int) -> dict[str, Any]:
-    confidence = one.confidence(frame)
+def _frame_entry(carried: DynamicSegment, frame: int) -> dict[str, Any]:
+    confidence = carried.confidence(frame)
     return {
-        "is_keyframe": frame in one.keyframes,
+        "is_keyframe": frame in carried.keyframes,
         "confidence": None if confidence is None else round(confidence, 4),
-        "slices": [{"slice": index, **part.entry} for index, part in sorted(one.found.get(frame, {}).items())],
+        "slices": [{"slice": index, **part.entry} for index, part in sorted(carried.found.get(frame, {}).items())],
     }
 
 
@@ -274,11 +274,11 @@ def _segments(job: PropagateJob, log: CommandLog, frames: VolumeSequence) -> lis
         drawn = placed(path, read_segmentation(path), frames.volume(frame), log.notes)
         _check_names(drawn, path)
         for n, mask in chosen_masks(drawn, job.segment, path).items():
-            one = segments.setdefault(drawn.segments[n].name, DynamicSegment(drawn.segments[n]))
+            carried = segments.setdefault(drawn.segments[n].name, DynamicSegment(drawn.segments[n]))
             if mask.any():
-                one.keyframes[frame] = mask
-    colored = with_colors([one.segment for one in segments.values()])
-    return [replace(one, segment=segment) for one, segment in zip(segments.values(), colored, strict=True)]
+                carried.keyframes[frame] = mask
+    colored = with_colors([carried.segment for carried in segments.values()])
+    return [replace(carried, segment=segment) for carried, segment in zip(segments.values(), colored, strict=True)]
 
 
 def _check_names(drawn: Segmentation, path: str) -> None:
