@@ -57,10 +57,12 @@ embedded-model: $(VENV)/test.done
 	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
 	    --lr 3e-4 --steps $(STEPS)
 	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
-	    --lr 2e-4 --tune-stages 2 --fall-from $(STEPS) --fall-steps 1800 --steps $$(($(STEPS) + 1060))
+	    --lr 2e-4 --tune-stages 2 --fall-from $(STEPS) --fall-steps 1250 --steps $$(($(STEPS) + 1150))
 	$(BIN)/python Testing/training/route_export.py --checkpoint $(RUN)/L/checkpoint.pt --weights $(LITE) --data $(DATA) \
 	    --output $(RUN)/sam-med2d-tiny.pt
-	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt
+	$(BIN)/python Testing/training/calibrate_scores.py --data $(DATA) --weights $(RUN)/sam-med2d-tiny.pt \
+	    --answers $(RUN)/answers.csv --most 3 --write
+	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --jitter 10
 
 $(VENV)/python.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
