@@ -348,10 +348,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _show_work(self, state: EffectState) -> None:
         """Show the state of the work."""
         if self.controller is not None and self.panel is not None and self.propagation is not None:
+            had_open_work = self._has_open_work
             self._has_open_work = bool(state.is_waiting or state.unfinished or state.pending)
             self.panel.show(state)
             self.propagation.show()
-            self._arrange_keys()
+            if self._has_open_work != had_open_work:
+                self._arrange_keys()
 
     def _show_service(self, state: ServiceState) -> None:
         if self.panel is None or self.controller is None:

@@ -3,9 +3,10 @@
 The Segment Editor with the effect on the host of the tests (Testing/host), and a model of the tests that answers at
 once, so that only our own way is counted: the main thread, from the mouse's release until the answer is shown. A move
 is a call from a function in one file of ours to a function in another one; what Slicer, Qt and VTK call back counts as
-a move from where we were last. Looking up whether an answer is there is not counted.
+a move from where we were last. Looking up whether an answer is there is not counted. The other masks that a click may
+mean are requested once its answer is shown; `--candidates` counts that as well.
 
-    python Testing/benchmarks/count_click_moves.py [--list]
+    python Testing/benchmarks/count_click_moves.py [--list] [--candidates]
 """
 
 from __future__ import annotations
@@ -63,13 +64,16 @@ class CallCounter:
         return sum(count for (_file, name), count in self.calls.items() if name in names)
 
 
-def open_editor():
+def open_editor(with_candidates: bool):
     """The editor over a small volume, with the model of the tests."""
     import test_effect  # noqa: F401  (its imports are those of a session that has been used)
     from editor_fixture import BrightSession, EditorFixture
 
     from SAMMed2DSlicer.inference import service
+    from SAMMed2DSlicer.inference.request_queue import RequestQueue
 
+    if not with_candidates:
+        RequestQueue.request_candidates = lambda queue, pending, on_found: None
     model = BrightSession()
     service_class = type(service.shared())
     service_class._session = lambda self, choice: model
@@ -102,10 +106,11 @@ def main() -> None:
     """Print the counts of a first and of a further click on a slice."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="name the moves of the further click, most frequent first")
+    parser.add_argument("--candidates", action="store_true", help="go on until the other masks are there, too")
     args = parser.parse_args()
     slicer.qSlicerScriptedLoadableModule(str(ROOT / "SAMMed2D" / "SAMMed2D.py")).load()
     APP.startupCompleted.emit()
-    fixture = open_editor()
+    fixture = open_editor(args.candidates)
     count(fixture, (25, 22, 10))  # imports what is imported late, and translates
     fixture.effect.clear()
     counters = {"first click on a slice": count(fixture, (25, 22, 10)), "further click": count(fixture, (20, 22, 10))}

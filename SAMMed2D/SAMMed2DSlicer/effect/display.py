@@ -111,8 +111,10 @@ class EffectDisplay:
         self.status.notify(Status(text, level), self.now.place, of)
         self._hand_on()
 
-    def publish(self) -> None:
-        """Show the state, and what has happened last only while it is about what is shown."""
+    def publish(self, redraws: bool = False) -> None:
+        """Show the state, and what has happened last only while it is about what is shown; draw it where it is new."""
+        if redraws:
+            self.draw()
         self.status.update(self.now.place, self._pending(), self._groups.in_view, self._acceptance.predictions)
         self._hand_on()
 

@@ -16,7 +16,7 @@ from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_writer import WriteResult, losses_text, outside_text
 from SAMMed2DSlicer.widgets.messages import INFO, WARNING
-from SAMMed2DSlicer.widgets.score_bar import MaskScore
+from SAMMed2DSlicer.widgets.status_line import MaskScore
 
 
 @dataclass(frozen=True)

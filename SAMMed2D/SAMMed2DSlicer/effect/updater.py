@@ -237,7 +237,6 @@ class EffectUpdater:
         else:
             self.acceptance.set(group, prediction)
             self.display.status.expire()
-        self.display.draw()
         is_shown = group in self.acceptance.predictions
         if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
             self.display.write([group], closes=self.accepts_next)
@@ -248,7 +247,7 @@ class EffectUpdater:
         if is_shown:
             self.candidates.request(prediction)
         self.prefetcher.restart()
-        self.display.publish()
+        self.display.publish(redraws=True)
 
     def _present_request_of(self, group: PromptGroup) -> Request | None:
         self.begin()

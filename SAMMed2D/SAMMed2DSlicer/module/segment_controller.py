@@ -16,8 +16,7 @@ from SAMMed2DSlicer.inference.worker import TASK
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.scene.segment_writer import losses_text, outside_text
 from SAMMed2DSlicer.widgets import messages
-from SAMMed2DSlicer.widgets.score_bar import MaskScore
-from SAMMed2DSlicer.widgets.status_line import PREDICTION, StatusLine
+from SAMMed2DSlicer.widgets.status_line import PREDICTION, MaskScore, StatusLine
 from SAMMed2DSlicer.widgets.timers import repeating
 
 _WATCH_MS = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
-from SAMMed2DSlicer.widgets.score_bar import MaskScore, ScoreBar
 from SAMMed2DSlicer.widgets.timers import single_shot
 
 # Work that ends sooner shows no bar, which would flicker.
@@ -20,6 +20,13 @@ _SOON_MS = 300
 # Kinds of work. If several go on, the first of them is shown, and Cancel is for it.
 PROPAGATION, MODEL_LOADING, PREDICTION = "run", "model", "answer"
 _WORKS = (PROPAGATION, MODEL_LOADING, PREDICTION)
+# Dark to light, from the masks that need a look to those that do not: colour-blind readers tell them apart, too.
+_GRADE_COLORS = {"check": "#283ca0", "fair": "#a0788c", "good": "#fadc3c"}
+_NO_GRADE = "#8c8c8c"
+_SCORE_STYLE = (
+    "QProgressBar {{ border: 1px solid #808080; background-color: #ffffff; }}"
+    "QProgressBar::chunk {{ background-color: {color}; }}"
+)
 
 
 @dataclass
@@ -32,6 +39,69 @@ class _Work:
     done: int = 0
     total: int = 0
     is_shown: bool = False
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """The score of a mask that is shown.
+
+    Attributes:
+        value: the IoU that the mask probably has.
+        grade: "good", "fair" or "check"; None for a model whose scores are not calibrated.
+    """
+
+    value: float
+    grade: str | None = None
+
+    @property
+    def word(self) -> str:
+        """The grade for the user; empty without one."""
+        return {"good": _("good"), "fair": _("fair"), "check": _("check this")}.get(self.grade or "", "")
+
+    @property
+    def share(self) -> float:
+        """The value, 0 .. 1."""
+        return 0.0 if math.isnan(self.value) else min(max(self.value, 0.0), 1.0)
+
+    @property
+    def tip(self) -> str:
+        """What the bar means."""
+        share = f"{self.share:.2f}"
+        if self.grade is None:
+            text = _("The model expects an overlap (IoU) of {share} with the true outline; it may be far off.")
+            return text.format(share=share)
+        meanings = {
+            "good": _("Nearly all masks that are called good need little correction."),
+            "fair": _("Of the masks that are called fair, more than half need little correction."),
+            "check": _("Many masks with such a score are wrong: look at the outline, and add a click."),
+        }
+        text = _("Masks like this one overlap with the true outline by {share} on average (IoU). {meaning}")
+        return text.format(share=share, meaning=meanings[self.grade])
+
+
+class ScoreBar:
+    """Shows a score in a QProgressBar; what it means is the tool tip, also of the text beside it."""
+
+    def __init__(self, bar: Any, label: Any) -> None:
+        """Hide the bar until `show`."""
+        self._bar, self._label = bar, label
+        self._shown: MaskScore | None = None
+        bar.setRange(0, 100)
+        bar.visible = False
+
+    def show(self, score: MaskScore | None) -> None:
+        """Show a score; None shows nothing."""
+        if score == self._shown:
+            return
+        self._shown, bar = score, self._bar
+        bar.visible = score is not None
+        self._label.toolTip = "" if score is None else score.tip
+        if score is None:
+            return
+        bar.value = round(100 * score.share)
+        bar.toolTip = score.tip
+        color = _GRADE_COLORS.get(score.grade or "", _NO_GRADE)
+        bar.styleSheet = _SCORE_STYLE.format(color=color)
 
 
 class StatusLine:
@@ -50,6 +120,7 @@ class StatusLine:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.hint = ""
         self._text, self._level = "", messages.INFO
+        self._shown_text: tuple[str, str] | None = None  # with its level, as the label has it
         self._score: MaskScore | None = None
         self._is_valid: Callable[[], bool] | None = None
         self._context: Any = None
@@ -233,8 +304,11 @@ class StatusLine:
     def _show(self) -> None:
         work = self._shown_work()
         text = self._text if work is None else " ".join(filter(None, (work.text, self._text)))
-        messages.show(self.ui.statusLabel, text or self.hint, self._level)
-        self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
+        shown = (text or self.hint, self._level)
+        if shown != self._shown_text:
+            self._shown_text = shown
+            messages.show(self.ui.statusLabel, *shown)
+            self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
         self._show_bar(work)
         self._score_bar.show(self._score if work is None else None)
         self.ui.cancelButton.visible = work is not None and work.cancel is not None
