@@ -241,6 +241,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         every: int = 1,
         intensity: str = "window",
         zoom: bool | None = None,
+        askModel: bool = False,
         overwrite: str = "none",
         progress: Callable[[int, int], object] | None = None,
         shouldCancel: Callable[[], bool] | None = None,
@@ -259,9 +260,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             direction: "up" (over the lowest keyframe), "down" (under the highest one) or "both".
             first: lowest slice to fill, from 0; the lowest there is by default.
             last: highest slice to fill; the highest there is by default.
-            every: predict on every n-th slice, and fill those between by shape.
+            every: find every n-th slice, and fill those between by shape.
             intensity: what the model sees, see the class.
             zoom: whether it looks at a crop around the segments, see the class.
+            askModel: hear the model too, not only shape and grey values: far slower.
             overwrite: whether other segments give way: "none", "visible" or "all" of them.
             progress: called with how many slices are found, and how many there may be.
             shouldCancel: called a few times a second; True ends the work, and what was found is written.
@@ -278,7 +280,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer.propagation import api
         from SAMMed2DSlicer.propagation.results import PropagationSettings
 
-        settings = PropagationSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom))
+        zoom = slice_task.zoom_of(zoom)
+        settings = PropagationSettings(direction, first, last, every, intensity, zoom, asks_model=askModel)
         return api.propagate(
             volumeNode, segmentationNode, segmentIds, plane, settings, keyframes, overwrite, progress, shouldCancel
         )
@@ -297,6 +300,7 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         every: int = 1,
         intensity: str = "window",
         zoom: bool | None = None,
+        askModel: bool = False,
         makeSequence: bool = False,
         progress: Callable[[int, int], object] | None = None,
         shouldCancel: Callable[[], bool] | None = None,
@@ -316,9 +320,10 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
             first: earliest frame to fill, from 0; the first there is by default.
             last: latest frame to fill; the last there is by default.
             loop: whether the last frame is followed by the first one, as in one heart beat.
-            every: predict in every n-th frame, and fill those between by shape.
+            every: find every n-th frame, and fill those between by shape.
             intensity: what the model sees, see the class; the same in all frames.
             zoom: whether it looks at a crop around the segments, see the class.
+            askModel: hear the model too, not only shape and grey values: far slower.
             makeSequence: first give each frame a segmentation of its own, where it has none, and let the browser save
                 what is drawn; what the segmentation has now becomes that of the present frame.
             progress: called with how many slices of frames are found, and how many there may be.
@@ -336,7 +341,8 @@ class SAMMed2DLogic(ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer.propagation import api
         from SAMMed2DSlicer.propagation.results import PropagationSettings
 
-        settings = PropagationSettings(direction, first, last, every, intensity, slice_task.zoom_of(zoom), loop)
+        zoom = slice_task.zoom_of(zoom)
+        settings = PropagationSettings(direction, first, last, every, intensity, zoom, loop, askModel)
         return api.propagate_in_time(
             volumeNode, segmentationNode, segmentIds, plane, settings, makeSequence, progress, shouldCancel
         )

@@ -25,6 +25,7 @@ from SAMMed2DLib.io.volume_io import Volume, read_volume
 
 if TYPE_CHECKING:
     from SAMMed2DLib.evaluation.volumes import LabelledVolume, ObjectScores
+    from SAMMed2DLib.propagation.estimate import Weights
 
 # Slices are thick along an axis if they are so much thicker than along the others.
 _THICKER = 1.01
@@ -39,7 +40,7 @@ measures.
 
 examples:
   sammed2d evaluate-propagation --volume liver ct.nrrd labels.nrrd --csv objects.csv
-  sammed2d evaluate-propagation --volumes volumes.tsv --without model
+  sammed2d evaluate-propagation --volumes volumes.tsv --ask-model
 
 The file of --volumes has tab-separated columns name, image, labels, and may have axis, window (centre,width)
 and note; its paths are relative to it."""
@@ -58,6 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=("shape", "grey", "model"),
         help="leave out what says where an object is; may be repeated",
+    )
+    parser.add_argument(
+        "--ask-model", action="store_true", help="hear the model too, as `sammed2d propagate --ask-model`"
     )
     parser.add_argument(
         "--ask-everywhere",
@@ -98,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         predictor,
         (labelled_volume(entry) for entry in listed),
         sources=_SOURCES if args.keyframes is None else (args.keyframes,),
-        weights=replace(without(args.without or ()), **({"open_share": 0.0} if args.ask_everywhere else {})),
+        weights=_weights(without(args.without or ()), args),
         zoom=args.zoom,
         most=args.most,
     )
@@ -187,6 +191,15 @@ def _intensity(entry: Entry, volume: Volume) -> Intensity:
     except ValueError:
         raise RequestError(f"{entry.name}: the window {entry.window!r} must be centre,width") from None
     return Window(level=level, width=width)
+
+
+def _weights(weights: Weights, args: argparse.Namespace) -> Weights:
+    """The weights with the model where it is to be asked."""
+    from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT
+
+    if not (args.ask_model or args.ask_everywhere) or "model" in (args.without or ()):
+        return weights
+    return replace(weights, model=MODEL_WEIGHT, open_share=0.0 if args.ask_everywhere else weights.open_share)
 
 
 def _shown(args: argparse.Namespace, results: Iterable[ObjectScores]) -> Iterator[ObjectScores]:

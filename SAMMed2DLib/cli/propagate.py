@@ -54,7 +54,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="slices: by the patient, or stored along k, j, i (default: fewest keyframes; along time as stored)",
     )
     where.add_argument("--range", type=slice_range, metavar="A,B", help="first and last slice (frame) to fill, from 0")
-    where.add_argument("--every", type=int, default=1, metavar="N", help="ask the model on every N-th of them (1)")
+    where.add_argument("--every", type=int, default=1, metavar="N", help="find every N-th, interpolate the others (1)")
+    where.add_argument(
+        "--ask-model", action="store_true", help="hear the model too, not only shape and grey values: far slower"
+    )
     where.add_argument("--segment", action="append", metavar="NAME", help="only this segment; may be repeated")
     add_seeing(parser, "the volume")
     add_results(parser, "some slices with masks", "slices, confidences and times")

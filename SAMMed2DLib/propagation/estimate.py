@@ -47,7 +47,7 @@ class Weights:
         followed: the same for the shape of the slice before, beyond the keyframes.
         shrink_px: how much smaller than the slice before an object is expected to be, beyond the keyframes.
         grey: of the log odds of the grey values.
-        model: of the model's logits, for a model whose Dice on the keyframes is one half.
+        model: of the model's logits, for a model whose Dice on the keyframes is one half; 0 asks no model.
         open_share: the model is asked where it could turn pixels, inside or outside, that are at least this share of
             the object's area; 0 asks it everywhere.
     """
@@ -56,11 +56,13 @@ class Weights:
     followed: float = 2.0
     shrink_px: float = 0.7
     grey: float = 1.2
-    model: float = 0.05
+    model: float = 0.0
     open_share: float = 0.1
 
 
 WEIGHTS = Weights()
+# The model's weight where it is asked: a user's wish, since it costs more than it gives.
+MODEL_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, eq=False)

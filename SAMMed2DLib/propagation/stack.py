@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,15 @@ import numpy as np
 
 from SAMMed2DLib.inference.session import Session, ShouldStop, Stopped
 from SAMMed2DLib.inference.zoom import Crop
-from SAMMed2DLib.propagation.estimate import TOGETHER, WEIGHTS, ModelPrediction, ModelQuery, SliceImage, Weights
+from SAMMed2DLib.propagation.estimate import (
+    MODEL_WEIGHT,
+    TOGETHER,
+    WEIGHTS,
+    ModelPrediction,
+    ModelQuery,
+    SliceImage,
+    Weights,
+)
 from SAMMed2DLib.propagation.schedule import PropagationError, propagate
 from SAMMed2DLib.propagation.tracks import PropagatedSlice
 from SAMMed2DLib.system.formatting import counted, times
@@ -40,6 +49,7 @@ def propagate_stack(
     zoom: bool | None = None,
     every: int = 1,
     only: Collection[int] | None = None,
+    asks_model: bool = False,
     weights: Weights = WEIGHTS,
     slice_px: float = 1.0,
     should_stop: ShouldStop | None = None,
@@ -53,7 +63,8 @@ def propagate_stack(
         first: lowest slice to fill.
         last: highest slice to fill.
         zoom: look at a crop around all objects instead of whole slices; None does what the weights were trained for.
-        every: the model is asked on every n-th slice.
+        every: every n-th slice is found, and those between are interpolated.
+        asks_model: whether the model is heard too; else shape and grey values decide.
         only: spans without any of these slices are left out.
         weights: of the evidence terms.
         slice_px: how far slices are from each other, in pixels of a slice.
@@ -65,6 +76,7 @@ def propagate_stack(
     kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_IMAGES)(slice_image)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     model = StackModel(session, kept, zoomed, objects, should_stop)
+    weights = replace(weights, model=MODEL_WEIGHT) if asks_model else weights
     return propagate(
         model.slice_image, model, objects, first, last, every=every, only=only, weights=weights, slice_px=slice_px
     )

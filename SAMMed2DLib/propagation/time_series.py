@@ -8,13 +8,13 @@ Each slice of the volume is a stack of its own, of frames instead of slices, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.propagation.estimate import Weights
+from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT, Weights
 from SAMMed2DLib.propagation.schedule import PropagationError, propagate, spans_of
 from SAMMed2DLib.propagation.stop_rule import STOP_RULE
 from SAMMed2DLib.propagation.tracks import PropagatedSlice
@@ -70,6 +70,7 @@ def propagate_in_time(
     zoom: bool | None = None,
     every: int = 1,
     only: Collection[int] | None = None,
+    asks_model: bool = False,
     should_stop: ShouldStop | None = None,
     kept_bytes: int = _KEPT_BYTES,
 ) -> Iterator[FrameResult]:
@@ -87,8 +88,9 @@ def propagate_in_time(
         last: highest frame to fill.
         period: for a cycle, such as one heart beat: the number of its frames; the last one is followed by the first.
         zoom: look at a crop around all objects of a slice; None does what the weights were trained for.
-        every: the model is asked on every n-th frame; those between are interpolated.
+        every: every n-th frame is found, and those between are interpolated.
         only: spans without any of these frames are left out; None does all. A span across the end of a cycle is one.
+        asks_model: whether the model is heard too; else shape and grey values decide.
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
         kept_bytes: the most that images take which are kept for the next slices.
 
@@ -104,13 +106,14 @@ def propagate_in_time(
         raise PropagationError("there is no keyframe that shows an object: segment it in one frame at least")
     store = _ImageStore(images, slices, last - first + 1, _image_bytes(objects), kept_bytes)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
+    weights = replace(WEIGHTS, model=MODEL_WEIGHT) if asks_model else WEIGHTS
     for index in slices:
         numbers, stacks = _stacks(objects, index, period)
         slice_image = lru_cache(_KEPT_IMAGES)(store.stack(index, period))
         nearby = only if only is None or period is None else _with_spans(only, stacks, period)
         model = StackModel(session, slice_image, zoomed, stacks, should_stop)
         results = propagate(
-            model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=WEIGHTS, stop=STOP_RULE
+            model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=weights, stop=STOP_RULE
         )
         for result in results:
             yield _on_frame(result, numbers[result.number], index)

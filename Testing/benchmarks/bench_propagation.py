@@ -23,7 +23,7 @@ from SAMMed2DLib.evaluation.volumes import is_measured, keyframes_of
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.propagation.estimate import ModelPrediction, ModelQuery, Weights
+from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT, ModelPrediction, ModelQuery, Weights
 from SAMMed2DLib.propagation.schedule import propagate
 from SAMMed2DLib.propagation.stack import StackModel
 from SAMMed2DLib.registry.built_in import BUILT_IN
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="for one thread on a computer with other work to do")
     arguments = parser.parse_args()
     clock = time.process_time if arguments.cpu_time else time.perf_counter
-    weights = Weights(open_share=0) if arguments.ask_everywhere else Weights()
+    weights = Weights(model=MODEL_WEIGHT, open_share=0.0 if arguments.ask_everywhere else Weights.open_share)
     predictor = load_predictor(arguments.model)
     print(f"{predictor.name}, whole slices; median of {arguments.rounds} rounds in turns")
     print("| slices of | objects | keyframes each | masks | asked | encoded | encode only, slices/s | ratio |")

@@ -44,9 +44,9 @@ def curate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 def evaluate(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Two images with two masks each to evaluate."""
     monkeypatch.setattr(evaluation_run, "measure_speeds", lambda *rest: [])  # they differ from run to run
-    monkeypatch.setattr(evaluation_report, "draw_contact_sheet", lambda *rest: SMALL)
+    monkeypatch.setattr(evaluation_report, "draw_contact_sheet", lambda *rest, **named: SMALL)
     for name in ("dice_by_prompt", "size_plot"):
-        monkeypatch.setattr(evaluation_report.charts, name, lambda *rest: SMALL)
+        monkeypatch.setattr(evaluation_report.evaluation_charts, name, lambda *rest: SMALL)
     data = write_folder(tmp_path / "data", train=0, validation=2)
     words = ["--model", str(tiny_model), "--device", "cpu", "--split", "validation", "--no-zoom"]
     quick = ["--clicks", "1", "--jitter", "0", "--most-clicks", "0", "--tolerance", "0"]

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.imaging.metrics import dice
-from SAMMed2DLib.propagation.estimate import ModelPrediction, Weights
+from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT, ModelPrediction, Weights
 from SAMMed2DLib.propagation.schedule import PropagationError, Span, propagate, spans_of
 from SAMMed2DLib.propagation.shapes import interpolated, signed_distance
 from SAMMed2DLib.propagation.stop_rule import LEARNED_STOP_RULE, STOP_RULE, StopRule, expected_end
 
 SIZE = 48
+
+WITH_MODEL = Weights(model=MODEL_WEIGHT)
 
 
 def disc(radius, x=24.0, y=24.0):
@@ -43,9 +45,10 @@ class Volume:
         logits = [np.where(self.masks[query.index], 5.0, -5.0).astype(np.float32) for query in queries]
         return [ModelPrediction(of_slice, 0.9) for of_slice in logits]
 
-    def run(self, keys, first=0, last=19, **options):
+    def run(self, keys, first=0, last=19, weights=WITH_MODEL, **options):
         keyframes = [{index: self.masks[index] for index in keys}]
-        return {one.index: one for one in propagate(self.picture, self.predict, keyframes, first, last, **options)}
+        found = propagate(self.picture, self.predict, keyframes, first, last, weights=weights, **options)
+        return {result.index: result for result in found}
 
 
 class HalfSeen(Volume):
@@ -180,13 +183,13 @@ def test_a_reliable_model_decides_where_grey_values_say_nothing():
     volume = Volume()
     volume.pictures[:] = 100
     volume.masks[9] = disc(10, 27)
-    with_model, without = volume.run([6, 13]), volume.run([6, 13], weights=Weights(model=0))
+    with_model, without = volume.run([6, 13]), volume.run([6, 13], weights=Weights())
     assert dice(with_model[9].mask, volume.masks[9]) > dice(without[9].mask, volume.masks[9])
 
 
 def test_without_the_model_nothing_is_asked():
     volume = Volume()
-    assert volume.run([6, 13], weights=Weights(model=0))
+    assert volume.run([6, 13], weights=Weights())
     assert volume.asked == []
 
 
@@ -197,11 +200,11 @@ def test_the_model_is_asked_only_where_it_has_something_to_decide():
 
 
 def test_not_asking_changes_less_of_a_mask_than_the_open_share():
-    everywhere = HalfSeen().run([6, 13], 6, 13, weights=Weights(open_share=0))
+    everywhere = HalfSeen().run([6, 13], 6, 13, weights=Weights(model=MODEL_WEIGHT, open_share=0))
     most = 0.0
     for share in (0.1, 0.3, 0.6, 1.0):
         volume = HalfSeen()
-        for index, one in volume.run([6, 13], 6, 13, weights=Weights(open_share=share)).items():
+        for index, one in volume.run([6, 13], 6, 13, weights=Weights(model=MODEL_WEIGHT, open_share=share)).items():
             changed = (one.mask ^ everywhere[index].mask).sum() / (one.mask.sum())
             assert changed == 0 if index in volume.asked else changed < share
             most = max(most, changed)
@@ -226,7 +229,7 @@ class Column(Volume):
             self.pictures[n] = np.where((ball | column)[..., None], 150, 60) + self.pictures[n] % 40
 
     def reached(self, keys, **options):
-        return max(self.run(keys, 0, 43, weights=Weights(model=0), **options))
+        return max(self.run(keys, 0, 43, weights=Weights(), **options))
 
 
 def test_what_looks_alike_beyond_an_end_is_left_by_the_learned_rule():
@@ -243,7 +246,7 @@ def test_thick_slices_carry_an_object_less_far():
 def test_a_rule_sees_a_clear_end_from_one_keyframe_and_from_two():
     volume = Volume()
     for keys in ([9], [7, 12]):
-        found = volume.run(keys, weights=Weights(model=0), stop=LEARNED_STOP_RULE)
+        found = volume.run(keys, weights=Weights(), stop=LEARNED_STOP_RULE)
         assert {6, 8, 10, 13} - set(keys) <= set(found) <= set(range(4, 16))
 
 

@@ -20,7 +20,7 @@ from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.propagation import stack
-from SAMMed2DLib.propagation.estimate import Weights
+from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT, Weights
 from SAMMed2DLib.propagation.schedule import PropagationError
 from SAMMed2DLib.propagation.stack import check_memory, memory_of_run, propagate_stack
 
@@ -79,7 +79,7 @@ def test_a_mask_on_an_oblique_plane_comes_back():
 
 
 # The model of these tests fails on the keyframes, so by itself it would not be asked.
-ASK_EVERYWHERE = Weights(open_share=0)
+ASK_EVERYWHERE = Weights(model=MODEL_WEIGHT, open_share=0)
 
 
 def keyframes(count, *keys):
@@ -118,13 +118,13 @@ def test_a_second_run_encodes_nothing(session):
 def test_slices_that_leave_the_model_nothing_to_decide_are_not_encoded(session):
     frames, pictures = keyframes(12, 0, 11)
     pictures[:] = pictures // 32 + np.where(frames[0], 200, 20)[..., None]
-    found = list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11))
+    found = list(propagate_stack(session, pictures.__getitem__, [frames], 0, 11, asks_model=True))
     assert len(found) == 10
     assert all(np.array_equal(one.mask, frames[0]) for one in found)
     assert session.encoded == 2  # the keyframes, to see how good the model is
 
 
-@pytest.mark.parametrize("weights", [Weights(), ASK_EVERYWHERE, Weights(model=0)])
+@pytest.mark.parametrize("weights", [Weights(model=MODEL_WEIGHT), ASK_EVERYWHERE, Weights()])
 @pytest.mark.parametrize("allowed", [0, 3, 7])
 def test_stopping_keeps_what_was_yielded(session, allowed, weights):
     frames, pictures = keyframes(40, 0, 39)
@@ -145,10 +145,10 @@ def test_zoom_looks_at_a_crop_around_all_keyframes(session):
     sizes = []
     real = session.predictor.embed
     session.predictor.embed = lambda images: sizes.extend(image.shape for image in images) or real(images)
-    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=True))
+    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=True, asks_model=True))
     assert set(sizes) == {(32, 32, 3)}
     session.forget()
-    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=False))
+    list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=False, asks_model=True))
     assert sizes[-1] == (40, 50, 3)
 
 
@@ -202,7 +202,9 @@ slices[:, disc] += 60
 before = mib("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew
 keys = [{0: disc, count - 1: disc}]
-found = list(propagate_stack(session, lambda n: slices[n, ..., None].repeat(3, -1), keys, 0, count - 1))
+found = list(
+    propagate_stack(session, lambda n: slices[n, ..., None].repeat(3, -1), keys, 0, count - 1, asks_model=True)
+)
 print(json.dumps([len(found), mib("VmHWM") - before, memory_of_run(session, (256, 256), count, 1) / 1024**2]))
 """
 

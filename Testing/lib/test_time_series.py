@@ -15,13 +15,14 @@ from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.session import Session, Stopped
 from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.propagation import time_series
+from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT
 from SAMMed2DLib.propagation.schedule import PropagationError
 from SAMMed2DLib.propagation.time_series import FrameResult, confidence_of_frame, propagate_in_time, shown_slices
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 SIZE = 48
 # The model of these tests fails on the keyframes, so by itself it would not be asked.
-ASK_EVERYWHERE = replace(time_series.WEIGHTS, open_share=0)
+ASK_EVERYWHERE = replace(time_series.WEIGHTS, model=MODEL_WEIGHT, open_share=0)
 
 
 @pytest.fixture

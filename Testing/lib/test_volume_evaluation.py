@@ -78,7 +78,7 @@ def test_the_simpler_ways_copy_and_interpolate() -> None:
 
 def test_an_evidence_term_is_silenced_by_its_weights() -> None:
     assert without([]) == Weights()
-    assert without(["shape", "model"]) == Weights(shape=0.0, followed=0.0, model=0.0)
+    assert without(["shape", "model"]) == Weights(shape=0.0, followed=0.0)
     with pytest.raises(VolumeEvaluationError, match="no evidence term 'luck'"):
         without(["luck"])
 

@@ -76,8 +76,14 @@ def test_without_keyframes_it_says_what_to_do(model):
     assert "A has no keyframe: segment it on one slice" in panel.status_line.text
 
 
-def test_cancel_keeps_what_was_found(fixture):
+def slow(fixture):
+    """Have the model asked, and slowly: else a run is over before anything happens to it."""
+    fixture.section.ui.modelCheckBox.checked = True
     fixture.model.delay_s = 0.1
+
+
+def test_cancel_keeps_what_was_found(fixture):
+    slow(fixture)
     fixture.section.propagate(BOTH)
     fixture.wait(lambda: done(fixture.section) > 0)
     fixture.section.status_line.ui.cancelButton.click()
@@ -87,7 +93,7 @@ def test_cancel_keeps_what_was_found(fixture):
 
 
 def test_leaving_the_effect_while_it_runs_changes_nothing(fixture):
-    fixture.model.delay_s = 0.1
+    slow(fixture)
     before = fixture.segment()
     fixture.section.propagate(BOTH)
     fixture.editor.setActiveEffect(None)
@@ -97,7 +103,7 @@ def test_leaving_the_effect_while_it_runs_changes_nothing(fixture):
 
 @pytest.mark.parametrize("what", ["volume", "segmentation", "scene"])
 def test_what_goes_while_it_runs_ends_it(fixture, what):
-    fixture.model.delay_s = 0.1
+    slow(fixture)
     fixture.section.propagate(BOTH)
     if what == "scene":
         slicer.mrmlScene.Clear(0)
@@ -107,7 +113,7 @@ def test_what_goes_while_it_runs_ends_it(fixture, what):
 
 
 def test_a_segment_that_goes_while_it_runs_ends_it(fixture):
-    fixture.model.delay_s = 0.1
+    slow(fixture)
     fixture.section.propagate(BOTH)
     fixture.segmentation.GetSegmentation().RemoveSegment(fixture.segment_id)
     fixture.wait(lambda: not fixture.section.is_running)

@@ -41,7 +41,9 @@ def section(widget):
     """The section of the panel, as it is at first."""
     found = widget.panels[1]
     found.ui.propagateButton.collapsed = False
+    found.ui.modelCheckBox.checked = True  # or a run is over before anything happens to it
     yield found
+    found.ui.modelCheckBox.checked = False
     found.ui.firstSpinBox.value = found.ui.lastSpinBox.value = 0
     found.ui.loopCheckBox.checked = found.ui.allCheckBox.checked = False
     found.ui.alongComboBox.setCurrentIndex(0)
@@ -223,6 +225,7 @@ def fixture(model):
     fixture.section.ui.propagateButton.collapsed = False
     settle(fixture.section)
     along(fixture.section)
+    fixture.section.ui.modelCheckBox.checked = True  # or a run is over before anything happens to it
     return fixture
 
 

@@ -156,7 +156,7 @@ def test_a_transform_of_both_is_followed(logic):
 @pytest.mark.parametrize("intensity", ["percentiles", "full"])
 def test_the_model_sees_all_frames_alike(logic, intensity):
     cine = a_drawn_cine(0, 7)
-    run(logic, cine, intensity=intensity)
+    run(logic, cine, intensity=intensity, askModel=True)
     assert {tuple(np.unique(picture)) for picture in logic.session.pictures} == {(0, 255)}
 
 

@@ -128,6 +128,7 @@ class PropagationPanel:
             intensity,
             zoom,
             loop=self.is_along_time and ui.loopCheckBox.checked,
+            asks_model=ui.modelCheckBox.checked,
         )
 
     def _task(self, ids: Sequence[str], settings: PropagationSettings) -> tuple[PropagationTask, TargetOpener]:
@@ -344,7 +345,7 @@ def _time_texts() -> dict[str, tuple[str, str]]:
         "lastSpinBox": ("", _("Latest frame to fill, counted from 1.")),
         "everySpinBox": (
             "",
-            _("The model looks at every n-th frame; those between are interpolated, which is faster."),
+            _("Every n-th frame is found; those between are interpolated, which is faster."),
         ),
         "allCheckBox": (
             _("All visible segments"),

@@ -26,10 +26,11 @@ class PropagationSettings:
         direction: one of the `directions` of the axis.
         first: lowest position to fill; None for the lowest there is.
         last: highest position to fill; None for the highest there is.
-        every: the model predicts at every n-th position; those between are interpolated.
+        every: every n-th position is found; those between are interpolated.
         intensity: what the model sees, one of `volumes.INTENSITIES`.
         zoom: whether the model is given a crop; None: as its weights were trained.
         loop: whether the first frame follows the last one; not used for slices.
+        asks_model: whether the model is heard too; else shape and grey values decide.
     """
 
     direction: str = "both"
@@ -39,6 +40,7 @@ class PropagationSettings:
     intensity: str = volumes.WINDOW
     zoom: bool | None = None
     loop: bool = False
+    asks_model: bool = False
 
 
 @dataclass(frozen=True, eq=False)

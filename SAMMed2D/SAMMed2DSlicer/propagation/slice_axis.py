@@ -170,8 +170,8 @@ class SliceAxis(PropagationAxis):
         """Check the memory for the slices to fill of each segment."""
         from SAMMed2DLib.propagation.stack import check_memory
 
-        count = sum(len(run.targets) for run in runs)
-        check_memory(session, self.stack.planes[0].size_hw, -(-count // len(runs)), len(runs))
+        slices = -(-sum(len(run.targets) for run in runs) // len(runs))
+        check_memory(session, self.stack.planes[0].size_hw, slices, len(runs))
 
     def propagate(
         self,
@@ -188,10 +188,10 @@ class SliceAxis(PropagationAxis):
             session,
             lambda number: image(number, number),
             [run.keyframe_masks for run in runs],
-            runs[0].first,
-            runs[0].last,
+            runs[0].first, runs[0].last,
             zoom=settings.zoom,
             every=settings.every,
+            asks_model=settings.asks_model,
             only=runs[0].outdated,
             slice_px=self.stack.slice_px,
             should_stop=should_stop,

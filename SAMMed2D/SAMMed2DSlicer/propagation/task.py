@@ -64,7 +64,7 @@ class PropagationTask:
         self._settings, self._chosen = settings, chosen
         self._images = axis.images()
         self._rule = volumes.intensity_rule(axis.volume, settings.intensity)
-        self._state_key = repr((self._rule, settings.zoom, settings.every, model))
+        self._state_key = repr((self._rule, settings.zoom, settings.every, model if settings.asks_model else ""))
         ids = list(dict.fromkeys(segment_ids))
         self._runs = [SegmentRun(self._keyframes(segment_id)) for segment_id in ids]
         self._unsaved_pairs = axis.unsaved_pairs(ids)

@@ -217,6 +217,7 @@ class TimeAxis(PropagationAxis):
             period=self.count if settings.loop else None,
             zoom=settings.zoom,
             every=settings.every,
+            asks_model=settings.asks_model,
             should_stop=should_stop,
         ):
             yield SliceMask(found.number, found.frame, found.index, found.mask, found.confidence)

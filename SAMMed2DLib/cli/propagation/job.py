@@ -24,7 +24,8 @@ class PropagateJob(ImageJob):
         masks: files with the keyframes, each with its frame; along slices one, whose frame does not count.
         along: "slices" or "time".
         range: first and last slice (frame) to fill; None for all.
-        every: ask the model on every n-th of them.
+        every: find every n-th of them, and interpolate those between.
+        ask_model: whether the model is heard too.
         segment: names of the segments to carry; None for all.
         loop: along time, whether the last frame is followed by the first.
         frames: along time, those that will be written.
@@ -34,6 +35,7 @@ class PropagateJob(ImageJob):
     along: str = "slices"
     range: tuple[int, int] | None = None
     every: int = 1
+    ask_model: bool = False
     segment: Sequence[str] | None = None
     loop: bool = False
     frames: Sequence[int] = ()

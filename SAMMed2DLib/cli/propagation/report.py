@@ -41,6 +41,7 @@ def report_of(
         "axis": "kji"[series.axis],
         "range": [series.first, series.last],
         "every": job.every,
+        "ask_model": job.ask_model,
         **({"loop": job.loop} if series.noun == "frame" else {}),
         "stopped": stopped,
         "segments": [_entry(series, carried, counts) for carried, counts in zip(series.segments, voxels, strict=True)],

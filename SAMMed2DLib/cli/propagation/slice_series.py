@@ -135,6 +135,7 @@ class SliceSeries(PropagationSeries[SliceSegment]):
             self.last,
             zoom=zoom,
             every=self.job.every,
+            asks_model=self.job.ask_model,
             slice_px=slice_px(self.plane(0), self.volume.ijk_to_ras),
         ):
             segments[result.number].found[result.index] = FilledSlice.of(result)

@@ -141,6 +141,7 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
             period=len(self.frames) if self.job.loop else None,
             zoom=zoom,
             every=self.job.every,
+            asks_model=self.job.ask_model,
         ):
             segments[result.number].found.setdefault(result.frame, {})[result.index] = FilledSlice.of(result)
             yield
