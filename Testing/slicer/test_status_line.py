@@ -169,6 +169,7 @@ def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(fix
     draw(fixture, 6, 14)
     accepted(fixture)
     model.delay_s = 0.05
+    fixture.effect.propagation.ui.modelCheckBox.checked = True  # or the run is over before it is looked at
     fixture.effect.propagation.propagate("both")
     seen, bar = [], line.ui.progressBar
     fixture.wait(lambda: done(fixture.effect.propagation) > 0 and seen.append(line.text) is None and len(seen) > 3)
