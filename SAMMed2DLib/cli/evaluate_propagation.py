@@ -195,11 +195,10 @@ def _intensity(entry: Entry, volume: Volume) -> Intensity:
 
 def _weights(weights: Weights, args: argparse.Namespace) -> Weights:
     """The weights with the model where it is to be asked."""
-    from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT
-
     if not (args.ask_model or args.ask_everywhere) or "model" in (args.without or ()):
         return weights
-    return replace(weights, model=MODEL_WEIGHT, open_share=0.0 if args.ask_everywhere else weights.open_share)
+    heard = weights.with_model()
+    return replace(heard, open_share=0.0) if args.ask_everywhere else heard
 
 
 def _shown(args: argparse.Namespace, results: Iterable[ObjectScores]) -> Iterator[ObjectScores]:

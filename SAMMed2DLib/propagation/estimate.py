@@ -12,7 +12,7 @@ docs/decisions/propagation.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -58,6 +58,10 @@ class Weights:
     grey: float = 1.2
     model: float = 0.0
     open_share: float = 0.1
+
+    def with_model(self) -> Weights:
+        """The same with the model heard, at the weight that was found for it."""
+        return replace(self, model=MODEL_WEIGHT)
 
 
 WEIGHTS = Weights()

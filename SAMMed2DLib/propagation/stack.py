@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ import numpy as np
 from SAMMed2DLib.inference.session import Session, ShouldStop, Stopped
 from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.propagation.estimate import (
-    MODEL_WEIGHT,
     TOGETHER,
     WEIGHTS,
     ModelPrediction,
@@ -76,7 +74,7 @@ def propagate_stack(
     kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_IMAGES)(slice_image)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     model = StackModel(session, kept, zoomed, objects, should_stop)
-    weights = replace(weights, model=MODEL_WEIGHT) if asks_model else weights
+    weights = weights.with_model() if asks_model else weights
     return propagate(
         model.slice_image, model, objects, first, last, every=every, only=only, weights=weights, slice_px=slice_px
     )

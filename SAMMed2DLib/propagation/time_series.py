@@ -8,13 +8,13 @@ Each slice of the volume is a stack of its own, of frames instead of slices, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.propagation.estimate import MODEL_WEIGHT, Weights
+from SAMMed2DLib.propagation.estimate import Weights
 from SAMMed2DLib.propagation.schedule import PropagationError, propagate, spans_of
 from SAMMed2DLib.propagation.stop_rule import STOP_RULE
 from SAMMed2DLib.propagation.tracks import PropagatedSlice
@@ -106,7 +106,7 @@ def propagate_in_time(
         raise PropagationError("there is no keyframe that shows an object: segment it in one frame at least")
     store = _ImageStore(images, slices, last - first + 1, _image_bytes(objects), kept_bytes)
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
-    weights = replace(WEIGHTS, model=MODEL_WEIGHT) if asks_model else WEIGHTS
+    weights = WEIGHTS.with_model() if asks_model else WEIGHTS
     for index in slices:
         numbers, stacks = _stacks(objects, index, period)
         slice_image = lru_cache(_KEPT_IMAGES)(store.stack(index, period))
