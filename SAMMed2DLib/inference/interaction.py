@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.mask_correction import anchored, within_reach
+from SAMMed2DLib.inference.mask_correction import anchored, untouched, within_reach
 from SAMMed2DLib.inference.point_constraints import corrected
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
@@ -52,23 +52,37 @@ def prompt_steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
 
 
 def taken_over(
-    before: ViewPrediction | None, prompts: Prompts, is_correction: bool, found: ViewPrediction
+    before: ViewPrediction | None, prompts: Prompts, fixed_hw: np.ndarray | None, found: ViewPrediction
 ) -> ViewPrediction:
     """What the newest prompt changes about the mask before it; the rest stays.
 
     Args:
         before: the mask; None for the first prompt.
         prompts: all so far, the newest one last.
-        is_correction: of a mask that was there before the first prompt.
+        fixed_hw: (H, W) bool, see `fixed_mask`.
         found: with these prompts.
     """
     if before is None:
         return found
     seen = before.mask.copy()
     found.view.cut(seen)[...] = found.view.cut(found.mask)
-    if is_correction:
-        seen = within_reach(before.mask, seen, prompts)
+    if fixed_hw is not None:
+        seen = within_reach(before.mask, seen, prompts) | untouched(fixed_hw & before.mask, prompts)
     return replace(found, mask=corrected(before.mask, seen, prompts))
+
+
+def fixed_mask(steps: Sequence[Step], prompts: Prompts, known_hw: np.ndarray | None) -> np.ndarray | None:
+    """The mask that the newest prompt corrects: it changes that near itself only.
+
+    Args:
+        steps: those before that prompt.
+        prompts: all so far.
+        known_hw: (H, W) bool, the mask that was there before the first prompt, or None.
+    Returns:
+        (H, W) bool, the mask that was accepted last, or else was there before; None while an object is begun.
+    """
+    accepted = (step.taken.mask for step in reversed(steps) if len(step.prompts.labels) in prompts.accepted)
+    return next(accepted, known_hw)
 
 
 def says_where(prompts: Prompts) -> bool:

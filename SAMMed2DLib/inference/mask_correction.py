@@ -1,7 +1,8 @@
-"""Correct a mask that is there already, of whatever origin, by points and boxes.
+"""Correct a mask that is there already, accepted before or of whatever origin, by points and boxes.
 
 The model was never trained with a mask and a negative point alone, and then takes most of the mask away. So it is
-given what it knows: a box around the mask, a point inside, and the mask itself (docs/decisions/points-hold.md).
+given what it knows: a box around the mask, a point inside, and the mask itself (docs/decisions/points-hold.md). Of
+whatever the model then says, a prompt changes what is within its reach, and no region that it does not touch.
 """
 
 from __future__ import annotations
@@ -69,6 +70,25 @@ def within_reach(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) 
     rows, columns = np.ogrid[: before_hw.shape[0], : before_hw.shape[1]]
     reach_px = max(_REACH * away_px, _LEAST_REACH_PX)
     return np.where((rows - y) ** 2 + (columns - x) ** 2 <= reach_px**2, found_hw, before_hw)
+
+
+def untouched(fixed_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """The regions of a mask that the newest prompt must not take from, however near it is to them.
+
+    Args:
+        fixed_hw: (H, W) bool, a mask that was accepted, or there before; its 8-connected parts are the regions.
+        prompts: the last of the points is the newest prompt. A negative one touches the region that it is on, and a box
+            alone those that it overlaps; a positive one takes nothing away, so that there is nothing to keep.
+    Returns:
+        (H, W) bool.
+    """
+    if len(prompts.labels) and prompts.labels[-1]:
+        return np.zeros_like(fixed_hw)
+    regions = label_components(fixed_hw).index_hw
+    if len(prompts.labels):
+        ((x, y),) = pixels_of(prompts.points_xy[-1:], fixed_hw.shape)
+        return fixed_hw & (regions != regions[y, x])
+    return fixed_hw & ~np.isin(regions, regions[in_box(prompts.box_xyxy, fixed_hw.shape)])
 
 
 def _parts_meant(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:

@@ -52,6 +52,7 @@ class Prompts:
         box_xyxy: (4,) float64, slice px, half-open (x0, y0, x1, y1), or None.
         low_res_logits: (L, L) float32, the logits of the previous prediction (not their sigmoid), or None.
         choices: (n, number) each: after n points, the candidate of this number was taken, from 1, small to large.
+        accepted: after so many points each, the mask was accepted: points after them change it near themselves only.
 
     Raises:
         PromptError: an array of another shape, or that does not hold numbers. Values are judged by `checked`.
@@ -62,6 +63,7 @@ class Prompts:
     box_xyxy: np.ndarray | None = None
     low_res_logits: np.ndarray | None = None
     choices: tuple[tuple[int, int], ...] = ()
+    accepted: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy the arrays and make them read-only."""
@@ -72,6 +74,7 @@ class Prompts:
         if self.low_res_logits is not None:
             object.__setattr__(self, "low_res_logits", _logits(self.low_res_logits))
         object.__setattr__(self, "choices", _choices(self.choices))
+        object.__setattr__(self, "accepted", _counts(self.accepted))
 
     @classmethod
     def of(
@@ -141,10 +144,16 @@ class Prompts:
         earlier = [choice for choice in self.choices if choice[0] < count]
         return replace(self, choices=(*earlier, *([] if number is None else [(count, number)])))
 
+    def with_acceptance(self) -> Prompts:
+        """Return these prompts with their mask accepted: points after them change it near themselves only."""
+        return replace(self, accepted=(*self.accepted, len(self.labels)))
+
     def first(self, count: int) -> Prompts:
-        """Return these prompts as they were after so many points."""
+        """Return these prompts as they were after so many points, before the mask of these was accepted."""
         choices = tuple(choice for choice in self.choices if choice[0] <= count)
-        return replace(self, points_xy=self.points_xy[:count], labels=self.labels[:count], choices=choices)
+        accepted = tuple(number for number in self.accepted if number < count)
+        points = {"points_xy": self.points_xy[:count], "labels": self.labels[:count]}
+        return replace(self, **points, choices=choices, accepted=accepted)
 
     @property
     def candidate(self) -> int | None:
@@ -184,11 +193,12 @@ class Prompts:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and unpickle through the constructor, which makes the arrays read-only again."""
-        return Prompts, (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits, self.choices)
+        arrays = (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits)
+        return Prompts, (*arrays, self.choices, self.accepted)
 
     def _content(self) -> tuple[Any, ...]:
         arrays = (self.points_xy, self.labels, self.box_xyxy, self.low_res_logits)
-        return (self.choices, *(None if array is None else array.tobytes() for array in arrays))
+        return (self.choices, self.accepted, *(None if array is None else array.tobytes() for array in arrays))
 
 
 def box_of_mask(mask_hw: np.ndarray) -> np.ndarray:
@@ -293,9 +303,7 @@ def _box(box_xyxy: Any) -> np.ndarray:
 def _logits(low_res_logits: Any) -> np.ndarray:
     array = _numbers(low_res_logits, "a previous prediction")
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0:
-        raise PromptError(
-            f"a previous prediction has shape (L, L), not {array.shape}; give the low_res_logits of one"
-        )
+        raise PromptError(f"a previous prediction has shape (L, L), not {array.shape}; give the low_res_logits of one")
     return _frozen(array, np.float32)
 
 
@@ -307,6 +315,12 @@ def _choices(choices: Any) -> tuple[tuple[int, int], ...]:
         if number < 1:
             raise PromptError(f"candidates are counted from 1, not {number}")
     return tuple(sorted((int(count), int(number)) for count, number in found.items()))
+
+
+def _counts(counts: Any) -> tuple[int, ...]:
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in counts):
+        raise PromptError(f"masks are accepted after so many points, whole numbers from 0 on, not {tuple(counts)}")
+    return tuple(sorted({int(n) for n in counts}))
 
 
 def _size_xy(size_hw: tuple[int, int]) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.interaction import Step, correction_of, prompt_steps, says_where, taken_over
+from SAMMed2DLib.inference.interaction import Step, correction_of, fixed_mask, prompt_steps, says_where, taken_over
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -288,16 +288,22 @@ class Session:
             self._chains.popitem(last=False)
         for n, prompts in enumerate(steps):
             before = chain[n - 1].taken if n else start
+            finish = partial(taken_over, before, prompts, fixed_mask(chain[:n], prompts, known))
             if n == len(chain):
-                chain.append(Step(prompts, self._found(image, prompts, before, known is not None, zoomed)))
+                chain.append(Step(prompts, self._found(image, prompts, before, known is not None, zoomed, finish)))
             is_asked = prompts.candidate is not None or (with_candidates and n == len(steps) - 1)
             if is_asked and not chain[n].candidates:
-                finish = partial(taken_over, before, prompts, known is not None)
                 chain[n].candidates = candidates_of(self, image, chain[n].found, zoomed, finish)
         return chain[-1]
 
     def _found(
-        self, image: np.ndarray, prompts: Prompts, before: ViewPrediction | None, is_correction: bool, zoomed: bool
+        self,
+        image: np.ndarray,
+        prompts: Prompts,
+        before: ViewPrediction | None,
+        is_correction: bool,
+        zoomed: bool,
+        finish: Callable[[ViewPrediction], ViewPrediction],
     ) -> ViewPrediction:
         """Take one step; it changes nothing outside of what the model saw of the slice."""
         from SAMMed2DLib.inference.zoom import predict_whole, predict_zoomed
@@ -308,7 +314,7 @@ class Session:
         if is_correction and not (before.mask.any() or says_where(prompts)):
             return before  # all of the mask was taken away
         given, refined = correction_of(before, prompts) if is_correction else (prompts, before)
-        return taken_over(before, prompts, is_correction, predict(self, image, given, refined))
+        return finish(predict(self, image, given, refined))
 
     @contextmanager
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:

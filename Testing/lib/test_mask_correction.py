@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from SAMMed2DLib.inference.mask_correction import anchored, within_reach
-from SAMMed2DLib.inference.prompts import Prompts
+from SAMMed2DLib.imaging.components import label_components
+from SAMMed2DLib.inference import zoom
+from SAMMed2DLib.inference.mask_correction import anchored, untouched, within_reach
+from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.inference.zoom import Crop, ViewPrediction
 
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:
@@ -73,3 +81,107 @@ def test_a_mask_that_fills_the_slice_is_one_part():
 def test_a_box_reaches_everywhere():
     found = disc(50, 20, 5)
     np.testing.assert_array_equal(within_reach(disc(20, 30, 10), found, Prompts.of(box=(1, 1, 5, 5))), found)
+
+
+# What was accepted is locked
+
+
+LEFT, RIGHT = disc(20, 30, 10), disc(50, 30, 8)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "kept"),
+    [
+        (Prompts.of(negative=[(22, 30)]), RIGHT),  # on the left one
+        (Prompts.of(negative=[(36, 30)]), LEFT | RIGHT),  # between them
+        (Prompts.of(positive=[(36, 30)]), np.zeros_like(LEFT)),  # takes nothing away
+        (Prompts.of(box=(45, 20, 60, 40)), LEFT),
+    ],
+)
+def test_a_prompt_may_take_from_the_regions_only_that_it_touches(prompts, kept):
+    np.testing.assert_array_equal(untouched(LEFT | RIGHT, prompts), kept)
+
+
+class Scripted:
+    """What a session needs of a model; its masks are given one after the other."""
+
+    prefers_zoom, score_calibration = False, None
+
+    def __init__(self, monkeypatch, masks) -> None:
+        found = iter(masks)
+        monkeypatch.setattr(
+            zoom, "predict_whole", lambda model, image, *given: ViewPrediction(next(found), 0.9, Crop.of_slice(image))
+        )
+
+
+IMAGE = np.zeros((60, 80, 3), np.uint8)
+NOTHING = np.zeros((60, 80), bool)
+
+
+def test_a_click_on_what_was_added_since_takes_nothing_of_what_was_accepted(monkeypatch):
+    bridge = NOTHING.copy()
+    bridge[25:36, 30:43] = True
+    session = Session(Scripted(monkeypatch, [LEFT | RIGHT, LEFT | RIGHT | bridge, NOTHING]))
+    prompts = Prompts.of(positive=[(20, 30)]).with_acceptance().with_point((36, 30), 1)
+    np.testing.assert_array_equal(session.answer(IMAGE, prompts).mask, LEFT | RIGHT | bridge)
+    after = session.answer(IMAGE, prompts.with_point((37, 30), 0)).mask
+    np.testing.assert_array_equal(after, LEFT | RIGHT)  # also where these are within its reach, of 12 px
+
+
+def test_without_an_acceptance_the_same_clicks_go_on_with_the_object(monkeypatch):
+    session = Session(Scripted(monkeypatch, [LEFT, NOTHING]))
+    prompts = Prompts.of(positive=[(20, 30)]).with_point((13, 30), 0)
+    assert not session.answer(IMAGE, prompts).mask.any()
+
+
+def test_a_click_on_an_accepted_region_changes_it_within_reach_only(monkeypatch):
+    session = Session(Scripted(monkeypatch, [LEFT, NOTHING]))
+    prompts = Prompts.of(positive=[(20, 30)]).with_acceptance().with_point((13, 30), 0)
+    np.testing.assert_array_equal(session.answer(IMAGE, prompts).mask, LEFT & ~disc(13, 30, 2 * 10**0.5))
+
+
+def test_a_mask_that_was_there_is_locked_as_an_accepted_one(monkeypatch):
+    added = disc(36, 30, 6)
+    session = Session(Scripted(monkeypatch, [added, NOTHING]))
+    prompts = Prompts.of(positive=[(36, 30)]).with_point((35, 31), 0)
+    np.testing.assert_array_equal(session.answer(IMAGE, prompts, mask=LEFT | RIGHT).mask, LEFT | RIGHT)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 79), st.integers(0, 59), st.integers(0, 1)), min_size=2, max_size=6), st.data()
+)
+def test_whatever_the_model_says_later_clicks_leave_accepted_regions_alone(clicks, data):
+    """Each click changes nothing beyond its reach, and takes from no accepted region but the one that it is on."""
+    pixels = {(x, y): (x, y, label) for x, y, label in clicks}
+    (x, y, _), *later = pixels.values()
+    rng = np.random.default_rng(len(clicks))
+    masks = [np.kron(rng.random((12, 16)) < 0.5, np.ones((5, 5), bool)) for _ in pixels]
+    masks[0][y, x] = True
+    accepted_after = data.draw(st.integers(1, len(pixels)))
+    with pytest.MonkeyPatch.context() as patch:
+        session, accepted = Session(Scripted(patch, masks)), None
+        prompts = Prompts.of(positive=[(x, y)])
+        before = session.answer(IMAGE, prompts).mask
+        for n, (x, y, label) in enumerate(later, 1):
+            if n == accepted_after:
+                prompts, accepted = prompts.with_acceptance(), before
+            prompts = prompts.with_point((x, y), label)
+            after = session.answer(IMAGE, prompts).mask
+            if accepted is not None:
+                everywhere = within_reach(before, ~before, prompts) != before
+                assert not ((after != before) & ~everywhere).any()
+                regions = label_components(accepted & before).index_hw
+                lost = before & ~after & (regions > 0)
+                assert set(np.unique(regions[lost])) <= ({int(regions[y, x])} if not label else set())
+            before = after
+
+
+def test_an_acceptance_is_a_value_of_prompts_and_counts_for_later_points_only():
+    prompts = Prompts.of(positive=[(1, 1)]).with_acceptance()
+    later = prompts.with_point((2, 2), 0)
+    assert prompts != Prompts.of(positive=[(1, 1)]) and later.accepted == (1,)
+    assert prompts.first(1) == Prompts.of(positive=[(1, 1)]) and later.first(2) == later
+    assert pickle.loads(pickle.dumps(later)) == later and hash(later) != hash(later.first(1))
+    with pytest.raises(PromptError, match="whole numbers"):
+        Prompts(accepted=(1.5,))
