@@ -334,3 +334,65 @@ def test_python_says_where_there_is_nothing_to_correct(logic):
         logic.segmentSlice(*ask, correct=True)
     with pytest.raises(ValueError, match="do not say where"):
         logic.segmentSlice(*ask, negative=case.world(INSIDE))
+
+
+# What was accepted is locked
+
+
+def accepted_counts(fixture) -> tuple[int, ...]:
+    return fixture.model.asked[-1][0].accepted
+
+
+def test_a_click_outside_on_what_was_accepted_says_so_to_the_model(fixture):
+    fixture.click()
+    fixture.click((30, 25, K))
+    assert accepted_counts(fixture) == ()
+    fixture.accept()
+    fixture.click((28, 24, K), control=True)
+    assert accepted_counts(fixture) == (2,)
+    fixture.accept()
+    fixture.click((20, 24, K), control=True)
+    assert accepted_counts(fixture) == (2, 3) and len(fixture.controller.groups) == 1
+
+
+def test_undoing_an_acceptance_unlocks_and_redoing_locks_again(fixture):
+    fixture.click()
+    fixture.accept()
+    fixture.editor.undo()
+    fixture.wait(lambda: fixture.shown)
+    fixture.editor.redo()
+    fixture.wait(lambda: not fixture.shown)
+    fixture.click((28, 24, K), control=True)
+    assert accepted_counts(fixture) == (1,)
+    fixture.effect.clear()
+    fixture.click()
+    fixture.accept()
+    fixture.editor.undo()
+    fixture.wait(lambda: fixture.shown)
+    fixture.click((28, 24, K), control=True)
+    assert accepted_counts(fixture) == ()
+
+
+def test_a_lock_is_saved_with_the_prompts_and_goes_when_these_are_moved(fixture):
+    from SAMMed2DSlicer.prompts.prompt_groups import find_groups
+
+    fixture.click()
+    fixture.accept()
+    fixture.click((28, 24, K), control=True)
+    fixture.editor.setActiveEffect(None)
+    (group,) = find_groups(fixture.segmentation)
+    assert group.prompts().accepted == (1,)
+    fixture.activate()
+    group.points.SetNthControlPointPositionWorld(0, *fixture.world((24, 24, K)))
+    fixture.wait()
+    assert accepted_counts(fixture) == () and group.prompts().accepted == ()
+
+
+def test_what_is_accepted_at_once_is_locked_when_the_user_is_done_with_it(fixture):
+    fixture.set(AcceptAtOnce=1)
+    fixture.click()
+    fixture.click((30, 25, K))
+    assert accepted_counts(fixture) == ()
+    fixture.accept()  # done with this object
+    fixture.click((28, 24, K), control=True)
+    assert accepted_counts(fixture) == (2,)

@@ -7,6 +7,7 @@ from functools import partial
 
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.prompts.prompt_history import take_candidate
 
 
 class CandidateChooser:
@@ -68,7 +69,7 @@ class CandidateChooser:
         number = min(max(latest.result.candidate + steps, 1), len(latest.result.candidates))
         if number == latest.result.candidate:
             return latest
-        group.take_candidate(number)
+        take_candidate(group, number)
         self._on_chosen(latest.with_candidate(number))
         return None
 

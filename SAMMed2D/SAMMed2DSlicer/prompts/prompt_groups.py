@@ -16,11 +16,10 @@ import vtk
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging.masks import mask_of_text, mask_to_text
-from SAMMed2DSlicer.prompts.candidate_choices import choices_to_text, with_choices
+from SAMMed2DSlicer.prompts.prompt_history import with_history
 from SAMMed2DSlicer.prompts.prompt_nodes import (
     ACCEPTED,
     BOX,
-    CHOICES,
     ITEM,
     KNOWN,
     NUMBER,
@@ -123,12 +122,6 @@ class PromptGroup:
         self.initial_mask_hw = initial_mask_hw
         for node in self.nodes:
             node.SetAttribute(KNOWN, None if initial_mask_hw is None else mask_to_text(initial_mask_hw))
-
-    def take_candidate(self, number: int) -> None:
-        """Take another one of the masks that the prompts may mean, from 1; prompts after them go on from it."""
-        text = choices_to_text(self.prompts().with_candidate(number))
-        for node in self.nodes:
-            node.SetAttribute(CHOICES, text)
 
     def set_state(self, state: str) -> None:
         """Keep the state with the nodes; prompts of accepted objects are dimmed."""
@@ -233,14 +226,13 @@ class PromptGroup:
             world_from_ijk = volumes.world_from_ijk(self.volume)
         points_world, labels = self._points_world()
         box_xyxy = box_of_roi(self.box, self.plane, world_from_ijk) if self.box in self.nodes else None
-        text = next((text for node in self.nodes if (text := node.GetAttribute(CHOICES))), None)
         if not len(labels):
             self.lost_points = 0
-            return with_choices(Prompts(box_xyxy=box_xyxy), text)
+            return with_history(Prompts(box_xyxy=box_xyxy), self.nodes)
         xy, off_plane = self.plane.project_ras(points_world, world_from_ijk)
         on_slice = np.abs(off_plane) <= self.plane.half_thickness + _SLACK_VOXELS
         self.lost_points = int((~on_slice).sum())
-        return with_choices(Prompts(xy[on_slice], labels[on_slice], box_xyxy), text)
+        return with_history(Prompts(xy[on_slice], labels[on_slice], box_xyxy), self.nodes)
 
     def counts(self) -> tuple[int, int, int]:
         """How many positive points, negative points and boxes there are."""

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     Point = Sequence[float] | np.ndarray  # (3,) mm, in the scene
 
 _PREFIX = "SAMMed2D."
-ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN, CHOICES = (
+ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
     _PREFIX + name
-    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten", "Candidates")
+    for name in ("Role", "SegmentID", "Plane", "Item", "Number", "State", "KnownMask", "WasWritten")
 )
+CHOICES, ACCEPTANCES = _PREFIX + "Candidates", _PREFIX + "Acceptances"
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
 # A group is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.

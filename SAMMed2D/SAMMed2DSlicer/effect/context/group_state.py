@@ -11,6 +11,7 @@ import numpy as np
 from SAMMed2DSlicer.prompts import prompt_groups
 from SAMMed2DSlicer.prompts.box_shapes import BoxShapes
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.prompts.prompt_history import note_acceptance
 from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED, OPEN, WRITTEN
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
@@ -188,6 +189,7 @@ class PromptGroupState:
     def close(self, group: PromptGroup) -> None:
         """Mark a group as accepted; the next prompts begin another object."""
         group.set_state(ACCEPTED)
+        note_acceptance(group, True)
         self.starts_object = True
 
     def follow_segment(self) -> list[PromptGroup]:
@@ -204,8 +206,10 @@ class PromptGroupState:
             if group.state != OPEN and edit.is_undone():
                 self._undone[group] = group.state
                 group.set_state(OPEN)
+                note_acceptance(group, False)
             elif group in self._undone and edit.is_applied():
                 group.set_state(self._undone.pop(group))
+                note_acceptance(group, group.is_accepted)
                 restored.append(group)
         return restored
 
