@@ -23,10 +23,14 @@ help:
 demo: $(VENV)/demo.done
 	$(BIN)/python Testing/demo/run_demo.py --output demo-output
 
-# The tests in Slicer's own C++ run in a process of their own. Each test is named as it runs.
+# Tests run in as many processes as this, which share the cores, about 2 GB of memory each: make test WORKERS=4.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -vv --numprocesses $(WORKERS) --dist worksteal
+
+# The tests in Slicer's own C++ run in processes of their own. Each test is named as it runs.
 test: lint
-	$(BIN)/python -m pytest -vv Testing/lib Testing/extension
-	$(BIN)/python -m pytest -vv Testing/slicer
+	$(PYTEST) Testing/lib Testing/extension
+	$(PYTEST) Testing/slicer
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check SAMMed2D SAMMed2DLib Testing docs

@@ -179,7 +179,7 @@ def test_all_icons_are_square() -> None:
 
 def test_the_icons_are_those_that_the_script_draws() -> None:
     command = [sys.executable, str(ROOT / "Testing" / "pictures" / "draw_icons.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -258,7 +258,7 @@ cases = [BatchCase(n, folder / n, (folder / n,), "i1", "", "c1") for n in "abcd"
 run_cases(cases, in_order(do), folder / "results.csv")
 """
     root = Path(__file__).resolve().parents[2]
-    killed = subprocess.run([sys.executable, "-c", script, str(results.parent)], cwd=root, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", script, str(results.parent)], cwd=root, timeout=300)
     assert killed.returncode != 0
     assert statuses(results) == {"a": DONE, "b": DONE}
     assert run(results, writer, cases_of(results, "abcd")) == Summary(done=2, done_before=2)

@@ -464,10 +464,10 @@ sys.exit(main(["batch", *sys.argv[2:]]))
 """
     command = [sys.executable, "-c", script]
     words = [str(folder / "cases.csv"), "--model", str(tiny_model), "--device", "cpu"]
-    killed = subprocess.run([*command, "kill", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    killed = subprocess.run([*command, "kill", *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert killed.returncode not in (OK, FAILURE, BAD_INPUT, CANCELLED), killed.stderr
     assert statuses(folder) == ["done"] and not (folder / "b.seg.nrrd").exists()
-    again = subprocess.run([*command, "go on", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    again = subprocess.run([*command, "go on", *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert again.returncode == OK, again.stderr
     assert "3 cases: 2 done, 1 done before" in again.stdout
     assert statuses(folder) == ["done"] * 3

@@ -145,7 +145,7 @@ from SAMMed2DLib.plots.charts import line_chart
 line_chart({"a": ([0, 1], [0, 1])}, "title")
 print([name for name in sys.modules if name.startswith("matplotlib.pyplot")])
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout == "[]\n", done.stderr
 
 

@@ -773,9 +773,9 @@ def test_a_failure_while_drawing_leaves_the_segmentation_unwritten(
 
 def test_version_help_and_no_command() -> None:
     run = [sys.executable, "-m", "SAMMed2DLib"]
-    version = subprocess.run([*run, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    version = subprocess.run([*run, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (version.returncode, version.stdout) == (OK, f"sammed2d {__version__}\n")
-    nothing = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    nothing = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert nothing.returncode == BAD_INPUT and "required: COMMAND" in nothing.stderr
 
 
@@ -784,7 +784,7 @@ def test_letters_that_a_console_lacks_stop_nothing() -> None:
         [sys.executable, "-m", "SAMMed2DLib", "segment", "--help"],
         cwd=ROOT,
         capture_output=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert told.returncode == OK and b"JPEG, \\u2026, or a DICOM folder" in b" ".join(told.stdout.split())

@@ -351,7 +351,7 @@ def run_bare(script: str, packages: str = "'numpy'") -> str:
     """Run a script that can import nothing but the library, the standard library and these packages."""
     bare = BARE.replace("*PACKAGES", packages)
     done = subprocess.run(
-        [sys.executable, "-c", bare + script], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", bare + script], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -143,7 +143,7 @@ def test_a_run_whose_process_is_killed_goes_on_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "killed" / "run"
     call = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(call, env=environment, stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(call, env=environment, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 1
     train(folder)

@@ -101,7 +101,7 @@ def test_the_list_and_a_failed_download_tell_the_address(
 ) -> None:
     entry = replace(KNOWN_MODELS["ft-sam_b"], sources=("http://127.0.0.1:9/ft-sam_b.pth",))
     monkeypatch.setitem(KNOWN_MODELS, "ft-sam_b", entry)
-    monkeypatch.setattr(models_command, "POLICY", DownloadPolicy(backoff_s=0.1, unreachable_s=0.5))
+    monkeypatch.setattr(models_command, "POLICY", DownloadPolicy(backoff_s=0.01, unreachable_s=60))
     assert main(["models", "list"]) == OK
     assert "    from http://127.0.0.1:9/ft-sam_b.pth\n" in capsys.readouterr().out
     assert main(["models", "download", "ft-sam_b"]) == FAILURE

@@ -321,7 +321,7 @@ def _processes(count: int, folder: Path, images: int, accumulate: int = 1) -> di
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     arguments = [str(script), str(folder), str(images), str(Path(__file__).parent), str(accumulate)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return state_of(folder)
 

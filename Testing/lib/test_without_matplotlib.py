@@ -95,7 +95,7 @@ view = SliceView.of(SlicePlane.of_axis((30, 20, 1), 0, 0), np.eye(4))
 layers, prompts = [MaskLayer(np.ones((20, 30), bool), (1, 0, 0))], [Prompts.of(positive=[(3, 3)])]
 print(draw_slice(np.zeros((20, 30, 3), np.uint8), view, layers, prompts, letters=False).shape)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout == "(341, 512, 3)\n", done.stderr
 
 

@@ -48,7 +48,7 @@ def run_all(environment, *calls):
         cwd=environment["SAMMED2D_MODELS_DIR"].removesuffix("models"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -264,7 +264,7 @@ class EditorFixture:
         self.effect.accept()
         self.wait()
 
-    def wait(self, until=None, seconds: float = 20):
+    def wait(self, until=None, seconds: float = 90):  # a busy computer lets a thread wait
         """Let the application run until nothing is on its way, or until something is so."""
         done = until or (lambda: self.controller is None or not self.controller.is_waiting)
         ends = time.perf_counter() + seconds

@@ -168,7 +168,7 @@ def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(fi
 def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(fixture, line, model):
     draw(fixture, 6, 14)
     accepted(fixture)
-    model.delay_s = 0.05
+    model.delay_s = 0.2
     fixture.effect.propagation.ui.modelCheckBox.checked = True  # or the run is over before it is looked at
     fixture.effect.propagation.propagate("both")
     seen, bar = [], line.ui.progressBar
@@ -208,7 +208,8 @@ def test_what_was_accepted_is_not_said_after_its_undo(fixture, line):
 
 def test_a_mask_that_comes_during_a_run_is_said_beside_its_progress(fixture, line, model):
     draw(fixture, 6, 14)
-    model.delay_s = 0.1
+    model.delay_s = 0.3
+    fixture.effect.propagation.ui.modelCheckBox.checked = True  # or the run is over before the mask comes
     fixture.effect.propagation.propagate("both")
     fixture.wait(lambda: "slices" in line.text)
     fixture.click()
