@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import qt
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.context.parameters import EffectOptions
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.display import EffectState
-    from SAMMed2DSlicer.effect.effect_panel import EffectPanel
+    from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
     from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
 
 # A press and a release closer than this, in view px, are a click.
 _CLICK_PX = 5
-_KEYS = {"P": "positive", "N": "negative", "X": "box"}
-# Keys and, with Shift, turns of the wheel (sideways on some systems): to the next larger mask, or to a smaller one.
-_CANDIDATE_KEYS = {"K": -1, "L": 1}
+# With Shift, turns of the wheel (sideways on some systems): to the next larger mask, or to a smaller one.
 _LARGER = (vtk.vtkCommand.MouseWheelForwardEvent, vtk.vtkCommand.MouseWheelRightEvent)
 _SMALLER = (vtk.vtkCommand.MouseWheelBackwardEvent, vtk.vtkCommand.MouseWheelLeftEvent)
 
@@ -74,7 +71,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def helpText(self) -> str:
         """What the Segment Editor shows below the effects."""
-        from SAMMed2DSlicer.effect.help_text import help_html
+        from SAMMed2DSlicer.effect.panel.help_text import help_html
 
         return help_html()
 
@@ -82,7 +79,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def setupOptionsFrame(self) -> None:
         """Make the options."""
-        from SAMMed2DSlicer.effect.effect_panel import EffectPanel
+        from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
         from SAMMed2DSlicer.propagation.segmentation_context import EffectContext
@@ -298,6 +295,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         elif self.controller is not None:
             self.controller.clear()
 
+    def choose_tool(self, tool: str) -> None:
+        """Choose what a click is taken for."""
+        self.scriptedEffect.setParameter("Tool", tool)
+
     def take_candidate(self, steps: int) -> None:
         """Show a larger one of the masks that the prompts may mean; a smaller one for -1."""
         if self.controller is not None:
@@ -371,16 +372,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     # Keys
 
     def _new_shortcuts(self) -> ExclusiveShortcuts:
+        from SAMMed2DSlicer.effect.panel import keys
         from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
-        actions: dict[str, Callable[[], None]] = {key: self._chooser_of(tool) for key, tool in _KEYS.items()}
-        actions.update({"Return": self.accept, "Enter": self.accept})
-        actions.update({key: partial(self.take_candidate, steps) for key, steps in _CANDIDATE_KEYS.items()})
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        return ExclusiveShortcuts(lambda: parent, actions, self.clear)
-
-    def _chooser_of(self, tool: str) -> Callable[[], None]:
-        return lambda: self.scriptedEffect.setParameter("Tool", tool)
+        return ExclusiveShortcuts(lambda: parent, keys.shortcuts(keys.key_actions(self)), self.clear)
 
     def _arrange_keys(self) -> None:
         """Esc is for prompts or a drag while there are any."""

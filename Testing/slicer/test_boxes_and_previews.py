@@ -323,6 +323,7 @@ def test_the_thumbnail_lies_as_the_view_does(model, geometry, axis, spin_deg):
     fixture = EditorFixture(model, GEOMETRIES[geometry])
     fixture.show(axis, INSIDE[axis], spin_deg)
     seen = fixture.image()[..., 0] > 120  # before anything is drawn over it
+    fixture.panel.ui.modelButton.collapsed = False
     fixture.click()
     thumbnail = pixels(fixture.panel.ui.thumbnailLabel.pixmap) > 120
     picture = fixture.controller.pending_of(fixture.controller.pending[0]).request.image[..., 0] > 120
@@ -338,3 +339,20 @@ def test_the_thumbnail_lies_as_the_view_does(model, geometry, axis, spin_deg):
 
     ways = [np.rot90(image, n) for image in (picture, picture[:, ::-1]) for n in range(4)]
     assert likeness(thumbnail) >= max(likeness(way) for way in ways) - 0.03
+
+
+def test_the_thumbnail_turns_with_the_view_and_has_its_proportions(model):
+    fixture = EditorFixture(model, GEOMETRIES["anisotropic and offset"])
+    fixture.panel.ui.modelButton.collapsed = False
+    fixture.show(1, INSIDE[1])  # 60 x 0.7 mm wide, 24 x 3 mm high
+    fixture.click()
+    wide = pixels(fixture.panel.ui.thumbnailLabel.pixmap)
+    assert wide.shape == (120, round(120 * 42 / 72))
+    fixture.show(1, INSIDE[1], 90)
+    turned = pixels(fixture.panel.ui.thumbnailLabel.pixmap)
+    assert turned.shape == wide.shape[::-1] and max(fits(turned, wide, n) for n in (1, 3)) > 0.95
+
+
+def fits(image, other, quarter_turns) -> float:
+    """How alike one image and another one, turned, are."""
+    return float(np.corrcoef(image.ravel(), np.rot90(other, quarter_turns).ravel())[0, 1])

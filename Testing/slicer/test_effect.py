@@ -660,14 +660,16 @@ def test_other_news_of_the_volume_costs_nothing(fixture, monkeypatch):
 
 def test_the_thumbnail_shows_what_the_model_saw(fixture):
     fixture.click()
+    fixture.panel.ui.modelButton.collapsed = False
     pixmap = fixture.panel.ui.thumbnailLabel.pixmap
-    assert max(pixmap.width(), pixmap.height()) == 72
+    assert max(pixmap.width(), pixmap.height()) == 120
     picture = pixmap.toImage()
     assert qt_gray(picture.pixelColor(int(25 / 60 * pixmap.width()), int(22 / 50 * pixmap.height()))) == 204
     assert qt_gray(picture.pixelColor(2, 2)) == 51
 
 
 def test_the_thumbnail_goes_with_the_answer(fixture):
+    fixture.panel.ui.modelButton.collapsed = False
     before = fixture.panel.ui.thumbnailLabel.text
     fixture.click()
     assert fixture.panel.ui.thumbnailLabel.text != before
@@ -735,7 +737,7 @@ def test_the_table_is_filled_while_it_is_open_only(fixture):
 
 def test_scrolling_among_many_sets_translates_and_searches_nothing_for_each(fixture, monkeypatch):
     from SAMMed2DLib.imaging import planes
-    from SAMMed2DSlicer.effect import effect_panel
+    from SAMMed2DSlicer.effect.panel import effect_panel
     from SAMMed2DSlicer.prompts import prompt_groups
     from SAMMed2DSlicer.prompts.prompt_nodes import ACCEPTED
     from SAMMed2DSlicer.scene import volumes

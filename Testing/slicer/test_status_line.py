@@ -319,7 +319,7 @@ def test_the_panel_is_not_wider_than_that_of_paint_whatever_it_says(fixture, lin
     service = fixture.effect._service
     monkeypatch.setattr(service, "choice", type(service.choice)(model=long, device="cpu"))
     for collapsed in (True, False):
-        for section in (fixture.panel.ui.inputButton, fixture.panel.ui.promptsButton, fixture.panel.ui.modelButton):
+        for section in (fixture.panel.ui.promptsButton, fixture.panel.ui.modelButton):
             section.collapsed = collapsed
         fixture.effect.propagation.ui.propagateButton.collapsed = collapsed
         for text in ("", "short", long):

@@ -7,6 +7,7 @@ class Qt:
     AlignLeft: int
     AlignVCenter: int
     CrossCursor: int
+    IgnoreAspectRatio: int
     KeepAspectRatio: int
     SmoothTransformation: int
 

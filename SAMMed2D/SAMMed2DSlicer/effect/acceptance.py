@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SAMMed2DSlicer.effect import status_text
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.context.parameters import begin_inside
 from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
+from SAMMed2DSlicer.effect.panel import status_text
+from SAMMed2DSlicer.effect.panel.status_text import Accepted, Status
 from SAMMed2DSlicer.effect.preview import ShownMask
-from SAMMed2DSlicer.effect.status_text import Accepted, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes

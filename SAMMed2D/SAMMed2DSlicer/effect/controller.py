@@ -15,8 +15,8 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.display import EffectState
+from SAMMed2DSlicer.effect.panel.status_text import Status
 from SAMMed2DSlicer.effect.preview import ViewPreview
-from SAMMed2DSlicer.effect.status_text import Status
 from SAMMed2DSlicer.effect.updater import EffectUpdater
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.inference.service import InferenceService

@@ -11,8 +11,8 @@ import slicer
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
-from SAMMed2DSlicer.effect.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_reader import modified_time

@@ -15,7 +15,7 @@ from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSn
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.context.scene_observer import SceneObserver
 from SAMMed2DSlicer.effect.display import EffectDisplay, EffectState, changed_at
-from SAMMed2DSlicer.effect.status_text import no_candidate_text
+from SAMMed2DSlicer.effect.panel.status_text import no_candidate_text
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
 from SAMMed2DSlicer.inference.service import InferenceService

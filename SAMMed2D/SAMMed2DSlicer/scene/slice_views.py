@@ -34,7 +34,7 @@ def slice_widgets() -> dict[str, Any]:
 
 def oriented_as_in_view(
     image: np.ndarray, plane: SlicePlane, world_from_ijk: np.ndarray, slice_node: slicer.vtkMRMLSliceNode
-) -> np.ndarray:
+) -> tuple[np.ndarray, tuple[float, float]]:
     """Rotate by quarter turns and mirror an image of a slice to the orientation of a view.
 
     Args:
@@ -42,14 +42,22 @@ def oriented_as_in_view(
         plane: the slice.
         world_from_ijk: (4, 4), mm, of its volume.
         slice_node: the view, which shows the slice.
+
+    Returns:
+        the image, and how wide and high it is in the scene, mm.
     """
     view_from_world = np.linalg.inv(slicer.util.arrayFromVTKMatrix(slice_node.GetXYToRAS()))[:2, :3]
-    view_from_ijk = view_from_world @ world_from_ijk[:3, :3]
-    right, down = (view_from_ijk @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk))
+    steps_world = [world_from_ijk[:3, :3] @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk)]
+    width_mm, height_mm = (
+        float(np.linalg.norm(step) * n) for step, n in zip(steps_world, image.shape[1::-1], strict=True)
+    )
+    right, down = (view_from_world @ step for step in steps_world)
     right, down = right / np.linalg.norm(right), down / np.linalg.norm(down)
     if abs(right[1]) + abs(down[0]) > abs(right[0]) + abs(down[1]):
         image, right, down = np.swapaxes(image, 0, 1), down, right
-    return image[:: -1 if down[1] > 0 else 1, :: -1 if right[0] < 0 else 1]  # y goes up in a view
+        width_mm, height_mm = height_mm, width_mm
+    image = image[:: -1 if down[1] > 0 else 1, :: -1 if right[0] < 0 else 1]  # y goes up in a view
+    return image, (width_mm, height_mm)
 
 
 def is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:

@@ -9,13 +9,22 @@ import numpy as np
 import qt
 
 
-def pixmap_from_image(image: np.ndarray, side_px: int) -> Any:
-    """A QPixmap of an image (H, W, 3) uint8, scaled to fit a square of `side_px`."""
+def pixmap_from_image(image: np.ndarray, side_px: int, size: tuple[float, float] | None = None) -> Any:
+    """A QPixmap of an image, scaled to fit a square.
+
+    Args:
+        image: (H, W, 3) uint8.
+        side_px: of the square.
+        size: width and height of the image in any one unit, where its pixels are no squares.
+    """
     height, width = image.shape[:2]
     pixels = np.ascontiguousarray(image)
     pixmap = qt.QPixmap()
     pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()))
-    return pixmap.scaled(side_px, side_px, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+    wide, high = size or (width, height)
+    scale = side_px / max(wide, high)
+    scaled_px = (max(round(wide * scale), 1), max(round(high * scale), 1))
+    return pixmap.scaled(*scaled_px, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
 
 
 def color_icon(color: Sequence[float]) -> Any:

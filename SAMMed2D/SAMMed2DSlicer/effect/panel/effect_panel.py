@@ -24,19 +24,19 @@ from SAMMed2DSlicer.effect.context.parameters import (
     ZOOM,
     EffectOptions,
 )
+from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
-from SAMMed2DSlicer.scene import overwrite_mode, slice_views
+from SAMMed2DSlicer.scene import overwrite_mode
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
-from SAMMed2DSlicer.widgets.icons import pixmap_from_image
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.display import EffectState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
-_LONGEST_NAME, _THUMBNAIL_PX = 24, 72
+_LONGEST_NAME = 24
 
 
 class EffectPanel:
@@ -60,7 +60,6 @@ class EffectPanel:
         self._state: EffectState | None = None
         self._groups: list[PromptGroup] = []
         self._rows: list[tuple[str, ...]] = []
-        self._thumbnail: Any = None
         # Translating takes so long that a table of many rows would be felt.
         self._texts = {
             prompt_nodes.OPEN: _("open"),
@@ -86,7 +85,7 @@ class EffectPanel:
             INTENSITY: (self.ui.intensityComboBox, combo_boxes.intensity_names()),
             ZOOM: (self.ui.zoomComboBox, combo_boxes.zoom_names()),
         }
-        self._no_thumbnail = self.ui.thumbnailLabel.text
+        self._thumbnail = Thumbnail(self.ui.thumbnailLabel)
         self._fill()
         self._connect()
         self.status_line.set_hint(_("Click on the structure, or drag a box around it."))
@@ -97,7 +96,7 @@ class EffectPanel:
     def add_section(self, widget: Any) -> None:
         """Put a section before the others, which are needed less often."""
         layout = self.widget.layout()
-        layout.insertWidget(layout.indexOf(self.ui.inputButton), widget)
+        layout.insertWidget(layout.indexOf(self.ui.promptsButton), widget)
 
     # Parameters
 
@@ -137,7 +136,7 @@ class EffectPanel:
         self._state = state
         self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(state.groups)))
         self._show_groups()
-        self._show_thumbnail(state)
+        self._show_thumbnail()
 
     def _show_status(self, state: EffectState) -> None:
         """Show what is new, and whether a prediction is on its way."""
@@ -211,19 +210,11 @@ class EffectPanel:
             button.setEnabled(chosen)
             button.setToolTip(text if chosen else _("Choose a row first."))
 
-    def _show_thumbnail(self, state: EffectState) -> None:
-        mask, view = state.pending[-1] if state.pending else None, state.pending_view
-        shown = mask.prediction if mask is not None else None
-        if shown is self._thumbnail or (shown is not None and view is None):
-            return
-        self._thumbnail = shown
-        if mask is None or shown is None or view is None:
-            self.ui.thumbnailLabel.setText(self._no_thumbnail)
-            return
-        x0, y0, x1, y1 = shown.result.view_xyxy
-        seen = shown.request.image[y0:y1, x0:x1]
-        image = slice_views.oriented_as_in_view(seen, mask.group.plane, mask.world_from_ijk, view.mrmlSliceNode())
-        self.ui.thumbnailLabel.setPixmap(pixmap_from_image(image, _THUMBNAIL_PX))
+    def _show_thumbnail(self) -> None:
+        """Show what the model sees while it is looked at."""
+        state = self._state
+        if state is not None and not self.ui.modelButton.collapsed:
+            self._thumbnail.show(state.pending[-1] if state.pending else None, state.pending_view)
 
     # Widgets
 
@@ -258,6 +249,7 @@ class EffectPanel:
         ui.installButton.connect("clicked()", self._calls["install"])
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
         ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
+        ui.modelButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_thumbnail())
         ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
         ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())
         ui.jumpButton.connect("clicked()", self._jump)

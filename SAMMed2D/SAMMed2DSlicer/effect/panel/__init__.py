@@ -1,0 +1,1 @@
+"""The options of the effect: its widgets, what they say, its help."""

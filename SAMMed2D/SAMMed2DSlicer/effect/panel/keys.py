@@ -1,0 +1,57 @@
+"""The keys of the effect and what they do: one table, for the shortcuts and for what tells the user of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from slicer.i18n import tr as _
+
+
+class KeyTarget(Protocol):
+    """What keys act on: the effect."""
+
+    def accept(self) -> None:
+        """Write what is shown to the segment."""
+
+    def choose_tool(self, tool: str) -> None:
+        """Choose what a click is taken for, one of `context.parameters`."""
+
+    def take_candidate(self, steps: int) -> None:
+        """Show a larger mask, for 1, or a smaller one, for -1."""
+
+
+@dataclass(frozen=True)
+class KeyAction:
+    """Keys that do the same.
+
+    Attributes:
+        keys: as Qt writes them, such as "Return" or "Ctrl+Z".
+        call: what they do.
+        text: the same for the user, in a few words.
+        shown: how they are written for the user; empty: as Qt writes them.
+    """
+
+    keys: tuple[str, ...]
+    call: Callable[[], None]
+    text: str
+    shown: str = ""
+
+
+def key_actions(target: KeyTarget) -> list[KeyAction]:
+    """All keys of the effect but Esc, in the order in which the user reads of them."""
+    return [
+        KeyAction(("Return", "Enter"), target.accept, _("accept what is shown"), "Enter"),
+        KeyAction(("P",), partial(target.choose_tool, "positive"), _("points inside")),
+        KeyAction(("N",), partial(target.choose_tool, "negative"), _("points outside")),
+        KeyAction(("X",), partial(target.choose_tool, "box"), _("box")),
+        KeyAction(("L",), partial(target.take_candidate, 1), _("next larger mask")),
+        KeyAction(("K",), partial(target.take_candidate, -1), _("next smaller mask")),
+    ]
+
+
+def shortcuts(actions: Iterable[KeyAction]) -> dict[str, Callable[[], None]]:
+    """What each key does, for `ExclusiveShortcuts`."""
+    return {key: action.call for action in actions for key in action.keys}
