@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 
 from SAMMed2DLib.imaging.affines import checked_affine
 from SAMMed2DLib.imaging.geometry import GeometryError, OutsideVolumeError, SlicePlane
-from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, cropped
+from SAMMed2DLib.imaging.slice_voxels import AlignedSlice
+from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, count, cropped
 
 # A plane counts as a slice of the grid while it strays from it by less than this, voxels over the whole slice.
 _GRID_TOLERANCE = 0.1
@@ -148,6 +149,9 @@ def voxels_of_mask(
     grid = checked_affine(grid_world_from_ijk, "grid_world_from_ijk")
     if not mask_hw.any():
         return None
+    aligned = AlignedSlice.of(plane, np.linalg.inv(grid) @ source)
+    if aligned is not None:
+        return aligned.patch(mask_hw, grid_extent)
     layer = _Layer.of(plane, source, grid)
     block = _block_around(mask_hw, layer, grid, np.array(grid_extent).reshape(3, 2))
     return None if block is None else _filled(mask_hw, layer, grid, block)
@@ -173,6 +177,9 @@ def pixels_outside(
     if not len(rows):
         return 0
     grid_from_ijk = np.linalg.inv(grid_world_from_ijk) @ plane_world_from_ijk
+    aligned = AlignedSlice.of(plane, grid_from_ijk)
+    if aligned is not None:
+        return len(rows) - count(aligned.patch(mask_hw, grid_extent))
     centers = plane.ijk_from_xy(np.column_stack([columns, rows])) @ grid_from_ijk[:3, :3].T + grid_from_ijk[:3, 3]
     layer = _Layer.of(plane, plane_world_from_ijk, grid_world_from_ijk)
     across = np.linalg.inv(grid_world_from_ijk[:3, :3]) @ layer.normal * layer.half_mm

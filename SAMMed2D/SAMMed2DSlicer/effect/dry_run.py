@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging import voxel_patches
 from SAMMed2DLib.imaging.planes import voxels_of_mask
+from SAMMed2DLib.imaging.slice_voxels import nearest_voxels
 from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
 from SAMMed2DSlicer.scene import overwrite_mode, segment_reader, segment_writer, volumes
 from SAMMed2DSlicer.scene.volumes import SceneError, world_from_local
@@ -196,15 +197,5 @@ def _pixels_of(
         plane_world: (4, 4), the slice's voxels to the scene.
         grid: (4, 4), the grid's voxels to the scene.
     """
-    to_grid = np.linalg.inv(grid) @ plane_world
-    steps = [to_grid[:3, :3] @ np.array(step) for step in (plane.column_step_ijk, plane.row_step_ijk)]
-    origin = to_grid[:3, :3] @ np.array(plane.origin_ijk) + to_grid[:3, 3]
-    height, width = plane.size_hw
-    y, x = np.ogrid[0:height, 0:width]
-    inside, at = np.ones((height, width), bool), []
-    for axis in (2, 1, 0):
-        low, high = extent[2 * axis], extent[2 * axis + 1]
-        index = np.floor(origin[axis] + steps[0][axis] * x + steps[1][axis] * y + 0.5).astype(np.int32)
-        inside &= (index >= low) & (index <= high)
-        at.append(np.clip(index, low, high) - low)
-    return inside & voxels[tuple(at)]
+    inside, at = nearest_voxels(plane, np.linalg.inv(grid) @ plane_world, extent)
+    return inside & voxels[at]

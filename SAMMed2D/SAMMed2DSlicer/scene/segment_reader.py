@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from SAMMed2DLib.imaging.slice_voxels import nearest_voxels
 from SAMMed2DLib.imaging.voxel_patches import VoxelPatch, overlap, shape_kji
 from SAMMed2DSlicer.scene.segmentations import segment_of
 from SAMMed2DSlicer.scene.volumes import image_kji, world_from_ijk, world_from_local
@@ -187,18 +188,10 @@ def mask_on_slice(
     Raises:
         SceneError: one of them is under a non-linear transform.
     """
-    image, size_hw = binary_labelmap(segmentation, segment_id), plane.size_hw
+    image = binary_labelmap(segmentation, segment_id)
     if image is None:
-        return np.zeros(size_hw, bool)
+        return np.zeros(plane.size_hw, bool)
     own_world = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(image_matrix(image))
-    own_from_geometry = np.linalg.inv(own_world) @ world_from_ijk(volume)
-    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
-    centers = plane.ijk_from_xy(np.column_stack([columns.ravel(), rows.ravel()]))
-    extent = np.array(image.GetExtent()).reshape(3, 2)
-    ijk = np.floor(centers @ own_from_geometry[:3, :3].T + own_from_geometry[:3, 3] + 0.5).astype(int)
-    inside = ((ijk >= extent[:, 0]) & (ijk <= extent[:, 1])).all(axis=1)
-    i, j, k = (ijk[inside] - extent[:, 0]).T
-    values = image_kji(image)
-    found = np.zeros(len(ijk), bool)
-    found[inside] = values[k, j, i] == segment_of(segmentation, segment_id).GetLabelValue()
-    return found.reshape(size_hw)
+    own_from_volume = np.linalg.inv(own_world) @ world_from_ijk(volume)
+    inside, at = nearest_voxels(plane, own_from_volume, image.GetExtent())
+    return inside & (image_kji(image)[at] == segment_of(segmentation, segment_id).GetLabelValue())
