@@ -88,7 +88,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.module.model_panel import ModelPanel
         from SAMMed2DSlicer.module.model_store_panel import ModelStorePanel
         from SAMMed2DSlicer.module.prompt_panel import PromptPanel
-        from SAMMed2DSlicer.propagation.propagation_panel import ModulePropagation
+        from SAMMed2DSlicer.propagation.panel.propagation_panel import ModulePropagation
         from SAMMed2DSlicer.propagation.segmentation_context import ModuleContext
         from SAMMed2DSlicer.widgets.status_line import StatusLine
 

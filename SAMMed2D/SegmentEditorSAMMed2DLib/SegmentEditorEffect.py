@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
-    from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
+    from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
     from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
 # A press and a release closer than this, in view px, are a click.
@@ -81,7 +81,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Make the options."""
         from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
         from SAMMed2DSlicer.inference import service
-        from SAMMed2DSlicer.propagation.propagation_panel import PropagationPanel
+        from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
         from SAMMed2DSlicer.propagation.segmentation_context import EffectContext
 
         calls: dict[str, Callable[..., None]] = {

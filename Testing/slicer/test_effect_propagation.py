@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import slicer
@@ -164,12 +166,25 @@ def test_a_click_on_the_strip_shows_the_slice_and_its_tool_tip_names_it(fixture)
 def test_keyframes_are_seen_in_the_strip_however_many_slices_there_are(fixture):
     from types import SimpleNamespace
 
-    from SAMMed2DSlicer.propagation.keyframe_view import strip_image
+    from SAMMed2DSlicer.propagation.panel.confidence_strip import strip_image
 
     now = SimpleNamespace(generated={5}, numbers=[0, 1501, 2999], empty={1501}, confidence={5: 1.0})
     white = (strip_image(now, 3000, 20) == 255).all(axis=2)[0]
     assert np.diff(white.astype(int)).tolist().count(1) + white[0] == 3
     assert white.sum() >= 20
+
+
+def test_the_legend_of_the_strip_has_the_colours_that_it_is_drawn_in(fixture):
+    from types import SimpleNamespace
+
+    from SAMMed2DSlicer.propagation.panel.confidence_strip import legend_html, strip_image
+
+    now = SimpleNamespace(generated={5, 6}, numbers=[2], empty=set(), confidence={5: 1.0, 6: 0.0})
+    drawn = {tuple(map(int, color)) for color in np.unique(strip_image(now, 20, 9).reshape(-1, 3), axis=0)}
+    swatches = re.findall(r"color: rgb\((\d+), (\d+), (\d+)\).*?&nbsp;([^<&]+?)(?= <|</small>)", legend_html())
+    assert [name for *_rgb, name in swatches] == ["keyframe", "sure", "unsure", "empty", "shown"]
+    assert {tuple(map(int, rgb)) for *rgb, _name in swatches} <= drawn
+    assert fixture.section.ui.legendLabel.text == legend_html()
 
 
 def test_keyframes_are_listed_and_chosen_ones_are_shown(fixture):

@@ -73,12 +73,12 @@ def test_time_is_offered_only_where_there_are_frames(widget, section):
     assert not section.ui.alongComboBox.isHidden() and section.ui.loopCheckBox.isHidden()
     along(section)
     assert (section.ui.downButton.text, section.ui.upButton.text) == ("Earlier", "Later")
-    assert section.ui.firstLabel.text == "From frame:" and not section.ui.loopCheckBox.isHidden()
+    assert section.ui.firstLabel.text == "Frames:" and not section.ui.loopCheckBox.isHidden()
     assert section.ui.clearSliceButton.text == "Clear frame" and "frames" in section.ui.stripLabel.toolTip
     select(widget, a_case())
     settle(section)
     assert section.ui.alongComboBox.isHidden() and section.ui.upButton.text == "Up"
-    assert section.ui.firstLabel.text == "From slice:" and section.ui.loopCheckBox.isHidden()
+    assert section.ui.firstLabel.text == "Slices:" and section.ui.loopCheckBox.isHidden()
 
 
 def test_both_ways_fills_all_frames_and_undo_takes_them_back(section, cine):

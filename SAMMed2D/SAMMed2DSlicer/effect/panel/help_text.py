@@ -10,7 +10,7 @@ def help_html() -> str:
     return (
         "<html>"
         + _(
-            "Segment a structure on the slice from points and boxes with SAM-Med2D.<br><ul>"
+            "Clicks and boxes give a mask.<br><ul>"
             "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
             "<li><b>Drag</b> a box around the structure.</li>"
             "<li>Prompts are markups: drag them, or point at one and press <b>Delete</b>.</li>"

@@ -17,7 +17,9 @@ from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.propagation import api
 from SAMMed2DSlicer.propagation.axis import BOTH, SLICES, TIME
-from SAMMed2DSlicer.propagation.keyframe_view import Axis, KeyframeReader, KeyframeView
+from SAMMed2DSlicer.propagation.panel import axis_texts
+from SAMMed2DSlicer.propagation.panel.confidence_strip import legend_html
+from SAMMed2DSlicer.propagation.panel.keyframe_view import Axis, KeyframeReader, KeyframeView
 from SAMMed2DSlicer.propagation.results import PropagationSettings
 from SAMMed2DSlicer.propagation.run_controller import PropagationController
 from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener, plane_shown_in
@@ -53,12 +55,13 @@ class PropagationPanel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._refresh_timer = single_shot(_SHOW_MS, self._read_keyframes)  # edits come in bursts
         self._axis_type: type[Axis] = SliceAxis
-        self._texts = {SLICES: _texts_of(self.ui), TIME: _time_texts()}
+        self._texts = {SLICES: axis_texts.of_slices(self.ui), TIME: axis_texts.of_time()}
         self._undo = PropagationUndo(context, self._undone)
         self._controller = PropagationController(service, self._notify, self._show_progress)
         self._reader = KeyframeReader(service, context, self._show_keyframes)
         self._keyframe_view = KeyframeView(self.ui, self._reader, self.show_position)
         self.strip = self._keyframe_view.strip
+        self.ui.legendLabel.setText(legend_html())
         combo_boxes.fill(self.ui.alongComboBox, {SLICES: _("Slices"), TIME: _("Time")}, SLICES)
         self._show_axis()
         self._show_running(False)
@@ -240,7 +243,7 @@ class PropagationPanel:
 
     def _show_keyframes(self) -> None:
         """Show what was read."""
-        self._keyframe_view.show(_hint(self._axis_type))
+        self._keyframe_view.show(axis_texts.hint(self._axis_type))
         self.ui.clearSliceButton.setEnabled(self._keyframe_view.can_clear and not self.is_running)
         self._show_undo()
 
@@ -301,66 +304,6 @@ def _modified_time(context: SegmentationContext) -> int:
     if not context.is_open or context.segmentation is None:
         return 0
     return modified_time(context.segmentation, context.segment_id)
-
-
-def _hint(axis_type: type[Axis]) -> str:
-    """What the user has to do first."""
-    if axis_type is TimeAxis:
-        return _("Segment the object in two or three frames first, each time on all its slices.")
-    return _("Segment two or three slices first; they are the keyframes.")
-
-
-def _texts_of(ui: Any) -> dict[str, tuple[str, str]]:
-    """Text and tool tip, along slices, of the widgets in `_time_texts`; no text where that has none."""
-    return {
-        name: (getattr(ui, name).text if text else "", getattr(ui, name).toolTip)
-        for name, (text, _tip) in _time_texts().items()
-    }
-
-
-def _time_texts() -> dict[str, tuple[str, str]]:
-    """Text and tool tip, along time, of widgets by name; no text for those that have none."""
-    return {
-        "downButton": (_("Earlier"), _("Fill the frames before the last keyframe.")),
-        "bothButton": (_("Both ways"), _("Fill the frames between the keyframes, before and after them.")),
-        "upButton": (_("Later"), _("Fill the frames after the first keyframe.")),
-        "worstButton": (_("Worst frame"), _("Show the propagated frame that is least sure.")),
-        "keyframeButton": (_("Next keyframe"), _("Show the next keyframe; after the last one, the first.")),
-        "clearSliceButton": (
-            _("Clear frame"),
-            _(
-                "Take the segment out of the frame shown, on all slices. It is no keyframe then, and the next "
-                "propagation fills it anew. (A propagated frame that you erase by hand says instead that the object is "
-                "not there.)"
-            ),
-        ),
-        "undoButton": (
-            _("Undo"),
-            _("Take the last propagation along time, or cleared frame, back in all frames but those changed since."),
-        ),
-        "firstLabel": (_("From frame:"), ""),
-        "lastLabel": (_("To frame:"), ""),
-        "everyLabel": (_("Every n-th frame:"), ""),
-        "firstSpinBox": ("", _("Earliest frame to fill, counted from 1.")),
-        "lastSpinBox": ("", _("Latest frame to fill, counted from 1.")),
-        "everySpinBox": (
-            "",
-            _("Every n-th frame is found; those between are interpolated, which is faster."),
-        ),
-        "allCheckBox": (
-            _("All visible segments"),
-            _("Propagate every visible segment that is drawn in some frame, not only the selected one."),
-        ),
-        "keyframeComboBox": ("", _("The frames that you have segmented or corrected. Choose one to see it.")),
-        "stripLabel": (
-            "",
-            _(
-                "The frames from the first to the last; click to see one. White bars: keyframes, which stay as they "
-                "are; hollow: emptied ones. From blue to yellow: how sure a propagated frame is. Grey: nothing there. "
-                "Red, below: the frame shown."
-            ),
-        ),
-    }
 
 
 class ModulePropagation(PropagationPanel):
