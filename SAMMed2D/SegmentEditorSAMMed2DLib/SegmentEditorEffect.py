@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import qt
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.display import EffectState
     from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
+    from SAMMed2DSlicer.effect.panel.key_overlay import KeyOverlay
     from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
     from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
     from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
@@ -46,6 +47,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.controller: EffectController | None = None
         self._options: EffectOptions | None = None
         self._shortcuts: ExclusiveShortcuts | None = None
+        self._overlay: KeyOverlay | None = None
         self._press: tuple[slicer.qMRMLSliceWidget, tuple[int, int]] | None = None
         self._band: ViewPreview | None = None  # what shows the box that is dragged
         self._is_at_work = self._has_open_work = False  # as the controller has told
@@ -87,11 +89,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         calls: dict[str, Callable[..., None]] = {
             "accept": self.accept,
             "clear": self.clear,
-            "cancel": self.cancel,
+            "cancel": partial(self._act, "cancel"),
             "stop": self.stop_loading,
             "install": self.install_torch,
-            "jump": self.jump_to,
-            "remove": self.remove,
+            "jump": partial(self._act, "jump_to"),
+            "remove": partial(self._act, "remove"),
+            "keys": self.toggle_keys,
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
@@ -156,6 +159,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._is_at_work, self._band = False, None
         if self._shortcuts is not None:
             self._shortcuts.remove()
+        if self._overlay is not None:
+            self._overlay.hide()
 
     def deactivate(self) -> None:
         """Leave nothing behind but the prompts' nodes."""
@@ -283,10 +288,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Actions
 
+    def _act(self, action: str, *args: object) -> None:
+        """Call a method of the controller, as long as the effect is active."""
+        if self.controller is not None:
+            getattr(self.controller, action)(*args)
+
     def accept(self) -> None:
         """Write what is shown to the segment."""
-        if self.controller is not None:
-            self.controller.accept()
+        self._act("accept")
 
     def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
@@ -301,23 +310,16 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def take_candidate(self, steps: int) -> None:
         """Show a larger one of the masks that the prompts may mean; a smaller one for -1."""
-        if self.controller is not None:
-            self.controller.take_candidate(steps)
+        self._act("take_candidate", steps)
 
-    def cancel(self) -> None:
-        """Wait for no answer; prompts are kept."""
-        if self.controller is not None:
-            self.controller.cancel()
+    def toggle_prompts(self) -> None:
+        """Hide the prompts, or show them again."""
+        self._act("toggle_prompts")
 
-    def jump_to(self, group: PromptGroup) -> None:
-        """Show the slice of some prompts."""
-        if self.controller is not None:
-            self.controller.jump_to(group)
-
-    def remove(self, group: PromptGroup) -> None:
-        """Take some prompts away."""
-        if self.controller is not None:
-            self.controller.remove(group)
+    def toggle_keys(self) -> None:
+        """Show the sheet of keys, or hide it."""
+        if self._overlay is not None:
+            self._overlay.toggle()
 
     def model_chosen(self) -> None:
         """Load the model that was chosen."""
@@ -326,7 +328,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def stop_loading(self) -> None:
         """Wait for the model no longer; prompts are kept."""
-        self.cancel()
+        self._act("cancel")
         self._service.cancel_loading()
 
     def install_torch(self) -> None:
@@ -338,12 +340,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._predict_again()
 
     def _check_torch(self) -> None:
-        from SAMMed2DSlicer.setup import pytorch
-
-        torch = pytorch.torch_state()
-        if self.panel is not None:
-            self.panel.show_missing(torch.text)
-        if torch.is_ready:
+        if self.panel is not None and self.panel.has_torch():
             self._service.prepare()
 
     def _show_work(self, state: EffectState) -> None:
@@ -373,10 +370,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _new_shortcuts(self) -> ExclusiveShortcuts:
         from SAMMed2DSlicer.effect.panel import keys
+        from SAMMed2DSlicer.effect.panel.key_overlay import KeyOverlay
         from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        return ExclusiveShortcuts(lambda: parent, keys.shortcuts(keys.key_actions(self)), self.clear)
+        actions = keys.key_actions(self)
+        self._overlay = KeyOverlay(actions)
+        return ExclusiveShortcuts(lambda: parent, keys.shortcuts(actions), self.clear)
 
     def _arrange_keys(self) -> None:
         """Esc is for prompts or a drag while there are any."""

@@ -7,9 +7,13 @@ class Qt:
     AlignLeft: int
     AlignVCenter: int
     CrossCursor: int
+    FramelessWindowHint: int
     IgnoreAspectRatio: int
     KeepAspectRatio: int
     SmoothTransformation: int
+    ToolTip: int
+    WA_ShowWithoutActivating: int
+    WA_TransparentForMouseEvents: int
 
 class QObject:
     def __init__(self, parent: QObject | None = None) -> None: ...
@@ -38,6 +42,9 @@ class QWidget(QObject):
     def setToolTip(self, text: str) -> None: ...
     def setVisible(self, visible: bool) -> None: ...
     def visibleRegion(self) -> Any: ...
+
+class QPoint:
+    def __init__(self, x: int, y: int) -> None: ...
 
 class QApplication:
     @staticmethod

@@ -223,6 +223,14 @@ class EffectController:
             self.updater.remove(group)
         self.display.notify(_("Prompts were cleared; the segment is as it was."))
 
+    @renders_once
+    def toggle_prompts(self) -> None:
+        """Hide all prompts, or show them again; their masks stay as they are shown."""
+        groups = self.updater.groups
+        groups.are_hidden = not groups.are_hidden
+        groups.show(self.updater.begin())
+        self.display.notify(_("Prompts are hidden; H shows them.") if groups.are_hidden else _("Prompts are shown."))
+
     def remove(self, group: PromptGroup) -> None:
         """Take a group of prompts away; what was written stays."""
         self.updater.remove(group)

@@ -39,10 +39,9 @@ from SAMMed2DSlicer.prompts.prompt_nodes import (
     plane_of_text,
     plane_to_text,
     prompt_nodes,
-    style_box,
-    style_points,
     whole_number,
 )
+from SAMMed2DSlicer.prompts.prompt_style import show_as_mark, style_box, style_points
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segmentations import safe_name, segment_of
 
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
     from SAMMed2DLib.inference.prompts import Prompts
 
     Point = Sequence[float] | np.ndarray  # (3,) mm, in the scene
-
-_ACCEPTED_OPACITY = 0.35
 
 # Positions go through several 4x4 products.
 _SLACK_VOXELS = 1e-3
@@ -124,21 +121,12 @@ class PromptGroup:
             node.SetAttribute(KNOWN, None if initial_mask_hw is None else mask_to_text(initial_mask_hw))
 
     def set_state(self, state: str) -> None:
-        """Keep the state with the nodes; prompts of accepted objects are dimmed."""
+        """Keep the state with the nodes; those of accepted objects become small marks."""
         for node in self.nodes:
             node.SetAttribute(STATE, state)
             if state != OPEN:
                 node.SetAttribute(WAS_WRITTEN, "1")
-            opacity = _ACCEPTED_OPACITY if state == ACCEPTED else 1.0
-            if node.GetDisplayNode() is not None and node.GetDisplayNode().GetOpacity() != opacity:
-                node.GetDisplayNode().SetOpacity(opacity)
-        self.set_grabbable(state != ACCEPTED)
-
-    def set_grabbable(self, on: bool) -> None:
-        """Whether the box has handles; without them it is seen, and the next drag begins another one."""
-        display = self.box.GetDisplayNode() if self.box in self.nodes else None
-        if display is not None and bool(display.GetHandlesInteractive()) != on:
-            display.SetHandlesInteractive(on)
+            show_as_mark(node, state == ACCEPTED)
 
     def belongs_to(
         self,
@@ -247,9 +235,10 @@ class PromptGroup:
                 node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
 
     def show(self, view_ids: Sequence[str], is_reopened: bool) -> None:
-        """Show the prompts in these views only, and let the box be dragged while it is not accepted, or reopened."""
+        """Show the prompts in these views only, as small marks where they are accepted and not reopened."""
         self.show_in(view_ids)
-        self.set_grabbable(is_reopened or not self.is_accepted)
+        for node in self.nodes:
+            show_as_mark(node, self.is_accepted and not is_reopened)
 
     def show_in(self, view_ids: Sequence[str]) -> None:
         """Show the prompts, also those to come, in these views only; in none, if none is given."""

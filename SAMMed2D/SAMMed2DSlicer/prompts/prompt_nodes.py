@@ -1,4 +1,4 @@
-"""The nodes of prompts: names of their attributes, what they look like, and slices and boxes in them.
+"""The nodes of prompts: names of their attributes, and slices and boxes in them.
 
 Attributes and references are saved with scenes: their names must stay.
 """
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SAMMed2DLib.inference.prompts import BOX_COLOR, NEGATIVE_COLOR, POSITIVE_COLOR
 from SAMMed2DSlicer.scene import volumes
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
 POINTS, BOX = "points", "box"
 # A group is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.
 OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
-
-_ACTIVE_COLOR = (1.00, 0.90, 0.20)  # under the mouse
 
 
 def prompt_nodes() -> list[slicer.vtkMRMLMarkupsNode]:
@@ -87,38 +84,6 @@ def new_node(class_name: str) -> Any:
     node = slicer.mrmlScene.CreateNodeByClass(class_name)
     node.UnRegister(None)
     return node
-
-
-def style_points(display: Any) -> None:
-    """Two colours, a sign at each point, no names."""
-    display.SetSelectedColor(*POSITIVE_COLOR)
-    display.SetColor(*NEGATIVE_COLOR)
-    display.SetActiveColor(*_ACTIVE_COLOR)
-    display.SetGlyphTypeFromString("Circle2D")
-    display.SetGlyphScale(2.8)
-    display.SetTextScale(4.0)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(True)
-    display.SetVisibility3D(False)
-    text = display.GetTextProperty()  # a dark plate: a segment may have the colour of a label
-    text.SetBold(True)
-    text.SetBackgroundColor(0, 0, 0)
-    text.SetBackgroundOpacity(0.6)
-
-
-def style_box(display: Any) -> None:
-    """An outline with handles at its sides and corners."""
-    for set_color in (display.SetSelectedColor, display.SetColor):
-        set_color(*BOX_COLOR)
-    display.SetActiveColor(*_ACTIVE_COLOR)
-    display.SetFillVisibility(False)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(False)
-    display.SetVisibility3D(False)
-    display.SetHandlesInteractive(True)
-    display.SetRotationHandleVisibility(False)
-    display.SetTranslationHandleVisibility(False)
-    display.SetScaleHandleVisibility(True)
 
 
 def box_of_roi(

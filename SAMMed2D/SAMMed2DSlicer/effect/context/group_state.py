@@ -44,6 +44,7 @@ class PromptGroupState:
         """Begin without groups; `edit_history` knows what each has added to its segment."""
         self.groups: list[PromptGroup] = []
         self.in_view: dict[PromptGroup, list[Any]] = {}  # the widgets of the views that show each
+        self.are_hidden = False  # the user wants to see none of them
         self.boxes = BoxShapes()
         self.starts_object = False  # the next prompt begins another object
         self.reopened: PromptGroup | None = None  # accepted, and chosen to be corrected
@@ -118,7 +119,8 @@ class PromptGroupState:
                 self.in_view[group] = widgets
             elif group is self.reopened:
                 self.reopened = None
-            group.show([widget.mrmlSliceNode().GetID() for widget in widgets], group is self.reopened)
+            view_ids = [] if self.are_hidden else [widget.mrmlSliceNode().GetID() for widget in widgets]
+            group.show(view_ids, group is self.reopened)
 
     def take_changes(self, now: EditorSnapshot, nodes: Collection[Any]) -> GroupChanges:
         """Find the groups whose prompts are not what they were; events also come where nothing has changed.

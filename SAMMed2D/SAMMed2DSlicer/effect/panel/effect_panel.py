@@ -28,7 +28,7 @@ from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode
-from SAMMed2DSlicer.setup import models
+from SAMMed2DSlicer.setup import models, pytorch
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
 
@@ -53,8 +53,8 @@ class EffectPanel:
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
             service: whose model and device are chosen here.
-            calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen) and "stop" (loading
-                it) without arguments; "jump" and "remove" with a prompt group.
+            calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen), "stop" (loading
+                it) and "keys" (are to be shown) without arguments; "jump" and "remove" with a prompt group.
         """
         self._effect, self._service, self._calls = effect, service, calls
         self._state: EffectState | None = None
@@ -173,10 +173,12 @@ class EffectPanel:
         self.status_line.close()
         self._status, self._is_waiting = None, False
 
-    def show_missing(self, text: str) -> None:
-        """Say that PyTorch is missing, and offer to install it; nothing, if the text is empty."""
-        self.ui.installRow.setVisible(bool(text))
-        self.ui.installLabel.setText(text)
+    def has_torch(self) -> bool:
+        """Tell whether PyTorch is there; if not, say it, and offer to install it."""
+        torch = pytorch.torch_state()
+        self.ui.installRow.setVisible(bool(torch.text))
+        self.ui.installLabel.setText(torch.text)
+        return torch.is_ready
 
     def _show_groups(self) -> None:
         """Bring the table up to date while it is seen."""
@@ -247,6 +249,7 @@ class EffectPanel:
         ui.acceptButton.connect("clicked()", self._calls["accept"])
         ui.clearButton.connect("clicked()", self._calls["clear"])
         ui.installButton.connect("clicked()", self._calls["install"])
+        ui.keysButton.connect("clicked()", self._calls["keys"])
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
         ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
         ui.modelButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_thumbnail())

@@ -17,7 +17,7 @@ def help_html() -> str:
             "<li>A click may mean a part or the whole: <b>K</b> and <b>L</b>, or <b>Shift+wheel</b>, show the "
             "next smaller and larger mask.</li>"
             "<li><b>Enter</b> accepts, <b>Esc</b> clears the prompts. <b>P</b>, <b>N</b>, <b>X</b> choose inside, "
-            "outside and box.</li></ul>"
+            "outside and box. <b>H</b> hides the prompts, <b>?</b> shows all keys.</li></ul>"
             "Masking works as for other effects; other segments are protected until you say otherwise. "
             "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
             "<b>Prompts</b> and move its prompts, to correct what was accepted. "

@@ -23,6 +23,13 @@ class KeyTarget(Protocol):
         """Show a larger mask, for 1, or a smaller one, for -1."""
 
 
+    def toggle_prompts(self) -> None:
+        """Hide the prompts, or show them again."""
+
+    def toggle_keys(self) -> None:
+        """Show the sheet of keys, or hide it."""
+
+
 @dataclass(frozen=True)
 class KeyAction:
     """Keys that do the same.
@@ -49,6 +56,18 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
         KeyAction(("X",), partial(target.choose_tool, "box"), _("box")),
         KeyAction(("L",), partial(target.take_candidate, 1), _("next larger mask")),
         KeyAction(("K",), partial(target.take_candidate, -1), _("next smaller mask")),
+        KeyAction(("H",), target.toggle_prompts, _("hide or show the prompts")),
+        KeyAction(("?", "F1"), target.toggle_keys, _("hide or show this sheet"), "? or F1"),
+    ]
+
+
+def mouse_gestures() -> list[tuple[str, str]]:
+    """What the mouse does in a slice view: gestures and their meaning, for the user."""
+    return [
+        (_("Click"), _("a point on the structure")),
+        (_("Ctrl+click"), _("a point where the mask goes too far")),
+        (_("Drag"), _("a box around the structure")),
+        (_("Shift+wheel"), _("next larger, smaller mask")),
     ]
 
 

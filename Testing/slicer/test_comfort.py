@@ -1,0 +1,160 @@
+"""What keeps the work comfortable: small marks of accepted prompts, hidden prompts, keys in sight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import qt
+import slicer
+from editor_fixture import INSIDE, EditorFixture
+from host import keys
+
+CORNERS = ((8, 10, 10), (45, 34, 10))
+
+
+@pytest.fixture
+def fixture(model) -> EditorFixture:
+    return EditorFixture(model)
+
+
+def prompt_pixels(fixture) -> int:
+    """How many pixels of the view only prompts change."""
+    fixture.controller.toggle_prompts()
+    without = fixture.image()
+    fixture.controller.toggle_prompts()
+    return int((np.abs(fixture.image() - without).sum(axis=2) > 60).sum())
+
+
+def hover(fixture, ijk):
+    fixture.view.mouse("MouseMoveEvent", *fixture.xy(ijk))
+
+
+# Accepted prompts
+
+
+def test_accepted_prompts_shrink_to_small_marks(fixture):
+    fixture.click()
+    fixture.drag(*CORNERS)
+    before = prompt_pixels(fixture)
+    fixture.accept()
+    assert 0 < prompt_pixels(fixture) < before / 4
+
+
+def test_a_drag_that_begins_on_an_accepted_point_begins_a_box(fixture, model):
+    fixture.click()
+    fixture.accept()
+    hover(fixture, INSIDE)
+    fixture.drag(INSIDE, (40, 34, 10))
+    first, second = fixture.controller.groups
+    assert (first.counts(), second.counts()) == ((1, 0, 0), (0, 0, 1))
+    assert first.is_accepted
+    np.testing.assert_allclose(first.prompts().points_xy, [INSIDE[:2]], atol=0.6)
+
+
+def test_a_click_on_an_accepted_point_begins_the_next_object(fixture):
+    fixture.click()
+    fixture.accept()
+    hover(fixture, INSIDE)
+    fixture.click()
+    assert [group.counts() for group in fixture.controller.groups] == [(1, 0, 0), (1, 0, 0)]
+
+
+def test_accepted_prompts_that_are_chosen_in_the_table_are_large_again_and_can_be_moved(fixture):
+    fixture.click()
+    fixture.accept()
+    small = prompt_pixels(fixture)
+    fixture.controller.jump_to(fixture.controller.groups[0])
+    assert prompt_pixels(fixture) > 2 * small
+    hover(fixture, INSIDE)
+    fixture.drag(INSIDE, (30, 22, 10))
+    (group,) = fixture.controller.groups
+    np.testing.assert_allclose(group.prompts().points_xy, [(30, 22)], atol=0.8)
+
+
+def test_a_correction_of_accepted_prompts_makes_them_large_again(fixture):
+    fixture.click()
+    fixture.accept()
+    fixture.click((30, 25, 10), control=True)
+    (group,) = fixture.controller.groups
+    assert group.counts() == (1, 1, 0) and not group.points.GetLocked()
+
+
+# Hidden prompts
+
+
+def test_a_key_hides_all_prompts_and_shows_them_again(fixture):
+    fixture.click()
+    shown = fixture.image()
+    keys.press("H")
+    fixture.pump(0.05)
+    assert fixture.panel.status_line.text == "Prompts are hidden; H shows them."
+    assert [node.GetDisplayNode().GetVisibility() for node in fixture.controller.groups[0].nodes] == [0]
+    assert len(fixture.shown) == 1  # its mask is still there, and can be accepted
+    keys.press("H")
+    fixture.pump(0.05)
+    np.testing.assert_array_equal(fixture.image(), shown)
+
+
+def test_hidden_prompts_stay_hidden_with_new_ones_and_on_other_slices(fixture):
+    keys.press("H")
+    fixture.click()
+    fixture.click((30, 25, 10))
+    fixture.show(2, 12)
+    fixture.show(2, 10)
+    (group,) = fixture.controller.groups
+    assert group.counts() == (2, 0, 0) and not group.points.GetDisplayNode().GetVisibility()
+    fixture.editor.setActiveEffect(None)
+    fixture.activate()
+    fixture.wait()
+    assert fixture.controller.groups[0].points.GetDisplayNode().GetVisibility()
+
+
+# Keys
+
+
+def sheet():
+    labels = [label for label in slicer.util.mainWindow().findChildren(qt.QLabel) if label.objectName == "SAMMed2DKeys"]
+    return next((label for label in labels if label.isVisible()), None)
+
+
+@pytest.mark.parametrize("key", ["?", "F1"])
+def test_a_key_shows_and_hides_a_sheet_of_all_keys(fixture, key):
+    assert sheet() is None
+    keys.press(key)
+    fixture.pump(0.05)
+    assert sheet() is not None
+    for action in keys_of(fixture):
+        assert (action.shown or action.keys[0]) in sheet().text and action.text in sheet().text
+    keys.press("N")  # the keys work meanwhile
+    assert fixture.effect.scriptedEffect.parameter("Tool") == "negative"
+    keys.press(key)
+    fixture.pump(0.05)
+    assert sheet() is None
+
+
+def test_the_sheet_of_keys_goes_with_the_effect(fixture):
+    fixture.panel.ui.keysButton.click()
+    assert sheet() is not None
+    fixture.editor.setActiveEffect(None)
+    fixture.pump(0.05)
+    assert sheet() is None
+
+
+def keys_of(fixture):
+    from SAMMed2DSlicer.effect.panel.keys import key_actions
+
+    return key_actions(fixture.effect)
+
+
+def test_what_a_key_does_is_said_by_the_tool_tip_of_its_button(fixture):
+    fixture.click()
+    ui = fixture.panel.ui
+    for button, key in (
+        (ui.positiveButton, "(P)"),
+        (ui.negativeButton, "(N)"),
+        (ui.boxButton, "(X)"),
+        (ui.acceptButton, "(Enter)"),
+        (ui.clearButton, "(Esc)"),
+        (ui.keysButton, "(?)"),
+    ):
+        assert key in button.toolTip, button.objectName
