@@ -201,7 +201,8 @@ def _work(args: argparse.Namespace, settings: ModelSettings) -> Work:
         return on_cluster(args.scheduler, partial(do_remotely, settings=settings))
 
     def work(cases: Sequence[BatchCase]) -> Iterator[tuple[BatchCase, CaseOutcome]]:
-        model_of(settings)  # what is wrong with it is wrong for all cases
+        if any(case.request.asks_model for case in cases):
+            model_of(settings)  # what is wrong with it is wrong for all that ask it
         yield from in_order(do, _logged_message)(cases)
 
     return work
@@ -237,7 +238,8 @@ def do_remotely(case: BatchCase, settings: ModelSettings) -> CaseOutcome:
         OtherWeightsError, ValueError, RuntimeError: the model cannot be used there, so that no case can be done.
     """
     with _ONE_AT_A_TIME:
-        model_of(settings)
+        if case.request.asks_model:
+            model_of(settings)
         return attempt(case.name, lambda: do_case(case.request, settings), message_of)
 
 

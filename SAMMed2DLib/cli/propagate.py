@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from SAMMed2DLib.cli.common.console_report import print_report, progress_line
 from SAMMed2DLib.cli.common.image_job import load
-from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_seeing, slice_range
+from SAMMed2DLib.cli.common.options import AXES, Unstated, add_files, add_results, add_seeing, slice_range
 from SAMMed2DLib.cli.propagation.case import propagate_case
 from SAMMed2DLib.cli.propagation.job import PropagateJob
 from SAMMed2DLib.cli.propagation.report import summary
@@ -78,4 +79,6 @@ def run(args: argparse.Namespace) -> int:
     with progress_line(args, f"propagating, {what}: {{done}} of at most {{total}}") as progress:
         report = propagate_case(job, lambda: load(args), progress, keeps_part=True)
     print_report(report, args.json, summary(report))
+    if not (args.ask_model or isinstance(args.model, Unstated)):
+        print("sammed2d: note: --model is not used, since the model is heard with --ask-model only", file=sys.stderr)
     return CANCELLED if report["stopped"] else 0

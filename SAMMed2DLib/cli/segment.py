@@ -158,7 +158,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     masks, views = _predicted(this, predictor, volume, requests, known, intensity, progress, zoom)
     _check_found(this, requests, masks, known)
     segments = with_colors(_segments(requests, drawn))
-    head = {**record_of(job, predictor, zoom, job.mask), "intensities": rule_entry(intensity)}
+    head = {**record_of(job, predictor, job.mask), "intensities": rule_entry(intensity)}
     if record is not None and (words := list(record.differences(head, {p: v.checksum for p, v in views.items()}))):
         this.notes.append(f"not as recorded in {job.prompts}: {'; '.join(words)}")
     with StagedFiles() as staged:

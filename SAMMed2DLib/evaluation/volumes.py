@@ -284,7 +284,8 @@ class _User:
         for index, keyframe in keyframes.items():
             found[index] = keyframe
         began, filled = time.perf_counter(), 0
-        model = StackModel(Session(self._predictor), self._slice_image, self._zoom, [keyframes])
+        session = Session(self._predictor) if self._weights.model else None
+        model = StackModel(session, self._slice_image, self._zoom, [keyframes])
         for result in propagate(
             self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights, slice_px=self._slice_px
         ):

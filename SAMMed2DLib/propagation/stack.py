@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMMed2DLib.inference.session import Session, ShouldStop, Stopped
-from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.propagation.estimate import (
     TOGETHER,
     WEIGHTS,
@@ -26,6 +25,7 @@ from SAMMed2DLib.system.memory import available_memory, in_gib
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prediction import Prediction
     from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DLib.inference.zoom import Crop
 
 # Slices encoded in one batch; those beyond what is asked are encoded ahead.
 _AT_ONCE = 8
@@ -38,7 +38,7 @@ Keyframes = Mapping[int, np.ndarray]
 
 
 def propagate_stack(
-    session: Session,
+    session: Session | None,
     slice_image: SliceImage,
     objects: Sequence[Keyframes],
     first: int,
@@ -55,7 +55,7 @@ def propagate_stack(
     """Carry objects from their keyframes through a stack of slices with a model; see `schedule.propagate`.
 
     Args:
-        session: the model.
+        session: the model; None where it is not asked.
         slice_image: returns a slice, (H, W, 3) uint8, by its number.
         objects: keyframes of each object.
         first: lowest slice to fill.
@@ -69,24 +69,36 @@ def propagate_stack(
         should_stop: asked all the time; ends the iteration with `session.Stopped`. What came before is final.
 
     Raises:
-        PropagationError: see `schedule.propagate`; or the memory is not enough.
+        PropagationError: see `schedule.propagate`; or the model is to be asked, and there is none.
     """
     kept: Callable[[int], np.ndarray] = lru_cache(_KEPT_IMAGES)(slice_image)
-    zoomed = session.predictor.prefers_zoom if zoom is None else zoom
-    model = StackModel(session, kept, zoomed, objects, should_stop)
     weights = weights.with_model() if asks_model else weights
+    model = StackModel(needed_session(session, weights), kept, zoom, objects, should_stop)
     return propagate(
         model.slice_image, model, objects, first, last, every=every, only=only, weights=weights, slice_px=slice_px
     )
 
 
+def needed_session(session: Session | None, weights: Weights) -> Session | None:
+    """The session of a run; None where its weights ask no model.
+
+    Raises:
+        PropagationError: the model is to be asked, and there is none.
+    """
+    if not weights.model:
+        return None
+    if session is None:
+        raise PropagationError("the model is to be asked: give a session with one")
+    return session
+
+
 def memory_of_run(
-    session: Session, size_hw: tuple[int, int], slices: int, objects: int, mask_bytes: float = 1.0
+    session: Session | None, size_hw: tuple[int, int], slices: int, objects: int, mask_bytes: float = 1.0
 ) -> int:
     """Forecast what a run takes besides the model and the volume, bytes.
 
     Args:
-        session: the model, and the most that kept embeddings take.
+        session: the model, and the most that kept embeddings take; None where it is not asked.
         size_hw: of the slices, px.
         slices: how many there are to fill.
         objects: how many objects are filled.
@@ -96,16 +108,18 @@ def memory_of_run(
     masks = mask_bytes * slices * objects
     images = 3 * 2 * min(slices, _KEPT_IMAGES)  # as they are, and what the model sees of them
     logits = 4 * 2 * max(TOGETHER, 2 * objects)  # expected and found, of all that is asked at once
+    needed = int(height * width * (masks + images + logits)) + _OVERHEAD_BYTES
+    if session is None:
+        return needed
     embeddings = min(session.cache_bytes, slices * session.predictor.embedding_bytes)
-    working = session.predictor.working_bytes(_AT_ONCE)
-    return int(height * width * (masks + images + logits)) + embeddings + working + _OVERHEAD_BYTES
+    return needed + embeddings + session.predictor.working_bytes(_AT_ONCE)
 
 
-def check_memory(session: Session, size_hw: tuple[int, int], slices: int, objects: int) -> None:
+def check_memory(session: Session | None, size_hw: tuple[int, int], slices: int, objects: int) -> None:
     """Refuse a run before it begins where it would take more memory than there is; see `memory_of_run`.
 
     Args:
-        session: predicts.
+        session: the model; None where it is not asked.
         size_hw: of a slice, px.
         slices: how many there are.
         objects: how many are filled.
@@ -141,24 +155,25 @@ class StackModel:
 
     def __init__(
         self,
-        session: Session,
+        session: Session | None,
         slice_image: SliceImage,
-        zoom: bool,
+        zoom: bool | None,
         objects: Sequence[Keyframes],
         should_stop: ShouldStop | None = None,
     ) -> None:
         """Choose what the model sees of all slices: the slice, or with `zoom` a crop around all objects.
 
         Args:
-            session: the model, and its cache of embeddings.
+            session: the model, and its cache of embeddings; None for a run that does not ask it.
             slice_image: returns a slice, (H, W, 3) uint8, by its number.
-            zoom: whether to look at a crop.
+            zoom: whether to look at a crop; None does what the weights were trained for.
             objects: keyframes of each object.
             should_stop: asked for every slice image and within every block of the network; ends the work with
                 `session.Stopped`.
         """
         self._session, self._slice_image, self._should_stop = session, slice_image, should_stop
-        self._keyframes, self._zoom = objects, zoom
+        self._keyframes = objects
+        self._zoom = session.predictor.prefers_zoom if session is not None and zoom is None else bool(zoom)
         self._sent: set[int] = set()  # slices that the session has got
         self._seen = lru_cache(_KEPT_IMAGES)(self._cut)  # the session need not read these again
 
@@ -168,9 +183,17 @@ class StackModel:
             raise Stopped
         return self._slice_image(index)
 
+    @property
+    def _asked_session(self) -> Session:
+        if self._session is None:
+            raise PropagationError("the model is to be asked: give a session with one")
+        return self._session
+
     @cached_property
     def _view(self) -> Crop:
         """One view for all slices costs no quality against one for each (docs/decisions/propagation.md)."""
+        from SAMMed2DLib.inference.zoom import Crop
+
         masks = [mask != 0 for keyframes in self._keyframes for mask in keyframes.values()]
         union = np.logical_or.reduce(masks)
         height, width = union.shape
@@ -183,12 +206,13 @@ class StackModel:
 
     def __call__(self, queries: Sequence[ModelQuery]) -> list[ModelPrediction]:
         """One prediction for each query, in their order; logits of 0 for objects outside the view."""
+        session = self._asked_session
         seen = [query for query in queries if self._view.holds(query.prompts)]
         images = self._images(query.index for query in seen)
         pairs = [(images[query.index], self._prompts(query)) for query in seen]
         soon = self._images(self._ahead(seen))
         self._sent |= images.keys() | soon.keys()
-        found = self._session.answer_pairs(pairs, ahead=list(soon.values()), should_stop=self._should_stop)
+        found = session.answer_pairs(pairs, ahead=list(soon.values()), should_stop=self._should_stop)
         predictions = {id(query): self._whole(prediction) for query, prediction in zip(seen, found, strict=True)}
         nothing = ModelPrediction(np.zeros(self._view.size_hw, np.float32), float("nan"))
         return [predictions.get(id(query), nothing) for query in queries]
@@ -214,7 +238,7 @@ class StackModel:
         prompts = self._view.prompts(query.prompts)
         if query.expected is None:
             return prompts
-        return prompts.with_low_res_logits(self._session.predictor.mask_prompt(self._view.cut(query.expected)))
+        return prompts.with_low_res_logits(self._asked_session.predictor.mask_prompt(self._view.cut(query.expected)))
 
     def _whole(self, part: Prediction) -> ModelPrediction:
         whole = np.zeros(self._view.size_hw, np.float32)

@@ -60,7 +60,7 @@ class FrameResult:
 
 
 def propagate_in_time(
-    session: Session,
+    session: Session | None,
     images: FrameImages,
     objects: Sequence[TimeKeyframes],
     first: int,
@@ -81,7 +81,7 @@ def propagate_in_time(
     is left alone.
 
     Args:
-        session: the model.
+        session: the model; None where it is not asked.
         images: called with a frame and the slices that are needed of it; frames may be read from a disk then.
         objects: keyframes of each object.
         first: lowest frame to fill.
@@ -96,22 +96,22 @@ def propagate_in_time(
 
     Raises:
         PropagationError: there is no keyframe that shows an object, keyframes of different sizes, a range that is none
-            or is not within the period.
+            or is not within the period; or the model is to be asked, and there is none.
     """
-    from SAMMed2DLib.propagation.stack import StackModel
+    from SAMMed2DLib.propagation.stack import StackModel, needed_session
 
     _check_period(period, first, last)
     slices = shown_slices(objects)
     if not slices:
         raise PropagationError("there is no keyframe that shows an object: segment it in one frame at least")
     store = _ImageStore(images, slices, last - first + 1, _image_bytes(objects), kept_bytes)
-    zoomed = session.predictor.prefers_zoom if zoom is None else zoom
     weights = WEIGHTS.with_model() if asks_model else WEIGHTS
+    session = needed_session(session, weights)
     for index in slices:
         numbers, stacks = _stacks(objects, index, period)
         slice_image = lru_cache(_KEPT_IMAGES)(store.stack(index, period))
         nearby = only if only is None or period is None else _with_spans(only, stacks, period)
-        model = StackModel(session, slice_image, zoomed, stacks, should_stop)
+        model = StackModel(session, slice_image, zoom, stacks, should_stop)
         results = propagate(
             model.slice_image, model, stacks, first, last, every=every, only=nearby, weights=weights, stop=STOP_RULE
         )
@@ -119,11 +119,11 @@ def propagate_in_time(
             yield _on_frame(result, numbers[result.number], index)
 
 
-def check_memory(session: Session, size_hw: tuple[int, int], frames: int, slices: int, objects: int) -> None:
+def check_memory(session: Session | None, size_hw: tuple[int, int], frames: int, slices: int, objects: int) -> None:
     """Refuse a run before it begins where it would take more memory than there is.
 
     Args:
-        session: the model.
+        session: the model; None where it is not asked.
         size_hw: of the slices, px.
         frames: how many there are to fill.
         slices: of each frame, at most.

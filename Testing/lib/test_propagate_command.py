@@ -15,6 +15,7 @@ import SimpleITK
 from cylinder import SHAPE_KJI, the_cylinder
 
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, OK, main
+from SAMMed2DLib.cli import propagate as propagate_command
 from SAMMed2DLib.io.segmentation_io import Segment, read_segmentation, write_segmentation
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.propagation import estimate, stack, time_series
@@ -168,11 +169,24 @@ def test_the_model_is_asked_on_every_nth_slice_and_all_are_filled(
 ) -> None:
     monkeypatch.setattr(estimate.Estimator, "is_open", lambda *_: True)  # the ball is too clear to ask
     draw(image, ball=on(the_cylinder(), 2, 9))
-    assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--json", image.parent / "r.json") == OK
+    report = image.parent / "r.json"
+    assert propagate("--axis", "k", "--range", "2,9", "--every", 3, "--ask-model", "--json", report) == OK
+    assert len(json.loads(report.read_text())["checksum"]) == 64
     (entry,) = json.loads((image.parent / "r.json").read_text())["segments"]
     slices = {one["slice"]: one["score"] for one in entry["slices"]}
     assert sorted(slices) == list(range(3, 9))
     assert {index for index, found in slices.items() if found is not None} == {5, 8}
+
+
+def test_a_model_that_is_not_asked_is_not_loaded(
+    image: Path, propagate: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(propagate_command, "load", lambda args: pytest.fail("nobody asks it"))
+    draw(image, ball=on(the_cylinder(), 3, 8))
+    assert propagate("--range", "3,8", "--json", image.parent / "r.json") == OK
+    assert "--model is not used" in capsys.readouterr().err
+    report = json.loads((image.parent / "r.json").read_text())
+    assert not report["ask_model"] and not {"model", "checksum", "device", "zoom"} & report.keys()
 
 
 def test_a_stop_writes_what_is_finished(

@@ -178,6 +178,19 @@ def test_the_forecast_is_of_this_model_and_volume(session):
     assert larger.working_bytes(8) > 16 * session.predictor.working_bytes(8)
 
 
+def test_a_run_that_asks_no_model_needs_none_and_takes_less_memory(session):
+    frames, pictures = keyframes(12, 0, 11)
+    with_one, without = (
+        [one.mask for one in propagate_stack(each, pictures.__getitem__, [frames], 0, 11)] for each in (session, None)
+    )
+    np.testing.assert_array_equal(with_one, without)
+    assert session.encoded == 0
+    with pytest.raises(PropagationError, match="give a session"):
+        propagate_stack(None, pictures.__getitem__, [frames], 0, 11, asks_model=True)
+    working = session.predictor.working_bytes(8) + 10 * session.predictor.embedding_bytes
+    assert memory_of_run(session, (64, 64), 10, 1) - memory_of_run(None, (64, 64), 10, 1) == working
+
+
 MEASURE = """
 import json
 import sys

@@ -86,6 +86,19 @@ def test_a_slice_is_shown(environment):
     assert SimpleITK.ReadImage(str(folder / "shown.png")).GetSize() > (800, 600)
 
 
+def test_segments_are_carried_through_the_slices(environment):
+    folder = Path(environment["SAMMED2D_MODELS_DIR"]).parent
+    ball = np.zeros((5, 24, 32), np.uint8)
+    ball[:, 6:18, 8:24] = 1
+    keyframe = np.zeros_like(ball)
+    keyframe[2] = ball[2]
+    for name, array in (("ct", 100 * ball), ("key", keyframe)):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(folder / f"{name}.nrrd"))
+    told = run_all(environment, "propagate ct.nrrd --mask key.nrrd -o out.nrrd --axis k")
+    assert [code for code, _, _ in told.values()] == [0], told
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / "out.nrrd"))), ball)
+
+
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_version_and_help_come_at_once(option):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -40,6 +40,28 @@ def test_both_ways_fills_the_object_and_leaves_keyframes(fixture):
     assert "undo takes it back" in text(fixture)
 
 
+def test_a_run_that_asks_no_model_loads_none(fixture, monkeypatch):
+    from SAMMed2DSlicer.inference import service
+
+    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: pytest.fail("nobody asks it"))
+    run(fixture)
+    assert dice(fixture.segment(), fixture.structure) > 0.9
+    assert "undo takes it back" in text(fixture)
+
+
+def test_a_run_that_asks_no_model_goes_on_when_another_is_chosen(fixture):
+    from dataclasses import replace
+
+    from SAMMed2DSlicer.inference import service
+
+    fixture.section.propagate(BOTH)
+    shared, before = service.shared(), service.shared().choice
+    shared.choose(replace(before, device="cuda"))
+    fixture.wait(lambda: not fixture.section.is_running)
+    shared.choose(before)
+    assert dice(fixture.segment(), fixture.structure) > 0.9 and "Cancelled" not in text(fixture)
+
+
 def test_undo_takes_the_whole_run_back(fixture):
     before = fixture.segment()
     run(fixture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import slicer
@@ -105,7 +106,7 @@ def _run(
     """Read, compute and write, and wait for it."""
     worker = service.shared().worker
     worker.call(_unstoppable(task.read))
-    while blocking.call(task.advance):
+    while blocking.call(task.advance) if task.asks_model else worker.call(partial(task.advance, None)):
         if progress is not None:
             progress(*task.progress)
         if should_cancel is not None and should_cancel():

@@ -210,7 +210,7 @@ class PropagationAxis(ABC):
         """An intensity rule that is the same at all positions; may read all voxels, in the worker thread."""
 
     @abstractmethod
-    def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
+    def check_memory(self, session: Session | None, runs: Sequence[SegmentRun]) -> None:
         """Refuse a run that needs more memory than there is.
 
         Raises:
@@ -220,7 +220,7 @@ class PropagationAxis(ABC):
     @abstractmethod
     def propagate(
         self,
-        session: Session,
+        session: Session | None,
         image: Callable[[int, int], np.ndarray],
         runs: Sequence[SegmentRun],
         settings: PropagationSettings,
@@ -229,7 +229,7 @@ class PropagationAxis(ABC):
         """Fill positions from their neighbours; in the worker thread.
 
         Args:
-            session: the model.
+            session: the model; None where it is not asked.
             image: (position, slice) to the input of the model, (H, W, 3) uint8.
             runs: segments with the same range and the same outdated positions; they share image embeddings.
             settings: of the run.

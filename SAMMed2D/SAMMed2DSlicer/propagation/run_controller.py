@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import slicer
@@ -92,16 +93,20 @@ class PropagationController:
         self._job = self._service.worker.submit(Job(lambda should_stop: work(), done, self._failed, TASK))
 
     def _compute(self) -> None:
-        """Begin to compute, with the model."""
+        """Begin to compute, with the model if it is asked."""
         if self._task is None:
             return
-        is_loading = not self._service.state.is_ready
+        is_loading = self._task.asks_model and not self._service.state.is_ready
         self._notify(_("Loading the model...") if is_loading else _("Propagating..."), messages.INFO)
         self._on_progress(*self._task.progress)
         self._advance(self._task)
 
     def _advance(self, task: PropagationTask) -> None:
-        self._job = self._service.submit(task.advance, self._advanced, self._failed, TASK)
+        if task.asks_model:
+            self._job = self._service.submit(task.advance, self._advanced, self._failed, TASK)
+        else:
+            work = partial(task.advance, None)
+            self._job = self._service.worker.submit(Job(work, self._advanced, self._failed, TASK))
 
     def _advanced(self, has_more: bool) -> None:
         if self._task is None or self._target is None:
@@ -193,10 +198,13 @@ class PropagationController:
             self._dropped(self._task)
 
     def _dropped(self, task: PropagationTask) -> None:
-        """Handle that another model was chosen, which dropped all jobs: write the results so far."""
-        self._was_cancelled = True
-        task.stop()
+        """Handle that another model was chosen, which dropped all jobs: go on without it, or write what it found."""
+        if task.asks_model:
+            self._was_cancelled = True
+            task.stop()
         if self._work is not None:
             self._read(self._work, self._write_timer.start if self._steps is not None else self._compute)
-        else:
+        elif task.asks_model:
             self._advanced(False)
+        else:
+            self._advance(task)

@@ -166,7 +166,7 @@ class SliceAxis(PropagationAxis):
 
         return for_all_slices(rule, images.voxels[0])
 
-    def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
+    def check_memory(self, session: Session | None, runs: Sequence[SegmentRun]) -> None:
         """Check the memory for the slices to fill of each segment."""
         from SAMMed2DLib.propagation.stack import check_memory
 
@@ -175,7 +175,7 @@ class SliceAxis(PropagationAxis):
 
     def propagate(
         self,
-        session: Session,
+        session: Session | None,
         image: Callable[[int, int], np.ndarray],
         runs: Sequence[SegmentRun],
         settings: PropagationSettings,

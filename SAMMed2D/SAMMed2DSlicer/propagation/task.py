@@ -126,11 +126,16 @@ class PropagationTask:
         """Compute no more positions; results so far are written."""
         self.is_stopped = True
 
-    def advance(self, session: Session, should_stop: Callable[[], bool]) -> bool:
+    @property
+    def asks_model(self) -> bool:
+        """Whether `advance` needs a session."""
+        return self._settings.asks_model
+
+    def advance(self, session: Session | None, should_stop: Callable[[], bool]) -> bool:
         """Compute for about STEP_S, in the worker thread.
 
         Args:
-            session: the model.
+            session: the model; None where it is not asked.
             should_stop: called between predictions.
 
         Returns:
@@ -159,7 +164,7 @@ class PropagationTask:
             pass
         return False
 
-    def _propagate(self, session: Session) -> Iterator[tuple[SegmentRun, SliceMask]]:
+    def _propagate(self, session: Session | None) -> Iterator[tuple[SegmentRun, SliceMask]]:
         self.axis.check_memory(session, self._runs)
         groups: dict[Any, list[SegmentRun]] = {}
         for run in self._runs:  # segments with the same positions to fill share the encodings of one view

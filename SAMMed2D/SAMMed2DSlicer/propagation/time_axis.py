@@ -189,7 +189,7 @@ class TimeAxis(PropagationAxis):
         low, high = float(limits[:, 0].min()), float(limits[:, 1].max())
         return Window.of_range(low, high) if low < high else rule
 
-    def check_memory(self, session: Session, runs: Sequence[SegmentRun]) -> None:
+    def check_memory(self, session: Session | None, runs: Sequence[SegmentRun]) -> None:
         """Check the memory for the frames to fill and their slices."""
         from SAMMed2DLib.propagation.time_series import check_memory
 
@@ -199,7 +199,7 @@ class TimeAxis(PropagationAxis):
 
     def propagate(
         self,
-        session: Session,
+        session: Session | None,
         image: Callable[[int, int], np.ndarray],
         runs: Sequence[SegmentRun],
         settings: PropagationSettings,

@@ -78,6 +78,11 @@ class ImageJob:
         return ()
 
     @property
+    def asks_model(self) -> bool:
+        """Whether the work needs the model."""
+        return True
+
+    @property
     def has_rule(self) -> bool:
         """Whether a rule for intensities was chosen."""
         return bool(self.window or self.percentiles or self.full_range)

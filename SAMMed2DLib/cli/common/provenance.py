@@ -196,17 +196,15 @@ def _seen(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"slice {prompt.get('slice')} ({prompt.get('axis')})", prompt["seen"]
 
 
-def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None = None) -> dict[str, Any]:
+def record_of(job: ImageJob, predictor: Predictor | None, mask: str | None = None) -> dict[str, Any]:
     """What a report says about how its masks are made, of plain types.
 
     Args:
         job: what was asked for.
-        predictor: the model.
-        zoom: whether it saw crops.
+        predictor: the model; None where it was not asked, and the report does not name one.
         mask: file of the mask to be corrected.
     """
     from SAMMed2DLib.checkpoints.checkpoint import sha256_of
-    from SAMMed2DLib.registry.known_models import weights_path
 
     corrected = {"mask": str(Path(mask).absolute()), "mask_checksum": sha256_of(Path(mask))} if mask else {}
     return {
@@ -215,14 +213,24 @@ def record_of(job: ImageJob, predictor: Predictor, zoom: bool, mask: str | None 
         "frame": job.frame,
         "series": job.series,
         "output": str(job.output),
+        **({} if predictor is None else _model_record(job, predictor)),
+        **corrected,
+    }
+
+
+def _model_record(job: ImageJob, predictor: Predictor) -> dict[str, Any]:
+    """Which model, and how it ran, of plain types."""
+    from SAMMed2DLib.checkpoints.checkpoint import sha256_of
+    from SAMMed2DLib.registry.known_models import weights_path
+
+    return {
         "model": str(job.model),
         "checksum": sha256_of(weights_path(job.model)),
-        "zoom": zoom,
+        "zoom": predictor.prefers_zoom if job.zoom is None else job.zoom,
         "fit": str(getattr(predictor, "fit", "")),
         "channel_order": str(getattr(predictor, "channel_order", "")),
         "device": str(getattr(predictor, "device", "")),
         "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
-        **corrected,
     }
 
 

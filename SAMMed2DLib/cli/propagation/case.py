@@ -26,7 +26,7 @@ def propagate_case(
 
     Args:
         job: what to do.
-        load: gives the model; called once the image and the masks were found to be good.
+        load: gives the model; called if it is asked, once the image and the masks were found to be good.
         progress: called with how many slices are done, and how many there are at most.
         keeps_part: write what is finished when the user stops.
 
@@ -41,7 +41,7 @@ def propagate_case(
     is_of_frames = job.along == "time"
     series: PropagationSeries[Any] = TimeSeries.read(job, log) if is_of_frames else SliceSeries.read(job, log)
     series.check_segments(log)
-    zoom, predictor, stopped = _fill(series, log, load, progress)
+    predictor, stopped = _fill(series, log, load, progress)
     if stopped:
         if not (keeps_part and any(carried.found for carried in series.segments)):
             raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def propagate_case(
         if job.png:
             with log.step("draw"):
                 write_png(staged.place(job.png), sheet_of(series))
-        head = record_of(series.job, predictor, zoom, None if is_of_frames else job.also_read[0])
+        head = record_of(series.job, predictor, None if is_of_frames else job.also_read[0])
         report = report_of(series, log, head, voxels, stopped)
         write_report(staged, job, report)
     return report
@@ -61,20 +61,21 @@ def propagate_case(
 
 def _fill(
     series: PropagationSeries[Any], log: CommandLog, load: Load, progress: Progress
-) -> tuple[bool, Predictor, bool]:
-    """Fill until all is done or the user stops; whether with zoom, the model, and whether stopped."""
+) -> tuple[Predictor | None, bool]:
+    """Fill until all is done or the user stops; the model, if it was asked, and whether stopped."""
     from SAMMed2DLib.inference.session import Session
 
-    with log.step("load"):
-        predictor = load()
-    session = Session(predictor)
+    session = None
+    if series.job.asks_model:
+        with log.step("load"):
+            session = Session(load())
+    predictor = None if session is None else session.predictor
     series.check_memory(session)
-    zoom = predictor.prefers_zoom if series.job.zoom is None else series.job.zoom
     most = series.most_slices
     with log.step("propagate"):
         try:
-            for done, _ in enumerate(series.fill(session, zoom), 1):
+            for done, _ in enumerate(series.fill(session), 1):
                 progress(done, most)
         except KeyboardInterrupt:
-            return zoom, predictor, True
-    return zoom, predictor, False
+            return predictor, True
+    return predictor, False

@@ -51,6 +51,11 @@ class PropagateJob(ImageJob):
         return super().of(argparse.Namespace(**vars(args), masks=masks, frames=()))
 
     @property
+    def asks_model(self) -> bool:
+        """Whether the model is heard; else the shape and the grey values of the keyframes are enough."""
+        return self.ask_model
+
+    @property
     def also_read(self) -> Sequence[str]:
         """The files with the keyframes."""
         return [path for _, path in self.masks]

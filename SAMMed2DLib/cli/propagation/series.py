@@ -177,16 +177,23 @@ class PropagationSeries(ABC, Generic[SegmentT]):
         """How many slices can be filled at most, all segments together."""
 
     @abstractmethod
-    def check_memory(self, session: Session) -> None:
+    def check_memory(self, session: Session | None) -> None:
         """Refuse a run before it begins where it would take more memory than there is.
+
+        Args:
+            session: the model; None where it is not asked.
 
         Raises:
             PropagationError: the message says what to do.
         """
 
     @abstractmethod
-    def fill(self, session: Session, zoom: bool) -> Iterator[None]:
-        """Fill the incomplete segments; each step is one slice of one of them, and final."""
+    def fill(self, session: Session | None) -> Iterator[None]:
+        """Fill the incomplete segments; each step is one slice of one of them, and final.
+
+        Args:
+            session: the model; None where it is not asked.
+        """
 
     @abstractmethod
     def keep_finished(self) -> None:

@@ -116,13 +116,13 @@ class SliceSeries(PropagationSeries[SliceSegment]):
         """How many slices can be filled at most, all segments together."""
         return len(self.positions) * len(self.incomplete)
 
-    def check_memory(self, session: Session) -> None:
+    def check_memory(self, session: Session | None) -> None:
         """Refuse a run that would take more memory than there is; see `propagation.stack.check_memory`."""
         from SAMMed2DLib.propagation.stack import check_memory
 
         check_memory(session, self.plane(0).size_hw, len(self.positions), len(self.incomplete))
 
-    def fill(self, session: Session, zoom: bool) -> Iterator[None]:
+    def fill(self, session: Session | None) -> Iterator[None]:
         """Fill slice by slice."""
         from SAMMed2DLib.propagation.stack import propagate_stack
 
@@ -133,7 +133,7 @@ class SliceSeries(PropagationSeries[SliceSegment]):
             [carried.keyframes for carried in segments],
             self.first,
             self.last,
-            zoom=zoom,
+            zoom=self.job.zoom,
             every=self.job.every,
             asks_model=self.job.ask_model,
             slice_px=slice_px(self.plane(0), self.volume.ijk_to_ras),

@@ -120,14 +120,14 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
         """How many slices can be filled at most, all frames and segments together."""
         return len(self.positions) * sum(len(carried.slices(self.axis)) for carried in self.incomplete)
 
-    def check_memory(self, session: Session) -> None:
+    def check_memory(self, session: Session | None) -> None:
         """Refuse a run that would take more memory than there is; see `propagation.time_series.check_memory`."""
         from SAMMed2DLib.propagation.time_series import check_memory
 
         slices = [len(carried.slices(self.axis)) for carried in self.incomplete]
         check_memory(session, self.plane(0).size_hw, len(self.positions), max(slices), len(slices))
 
-    def fill(self, session: Session, zoom: bool) -> Iterator[None]:
+    def fill(self, session: Session | None) -> Iterator[None]:
         """Fill slice by slice, each in all frames."""
         from SAMMed2DLib.propagation.time_series import propagate_in_time
 
@@ -139,7 +139,7 @@ class TimeSeries(PropagationSeries[DynamicSegment]):
             self.first,
             self.last,
             period=len(self.frames) if self.job.loop else None,
-            zoom=zoom,
+            zoom=self.job.zoom,
             every=self.job.every,
             asks_model=self.job.ask_model,
         ):
