@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.context.parameters import begin_inside
@@ -115,15 +116,16 @@ class Acceptance:
             self._dry_runs[group] = found
         return self._dry_runs[group]
 
-    def shown_masks(self, now: EditorSnapshot) -> list[ShownMask]:
-        """The masks that wait to be accepted, see `pending`."""
+    def shown_masks(self, now: EditorSnapshot, marks: ChangeMarks) -> list[ShownMask]:
+        """The masks that wait to be accepted, see `pending`, with what is marked of them."""
         masks = []
         for group in self.pending(now):
             world_from_ijk = now.world_from_ijk if group.volume is now.volume else None
             if world_from_ijk is None:
                 world_from_ijk = volumes.world_from_ijk(group.volume)
             found = self.dry_run_of(group, world_from_ijk)
-            masks.append(ShownMask(group, self.predictions[group], found, world_from_ijk, now.color))
+            mask = ShownMask(group, self.predictions[group], found, world_from_ijk, now.color, marks.of(group))
+            masks.append(mask)
         return masks
 
     def write(self, groups: Sequence[PromptGroup], now: EditorSnapshot, closes: bool = True) -> AcceptanceResult | None:

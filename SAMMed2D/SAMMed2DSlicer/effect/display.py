@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 
 from SAMMed2DSlicer.effect.acceptance import Acceptance
+from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
@@ -16,6 +17,7 @@ from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_reader import modified_time
+from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets.messages import INFO
 
 
@@ -50,6 +52,7 @@ class EffectDisplay:
     Attributes:
         now: the snapshot of the editor by which all goes in the present event.
         last_view: the slice view that was worked in last, or None.
+        changes: marks what the last prompts have changed.
     """
 
     def __init__(
@@ -76,8 +79,15 @@ class EffectDisplay:
         self.now = editor.take()
         self.status = CurrentStatus()
         self.views = SliceViews(effect)
+        self.changes = ChangeMarks(self._draw_without_marks)
         self.last_view: Any = None
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
+
+    def close(self) -> None:
+        """Leave the views as they were."""
+        self.changes.clear()
+        self.views.close()
+        self.last_view = None
 
     def begin(self) -> EditorSnapshot:
         """Take the snapshot for the present event."""
@@ -96,8 +106,13 @@ class EffectDisplay:
 
     def draw(self) -> None:
         """Draw the predictions into the views."""
-        self._masks = self._acceptance.shown_masks(self.now)
+        self._masks = self._acceptance.shown_masks(self.now, self.changes)
         self.views.draw(self._masks)
+
+    @renders_once
+    def _draw_without_marks(self) -> None:
+        self.begin()
+        self.draw()
 
     def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
         """Show a text in the status line.
@@ -121,7 +136,7 @@ class EffectDisplay:
     def _pending(self) -> list[ShownMask]:
         """The masks that wait to be accepted; they are drawn anew whenever they change."""
         if self._masks is None:
-            self._masks = self._acceptance.shown_masks(self.now)
+            self._masks = self._acceptance.shown_masks(self.now, self.changes)
         return self._masks
 
     def _hand_on(self) -> None:

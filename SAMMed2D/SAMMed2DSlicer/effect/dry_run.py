@@ -81,7 +81,7 @@ def dry_run(
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
     """
-    labelmap = effect.defaultModifierLabelmap()
+    labelmap = effect.referenceGeometryImage()
     if labelmap is None:
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
     node: Any = overwrite_mode.segment_editor_node(effect)

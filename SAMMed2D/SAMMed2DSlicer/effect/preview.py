@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,21 +16,14 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from SAMMed2DLib.inference.prompts import BOX_COLOR
+from SAMMed2DSlicer.effect import mask_drawing
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
+    from SAMMed2DSlicer.effect.change_marks import MaskChange
     from SAMMed2DSlicer.effect.dry_run import DryRun
     from SAMMed2DSlicer.inference.request_queue import PendingPrediction
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
-
-# A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
-# Around it a dark line, for bright structures.
-_FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1, 200
-# What a correction takes away: black and white stripes, seen on bright and dark images and over the segment, which
-# Slicer still draws there. What masking keeps from being written: an outline of black and white dots.
-_STRIPE_PX, _GAP_PX, _DOT_PX = 2, 6, 3
-_BLACK, _WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
-_WRITTEN, _BLOCKED, _REMOVED = 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +36,7 @@ class ShownMask:
         dry_run: what accepting it would do; None if nothing can be written, or the group is not in view.
         world_from_ijk: (4, 4), mm, the voxels of the group's volume to the scene.
         color: red, green and blue in 0..1.
+        change: what is marked as different from the mask before it; None for nothing.
     """
 
     group: PromptGroup
@@ -49,14 +44,20 @@ class ShownMask:
     dry_run: DryRun | None
     world_from_ijk: np.ndarray
     color: tuple[float, float, float]
+    change: MaskChange | None = None
 
+    @cached_property
     def labels_hw(self) -> np.ndarray:
-        """All of it in one image, (H, W) uint8."""
-        labels = np.where(self.prediction.result.mask, np.uint8(_WRITTEN), np.uint8(0))
+        """All of it in one image, (H, W) uint8, see `mask_drawing`."""
+        mask = self.prediction.result.mask
+        labels = mask.astype(np.uint8)  # WRITTEN
+        if self.change is not None:
+            labels[self.change.added_hw & mask] = mask_drawing.ADDED
+            labels[self.change.dropped_hw & ~mask] = mask_drawing.DROPPED
         if self.dry_run is not None and self.dry_run.blocked_hw is not None:
-            labels[self.dry_run.blocked_hw] = _BLOCKED
+            labels[self.dry_run.blocked_hw] = mask_drawing.BLOCKED
         if self.dry_run is not None and self.dry_run.removed_hw is not None:
-            labels[self.dry_run.removed_hw] = _REMOVED
+            labels[self.dry_run.removed_hw] = mask_drawing.REMOVED
         return labels
 
 
@@ -151,7 +152,7 @@ def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple
         the (x, y) of its first pixel in the view; None if the view shows none of it.
     """
     size_xy = slice_node.GetDimensions()[:2]
-    labels_hw, to_mask = shown.labels_hw(), _mask_from_view(shown, slice_node)
+    labels_hw, to_mask = shown.labels_hw, _mask_from_view(shown, slice_node)
     window = _window(labels_hw, to_mask, size_xy)
     if window is None:
         return None
@@ -212,9 +213,10 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
     if found is None:
         return None
     labels, first_xy = found
+    drawn = mask_drawing.image_of(labels, shown.color, first_xy)
     image = vtk.vtkImageData()
     image.SetDimensions(labels.shape[1], labels.shape[0], 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(_rgba(labels, shown.color, first_xy).reshape(-1, 4), deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk(drawn.reshape(-1, 4), deep=True))
     mapper = vtk.vtkImageMapper()
     mapper.SetInputData(image)
     mapper.SetColorWindow(255)
@@ -223,42 +225,6 @@ def _mask_actor(shown: ShownMask, widget: Any) -> Any:
     actor.SetMapper(mapper)
     actor.SetPosition(*first_xy)
     return actor
-
-
-def _rgba(labels: np.ndarray, color: Sequence[float], first_xy: Sequence[int] = (0, 0)) -> np.ndarray:
-    """The image of labels in a view, (H, W, 4) uint8; patterns lie still in the view, whatever part of it this is."""
-    rgba = np.zeros((*labels.shape, 4), np.uint8)
-    _fill(rgba, labels == _WRITTEN, color)
-    y, x = np.ogrid[first_xy[1] : first_xy[1] + labels.shape[0], first_xy[0] : first_xy[0] + labels.shape[1]]
-    blocked, removed = labels == _BLOCKED, labels == _REMOVED
-    if blocked.any():
-        edge = blocked & ~_eroded(blocked, 1)
-        is_white = ((x + y) // _DOT_PX) % 2 == 0
-        rgba[edge & is_white], rgba[edge & ~is_white] = _WHITE, _BLACK
-    if removed.any():
-        step = (x + y) % (2 * _STRIPE_PX + _GAP_PX)
-        edge = removed & ~_eroded(removed, 1)
-        rgba[removed & ((step < _STRIPE_PX) | edge)] = _WHITE
-        rgba[removed & (step >= _STRIPE_PX) & (step < 2 * _STRIPE_PX)] = _BLACK
-    return rgba
-
-
-def _fill(rgba: np.ndarray, filled: np.ndarray, color: Sequence[float]) -> None:
-    """Draw a mask into an image: a light fill with an outline."""
-    bright = _eroded(filled, _DARK_PX)
-    core = _eroded(bright, _OUTLINE_PX)
-    plain = np.array(color)
-    rgba[filled] = [0, 0, 0, _DARK_ALPHA]
-    rgba[bright] = [*np.round(255 * (plain + _OUTLINE_WHITE * (1 - plain))), 255]
-    rgba[core] = [*np.round(255 * plain), _FILL_ALPHA]
-
-
-def _eroded(mask: np.ndarray, count: int) -> np.ndarray:
-    """A mask without its outermost pixels, some deep; what lies beyond the image is outside."""
-    for _px in range(count):
-        padded = np.pad(mask, 1)
-        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask
 
 
 def _band_actor() -> Any:

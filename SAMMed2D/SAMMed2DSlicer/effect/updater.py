@@ -82,11 +82,10 @@ class EffectUpdater:
             return
         self.observer.stop()
         self.drop_requests()
-        self.display.views.close()
+        self.display.close()
         self.groups.clear()
         self.acceptance.clear()
         self.candidates.clear()
-        self.display.last_view = None
 
     def close(self) -> None:
         """Stop, and forget what was written, since the scene closes."""
@@ -187,6 +186,7 @@ class EffectUpdater:
     def _forget(self, group: PromptGroup) -> None:
         self.groups.forget(group)
         self.candidates.forget(group)
+        self.display.changes.forget(group)
         self.acceptance.drop(group)
         self.requests.forget(group)
 
@@ -236,6 +236,7 @@ class EffectUpdater:
             self.display.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
         else:
             self.acceptance.set(group, prediction)
+            self.display.changes.note(group, prediction.result.mask)
             self.display.status.expire()
         is_shown = group in self.acceptance.predictions
         if is_shown and now.options.accepts_at_once and not self.groups.is_undone(group):
