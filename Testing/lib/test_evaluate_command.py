@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import SimpleITK
 
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.data.sa_med2d import MaskEntry, write_layout
+from SAMMed2DLib.evaluation.report import evaluation_report
 from SAMMed2DLib.inference import predictor
 
 
@@ -39,14 +41,24 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path))
 
 
-@pytest.fixture
-def evaluate(data: Path, tiny_model: Path):
-    def run(*more: str) -> int:
-        quick = ("--most-clicks", "3", "--clicks", "1,2", "--jitter", "10", "--device", "cpu")
-        where = ("-o", str(data.parent / "report"), "--model", str(tiny_model))
-        return main(["evaluate", str(data), *where, *quick, *more])
+def command(data: Path, tiny_model: Path) -> Callable[..., int]:
+    """The command on these images, with options."""
+    quick = ("--most-clicks", "3", "--clicks", "1,2", "--jitter", "10", "--device", "cpu")
+    where = ("-o", str(data.parent / "report"), "--model", str(tiny_model))
+    return lambda *more: main(["evaluate", str(data), *where, *quick, *more])
 
-    return run
+
+@pytest.fixture
+def evaluate(data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command, with blank pictures: drawing is what takes longest."""
+    monkeypatch.setattr(evaluation_report, "draw_contact_sheet", blank)
+    for name in ("dice_by_prompt", "jitter_curve", "clicks_curve", "size_plot"):
+        monkeypatch.setattr(evaluation_report.evaluation_charts, name, blank)
+    return command(data, tiny_model)
+
+
+def blank(*rest: object, **named: object) -> np.ndarray:
+    return np.zeros((4, 4, 3), np.uint8)
 
 
 def lines(data: Path) -> list[dict[str, str]]:
@@ -54,8 +66,8 @@ def lines(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_everything_is_measured_and_reported(evaluate, data, capsys):
-    assert evaluate() == OK
+def test_everything_is_measured_and_reported(data, tiny_model, capsys):
+    assert command(data, tiny_model)() == OK
     folder = data.parent / "report"
     assert capsys.readouterr().out == f"{folder / 'report.md'}\n"
     pictures = {"dice_by_prompt.png", "jitter_curve.png", "clicks_curve.png", "size_plot.png", "sheet.png"}
