@@ -22,6 +22,7 @@ from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.data.sa_med2d import read_layout
 from SAMMed2DLib.training import TrainingConfig
+from SAMMed2DLib.training.run import run_log
 from SAMMed2DLib.training.run.run_log import read_rows
 from SAMMed2DLib.training.validation import Validation, spread
 
@@ -43,6 +44,12 @@ def train(folder: Path, run: Path, tiny: Path, *options: str) -> int:
     return main(["train", str(folder), "-o", str(run), "--from", str(tiny), *QUICK, *options])
 
 
+@pytest.fixture(autouse=True)
+def blank_curves(monkeypatch):
+    """Drawing is what takes longest; the module's run, which is made before, has its curves."""
+    monkeypatch.setattr(run_log, "line_chart", lambda *rest: np.zeros((4, 4, 3), np.uint8))
+
+
 @pytest.fixture(scope="module")
 def a_run(a_folder, tiny, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "mine"
@@ -53,6 +60,7 @@ def a_run(a_folder, tiny, tmp_path_factory):
 def test_a_run_leaves_weights_tables_and_curves(a_run):
     names = ["best.pt", "checkpoint.pt", "config.json", "curves.png", "last.pt", "log.csv", "validation.csv"]
     assert sorted(path.name for path in a_run.iterdir()) == names
+    assert min(SimpleITK.ReadImage(str(a_run / "curves.png")).GetSize()) > 100
     assert [row["step"] for row in read_rows(a_run / "log.csv")] == ["1", "2"]  # 4 images, 2 in a step
     assert [row["step"] for row in read_rows(a_run / "validation.csv")] == ["0", "1", "2"]
 
