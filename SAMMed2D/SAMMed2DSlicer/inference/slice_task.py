@@ -148,10 +148,7 @@ class SliceTask:
         """
         found = plane_of(volume, plane)
         create_labelmaps(segmentation)
-        initial_mask_hw = mask_on_slice(volume, found, segmentation, segment_id)
-        if not initial_mask_hw.any():
-            name = segment_of(segmentation, segment_id).GetName()
-            raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
+        initial_mask_hw = mask_to_correct(volume, found, segmentation, segment_id)
         checked = (prompts_on(found, volume, **prompts, is_correction=True),)
         return cls(volumes.model_image(volume, found, intensity), found, checked, zoom_of(zoom), initial_mask_hw)
 
@@ -164,6 +161,30 @@ class SliceTask:
             return [SlicePrediction.of_mask(found, self.plane)]
         masks = session.answer_many(self.image, self.prompts, zoom=self.zoom, should_stop=should_stop)
         return [SlicePrediction.of_mask(found, self.plane) for found in masks]
+
+
+def mask_to_correct(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    plane: SlicePlane,
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+) -> np.ndarray:
+    """The mask that a segment has on a slice: (H, W) bool; of a segment that is a surface its labelmap must be there.
+
+    Args:
+        volume: the volume node.
+        plane: a slice of it.
+        segmentation: the segmentation node.
+        segment_id: of an existing segment.
+
+    Raises:
+        SceneError: it has none there.
+    """
+    mask_hw = mask_on_slice(volume, plane, segmentation, segment_id)
+    if not mask_hw.any():
+        name = segment_of(segmentation, segment_id).GetName()
+        raise SceneError(_("{name} has nothing on this slice that could be corrected.").format(name=name))
+    return mask_hw
 
 
 def zoom_of(zoom: bool | str | None) -> bool | None:
@@ -228,9 +249,14 @@ def write(
         initial_mask_hw: (H, W) bool, the mask of the segment on the slice that the prediction corrects and replaces.
 
     Raises:
-        SceneError: there is no such segment, or no place to write it.
+        SceneError: there is no such segment, no place to write it, or the mask that is corrected is another one now.
     """
     check_segment(segmentation, segment_id)
+    if initial_mask_hw is not None:
+        present_hw = mask_on_slice(volume, prediction.plane, segmentation, segment_id)
+        if not np.array_equal(present_hw, initial_mask_hw):
+            name = segment_of(segmentation, segment_id).GetName()
+            raise SceneError(_("{name} was changed meanwhile, so nothing was written: ask again.").format(name=name))
     with LogicTarget(volume, segmentation, segment_id, overwrite) as target:
         written = write_mask(target, prediction.mask, prediction.plane, volume, initial_mask_hw=initial_mask_hw)
     counts = (written.voxels, written.changed, written.outside_px, written.lost)

@@ -44,6 +44,7 @@ class ParameterWidgets:
             "overwrite": (ui.overwriteSelector, combo_boxes.overwrite_names()),
             "candidate": (ui.candidateSelector, combo_boxes.candidate_names()),
         }
+        ui.correctCheckBox.connect("clicked(bool)", self._correct_chosen)
         for name, selector in self.node_selectors.items():
             selector.connect("currentNodeChanged(vtkMRMLNode*)", partial(self._node_chosen, name))
         boxes = {name: box for name, (box, _names) in self._lists.items()}
@@ -59,6 +60,7 @@ class ParameterWidgets:
                     selector.setCurrentNode(getattr(parameters, name))
             for name, (box, names) in self._lists.items():
                 combo_boxes.fill(box, names, getattr(parameters, name))
+            self._ui.correctCheckBox.checked = parameters.is_correction
             self._show_segments(parameters)
             self._show_views(parameters)
         finally:
@@ -93,6 +95,10 @@ class ParameterWidgets:
     def _node_chosen(self, name: str, node: Any) -> None:
         if self.parameters is not None and not self._is_showing:
             setattr(self.parameters, name, node)
+
+    def _correct_chosen(self, is_on: bool) -> None:
+        if self.parameters is not None and not self._is_showing:
+            self.parameters.correct = "yes" if is_on else "no"
 
     def _item_chosen(self, name: str, box: Any, index: int) -> None:
         if self.parameters is not None and not self._is_showing:

@@ -73,6 +73,7 @@ class Parameters:
         intensity: one of `volumes.INTENSITIES`.
         zoom: one of `ZOOMS`.
         overwrite: "none", "visible" or "all".
+        correct: "yes" if the prompts correct the mask that the segment has on the slice, else "no".
         candidate: "best", or which of the masks that the prompts may mean, "1" to "5", small to large.
     """
 
@@ -86,6 +87,7 @@ class Parameters:
     intensity = TextParameter("Intensity", volumes.WINDOW, volumes.INTENSITIES)
     zoom = TextParameter("Zoom", "auto", tuple(ZOOMS))
     overwrite = TextParameter("Overwrite", "none", ("none", "visible", "all"))
+    correct = TextParameter("Correct", "no", ("no", "yes"))
     candidate = TextParameter("Candidate", "best", ("best", *"12345"))
 
     def __init__(self, node: Any) -> None:
@@ -97,6 +99,11 @@ class Parameters:
         """The prompts, as `slice_prompts.prompts_on` takes them."""
         candidate = None if self.candidate == "best" else int(self.candidate)
         return {"positive": self.positive, "negative": self.negative, "box": self.box, "candidate": candidate}
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether the prompts correct the mask that the segment has on the slice."""
+        return self.correct == "yes"
 
     def plane(self) -> SlicePlane:
         """The slice of the volume that the view shows.

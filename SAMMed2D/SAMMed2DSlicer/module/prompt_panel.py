@@ -109,7 +109,11 @@ class PromptPanel:
         try:
             plane = parameters.plane()
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
-            slice_prompts.prompts_on(plane, parameters.volume, **parameters.prompts)
+            is_correction = parameters.is_correction
+            segment = (parameters.segmentation, parameters.segment_id)
+            if is_correction and segmentations.has_labelmaps(parameters.segmentation):
+                slice_task.mask_to_correct(parameters.volume, plane, *segment)
+            slice_prompts.prompts_on(plane, parameters.volume, **parameters.prompts, is_correction=is_correction)
         except ValueError as error:
             return messages.error_text(error)
         return ""
@@ -124,9 +128,14 @@ class PromptPanel:
             return
         problem = "" if self.is_running else self.problem()
         button = self.ui.segmentButton
-        button.text = _("Cancel") if self.is_running else _("Segment this slice")
+        is_correction = self.parameters.is_correction
+        action = _("Correct this slice") if is_correction else _("Segment this slice")
+        tip = _("Add the structure that the prompts show, on this slice, to the segment.")
+        if is_correction:
+            tip = _("Replace the segment's mask on this slice by the corrected one.")
+        button.text = _("Cancel") if self.is_running else action
         button.enabled = not problem
-        button.toolTip = problem or _("Add the structure that the prompts show, on this slice, to the segment.")
+        button.toolTip = problem or tip
         self.status_line.set_hint(problem if pytorch.torch_state().is_ready else "")
 
     def _request_changed(self) -> None:

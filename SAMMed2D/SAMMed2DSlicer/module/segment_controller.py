@@ -47,13 +47,12 @@ class SegmentController:
         """Predict the slice that the view shows; shows the error if it cannot be done."""
         try:
             slice_task.check_segment(parameters.segmentation, parameters.segment_id)
-            task = SliceTask.of_scene(
-                parameters.volume, parameters.view, [parameters.prompts], parameters.intensity, parameters.zoom
-            )
+            task = _task_of(parameters)
         except ValueError as error:
             self._failed(error)
             return
-        target = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.overwrite)
+        segment = (parameters.segmentation, parameters.segment_id)
+        target = (parameters.volume, *segment, parameters.overwrite, task.initial_mask_hw)
         self._began = time.perf_counter()
         self._job = self._service.submit(task.predict, partial(self._write, target), self._failed, TASK)
         self._watch_timer.start()
@@ -74,14 +73,19 @@ class SegmentController:
         except Exception as error:  # the scene may have changed meanwhile
             self._failed(error)
             return
-        if not result.voxels:
+        is_correction = target[-1] is not None
+        if is_correction and not result.changed:
+            self._end(_("The mask stays as it is: put points farther out, or farther in."), messages.WARNING)
+            return
+        if not result.voxels and not is_correction:
             nothing = _("The model found nothing there; the segment is as it was.")
             elsewhere = outside_text(result.outside_px, int(result.mask.sum()))
             self._end(elsewhere if result.mask.any() else nothing, messages.WARNING)
             return
         seconds = time.perf_counter() - self._began
         score = MaskScore(result.score, result.grade)
-        counts = _("{voxels} voxels, {changed} new").format(voxels=f"{result.voxels:,}", changed=f"{result.changed:,}")
+        text = _("{voxels} voxels, {changed} changed") if is_correction else _("{voxels} voxels, {changed} new")
+        counts = text.format(voxels=f"{result.voxels:,}", changed=f"{result.changed:,}")
         took = _("{seconds}\N{NO-BREAK SPACE}s").format(seconds=f"{seconds:.1f}")
         which = _("mask {number} of {count}").format(number=result.candidate, count=result.candidates)
         parts = ["; ".join(filter(None, (counts, which if result.candidate else "", score.word, took)))]
@@ -105,3 +109,17 @@ class SegmentController:
         """Notice that the request was dropped because another model was chosen."""
         if self._job is not None and self._job.is_cancelled:
             self._end(_("The request was dropped; ask again."), messages.WARNING)
+
+
+def _task_of(parameters: Parameters) -> SliceTask:
+    """What the model is to predict.
+
+    Raises:
+        ValueError: see `SliceTask`.
+    """
+    volume, view = parameters.volume, parameters.view
+    seeing = (parameters.intensity, parameters.zoom)
+    if parameters.is_correction:
+        segment = (parameters.segmentation, parameters.segment_id)
+        return SliceTask.of_correction(volume, view, *segment, parameters.prompts, *seeing)
+    return SliceTask.of_scene(volume, view, [parameters.prompts], *seeing)

@@ -119,9 +119,14 @@ def segment_color(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str)
 # Labelmaps, the only representation that Slicer edits
 
 
+def has_labelmaps(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether the segments are binary labelmaps, and not made of surfaces, for instance."""
+    return bool(segmentation.GetSegmentation().GetSourceRepresentationName() == _labelmap())
+
+
 def create_labelmaps(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Create the binary labelmap representation, beside the source representation."""
-    if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap() and _has_source(segmentation):
+    if not has_labelmaps(segmentation) and _has_source(segmentation):
         segmentation.GetSegmentation().CreateRepresentation(_labelmap())
 
 
@@ -135,7 +140,7 @@ def convert_to_labelmaps(logic: Any, segmentation: slicer.vtkMRMLSegmentationNod
     Raises:
         SceneError: Slicer cannot convert them.
     """
-    if segmentation.GetSegmentation().GetSourceRepresentationName() != _labelmap():
+    if not has_labelmaps(segmentation):
         _convert(logic, segmentation)
     for segment in _segments(segmentation):
         if segment.GetRepresentation(_labelmap()) is None:
