@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -209,6 +209,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return self._pressed(self.controller, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
             return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
+        if eventId == vtk.vtkCommand.KeyPressEvent and self._is_ours(callerInteractor, viewWidget):
+            return self.controller.prompt_undo.takes_key(callerInteractor.GetKeySym())
         if eventId == vtk.vtkCommand.EnterEvent:
             self.controller.view_entered(viewWidget)
         if eventId in _LARGER + _SMALLER and callerInteractor.GetShiftKey():
@@ -218,7 +220,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         start = self._press[1]
         if eventId == vtk.vtkCommand.MouseMoveEvent:
             end = callerInteractor.GetEventPosition()
-            if _is_drag(start, end):
+            if math.dist(start, end) >= _CLICK_PX:
                 self._show_band(self.controller.preview_in(viewWidget), start, end)
             return True
         if eventId == vtk.vtkCommand.LeftButtonReleaseEvent:
@@ -274,7 +276,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     ) -> None:
         self._end_drag()
         end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
-        if _is_drag(start, end):
+        if math.dist(start, end) >= _CLICK_PX:
             controller.set_box(viewWidget, start, end)
         elif tool != "box":
             positive = (tool == "positive") != bool(interactor.GetControlKey())
@@ -320,6 +322,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Show the sheet of keys, or hide it."""
         if self._overlay is not None:
             self._overlay.toggle()
+
+    def remove_last(self) -> None:
+        """Take the last prompt back."""
+        if self.controller is not None:
+            self.controller.prompt_undo.remove_last()
 
     def model_chosen(self) -> None:
         """Load the model that was chosen."""
@@ -389,7 +396,3 @@ def _hide_prompts(scene: slicer.vtkMRMLScene, event: str) -> None:
     from SAMMed2DSlicer.prompts.prompt_nodes import hide_prompts
 
     hide_prompts()  # an effect that is active shows those of its own views afterwards
-
-
-def _is_drag(start: Sequence[int], end: Sequence[int]) -> bool:
-    return math.dist(start, end) >= _CLICK_PX

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import slicer
 
 from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
-from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
+from SAMMed2DSlicer.effect.context.group_state import PromptGroupState, is_worked_on
 from SAMMed2DSlicer.effect.context.parameters import begin_inside
 from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
 from SAMMed2DSlicer.effect.panel import status_text
@@ -21,8 +20,9 @@ from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
-from SAMMed2DSlicer.scene.segment_targets import EffectTarget, SegmentTarget, SingleUndoTarget
+from SAMMed2DSlicer.scene.segment_targets import EffectTarget, SegmentTarget, SingleUndoTarget, UndoStep
 from SAMMed2DSlicer.scene.segment_writer import outside_text
+from SAMMed2DSlicer.scene.segmentations import segment_color
 from SAMMed2DSlicer.widgets import messages
 
 
@@ -57,23 +57,17 @@ class Acceptance:
         self._dry_runs: dict[PromptGroup, DryRun | None] = {}
 
     def pending(self, now: EditorSnapshot) -> list[PromptGroup]:
-        """Groups of the selected segment, of the frame that the volume shows, whose predictions are shown."""
-        return self.pending_in(now.segment_id, now.volume, now.item)
+        """Groups that are worked on, of the frames that volumes show, whose predictions are shown.
 
-    def pending_in(self, segment_id: str, volume: Any, item: int) -> list[PromptGroup]:
-        """The same for a segment and an item of a volume's sequence; other volumes show their own items.
-
-        Args:
-            segment_id: the segment.
-            volume: the volume node, a proxy of the sequence if there is one.
-            item: of its sequence; -1 without one.
+        Those of the selected segment come last.
         """
-        ours = [group for group in self.predictions if group.segment_id == segment_id]
-        return [
+        ours = [
             group
-            for group in ours
-            if group.item == (item if group.volume is volume else volumes.sequence_item(group.volume))
+            for group in self.predictions
+            if is_worked_on(group, now)
+            and group.item == (now.item if group.volume is now.volume else volumes.sequence_item(group.volume))
         ]
+        return sorted(ours, key=lambda group: group.segment_id == now.segment_id)
 
     def set(self, group: PromptGroup, prediction: PendingPrediction) -> None:
         """Show a prediction for a group."""
@@ -95,7 +89,7 @@ class Acceptance:
         self._dry_runs.clear()
 
     def dry_run_of(self, group: PromptGroup, world_from_ijk: np.ndarray | None = None) -> DryRun | None:
-        """What accepting the prediction of a group of the selected segment would do; None if nothing can be written.
+        """What accepting the prediction of a group would do; None if nothing can be written.
 
         Of groups that are not in view it is not found out: there may be many, and each takes some milliseconds.
 
@@ -108,9 +102,8 @@ class Acceptance:
         if group not in self._dry_runs:
             mask_hw, replaces = self.predictions[group].result.mask, self._edit_history.replaceable(group.key)
             try:
-                found = dry_run(
-                    self._effect, mask_hw, group.plane, group.volume, replaces, group.initial_mask_hw, world_from_ijk
-                )
+                place = (group.plane, group.volume, replaces, group.initial_mask_hw, world_from_ijk, group.segment_id)
+                found = dry_run(self._effect, mask_hw, *place)
             except ValueError:  # accepting says it
                 found = None
             self._dry_runs[group] = found
@@ -124,7 +117,8 @@ class Acceptance:
             if world_from_ijk is None:
                 world_from_ijk = volumes.world_from_ijk(group.volume)
             found = self.dry_run_of(group, world_from_ijk)
-            mask = ShownMask(group, self.predictions[group], found, world_from_ijk, now.color, marks.of(group))
+            color = segment_color(group.segmentation, group.segment_id)
+            mask = ShownMask(group, self.predictions[group], found, world_from_ijk, color, marks.of(group))
             masks.append(mask)
         return masks
 
@@ -132,25 +126,26 @@ class Acceptance:
         """Write the predictions of some groups, in one step of undo.
 
         Args:
-            groups: those of other segments than the selected one are left out.
+            groups: those that are not worked on are left out.
             now: the context.
             closes: the user is done with them.
 
         Returns:
             What came of all of them; None if there was nothing to write.
         """
-        target = SingleUndoTarget(EffectTarget(self._effect))
+        undo_step = UndoStep(EffectTarget(self._effect))
         accepted: list[Accepted] = []
         failures: list[str] = []
         is_blocked = False
-        for group in [group for group in groups if group.segment_id == now.segment_id]:
+        for group in [group for group in groups if is_worked_on(group, now)]:
             found = self.dry_run_of(group)
             if found is not None and found.is_nothing and found.inside:  # it waits for another masking
                 failures.append(status_text.nothing_text(self.predictions[group], found))
                 is_blocked = True
                 continue
             try:
-                accepted.append(self._write_one(group, target))
+                target = EffectTarget(self._effect, group.segment_id)
+                accepted.append(self._write_one(group, SingleUndoTarget(target, undo_step)))
             except ValueError as error:
                 failures.append(messages.error_text(error))
                 continue

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.display import EffectState
+from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
 from SAMMed2DSlicer.effect.panel.status_text import Status
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.updater import EffectUpdater
@@ -52,7 +53,9 @@ class EffectController:
         self.updater = EffectUpdater(effect, service, edit_history, on_changed, on_closed)
         self.editor, self.acceptance = self.updater.editor, self.updater.acceptance
         self.display = self.updater.display
-        self._chooser = GroupChooser(effect, self.editor, self.updater.groups, edit_history)
+        shown = self.acceptance.predictions
+        self._chooser = GroupChooser(effect, self.updater.groups, edit_history, self.updater.segments, shown)
+        self.prompt_undo = PromptUndo(self.updater)
 
     @property
     def is_active(self) -> bool:
@@ -76,9 +79,8 @@ class EffectController:
 
     @property
     def pending(self) -> list[PromptGroup]:
-        """Groups of the selected segment, of the frame that the volume shows, whose predictions are shown."""
-        volume = self.editor.volume
-        return self.acceptance.pending_in(self.editor.segment_id, volume, volumes.sequence_item(volume))
+        """Groups that are worked on, of the frame that the volume shows, whose predictions are shown."""
+        return self.acceptance.pending(self.editor.take())
 
     @property
     def is_waiting(self) -> bool:
@@ -172,6 +174,7 @@ class EffectController:
         nodes = group.points, group.box
         add_to(group)
         self.display.last_view = widget
+        self.prompt_undo.note(group)
         updater.groups.add(group)
         if (group.points, group.box) != nodes:
             updater.observer.observe_group(group)
@@ -218,8 +221,8 @@ class EffectController:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
         now = self.updater.begin()
         self.updater.drop_requests()
-        still_open = [group for group in self.groups if group.segment_id == now.segment_id and not group.is_accepted]
-        for group in self.updater.groups.unfinished or still_open or list(self.updater.groups.in_view):
+        groups = self.updater.groups
+        for group in groups.unfinished or groups.still_open(now) or list(groups.in_view):
             self.updater.remove(group)
         self.display.notify(_("Prompts were cleared; the segment is as it was."))
 

@@ -66,8 +66,9 @@ def dry_run(
     replaces: VoxelPatch | None = None,
     initial_mask_hw: np.ndarray | None = None,
     world_from_volume: np.ndarray | None = None,
+    segment_id: str | None = None,
 ) -> DryRun:
-    """Find out what writing a mask to the selected segment of a Segment Editor would do.
+    """Find out what writing a mask to a segment of a Segment Editor would do.
 
     Args:
         effect: the qSlicerSegmentEditorScriptedEffect.
@@ -77,6 +78,7 @@ def dry_run(
         replaces: voxels that are taken away, where the mask has them no more.
         initial_mask_hw: (H, W) bool, the mask that this one corrects; likewise.
         world_from_volume: (4, 4), mm, the volume's voxels to the scene, from whoever has it.
+        segment_id: the segment; None for the selected one.
 
     Raises:
         SceneError: the segmentation has no geometry, or is under a non-linear transform.
@@ -86,6 +88,7 @@ def dry_run(
         raise SceneError(_("The segmentation has no geometry: select a source volume for it."))
     node: Any = overwrite_mode.segment_editor_node(effect)
     segmentation, geometry = node.GetSegmentationNode(), segment_reader.image_matrix(labelmap)
+    segment_id = segment_id or node.GetSelectedSegmentID() or ""
     world = volumes.world_from_ijk(volume) if world_from_volume is None else world_from_volume
     grid = world_from_local(segmentation) @ slicer.util.arrayFromVTKMatrix(geometry)
     meant = voxels_of_mask(mask_hw, plane, world, grid, _EVERYWHERE)
@@ -97,9 +100,9 @@ def dry_run(
         return DryRun(0, 0, 0, 0, 0, 0)
     in_mask, extent = around.mask_kji, around.extent
     in_geometry = _within(extent, limit)
-    in_area = _in_area(node, around, geometry)
+    in_area = _in_area(node, segment_id, around, geometry)
     allowed = in_geometry & in_area & _in_range(node, around, geometry, volume, world)
-    before = segment_reader.segment_array(segmentation, node.GetSelectedSegmentID() or "", extent, geometry)
+    before = segment_reader.segment_array(segmentation, segment_id, extent, geometry)
     lost = None
     if replaces is not None:
         lost = voxel_patches.in_extent(replaces, extent) & before & ~(in_mask & in_geometry) & allowed
@@ -137,8 +140,8 @@ def _within(extent: Sequence[int], limit: Sequence[int]) -> np.ndarray:
     return inside[0][:, None, None] & inside[1][:, None] & inside[2]
 
 
-def _in_area(node: Any, around: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> np.ndarray:
-    """Where Slicer's editable area allows to write, (K, J, I) bool.
+def _in_area(node: Any, segment_id: str, around: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> np.ndarray:
+    """Where Slicer's editable area allows to write to a segment, (K, J, I) bool.
 
     As vtkMRMLSegmentationNode::GenerateEditMask, which goes through the whole volume: too long for a click.
     """
@@ -154,7 +157,7 @@ def _in_area(node: Any, around: VoxelPatch, geometry: vtk.vtkMatrix4x4) -> np.nd
         ids = [node.GetMaskSegmentID()]
     is_outside = mode in (modes.EditAllowedOutsideAllSegments, modes.EditAllowedOutsideVisibleSegments)
     if is_outside:  # the segment itself is always editable
-        ids = [name for name in ids if name != node.GetSelectedSegmentID()]
+        ids = [name for name in ids if name != segment_id]
     union = np.zeros_like(around.mask_kji)
     for segment_id in ids:
         union |= segment_reader.segment_array(segmentation, segment_id, around.extent, geometry)

@@ -15,6 +15,7 @@ from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSn
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.context.scene_observer import SceneObserver
 from SAMMed2DSlicer.effect.display import EffectDisplay, EffectState, changed_at
+from SAMMed2DSlicer.effect.objects.object_segments import ObjectSegments
 from SAMMed2DSlicer.effect.panel.status_text import no_candidate_text
 from SAMMed2DSlicer.inference.prefetch import SlicePrefetcher
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, Request, RequestQueue
@@ -66,6 +67,7 @@ class EffectUpdater:
         )
         self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
+        self.segments = ObjectSegments(self.editor, self.groups)
         self.accepts_next = False  # as soon as the predictions are there
 
     def start(self) -> None:
@@ -98,7 +100,9 @@ class EffectUpdater:
     def begin(self) -> EditorSnapshot:
         """Take the snapshot of the editor by which all else goes in the present event."""
         self._prompts = {}
-        return self.display.begin()
+        now = self.display.begin()
+        self.requests.in_order = now.options.new_segments
+        return now
 
     @renders_once
     def refresh(self) -> None:
@@ -180,6 +184,7 @@ class EffectUpdater:
         self._forget(group)
         self._edit_history.drop(group.key)
         group.remove()
+        self.segments.discard(group)
         self.display.draw()
         self.display.publish()
 

@@ -1,4 +1,4 @@
-"""The queue of requests to the model: one runs at a time, the newest first, and none is made twice."""
+"""The queue of requests to the model: one runs at a time, the newest or the oldest first, and none is made twice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,12 @@ class PendingPrediction:
 
 
 class RequestQueue:
-    """Predicts the prompt group that changed last; what it interrupts is predicted afterwards."""
+    """Predicts the prompt group that changed last; what it interrupts is predicted afterwards.
+
+    Attributes:
+        in_order: predict the prompt group that changed first, and interrupt nothing, for many objects at once.
+        running: what is being predicted.
+    """
 
     def __init__(
         self,
@@ -76,11 +81,15 @@ class RequestQueue:
         self._service, self._request_of = service, request_of
         self._on_predicted, self._on_error = on_predicted, on_error
         self._waiting: list[PromptGroup] = []
-        self.running: Request | None = None  # what is being predicted
+        self.in_order = False
+        self.running: Request | None = None
 
     def add(self, group: PromptGroup) -> None:
-        """Predict a prompt group, before those that wait."""
-        self._waiting = [other for other in self._waiting if other is not group] + [group]
+        """Predict a prompt group, before those that wait; in order after them."""
+        if not self.in_order:
+            self._waiting = [other for other in self._waiting if other is not group] + [group]
+        elif not any(other is group for other in self._waiting):
+            self._waiting.insert(0, group)
 
     def forget(self, group: PromptGroup) -> None:
         """Predict a prompt group no more, and take nothing over for it."""
@@ -93,9 +102,9 @@ class RequestQueue:
         self._waiting, self.running = [], None
 
     def submit_next(self, predicted: dict[PromptGroup, PendingPrediction]) -> None:
-        """Predict the newest prompt group, unless that is going on, or was done already."""
+        """Predict the next prompt group, the newest one if not in order, unless that is going on, or was done."""
         while self._waiting:
-            group = self._waiting[-1]
+            group = self.running.group if self.in_order and self.running is not None else self._waiting[-1]
             try:
                 request = self._request_of(group)
             except ValueError as error:  # of the library or the scene: all say what to do

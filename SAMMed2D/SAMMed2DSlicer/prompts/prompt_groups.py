@@ -183,6 +183,13 @@ class PromptGroup:
         else:
             self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, style_box)
 
+    def remove_last_point(self) -> bool:
+        """Take the last point away; tells whether there was one."""
+        numbers = self._placed_points()
+        if numbers:
+            self.points.RemoveNthControlPoint(numbers[-1])
+        return bool(numbers)
+
     def remove(self) -> None:
         """Take the nodes out of the scene."""
         for node in self.nodes:

@@ -52,9 +52,15 @@ class SegmentTarget(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EffectTarget:
-    """The selected segment of a Segment Editor, written through an effect."""
+    """A segment of a Segment Editor, written through an effect.
+
+    Attributes:
+        effect: the qSlicerSegmentEditorScriptedEffect.
+        own_segment_id: the segment; empty for the one that is selected.
+    """
 
     effect: slicer.qSlicerSegmentEditorScriptedEffect
+    own_segment_id: str = ""
 
     @property
     def segmentation(self) -> Any:
@@ -63,7 +69,11 @@ class EffectTarget:
 
     @property
     def segment_id(self) -> str:
-        """The selected segment."""
+        """The segment that is written to."""
+        return self.own_segment_id or self._selected
+
+    @property
+    def _selected(self) -> str:
         return overwrite_mode.segment_editor_node(self.effect).GetSelectedSegmentID() or ""
 
     @property
@@ -89,13 +99,14 @@ class EffectTarget:
         Args:
             labelmap: the voxels, in the segmentation's RAS.
             adds: whether they are added; else they are removed.
-            segment_id: of the other segment; None for the selected one.
+            segment_id: of the other segment; None for that of this target.
         """
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeAdd if adds else modes.ModificationModeRemove
+        written_id = segment_id or self.segment_id
         with nullcontext() if self.overwrites else overwrite_mode.overwriting_disabled(self.effect):
-            if segment_id not in (None, self.segment_id):
-                self.effect.modifySegmentByLabelmap(self.segmentation, segment_id, labelmap, mode)
+            if written_id != self._selected:
+                self.effect.modifySegmentByLabelmap(self.segmentation, written_id, labelmap, mode)
             else:
                 self.effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()))
 
@@ -221,11 +232,11 @@ class UndoStep:
 
 
 class SingleUndoTarget:
-    """A target to which several masks are written as one undo step."""
+    """A target to which several masks are written as one undo step, maybe together with other targets."""
 
-    def __init__(self, target: SegmentTarget) -> None:
-        """Save nothing before the first change."""
-        self._target, self._step = target, UndoStep(target)
+    def __init__(self, target: SegmentTarget, step: UndoStep | None = None) -> None:
+        """Save nothing before the first change; `step` is that of all targets together."""
+        self._target, self._step = target, step or UndoStep(target)
         self.segmentation, self.segment_id = target.segmentation, target.segment_id
 
     def save_state(self) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DLib.imaging.masks import is_on_mask
-from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
 from SAMMed2DSlicer.scene.segment_reader import mask_on_slice
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DSlicer.effect.objects.object_segments import ObjectSegments
+    from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 
 
 class GroupChooser:
@@ -24,19 +29,22 @@ class GroupChooser:
     def __init__(
         self,
         effect: slicer.qSlicerSegmentEditorScriptedEffect,
-        editor: EditorReader,
         groups: PromptGroupState,
         edit_history: EditHistory,
+        segments: ObjectSegments,
+        predictions: Mapping[PromptGroup, PendingPrediction],
     ) -> None:
         """Prepare.
 
         Args:
             effect: the qSlicerSegmentEditorScriptedEffect.
-            editor: reads the Segment Editor.
             groups: the groups that are there.
             edit_history: what each has added to its segment.
+            segments: makes segments where each object gets one of its own.
+            predictions: those that are shown.
         """
-        self._effect, self._editor, self._groups, self._edit_history = effect, editor, groups, edit_history
+        self._effect, self._groups, self._edit_history = effect, groups, edit_history
+        self._segments, self._predictions = segments, predictions
 
     def choose(
         self, now: EditorSnapshot, widget: Any, points_world: Sequence[np.ndarray], positive: bool | None = None
@@ -45,7 +53,8 @@ class GroupChooser:
 
         It is the one that is not accepted yet; else, for a point that takes away, the one whose mask is there;
         else a new one, because what was accepted must not be lost to the next object. A new one corrects the mask that
-        the segment has on the slice, of whatever origin, where a point is on it.
+        the segment has on the slice, of whatever origin, where a point is on it. With a segment for each object, each
+        prompt begins another one, unless it is on a mask that is shown and not accepted.
 
         Args:
             now: the context.
@@ -68,10 +77,13 @@ class GroupChooser:
         if not self._is_segment_visible(now):
             raise volumes.SceneError(_("The segment is hidden: show it first."))
         segment_id = now.segment_id
+        if now.options.new_segments:
+            shown = self._shown_at(now, plane, xy, positive)
+            if shown is not None:
+                self._segments.select(shown.segment_id)
+                return shown
         if positive is not False:
-            if self._groups.starts_object and now.options.new_segments:
-                self._add_segment(now)
-                segment_id = self._editor.segment_id
+            segment_id = self._segments.of_next_object(now) if now.options.new_segments else segment_id
             self._groups.starts_object = False
         self._groups.reopened = None
         owner = (now.segmentation, segment_id, now.volume, plane, now.item)
@@ -94,6 +106,25 @@ class GroupChooser:
         group.show_in([slice_node.GetID()])
         return group
 
+    def _shown_at(
+        self, now: EditorSnapshot, plane: SlicePlane, xy: np.ndarray, positive: bool | None
+    ) -> PromptGroup | None:
+        """The newest group, not accepted, whose mask a point is on or beside, or the middle of a box is on."""
+        here = [
+            (group, prediction.result.mask)
+            for group, prediction in reversed(list(self._predictions.items()))
+            if not group.is_accepted
+            and group.belongs_to(now.segmentation, group.segment_id, now.volume, plane, now.item)
+        ]
+        middle = xy.mean(axis=0)
+        x, y = (int(value) for value in np.floor(middle + 0.5))
+        height, width = plane.size_hw
+        is_inside = 0 <= x < width and 0 <= y < height
+        on = next((group for group, mask_hw in here if is_inside and mask_hw[y, x]), None)
+        if on is not None or positive is None:
+            return on
+        return next((group for group, mask_hw in here if is_on_mask(mask_hw, middle, widely=positive)), None)
+
     def _accepted_at(self, groups: Sequence[PromptGroup], point_world: np.ndarray, is_on: bool) -> PromptGroup | None:
         """The accepted group that a point outside, (3,) mm, is about; None if it is about a mask of another origin.
 
@@ -112,13 +143,6 @@ class GroupChooser:
         if display is not None and not display.GetVisibility():
             return False
         return self._effect.confirmCurrentSegmentVisible() != self._effect.NotConfirmed
-
-    def _add_segment(self, now: EditorSnapshot) -> None:
-        segmentation = now.segmentation.GetSegmentation()
-        name = segmentation.GetSegment(now.segment_id).GetName().rsplit(" #", 1)[0]
-        numbers = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
-        number = next(n for n in range(2, len(numbers) + 3) if f"{name} #{n}" not in numbers)
-        self._editor.open_node.SetSelectedSegmentID(segmentation.AddEmptySegment("", f"{name} #{number}"))
 
 
 def _check_context(now: EditorSnapshot) -> None:

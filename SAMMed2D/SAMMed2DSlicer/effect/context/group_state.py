@@ -37,6 +37,14 @@ class GroupChanges:
     settled: list[PromptGroup]
 
 
+def is_worked_on(group: PromptGroup, now: EditorSnapshot) -> bool:
+    """Whether a group is of the selected segment; with a segment for each object, also one that is not accepted."""
+    if group.segment_id == now.segment_id:
+        return True
+    is_other_object = now.options.new_segments and group.segmentation is now.segmentation and not group.is_accepted
+    return is_other_object and now.segmentation.GetSegmentation().GetSegment(group.segment_id) is not None
+
+
 class PromptGroupState:
     """Knows each prompt group of the edited segmentation, and what the effect has to know of it."""
 
@@ -56,8 +64,12 @@ class PromptGroupState:
 
     @property
     def unfinished(self) -> list[PromptGroup]:
-        """Groups of the selected segment, in view, that the user is not done with."""
+        """Groups in view that the user is not done with; those of the selected segment come last."""
         return [group for group in self.in_view if not group.is_accepted]
+
+    def still_open(self, now: EditorSnapshot) -> list[PromptGroup]:
+        """Groups that are worked on and not accepted, in view or not."""
+        return [group for group in self.groups if is_worked_on(group, now) and not group.is_accepted]
 
     def clear(self) -> None:
         """Hide all groups and forget them; their nodes stay."""
@@ -109,11 +121,10 @@ class PromptGroupState:
         return gone
 
     def show(self, now: EditorSnapshot) -> None:
-        """Show each group of the selected segment in the views of its slice, and no other one."""
-        shown = (now.segment_id, now.volume, now.item)
+        """Show each group that is worked on in the views of its slice, and no other one; see `is_worked_on`."""
         self.in_view = {}
-        for group in self.groups:
-            is_ours = (group.segment_id, group.volume, group.item) == shown
+        for group in sorted(self.groups, key=lambda group: group.segment_id == now.segment_id):
+            is_ours = (group.volume, group.item) == (now.volume, now.item) and is_worked_on(group, now)
             widgets = now.showing(group.plane) if is_ours else []
             if widgets:
                 self.in_view[group] = widgets

@@ -191,8 +191,13 @@ class SceneObserver(VTKObservationMixin):
         segment_id = self._editor.segment_id
         if segment_id != self._selected:
             self._selected = segment_id
-            begin_inside(self._effect, unless=lambda: has_voxels(self._editor.segmentation, segment_id))
+            begin_inside(self._effect, unless=lambda: self._has_something(segment_id))
         self.schedule_refresh()
+
+    def _has_something(self, segment_id: str) -> bool:
+        """Whether there is something to take away: voxels of a segment, or a mask that is not accepted."""
+        has_prompts = any(group.segment_id == segment_id for group in self._groups.groups)
+        return has_prompts or has_voxels(self._editor.segmentation, segment_id)
 
     # What is worked on
 

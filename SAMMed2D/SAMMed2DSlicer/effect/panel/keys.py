@@ -16,6 +16,9 @@ class KeyTarget(Protocol):
     def accept(self) -> None:
         """Write what is shown to the segment."""
 
+    def remove_last(self) -> None:
+        """Take the last prompt back."""
+
     def choose_tool(self, tool: str) -> None:
         """Choose what a click is taken for, one of `context.parameters`."""
 
@@ -51,6 +54,8 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
     """All keys of the effect but Esc, in the order in which the user reads of them."""
     return [
         KeyAction(("Return", "Enter"), target.accept, _("accept what is shown"), "Enter"),
+        # In slice views the key deletes a markup that the mouse is over, so it is no shortcut.
+        KeyAction((), target.remove_last, _("take the last prompt back"), "Backspace"),
         KeyAction(("P",), partial(target.choose_tool, "positive"), _("points inside")),
         KeyAction(("N",), partial(target.choose_tool, "negative"), _("points outside")),
         KeyAction(("X",), partial(target.choose_tool, "box"), _("box")),

@@ -1,0 +1,1 @@
+"""Many objects at once: a segment for each, and taking back the last prompt."""
