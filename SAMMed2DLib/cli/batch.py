@@ -45,15 +45,17 @@ files it names, nor the model have changed since.
   ct/one.nii.gz,out/one.seg.nrrd,prompts/one.json,,"40,400"
   ct/two.nii.gz,out/two.seg.nrrd,prompts/two.mrk.json,,
   ct/three.nii.gz,out/three.seg.nrrd,,keys/three.seg.nrrd,
+  ct/four.nii.gz,out/four.seg.nrrd,prompts/four.json,old/four.seg.nrrd,
 
 columns of the table (comma, tab or semicolon between them; its paths are relative to it):
   image, output   as of `sammed2d segment`; a folder of an output is made if it is not there
   prompts         JSON file or report as of `sammed2d segment --prompts`, or markups of 3D Slicer (.mrk.json); or else
-  mask            segments on a few slices, carried to the others as by `sammed2d propagate`
+  mask            segments on a few slices, carried to the others as by `sammed2d propagate`; with prompts, segments
+                  that these correct as by `sammed2d segment --mask`
 and if wanted
   case            name of the case (default: its output)
-  segment         name of the segment that markups are for, or of the only one of a mask to carry
-  axis, window, frame, series; slice (prompts); range, every (mask)    as the options of those commands
+  segment         name of the segment that markups are for, or of the only one of a mask to carry or correct
+  axis, window, frame, series; slice (prompts); range, every (mask alone)   as the options of those commands
   png             picture to write
   json            report to write; --prompts REPORT makes the same masks again
   skip            why this case is left out

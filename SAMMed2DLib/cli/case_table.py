@@ -25,7 +25,8 @@ _MOST_TOLD = 20
 NOT_SKIPPED = ("", "0", "no", "false")
 # What is written on a line, by column; empty cells are left out.
 Cells = Mapping[str, str]
-_ONLY_WITH = {"slice": "prompts", "range": "mask", "every": "mask"}
+# Columns that mean something with one kind of case only: `_kind_of`.
+_ONLY_WITH = {"slice": "prompts", "range": "mask alone", "every": "mask alone"}
 
 
 class CaseFileError(ValueError):
@@ -181,12 +182,12 @@ def _column_problems(names: Sequence[str]) -> Iterator[str]:
 def _line(given: Cells, folder: Path, shared: Mapping[str, Any]) -> CaseLine:
     """One line as a case; files are looked for from the table's folder."""
     problems = [f"{name} is empty" for name in ("image", "output") if name not in given]
-    kinds = [name for name in ("prompts", "mask") if name in given]
-    if len(kinds) != 1:
-        problems.append("give either prompts or mask" + (", not both" if kinds else ""))
-    for name, kind in _ONLY_WITH.items():
-        if name in given and kinds and kind not in kinds:
-            problems.append(f"{name} is for cases with {kind}")
+    kind = _kind_of(given)
+    if kind is None:
+        problems.append("give prompts, a mask to carry, or both to correct the mask")
+    for name, only in _ONLY_WITH.items():
+        if name in given and kind not in (None, only):
+            problems.append(f"{name} is for cases with {only}")
     options: dict[str, Any] = {}
     for name, parse in _OPTIONS.items():
         try:
@@ -201,6 +202,11 @@ def _line(given: Cells, folder: Path, shared: Mapping[str, Any]) -> CaseLine:
     skip = "" if given.get("skip", "").lower() in NOT_SKIPPED else given["skip"]
     cells = {name: text for name, text in given.items() if name not in ("case", "skip")}
     return CaseLine(_name(given), job, cells, skip)
+
+
+def _kind_of(given: Cells) -> str | None:
+    """What a case is done by; a mask with prompts is corrected by these, without them it is carried."""
+    return "prompts" if "prompts" in given else "mask alone" if "mask" in given else None
 
 
 def _suffix_problems(given: Cells) -> Iterator[str]:
@@ -222,14 +228,17 @@ def _job(given: Cells, options: dict[str, Any], folder: Path, shared: Mapping[st
     if "window" in options:
         chosen |= {"percentiles": None, "full_range": False}
     chosen |= files | options
-    if "mask" in given:
+    if _kind_of(given) == "mask alone":
         names = (given["segment"],) if "segment" in given else None
         return PropagateJob(**chosen, masks=((0, str(folder / given["mask"])),), segment=names)
     prompts = str(folder / given["prompts"])
+    if "mask" in given:
+        chosen["mask"] = str(folder / given["mask"])
     if suffix_of(prompts) != ".mrk.json":
         return SegmentJob(**chosen, prompts=prompts)
-    name = given.get("segment", FIRST_SEGMENT)
-    return SegmentJob(**chosen, events=(("segment", name), ("any markups", prompts)))
+    name = given.get("segment", None if "mask" in given else FIRST_SEGMENT)  # None: the only one of the mask
+    named = () if name is None else (("segment", name),)
+    return SegmentJob(**chosen, events=(*named, ("any markups", prompts)))
 
 
 def _clashes(given: Sequence[tuple[str, Cells]], folder: Path, kept: Iterable[Path]) -> Iterator[str]:

@@ -117,6 +117,40 @@ def test_the_built_in_model_does_prompts_markups_and_masks(folder: Path, capsys:
     assert "where the fewest have a mask" in rows_in(folder)["four"]["notes"]
 
 
+def test_a_case_with_prompts_and_a_mask_corrects_the_mask(folder: Path, batch: Any) -> None:
+    """A click beside the object takes away near itself, and each segment of the file comes out."""
+    before = np.zeros(SHAPE_KJI, np.uint8)
+    before[5, 8:28, 10:30] = before[9, 2:6, 2:6] = 1
+    before[5, 30:34, 2:6] = 2
+    for name, values in (("one.nii.gz", before == 1), ("two.nii.gz", before)):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values.astype(np.uint8)), str(folder / name))
+    point = {"label": "-", "position": [28, 26, 5], "positionStatus": "defined"}
+    markup = {"type": "Fiducial", "controlPoints": [point]}
+    (folder / "N.mrk.json").write_text(json.dumps({"markups": [{"coordinateSystem": "LPS"} | markup]}))
+    prompts = {"segments": [{"name": "Segment_2", "prompts": [{"slice": 5, "points": [[3, 31, 0]]}]}]}
+    (folder / "second.json").write_text(json.dumps(prompts))
+    write_cases(
+        folder,
+        "one,a.nrrd,one.seg.nrrd,N.mrk.json,one.nii.gz,",
+        "named,b.nrrd,named.seg.nrrd,N.mrk.json,two.nii.gz,Segment_1",
+        "file,c.nrrd,file.seg.nrrd,second.json,two.nii.gz,",
+        "which,c.nrrd,which.seg.nrrd,N.mrk.json,two.nii.gz,",
+        head="case,image,output,prompts,mask,segment",
+    )
+    assert batch(model=BUILT_IN) == FAILURE
+    assert [row["status"] for row in rows_in(folder).values()] == ["done", "done", "done", "failed"]
+    assert "which segment?" in rows_in(folder)["which"]["error"]
+    for name, others in (("one", []), ("named", ["Segment_2"])):
+        written = read_segmentation(folder / f"{name}.seg.nrrd")
+        after = written.mask("Segment_1")
+        taken = (before == 1) & ~after
+        assert not (after & ~(before == 1)).any() and taken[5, 26, 28]
+        assert taken[5, 22:, 24:].sum() == taken.sum() > 0
+        assert [segment.name for segment in written.segments] == ["Segment_1", *others]
+    second = read_segmentation(folder / "file.seg.nrrd")
+    assert (second.mask("Segment_1") == (before == 1)).all() and not second.mask("Segment_2")[5, 31, 3]
+
+
 def test_the_model_is_loaded_once(folder: Path, batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[object] = []
     load = batch_command.load
@@ -359,8 +393,8 @@ BAD_TABLES: list[tuple[str, Sequence[str]]] = [
     ("image,output,mask\n\n,,\n", ["lists no case"]),
     ("image,output,mask,mask\na,b,c,d", ["has 2 columns mask"]),
     ("image,output,prompts\n,,p.json", ["line 2: image is empty", "line 2: output is empty"]),
-    ("image,output,prompts\na.nrrd,x.seg.nrrd,", ["line 2: give either prompts or mask"]),
-    ("image,output,prompts,mask\na.nrrd,x.seg.nrrd,p.json,k.nrrd", ["give either prompts or mask, not both"]),
+    ("image,output,prompts\na.nrrd,x.seg.nrrd,", ["line 2: give prompts, a mask to carry, or both to correct"]),
+    ("image,output,prompts,mask,every\na.nrrd,x.seg.nrrd,p.json,k.nrrd,2", ["every is for cases with mask alone"]),
     ("image,output,prompts\na.nrrd,x.stl,p.json", ["line 2: x.stl: cannot write a segmentation"]),
     ("image,output,prompts,png\na.nrrd,x.seg.nrrd,p.json,x.jpg", ["x.jpg: end the name of the picture with .png"]),
     (
@@ -385,8 +419,8 @@ BAD_TABLES: list[tuple[str, Sequence[str]]] = [
     (
         'image,output,prompts,mask,slice,range,every\na.nrrd,x.seg.nrrd,p.json,,,"1,2",2\nb.nrrd,y.seg.nrrd,,k.nrrd,3,1,0',
         [
-            "line 2: range is for cases with mask",
-            "line 2: every is for cases with mask",
+            "line 2: range is for cases with mask alone",
+            "line 2: every is for cases with mask alone",
             "line 3: slice is for cases with prompts",
             "line 3: range: '1' must be two slices",
             "line 3: every: '0' must be a whole number of 1 or more",
