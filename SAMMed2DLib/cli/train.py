@@ -220,6 +220,7 @@ def _config(args: argparse.Namespace, start: StartingPoint, images: int, process
         synthetic_share=args.synthetic,
         focus_step=0 if zoom else _NEVER,
         click_scales=start.click_scales,
+        coarse_size=start.coarse_size,
         seed=args.seed,
         **trained,
     )

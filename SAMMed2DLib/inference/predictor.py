@@ -19,7 +19,7 @@ from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_dev
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
-from SAMMed2DLib.inference.zoom import click_scales_of
+from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
 from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
 from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
 from SAMMed2DLib.model.refiner import prompt_maps
@@ -51,6 +51,7 @@ class Predictor:
         channel_order: str = "rgb",
         prefers_zoom: bool = False,
         click_scales: Sequence[float] = (1.0,),
+        coarse_size: int | None = None,
         score_calibration: ScoreCalibration | None = None,
     ) -> None:
         """Take over a model.
@@ -67,6 +68,8 @@ class Predictor:
                 not decide follows this.
             click_scales: a first click is answered on crops of so many times the slice's longer side, and the best mask
                 is taken; for weights that were trained on views of all scales.
+            coarse_size: side of the model frame in which those crops are seen, px; the mask is then drawn on one more
+                crop around it, in the full frame. None: they are seen in the full frame.
             score_calibration: makes scores of evidence; without one they are the IoU that the network predicts.
 
         Raises:
@@ -80,6 +83,7 @@ class Predictor:
         self.channel_order = channel_order
         self.prefers_zoom = prefers_zoom
         self.click_scales = tuple(click_scales)
+        self.coarse_size = coarse_size
         self.score_calibration = score_calibration
         self.model = model.eval().requires_grad_(False)
         chosen = choose_device(device)
@@ -95,18 +99,20 @@ class Predictor:
             self.model.mask_decoder.prepare_for_cpu()
 
     @torch.inference_mode()
-    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
+    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
         """Encode slices; the costly step, to be done once for each slice.
 
         Args:
             images: (H, W, 3) uint8 each, of any sizes (`image.rgb_from_slice` makes them).
+            coarse: see them in the frame of `coarse_size`, where there is one.
 
         Raises:
             ValueError: no image, or one of another type or shape.
         """
         if not len(images):
             raise ValueError("no image to embed: pass at least one (H, W, 3) uint8 slice")
-        frames = tuple(self._frame_of(self._size_of(image)) for image in images)
+        side = self.coarse_size if coarse else None
+        frames = tuple(self._frame_of(self._size_of(image), side) for image in images)
         inputs = [
             frame.model_image(image if self.channel_order == "rgb" else image[..., ::-1])
             for frame, image in zip(frames, images, strict=True)
@@ -224,11 +230,11 @@ class Predictor:
         fine = refiner(*(part.to(self.device) for part in seen)).cpu()
         return resize_bilinear(fine, frame.size_hw)[0, 0].numpy()
 
-    def _frame_of(self, size_hw: tuple[int, int]) -> ResizeTransform:
-        model = self.model
+    def _frame_of(self, size_hw: tuple[int, int], side: int | None = None) -> ResizeTransform:
+        model, side = self.model, side or self.model.image_size
         prompt_size = model.prompt_encoder.image_size
-        apart = None if prompt_size == model.image_size else prompt_size
-        return ResizeTransform(size_hw, model.image_size, self.fit, model.preprocessing, apart)
+        apart = None if prompt_size == side else prompt_size
+        return ResizeTransform(size_hw, side, self.fit, model.preprocessing, apart)
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:
@@ -255,7 +261,7 @@ class Predictor:
                 f"the embedding was made by {embedding.model_name!r}, this is {self.name!r}: embed the slice again"
             )
         checked = prompts.checked(embedding.size_hw)
-        side = self.model.prompt_encoder.mask_input_size
+        side = 4 * embedding.features.shape[-1]
         logits = checked.low_res_logits
         if logits is not None and logits.shape != (side, side):
             raise PromptError(
@@ -292,7 +298,8 @@ class Predictor:
         """What the prompts on one slice share; kept until the prompts are on another slice."""
         held = self._shared
         if held is None or held[0].data_ptr() != features.data_ptr():  # what is held cannot be another's memory
-            self._shared = held = features, self.model.share(features, held[1] if held else None)
+            earlier = held[1] if held and held[0].shape == features.shape else None
+            self._shared = held = features, self.model.share(features, earlier)
         return held[1]
 
     def _on_device(self, compute: Callable[[], T]) -> T:
@@ -314,11 +321,11 @@ class Predictor:
 
 
 def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
-    """Indices of what fits in one decoder batch: slices of one size, as many points, a box or none, a mask or none."""
+    """Indices of what fits in one decoder batch: slices of one size and frame, as many points, boxes and masks."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, (embedding, prompts) in enumerate(pairs):
         has = (prompts.box_xyxy is not None, prompts.low_res_logits is not None)
-        kind = (embedding.size_hw, len(prompts.labels), *has)
+        kind = (embedding.frames[0], len(prompts.labels), *has)
         groups.setdefault(kind, []).append(i)
     for indices in groups.values():
         for start in range(0, len(indices), _PROMPTS_AT_ONCE):
@@ -367,6 +374,7 @@ def load_predictor(
         channel_order=channel_order,
         prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
         click_scales=click_scales_of(checkpoint.provenance),
+        coarse_size=coarse_size_of(checkpoint.provenance, config.takes_size),
         score_calibration=ScoreCalibration.of_record(checkpoint.provenance.get("score_calibration")),
     )
 

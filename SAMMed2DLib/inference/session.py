@@ -91,17 +91,17 @@ class Session:
         return self._kept_bytes
 
     def is_encoded(self, image: np.ndarray) -> bool:
-        """Whether this image, (H, W, 3) uint8, needs no encoding any more."""
-        return self._keys.of(image) in self._embeddings
+        """Whether this image, (H, W, 3) uint8, needs no encoding any more before a first click."""
+        return self._key_in_frame(self._keys.of(image), self._has_coarse) in self._embeddings
 
     def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
-        """Encode an image, (H, W, 3) uint8, ahead of its prompts.
+        """Encode an image, (H, W, 3) uint8, ahead of its prompts, as a first click needs it.
 
         Raises:
             Stopped: `should_stop` said so, which is asked within every block of the network.
         """
         with self._stopping(should_stop):
-            self.embed([image])
+            self.embed([image], coarse=self._has_coarse)
 
     def answer(
         self,
@@ -203,10 +203,10 @@ class Session:
 
     # What `zoom` asks of a model
 
-    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
-        """Embed one image, or take it from the cache."""
+    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
+        """Embed one image, or take it from the cache; see `Predictor.embed`."""
         (image,) = images
-        return self._embedded([image])[0]
+        return self._embedded([image], coarse=coarse and self._has_coarse)[0]
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Decode one object."""
@@ -228,6 +228,11 @@ class Session:
         """Sides of the crops on which a first click is answered, of the slice's longer side."""
         return self.predictor.click_scales
 
+    @property
+    def coarse_size(self) -> int | None:
+        """Side of the frame in which those crops are seen, px; None: the full frame."""
+        return self.predictor.coarse_size
+
     def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
         """Draw an outline by the network's refiner: (H, W) logits.
 
@@ -242,26 +247,38 @@ class Session:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`."""
         return self.predictor.mask_prompt(logits_hw)
 
-    def _embedded(self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = ()) -> list[Embedding]:
+    @property
+    def _has_coarse(self) -> bool:
+        """Whether first clicks look at coarse views."""
+        return self.predictor.prefers_zoom and self.predictor.coarse_size is not None
+
+    def _embedded(
+        self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = (), coarse: bool = False
+    ) -> list[Embedding]:
         """Embeddings of images; what is not in the cache is encoded as one batch, with those that are needed soon."""
-        keys = self._keys.of_each(images)
+        keys = [self._key_in_frame(key, coarse) for key in self._keys.of_each(images)]
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
         for key in keys:
             if key not in missing:
                 self._embeddings.move_to_end(key)
         if missing:
-            soon = {self._keys.of(image): image for image in ahead}
+            soon = {self._key_in_frame(self._keys.of(image), coarse): image for image in ahead}
             missing.update((key, image) for key, image in soon.items() if key not in self._embeddings)
-            self._encode(missing)
+            self._encode(missing, coarse)
         found = [self._embeddings[key] for key in keys]
         while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
             self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
         return found
 
-    def _encode(self, images: dict[bytes, np.ndarray]) -> None:
+    @staticmethod
+    def _key_in_frame(key: bytes, coarse: bool) -> bytes:
+        """The key of an embedding: one image has one in each frame."""
+        return key + b"coarse" if coarse else key
+
+    def _encode(self, images: dict[bytes, np.ndarray], coarse: bool) -> None:
         """Encode images under their keys."""
         self._check_stop()
-        encoded = self.predictor.embed(list(images.values()))
+        encoded = self.predictor.embed(list(images.values()), coarse=coarse)
         self._embeddings.update(zip(images, encoded, strict=True))
         self.encoded += len(images)
         self._kept_bytes += encoded.nbytes

@@ -7,7 +7,7 @@ for each object. The outline is then fitted to the grey values of the crop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class Model(Protocol):
     def click_scales(self) -> tuple[float, ...]:
         """Sides of the crops on which a first click is answered, of the slice's longer side."""
 
+    @property
+    def coarse_size(self) -> int | None:
+        """Side of the frame in which those crops are seen, px; None: the full frame."""
+
     def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
         """Draw an outline by the network's refiner.
 
@@ -57,8 +61,8 @@ class Model(Protocol):
             (H, W) float32, logits.
         """
 
-    def embed(self, images: Sequence[np.ndarray]) -> Embedding:
-        """Encode slices, (H, W, 3) uint8."""
+    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
+        """Encode slices, (H, W, 3) uint8, in the full frame or in the coarse one."""
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice."""
@@ -240,7 +244,7 @@ def predict_zoomed(
     if previous is None and prompts.box_xyxy is None and len(model.click_scales) > 1:
         earlier = _first_click(model, image, prompts)
         known = previous = max(earlier, key=rank)
-        if _is_shown_well(known, prompts):
+        if model.coarse_size is None and _is_shown_well(known, prompts):
             return replace(known, earlier=tuple(other for other in earlier if other is not known))
     elif known is None and prompts.box_xyxy is None:
         known = _first_pass(model, image, prompts)
@@ -309,7 +313,7 @@ def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[Vie
     size_hw = (image.shape[0], image.shape[1])
     click = prompts.points_xy[int(np.argmax(prompts.labels == 1))]
     views = [Crop.centred(click, scale, size_hw) for scale in model.click_scales]
-    embedded = [(view, model.embed([view.cut(image)]), view.shown(prompts)) for view in views]
+    embedded = [(view, model.embed([view.cut(image)], coarse=True), view.shown(prompts)) for view in views]
     return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in embedded)
 
 
@@ -380,6 +384,12 @@ def touches_border(found: ViewPrediction) -> bool:
         (view.x1 < width, inside[:, -1]),
     ]
     return any(cut_off and bool(edge.any()) for cut_off, edge in edges)
+
+
+def coarse_size_of(provenance: Mapping[str, object], takes_size: Callable[[int], bool]) -> int | None:
+    """What a file says of its weights, px; None where it says nothing, or what its network does not take."""
+    recorded = provenance.get("coarse_size")
+    return recorded if isinstance(recorded, int) and takes_size(recorded) else None
 
 
 def click_scales_of(provenance: Mapping[str, object]) -> tuple[float, ...]:

@@ -126,6 +126,10 @@ class ModelConfig:
         """Tokens along one side."""
         return self.image_size // self.patch_size
 
+    def takes_size(self, size: int) -> bool:
+        """Whether images of this smaller side, px, can be encoded too: a network without a table of positions does."""
+        return self.tiny_vit is not None and 0 < size < self.image_size and size % self.patch_size == 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for `from_dict`."""
         tiny_vit = {} if self.tiny_vit is None else {"tiny_vit": self.tiny_vit.to_dict()}

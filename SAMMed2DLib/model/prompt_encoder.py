@@ -59,26 +59,31 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_in_channels, dim, 1),
         )
         self.no_mask_embed = nn.Embedding(1, dim)
-        self._dense_pe: tuple[Tensor, int, Tensor] | None = None
+        self._dense_pe: dict[int, tuple[Tensor, int, Tensor]] = {}
 
     @property
     def mask_input_size(self) -> int:
         """Side of a mask prompt, px: four times the token grid."""
         return 4 * self.grid
 
-    def dense_pe(self) -> Tensor:
-        """Positional encoding of the token grid, (1, dim, g, g); computed once per matrix."""
+    def dense_pe(self, grid: int | None = None) -> Tensor:
+        """Positional encoding of the token grid, (1, dim, g, g); computed once per matrix and grid.
+
+        Args:
+            grid: tokens along a side; None: as many as the model frame has.
+        """
+        grid = grid or self.grid
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
         version = 0 if matrix.is_inference() else matrix._version  # counts changes in place
-        cached = self._dense_pe
+        cached = self._dense_pe.get(grid)
         if cached is None or cached[0] is not matrix or cached[1] != version:
             # A tensor made in inference mode could not be kept for a later step of training.
             with torch.inference_mode(False), torch.no_grad():
-                cached = self._dense_pe = (matrix, version, self._encoded_grid(matrix.device))
+                cached = self._dense_pe[grid] = (matrix, version, self._encoded_grid(grid, matrix.device))
         return cached[2]
 
-    def _encoded_grid(self, device: torch.device) -> Tensor:
-        centres = (torch.arange(self.grid, device=device) + 0.5) / self.grid
+    def _encoded_grid(self, grid: int, device: torch.device) -> Tensor:
+        centres = (torch.arange(grid, device=device) + 0.5) / grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         return self.pe_layer(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None].contiguous()
 
@@ -87,6 +92,7 @@ class PromptEncoder(nn.Module):
         points: tuple[Tensor, Tensor] | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        grid: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode the prompts of B objects.
 
@@ -94,6 +100,7 @@ class PromptEncoder(nn.Module):
             points: coordinates (B, n, 2) and labels (B, n): 1 positive, 0 negative, -1 not a point.
             boxes: (B, 4), (B, 1, 4) or (B, 2, 2), corners (x0, y0), (x1, y1).
             masks: (B, 1, 4g, 4g), probabilities 0..1 (the sigmoid of earlier logits).
+            grid: tokens along a side, g; None: as many as the model frame has.
 
         Returns:
             sparse: (B, N, dim), one token per point and two per box; points without a box get one more.
@@ -109,12 +116,18 @@ class PromptEncoder(nn.Module):
         else:
             batch = 1 if masks is None else masks.shape[0]
             sparse = self.no_mask_embed.weight.new_zeros(batch, 0, self.no_mask_embed.embedding_dim)
-        return sparse, self.encode_masks(masks)
+        return sparse, self.encode_masks(masks, grid)
 
-    def encode_masks(self, masks: Tensor | None) -> Tensor:
-        """Encode mask prompts (B, 1, 4g, 4g) to (B, dim, g, g); none gives (1, dim, g, g)."""
+    def encode_masks(self, masks: Tensor | None, grid: int | None = None) -> Tensor:
+        """Encode mask prompts (B, 1, 4g, 4g) to (B, dim, g, g); none gives (1, dim, g, g).
+
+        Args:
+            masks: probabilities 0..1; None for no mask.
+            grid: tokens along a side where there is no mask; None: as many as the model frame has.
+        """
         if masks is None:
-            return self.no_mask_embed.weight[:, :, None, None].expand(-1, -1, self.grid, self.grid)
+            grid = grid or self.grid
+            return self.no_mask_embed.weight[:, :, None, None].expand(-1, -1, grid, grid)
         return self.mask_downscaling(masks)
 
     def _encode_points(self, points_model: Tensor, labels: Tensor, pad: bool) -> Tensor:

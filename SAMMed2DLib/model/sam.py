@@ -75,10 +75,11 @@ class Sam(nn.Module):
         Returns:
             logits (B, 3 or 1, 4g, 4g) and predicted IoU (B, 3 or 1).
         """
-        sparse, dense = self.prompt_encoder(points, boxes, masks)
+        grid = features.shape[-1]
+        sparse, dense = self.prompt_encoder(points, boxes, masks, grid)
         unmasked = shared is not None and masks is None
         dense = None if unmasked else dense
-        return self.mask_decoder(features, self.prompt_encoder.dense_pe(), sparse, dense, multimask, shared, best)
+        return self.mask_decoder(features, self.prompt_encoder.dense_pe(grid), sparse, dense, multimask, shared, best)
 
     def share(self, features: Tensor, earlier: SharedImage | None = None) -> SharedImage:
         """Compute what all prompts on one image share, for `decode`; the weights must stay as they are.
@@ -87,7 +88,8 @@ class Sam(nn.Module):
             features: (1, dim, g, g).
             earlier: of another image, with the same weights.
         """
-        no_mask, image_pe = self.prompt_encoder.encode_masks(None), self.prompt_encoder.dense_pe()
+        grid = features.shape[-1]
+        no_mask, image_pe = self.prompt_encoder.encode_masks(None, grid), self.prompt_encoder.dense_pe(grid)
         return self.mask_decoder.share(features, image_pe, no_mask, earlier)
 
     def forward(

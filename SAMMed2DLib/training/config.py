@@ -46,6 +46,7 @@ class TrainingConfig:
         neighbour_share: share of steps that begin with the mask of a neighbouring slice too.
         focus_step: from this step on, views zoom in on objects, as the product does around its prompts.
         click_scales: what the weights answer first clicks on, see `Predictor`; training does not depend on it.
+        coarse_size: in which frame, see `Predictor`; training does not depend on it either.
         seed: root of all random numbers.
     """
 
@@ -70,6 +71,7 @@ class TrainingConfig:
     neighbour_share: float = 0.0
     focus_step: int = 0
     click_scales: tuple[float, ...] = (1.0,)
+    coarse_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -111,11 +113,10 @@ class TrainingConfig:
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps), left)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for `from_dict`; click scales only where there are several, as runs had none before."""
+        """Plain JSON types, for `from_dict`; how first clicks are answered only where it is said."""
         values = {**asdict(self), "model": self.model.to_dict(), "click_scales": list(self.click_scales)}
-        if self.click_scales == type(self).click_scales:
-            del values["click_scales"]
-        return values
+        unsaid = [name for name in ("click_scales", "coarse_size") if getattr(self, name) == getattr(type(self), name)]
+        return {name: value for name, value in values.items() if name not in unsaid}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
-from SAMMed2DLib.inference.zoom import click_scales_of
+from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
 from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.model.shapes import config_of
@@ -34,6 +34,7 @@ class StartingPoint:
         state: its weights; what is missing begins with fresh ones.
         prefers_zoom: whether these weights were trained for crops around prompts.
         click_scales: what they answer first clicks on, see `Predictor`.
+        coarse_size: the frame in which they look there first, px, see `Predictor`.
         base: where they come from, plain JSON types; empty for none.
     """
 
@@ -41,6 +42,7 @@ class StartingPoint:
     state: Mapping[str, Tensor] = field(default_factory=dict)
     prefers_zoom: bool = True
     click_scales: tuple[float, ...] = (1.0,)
+    coarse_size: int | None = None
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,8 +97,8 @@ def known_start(
         base["weights_licence"] = KNOWN_MODELS[path.stem].weights_licence
     if own.image_size != config.image_size:
         base["resized_from"] = own.image_size
-    scales = click_scales_of(known)
-    return StartingPoint(config, fitted.state, bool(known.get("prefers_zoom")), scales, base)
+    first = click_scales_of(known), coarse_size_of(known, config.takes_size)
+    return StartingPoint(config, fitted.state, bool(known.get("prefers_zoom")), *first, base)
 
 
 def build_start(config: TrainingConfig, start: Mapping[str, Tensor] | None) -> Sam:

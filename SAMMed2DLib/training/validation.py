@@ -73,6 +73,7 @@ def predictor_of(config: TrainingConfig, weights: Mapping[str, Tensor], device: 
         channel_order="bgr" if config.as_published else "rgb",
         prefers_zoom=config.prefers_zoom,
         click_scales=config.click_scales,
+        coarse_size=config.coarse_size,
     )
 
 

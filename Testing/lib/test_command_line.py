@@ -53,6 +53,7 @@ class StubPredictor:
     prefers_zoom = False
     has_refiner = False
     click_scales = (1.0,)
+    coarse_size = None
     score_calibration = None
 
     def __init__(self, trouble: Exception | None = None) -> None:

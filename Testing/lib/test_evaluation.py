@@ -37,6 +37,7 @@ class _RowsOfClicks:
     prefers_zoom = False
     has_refiner = False
     click_scales = (1.0,)
+    coarse_size = None
     score_calibration = None
 
     def __init__(self) -> None:

@@ -127,7 +127,7 @@ def test_settings_that_no_network_has_are_refused(change, words):
 @pytest.fixture
 def file(tmp_path) -> Path:
     torch.manual_seed(0)
-    facts = {"prefers_zoom": True, "click_scales": [1.0, 0.5]}
+    facts = {"prefers_zoom": True, "click_scales": [1.0, 0.5], "coarse_size": 28}
     return save_inference_checkpoint(tmp_path / "r.pt", build_model(REFINED).state_dict(), REFINED.to_dict(), facts)
 
 
@@ -152,6 +152,7 @@ def test_decoder_and_refiner_are_trained_and_the_encoder_stays(file, tmp_path, c
         assert any(name.startswith(part) for name in changed), part
     trained = load_predictor(run / "best.pt", device="cpu")
     assert trained.has_refiner and trained.prefers_zoom and trained.click_scales == (1.0, 0.5)
+    assert trained.coarse_size == 28
     assert Session(trained).answer(formula_image((70, 90)), Prompts.of(box=(10, 10, 60, 50))).mask.shape == (70, 90)
 
 
@@ -180,3 +181,35 @@ def test_a_file_whose_refiner_is_another_one_than_it_says_is_refused(tmp_path, d
     path = save_inference_checkpoint(tmp_path / "other.pt", build_model(REFINED).state_dict(), config, {})
     with pytest.raises(CheckpointError, match="refiner_dim"):
         load_predictor(path, device="cpu")
+
+
+def test_a_coarse_view_has_its_own_grid_and_its_own_place_in_the_cache(predictor):
+    predictor.coarse_size = 28
+    image = formula_image((160, 200))
+    session, click = Session(predictor), Prompts.of(positive=[(85, 85)])
+    assert predictor.embed([image]).features.shape[-1] == 28
+    assert predictor.embed([image], coarse=True).features.shape[-1] == 14
+    session.encode(image)
+    assert session.is_encoded(image) and session.encoded == 1
+    assert session.answer(image, click).encoded == 2  # the half of the slice, coarse, and a crop in the full frame
+    box = session.answer(image, Prompts.of(box=(0, 0, 200, 160)))  # all of the slice, not as it was seen coarsely
+    assert box.encoded == 1
+    alone = Session(predictor).answer(image, Prompts.of(box=(0, 0, 200, 160)))
+    np.testing.assert_array_equal(box.mask, alone.mask)
+    assert session.answer(image, click).encoded == 0
+
+
+def test_masks_on_a_coarse_view_lie_where_those_in_the_full_frame_do(predictor):
+    predictor.coarse_size = 28
+    image, prompts = formula_image((160, 200)), Prompts.of(box=(60, 40, 140, 120))
+    coarse = predictor.predict(predictor.embed([image], coarse=True), prompts)
+    assert coarse.low_res_logits.shape == (56, 56)
+    assert predictor.refine(coarse, image, prompts).shape == (160, 200)
+    again = predictor.predict(
+        predictor.embed([image], coarse=True), prompts.with_low_res_logits(coarse.low_res_logits)
+    )
+    assert again.mask.shape == (160, 200)
+    pairs = [(predictor.embed([image], coarse=c), prompts) for c in (True, False)]
+    for (embedding, _), found in zip(pairs, predictor.decode_pairs(pairs), strict=True):
+        alone = predictor.predict(embedding, prompts)
+        np.testing.assert_allclose(found.low_res_logits, alone.low_res_logits, atol=1e-4)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
-from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, predict_zoomed
+from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, coarse_size_of, predict_zoomed
+from SAMMed2DLib.model.build import SMALL, TINY
 
 SIZE = (100, 160)
 
@@ -32,12 +33,13 @@ class _BrightPixels:
 
     has_refiner = False
     click_scales = (1.0,)
+    coarse_size = None
 
     def __init__(self) -> None:
         self.embedded: list[tuple[int, ...]] = []
         self.asked: list[Prompts] = []
 
-    def embed(self, images):
+    def embed(self, images, coarse=False):
         self.embedded.append(images[0].shape)
         return images[0]
 
@@ -215,3 +217,32 @@ def test_the_outline_is_fitted_to_the_grey_values_of_the_crop(model, image, monk
     monkeypatch.setattr(model, "predict", lambda embedding, prompts: _Rough(None, 0.5, np.zeros((16, 16))))
     found = predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
     np.testing.assert_array_equal(found.mask[50:52, 100:118], True)
+
+
+def test_a_first_click_that_was_looked_at_coarsely_is_answered_on_a_crop_in_the_full_frame(image):
+    class Coarse(_BrightPixels):
+        click_scales, coarse_size = (1.0, 0.25), 56
+
+        def __init__(self):
+            super().__init__()
+            self.was_coarse = []
+
+        def embed(self, images, coarse=False):
+            self.was_coarse.append(coarse)
+            return super().embed(images)
+
+    model = Coarse()
+    found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
+    np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
+    assert model.was_coarse == [True, True, False]
+    assert len(found.earlier) == 2  # other candidates may come of them
+    predict_zoomed(model, image, Prompts.of(positive=[(105, 45)], negative=[(118, 45)]), found)
+    predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))
+    assert model.was_coarse == [True, True, False, False]  # a further click looks no more, a box once
+
+
+@pytest.mark.parametrize("recorded", [57, 0, "56", 112, 224, None])
+def test_a_coarse_frame_that_the_network_cannot_take_is_none(recorded):
+    assert coarse_size_of({"coarse_size": recorded}, replace(TINY, image_size=112).takes_size) is None
+    assert coarse_size_of({"coarse_size": 56}, replace(TINY, image_size=112).takes_size) == 56
+    assert coarse_size_of({"coarse_size": 56}, SMALL.takes_size) is None  # its positions are a table

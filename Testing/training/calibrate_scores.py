@@ -23,8 +23,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from compare_methods import Case, cases_of
 from prepare_data import SPLIT
-from route_evaluate import Case, cases_of
 
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, weights_sha256
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint

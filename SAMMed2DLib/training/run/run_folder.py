@@ -188,6 +188,7 @@ class RunFolder:
             "made_by": f"sammed2d train {__version__}",
             "prefers_zoom": config.prefers_zoom,
             "click_scales": list(config.click_scales),
+            "coarse_size": config.coarse_size,
             "steps": self._run.step,
             "data_sets": self._datasets,
             "data_sha256": self._origin.data_sha256,

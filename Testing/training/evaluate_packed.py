@@ -2,7 +2,7 @@
 
 The same as `sammed2d evaluate`, for the files that prepare_data.py wrote and the split that it decides.
 
-    python Testing/training/evaluate_small.py --data DATA --split held_out test -o REPORT --peer litemedsam
+    python Testing/training/evaluate_packed.py --data DATA --split held_out test -o REPORT --peer litemedsam
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cut training views once, and keep what a frozen TinyViT sees in them, so that decoder training costs no encoding.
 
-    python Testing/training/route_features.py --data DATA --weights lite_medsam.pth --output FEATURES --count 3000
+    python Testing/training/cut_views.py --data DATA --weights lite_medsam.pth --output FEATURES --count 3000
 
 A run that was cut off goes on with the shard that is missing. Item i depends on the seed and on i alone.
 """
@@ -20,8 +20,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from heads import tiny_encoder
 from prepare_data import SPLIT
-from route_model import tiny_encoder
 
 from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.model.build import SMALL
@@ -30,7 +30,8 @@ from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.training import LabelMaps, TrainingConfig, TrainingItems
 
 VIEW_PX = 224  # side of the views that are kept; the encoder sees them at half of it
-SEEN_PX = 112  # 56, 28 and 28 tokens: windows of 7 and 14 need no padding
+SEEN_PX = 112  # the full frame; of 56 and 28 tokens, which windows of 7 and 14 divide
+COARSE_PX = 56  # the frame of a first look; 28 and 14 tokens
 MASKS = 4
 SHARD = 200
 RECIPE = {"balance": "datasets", "synthetic_share": 0.1, "lesion_share": 0.1}
@@ -77,9 +78,9 @@ def training_items(data: Path, count: int, seed: int, held: set[str], wide: bool
     return TrainingItems(LabelMaps(images), config, count)
 
 
-def seen_by_encoder(views: Tensor) -> Tensor:
-    """(B, 3, 2S, 2S) in 0..255 to (B, 3, S, S), its values stretched to 0..1 image by image."""
-    small = functional.avg_pool2d(views, 2)
+def seen_by_encoder(views: Tensor, size: int = SEEN_PX) -> Tensor:
+    """(B, 3, V, V) in 0..255 to (B, 3, size, size), its values stretched to 0..1 image by image."""
+    small = functional.avg_pool2d(views, views.shape[-1] // size)
     low, high = small.amin(dim=(1, 2, 3), keepdim=True), small.amax(dim=(1, 2, 3), keepdim=True)
     return (small - low) / (high - low).clamp(min=1e-8)
 

@@ -1,9 +1,10 @@
-"""Train the heads of Route L on features that route_features.py kept, or the student of Route D on the same views.
+"""Train the embedded model on views that cut_views.py kept: its heads, and the last stages of its encoder.
 
-    python Testing/training/route_train.py --features FEATURES --weights lite_medsam.pth --output RUN --route L
+    python Testing/training/train_embedded.py --views VIEWS --weights lite_medsam.pth --output RUN
 
-With `--tune-stages 2` the last stages of the encoder learn too; views are encoded in every step then.
-A run goes on from its checkpoint. Shards that are written meanwhile are taken in.
+The heads learn from kept features of a frozen encoder. With `--tune-stages 2` the last stages of the encoder learn
+too: views are encoded in every step then, some of them in the coarse frame in which a first click is looked at, and
+some with a ring drawn into them. A run goes on from its checkpoint. Shards that are written meanwhile are taken in.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from route_features import SEEN_PX, VIEW_PX, seen_by_encoder
-from route_model import REFINER_DIM, Heads, Student, tiny_encoder
+from cut_views import COARSE_PX, SEEN_PX, VIEW_PX, seen_by_encoder
+from drawn_rings import ring_view
+from heads import REFINER_DIM, Heads, tiny_encoder
 
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
@@ -33,7 +35,9 @@ from SAMMed2DLib.training.losses import hard_iou, object_loss
 
 ROUNDS = (1, 2, 3, 4)
 ROUND_SHARES = (0.3, 0.3, 0.2, 0.2)
-FEATURE_WEIGHT = 4.0  # of the student's distance to the teacher's features
+COARSE_ROUND_SHARES = (0.7, 0.3, 0.0, 0.0)
+COARSE_SHARE = 0.35  # of the steps
+RING_SHARE = 0.08  # of the views
 STAGE_RATES = (0.5, 0.75)  # learning rates of the tuned stages, over that of the heads
 
 
@@ -72,6 +76,8 @@ class Kept:
             chosen = rng.permutation(len(unpacked))[:per_view]
             view = torch.from_numpy(shard["views"][i]).float().permute(2, 0, 1)
             mask = torch.from_numpy(unpacked[chosen]).float()
+            if rng.random() < RING_SHARE:
+                view, mask = ring_view(view, rng, per_view)
             if "tokens" in self._names:
                 tokens.append(torch.from_numpy(shard["tokens"][i]).float().permute(2, 0, 1))
             else:
@@ -86,14 +92,12 @@ class Kept:
 def main() -> None:
     """Train or resume."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=Path, required=True, help="folder of route_features.py")
+    parser.add_argument("--views", type=Path, required=True, help="folder of cut_views.py")
     parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--route", choices=("L", "D"), default="L")
-    parser.add_argument("--refine", action="store_true", help="train the refiner as well")
     parser.add_argument("--steps", type=int, default=100000)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many minutes")
-    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--views-per-step", type=int, default=4)
     parser.add_argument("--masks", type=int, default=2, help="of each view")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--tune-stages", type=int, default=0, choices=(0, 1, 2), help="last stages of the encoder")
@@ -115,14 +119,9 @@ class Run:
         self._options = options
         options.output.mkdir(parents=True, exist_ok=True)
         state = torch.load(options.weights, map_location="cpu", weights_only=True)
-        self.parts = nn.ModuleDict({"heads": Heads.from_lite(state, SEEN_PX, spread=True, prompt_px=VIEW_PX)})
-        self._teacher = Heads.from_lite(state, SEEN_PX, spread=False).neck.requires_grad_(False)
+        self.parts = nn.ModuleDict({"heads": Heads.from_lite(state, SEEN_PX, noise=0.1, prompt_px=VIEW_PX)})
         torch.manual_seed(options.seed)
-        if options.route == "D":
-            self.parts["student"] = Student()
-            self.parts["student"].out[-1].load_state_dict(self._teacher[-1].state_dict())  # the scale of its features
-        if options.refine:
-            self.parts["refiner"] = Refiner(REFINER_DIM)
+        self.parts["refiner"] = Refiner(REFINER_DIM)
         self._front: nn.Module | None = None
         if options.tune_stages:
             self._front = tiny_encoder(state, SEEN_PX)
@@ -138,14 +137,9 @@ class Run:
     def _make_optimiser(self) -> torch.optim.Optimizer:
         lr = self._options.lr
         prompts = [p for name, p in self.parts.named_parameters() if "prompt_encoder" in name and p.requires_grad]
-        student = [p for name, p in self.parts.named_parameters() if name.startswith("student")]
-        special = ("student", "stages")
-        others = [
-            p for n, p in self.parts.named_parameters() if "prompt_encoder" not in n and not n.startswith(special)
-        ]
+        special = ("heads.prompt_encoder", "stages")
+        others = [p for name, p in self.parts.named_parameters() if not name.startswith(special)]
         groups = [{"params": prompts, "lr": 4 * lr}, {"params": others, "lr": lr}]
-        if student:
-            groups.append({"params": student, "lr": 5 * lr})
         if "stages" in self.parts:
             stages = self.parts["stages"].values()
             rates = STAGE_RATES[-len(stages) :]
@@ -188,7 +182,7 @@ class Run:
     def go(self) -> None:
         """Take steps until the number or the time is reached."""
         options, began = self._options, time.monotonic()
-        kept, saved, losses = Kept(options.features, self._front is None), began, []
+        kept, saved, losses = Kept(options.views, self._front is None), began, []
         while self.step < options.steps and time.monotonic() - began < 60 * options.minutes:
             losses.append(self.take_step(kept))
             if self.step % 20 == 0:
@@ -207,7 +201,7 @@ class Run:
         """One optimiser step on the mean over some rounds of prompting."""
         options = self._options
         rng = np.random.default_rng([options.seed, 7, self.step])
-        tokens, views, masks = kept.draw(rng, options.views, options.masks)
+        tokens, views, masks = kept.draw(rng, options.views_per_step, options.masks)
         for group in self._optimiser.param_groups:
             group["lr"] = group["full"] * self._rate()
         loss = self._loss(tokens, views, masks, AccumulatedClicks(rng, box_share=0.35, both_share=0.1), rng)
@@ -232,12 +226,12 @@ class Run:
             rate *= 0.5 + 0.5 * math.cos(math.pi * min(max(done, 0.0), 1.0))
         return rate
 
-    def _encoded(self, views: Tensor) -> Tensor:
+    def _encoded(self, views: Tensor, size: int) -> Tensor:
         """Tokens of views, from a front that is frozen and stages that learn."""
         assert isinstance(self._front, TinyVit)
         stages = self.parts["stages"].values()
         with torch.no_grad():
-            x = self._front.patch_embed(seen_by_encoder(views).contiguous(memory_format=torch.channels_last))
+            x = self._front.patch_embed(seen_by_encoder(views, size).contiguous(memory_format=torch.channels_last))
             for stage in self._front.layers[: -len(stages)]:
                 x = stage(x)
         for stage in stages:
@@ -248,32 +242,30 @@ class Run:
         self, tokens: Tensor | None, views: Tensor, masks: Tensor, prompts: AccumulatedClicks, rng: np.random.Generator
     ) -> Tensor:
         heads = self.parts["heads"]
-        extra = torch.zeros(())
-        if "student" in self.parts:
-            low, high = views.amin(dim=(1, 2, 3), keepdim=True), views.amax(dim=(1, 2, 3), keepdim=True)
-            features = self.parts["student"].tokens((views - low) / (high - low).clamp(min=1e-8))
-            wanted = self._teacher(tokens)
-            extra = FEATURE_WEIGHT * functional.mse_loss(features, wanted) / wanted.var()
-        else:
-            features = heads.neck(self._encoded(views) if tokens is None else tokens)
+        # Kept tokens are those of the full frame.
+        size = COARSE_PX if tokens is None and rng.random() < COARSE_SHARE else SEEN_PX
+        features = heads.neck(self._encoded(views, size) if tokens is None else tokens)
         features = features.repeat_interleave(len(masks) // len(views), dim=0)
+        grid = features.shape[-1]
         low_res: Tensor | None = None
-        losses, target = [], functional.adaptive_avg_pool2d(masks, SEEN_PX)
-        for _ in range(int(rng.choice(ROUNDS, p=ROUND_SHARES))):
+        losses, target = [], functional.adaptive_avg_pool2d(masks, size)
+        shares = ROUND_SHARES if size == SEEN_PX else COARSE_ROUND_SHARES
+        for _ in range(int(rng.choice(ROUNDS, p=shares))):
             current = prompts.first(masks) if low_res is None else prompts.following(low_res, masks)
             earlier = low_res.sigmoid() if low_res is not None and current.use_mask else None
-            sparse, dense = heads.prompt_encoder(current.points, current.boxes, earlier)
-            logits, iou = heads.mask_decoder(features, heads.prompt_encoder.dense_pe(), sparse, dense)
+            sparse, dense = heads.prompt_encoder(current.points, current.boxes, earlier, grid)
+            logits, iou = heads.mask_decoder(features, heads.prompt_encoder.dense_pe(grid), sparse, dense)
             losses.append(object_loss(logits, target, iou))
             low_res = select_best(logits, iou)[0].detach()
-        if "refiner" in self.parts and low_res is not None:
-            low, high = views.amin(dim=(1, 2, 3), keepdim=True), views.amax(dim=(1, 2, 3), keepdim=True)
-            stretched = ((views - low) / (high - low).clamp(min=1e-8)).repeat_interleave(
-                len(masks) // len(views), dim=0
-            )
-            maps = prompt_maps(current.points, current.boxes, SEEN_PX, VIEW_PX, len(masks))
-            fine = self.parts["refiner"](stretched, low_res, maps)
-            extra = extra + object_loss(fine, masks, torch.zeros(len(masks), 1)) - hard_iou(fine, masks).square().mean()
+        assert low_res is not None
+        fine_views, fine_masks = (functional.adaptive_avg_pool2d(each, 2 * size) for each in (views, masks))
+        low, high = fine_views.amin(dim=(1, 2, 3), keepdim=True), fine_views.amax(dim=(1, 2, 3), keepdim=True)
+        stretched = (fine_views - low) / (high - low).clamp(min=1e-8)
+        stretched = stretched.repeat_interleave(len(masks) // len(views), dim=0)
+        maps = prompt_maps(current.points, current.boxes, size, VIEW_PX, len(masks))
+        fine = self.parts["refiner"](stretched, low_res, maps)
+        # The loss of predicted IoU, which a refiner does not have, is taken off again.
+        extra = object_loss(fine, fine_masks, torch.zeros(len(masks), 1)) - hard_iou(fine, fine_masks).square().mean()
         return torch.stack(losses).mean() + extra
 
 

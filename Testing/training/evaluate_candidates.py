@@ -1,8 +1,8 @@
 """How good the best of the candidates is after one click, beside the mask that is shown first, on packed data sets.
 
-    python Testing/training/candidate_evaluate.py --data DATA --model FILE --output RESULTS.csv --sets us_breast_busuc
+    python Testing/training/evaluate_candidates.py --data DATA --model FILE --output RESULTS.csv --sets us_breast_busuc
 
-Clicks are in the middle of each object, as in route_evaluate.py, and objects are chosen as there.
+Clicks are in the middle of each object, as in compare_methods.py, and objects are chosen as there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from route_evaluate import Case, cases_of
+from compare_methods import Case, cases_of
 
 from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.imaging.metrics import dice

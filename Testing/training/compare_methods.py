@@ -1,17 +1,15 @@
 """Compare ways to segment an object, with and without a network, on packed data sets of development.
 
-    python Testing/training/route_evaluate.py --data DATA --lite lite_medsam.pth --output RESULTS.csv \
-        --methods box ellipse ellipse+fit product lite@112 --sets us_breast_busuc ct_lung_tumor_msd
+    python Testing/training/compare_methods.py --data DATA --output RESULTS.csv \
+        --methods box ellipse ellipse+fit disc+fit product product:FILE --sets us_breast_busuc ct_lung_tumor_msd
 
-A method `route:FILE` is a checkpoint of route_train.py (`routeD:FILE` with a student), `route-coarse:FILE` the same
-without its refiner, `route+fit:FILE` with the fit to grey values instead; `product:FILE` is a weights file, answered as
-the product answers. Methods in the results are not scored again.
+`product` is the built-in model and `product:FILE` a weights file, answered as the product answers. Methods that the
+results hold are not scored again.
 """
 
 from __future__ import annotations
 
 import argparse
-import atexit
 import csv
 import sys
 import zlib
@@ -23,10 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from route_model import CropModel, RouteUser
 
 from SAMMed2DLib.data.dataset import read_cache
 from SAMMed2DLib.data.simulated_user import centre_point
@@ -37,7 +32,6 @@ from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 CLICKS = (1, 3, 5)
@@ -70,16 +64,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True, help="data sets")
     parser.add_argument("--most", type=int, default=14, help="objects of each set at most (%(default)s)")
     parser.add_argument("--methods", nargs="+", required=True)
-    parser.add_argument("--lite", type=Path, help="checkpoint of LiteMedSAM")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--kept", type=Path, help="file of what the frozen encoder saw, for later evaluations")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cases = [case for name in options.sets for case in cases_of(options.data / f"{name}.npz", options.most)]
     done = {row["method"] for row in read_rows(options.output)}
     for name in options.methods:
         if name not in done:
-            score(name, method_of(name, options.lite, options.kept), cases, options.output)
+            score(name, method_of(name), cases, options.output)
     print_table(read_rows(options.output), options.methods)
 
 
@@ -120,7 +112,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def print_table(rows: list[dict[str, str]], methods: list[str]) -> None:
     """Macro means over data sets."""
-    kinds = ("box", "box 10", "nsd box", "1 click", "3 clicks", "5 clicks", "nsd 5", "told 1", "told 3", "told 5")
+    kinds = ("box", "box 10", "nsd box", "1 click", "3 clicks", "5 clicks", "nsd 5")
     print("| method | objects | " + " | ".join(kinds) + " |")
     for name in methods:
         mine = [row for row in rows if row["method"] == name]
@@ -138,7 +130,7 @@ def _cell(rows: list[dict[str, str]], kind: str) -> str:
     return f"{np.mean([np.mean(v) for v in by_set.values()]):.3f}" if by_set else ""
 
 
-def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
+def method_of(name: str) -> Method:
     """Build a method from its name."""
     simple: dict[str, Method] = {
         "box": partial(_from_box, filled_box),
@@ -148,24 +140,10 @@ def method_of(name: str, lite: Path | None, kept: Path | None) -> Method:
     }
     if name in simple:
         return simple[name]
-    if name.partition(":")[0] == "product":
-        weights = name.partition(":")[2]
-        return partial(_product, load_predictor(Path(weights) if weights else BUILT_IN, device="cpu"))
-    kind, _, rest = name.partition("@")
-    if kind in ("lite", "lite+fit", "lite-whole"):
-        assert lite is not None
-        model = CropModel.lite(lite, int(rest))
-        return partial(_boxes_of_model, model, kind)
-    if name.startswith("route"):
-        kind, _, path = name.partition(":")
-        model = CropModel.trained(Path(path))
-        if kind == "route-coarse":
-            model.refiner = None
-        if kept is not None and kind != "routeD":
-            model.remember(kept)
-            atexit.register(model.keep, kept)
-        return partial(_route, model, kind)
-    raise SystemExit(f"unknown method {name}")
+    kind, _, weights = name.partition(":")
+    if kind != "product":
+        raise SystemExit(f"unknown method {name}")
+    return partial(_product, load_predictor(Path(weights) if weights else BUILT_IN, device="cpu"))
 
 
 def _from_box(mask_of: Callable[[np.ndarray, np.ndarray], np.ndarray], case: Case) -> Iterator[tuple[str, np.ndarray]]:
@@ -187,31 +165,6 @@ def _product(predictor: Predictor, case: Case) -> Iterator[tuple[str, np.ndarray
     for count, mask, _ in click_by_click(found, case.target.mask, CLICKS[-1]):
         if count in CLICKS:
             yield _clicks(count), mask
-
-
-def _boxes_of_model(model: CropModel, kind: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    for name, box in (("box", case.box), ("box 10", case.moved)):
-        height, width = case.image.shape[:2]
-        view = Crop(0, 0, width, height, (height, width)) if kind == "lite-whole" else Crop.around(box, (height, width))
-        user = RouteUser(model, case.image, view=view, fit=kind == "lite+fit")
-        yield name, user.predict(Prompts.of(box=box)).mask
-
-
-def _route(model: CropModel, kind: str, case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    user = partial(RouteUser, model, case.image, fit=kind == "route+fit")
-    yield "box", user().predict(Prompts.of(box=case.box)).mask
-    yield "box 10", user().predict(Prompts.of(box=case.moved)).mask
-    if kind in ("route+fit", "route-coarse"):
-        return
-    told = Crop.around(case.box, case.target.mask.shape)
-    for one, name in ((user(), "{}"), (user(view=told), "told {}")):
-        for count, mask, _ in click_by_click(partial(_mask_of, one), case.target.mask, CLICKS[-1]):
-            if count in CLICKS:
-                yield (_clicks(count) if name == "{}" else name.format(count)), mask
-
-
-def _mask_of(user: RouteUser, prompts: Prompts) -> np.ndarray:
-    return user.predict(prompts).mask
 
 
 def _clicks(count: int) -> str:

@@ -1,0 +1,96 @@
+"""Write a checkpoint of train_embedded.py, or LiteMedSAM as it is, as a weights file that the product loads.
+
+    python Testing/training/export_embedded.py --checkpoint RUN/checkpoint.pt --weights lite_medsam.pth --data DATA \
+        --output FILE.pt
+    python Testing/training/export_embedded.py --weights lite_medsam.pth --output lite_medsam.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from cut_views import COARSE_PX, SEEN_PX, VIEW_PX
+from heads import REFINER_DIM, Heads, tuned_weights
+from prepare_data import SPLIT
+
+from SAMMed2DLib.checkpoints.checkpoint import sha256_of
+from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
+from SAMMed2DLib.model.build import TINY, ModelConfig, build_empty
+from SAMMed2DLib.registry.built_in import BUILT_IN
+
+State = dict[str, Tensor]
+
+CLICK_SHARES = (1.0, 0.25)  # sides of the crops that a first click is answered at, of the image's longer side
+LITE_PX = 256  # the frame of LiteMedSAM
+
+
+def main() -> None:
+    """Write the weights file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, help="of train_embedded.py; none: LiteMedSAM itself is written")
+    parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint")
+    parser.add_argument("--data", type=Path, help="folder that prepare_data.py wrote")
+    parser.add_argument("--held", nargs="*", default=[], help="training sets that were held out, as in training")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    lite = torch.load(options.weights, map_location="cpu", weights_only=True)
+    if options.checkpoint is None:
+        state, config, provenance = untrained(lite)
+    else:
+        kept = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
+        state, config, provenance = trained(lite, kept)
+        provenance["data_sets"] = {
+            name: "validation" if name in options.held else part
+            for name, part in SPLIT.items()
+            if options.data is not None and (options.data / f"{name}.npz").is_file()
+        }
+    provenance["encoder_sha256"] = sha256_of(options.weights)
+    exported = {name: state[name] for name in build_empty(config).state_dict()}
+    save_inference_checkpoint(options.output, exported, config.to_dict(), provenance, dtype="float16")
+    print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB")
+
+
+def trained(lite: State, kept: dict[str, Any]) -> tuple[State, ModelConfig, dict[str, Any]]:
+    """What was trained, on LiteMedSAM's encoder."""
+    heads = {_name_of_head(name): value for name, value in kept["ema"]["heads"].items()}
+    refiner = {f"refiner.{name}": value for name, value in kept["ema"]["refiner"].items()}
+    config = replace(TINY, image_size=SEEN_PX, preprocessing="min-max", prompt_size=VIEW_PX, refiner_dim=REFINER_DIM)
+    tuned = tuned_weights(kept["ema"])
+    provenance = {
+        "name": BUILT_IN,
+        "made_by": "Testing/training/export_embedded.py",
+        "licence": "Apache-2.0",
+        "prefers_zoom": True,
+        "click_scales": list(CLICK_SHARES),
+        "coarse_size": COARSE_PX,
+        "steps": kept["step"],
+        "encoder": f"LiteMedSAM (Apache-2.0), {'its last stages tuned' if tuned else 'frozen'}",
+        "card": "docs/model-card.md",
+    }
+    return {**lite, **tuned, **heads, **refiner}, config, provenance
+
+
+def untrained(lite: State) -> tuple[State, ModelConfig, dict[str, Any]]:
+    """LiteMedSAM, answered on our crops; its one trained mask stands for all three."""
+    heads = Heads.from_lite(lite, LITE_PX, noise=0.0).state_dict()
+    config = replace(TINY, image_size=LITE_PX, preprocessing="min-max")
+    provenance = {"name": "LiteMedSAM", "licence": "Apache-2.0", "prefers_zoom": True}
+    return {**lite, **{_name_of_head(name): value for name, value in heads.items()}}, config, provenance
+
+
+def _name_of_head(name: str) -> str:
+    return f"image_encoder.{name}" if name.startswith("neck.") else name
+
+
+if __name__ == "__main__":
+    main()
