@@ -48,7 +48,7 @@ def test_the_newest_prompts_win(fixture, model):
 
 
 def test_the_application_runs_on_while_the_model_computes(fixture, model):
-    begin(fixture, model, 0.4)
+    begin(fixture, model, 60)
     late = []
     ends = time.perf_counter() + 0.3
     while time.perf_counter() < ends:
@@ -401,9 +401,9 @@ def test_fifty_activations_leave_nothing_behind(fixture, model):
     assert counted() == before
 
 
-def test_closing_the_scene_fifty_times_leaves_nothing_behind(model):
+def test_closing_the_scene_again_and_again_leaves_nothing_behind(model):
     counts = []
-    for _ in range(50):
+    for _ in range(15):
         fixture = EditorFixture(model)
         fixture.view.click(*fixture.xy(INSIDE))
         slicer.mrmlScene.Clear(0)

@@ -103,7 +103,7 @@ def test_without_keyframes_it_says_what_to_do(model):
 def slow(fixture):
     """Have the model asked, and slowly: else a run is over before anything happens to it."""
     fixture.section.ui.modelCheckBox.checked = True
-    fixture.model.delay_s = 0.1
+    fixture.model.delay_s = 0.3
 
 
 def test_cancel_keeps_what_was_found(fixture):

@@ -28,7 +28,7 @@ def fixture(model):
 @pytest.fixture
 def running(fixture):
     """A run that has found something, and is far from its end."""
-    fixture.model.delay_s = 0.1
+    fixture.model.delay_s = 0.3
     fixture.section.propagate(BOTH)
     fixture.wait(lambda: done(fixture.section) > 0)
     return fixture

@@ -141,8 +141,8 @@ def test_pump_ends_when_the_condition_holds(app):
     for context in (host.starving, __import__("contextlib").nullcontext):
         with context():
             started = time.perf_counter()
-            assert host.pump(5, lambda: done) is True
-            assert time.perf_counter() - started < 1
+            assert host.pump(60, lambda: done) is True
+            assert time.perf_counter() - started < 30
 
 
 @pytest.mark.parametrize("raise_it", ["observer", "thread", "vtk", "qt"])

@@ -42,7 +42,7 @@ def case(widget, section):
 
 def settle(section):
     host.pump(0.3)
-    assert host.pump(20, lambda: not section.is_running)
+    assert host.pump(60, lambda: not section.is_running)
     host.pump(0.3)
 
 
@@ -113,7 +113,7 @@ def test_a_cleared_slice_comes_back_with_undo(section, case):
 def test_a_run_goes_on_when_the_module_is_left_and_ends_with_the_scene(section, case):
     section.ui.bothButton.click()
     slicer.util.selectModule("SegmentEditor")
-    assert host.pump(20, lambda: not section.is_running)
+    assert host.pump(60, lambda: not section.is_running)
     assert dice(case.segment(), case.structure) > 0.9
     slicer.util.selectModule("SAMMed2D")
     section.ui.upButton.click()

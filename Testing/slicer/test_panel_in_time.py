@@ -182,7 +182,7 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     session = section._controller._service._session(None)
     session.delay_s = 0.1
     section.ui.bothButton.click()
-    assert host.pump(20, lambda: done(section) > 1)
+    assert host.pump(60, lambda: done(section) > 1)
     section.status_line.ui.cancelButton.click()
     settle(section)
     assert section.status_line.text.startswith("Cancelled; what was found is written:")
@@ -200,7 +200,7 @@ def test_cancel_keeps_what_was_found(section, cine, monkeypatch):
     ],
 )
 def test_a_run_ends_when_its_frames_go(section, cine, happens):
-    section._controller._service._session(None).delay_s = 0.2
+    section._controller._service._session(None).delay_s = 0.5
     section.ui.bothButton.click()
     host.pump(0.3)
     happens(cine)
@@ -253,7 +253,7 @@ def test_what_is_drawn_in_a_frame_is_listed_and_slices_have_the_undo_of_the_edit
 
 
 def test_leaving_the_effect_gives_a_run_up(fixture):
-    fixture.model.delay_s = 0.2
+    fixture.model.delay_s = 0.5
     before = fixture.cine.all()
     fixture.section.ui.bothButton.click()
     host.pump(0.2)
@@ -263,7 +263,7 @@ def test_leaving_the_effect_gives_a_run_up(fixture):
 
 
 def test_a_move_of_the_volume_alone_gives_a_run_up(fixture):
-    fixture.model.delay_s = 0.2
+    fixture.model.delay_s = 0.5
     fixture.section.ui.bothButton.click()
     host.pump(0.2)
     put_under(fixture.cine.volume, turned(5))

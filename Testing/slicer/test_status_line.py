@@ -168,7 +168,7 @@ def test_a_quick_answer_shows_no_bar_and_a_slow_one_does_and_can_be_cancelled(fi
 def test_a_run_has_its_progress_and_cancel_in_the_line_and_no_older_sentence(fixture, line, model):
     draw(fixture, 6, 14)
     accepted(fixture)
-    model.delay_s = 0.2
+    model.delay_s = 0.3
     fixture.effect.propagation.ui.modelCheckBox.checked = True  # or the run is over before it is looked at
     fixture.effect.propagation.propagate("both")
     seen, bar = [], line.ui.progressBar
