@@ -41,9 +41,15 @@ def case(widget, section):
 
 
 def settle(section):
-    host.pump(0.3)
-    assert host.pump(60, lambda: not section.is_running)
-    host.pump(0.3)
+    """Wait until nothing runs, and the keyframes are read and listed after all that has happened."""
+
+    def is_settled():
+        is_reading = section._refresh_timer.active or section._reader._job is not None
+        return not (section.is_running or section._undo.is_running or is_reading)
+
+    for seconds in (0.2, 0.05):
+        host.pump(seconds)
+        assert host.pump(60, is_settled)
 
 
 def listed(section):
