@@ -1,4 +1,4 @@
-"""Masks of slices: whether a click is meant for one, and masks as text."""
+"""Masks of slices: whether a click is meant for one, boxes around them, and masks as text."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False
         part_yx = np.argwhere(parts == parts[tuple(pixels_yx[nearest])])
         beside_px = max(beside_px, _BESIDE_SHARE * float((np.ptp(part_yx, axis=0) + 1).max()))
     return bool(distances_px[nearest] <= beside_px)
+
+
+def extent_of(mask_hw: np.ndarray) -> np.ndarray:
+    """The half-open box (x0, y0, x1, y1) around all of a mask that is not empty: (4,) float64, px."""
+    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
 
 
 def mask_to_text(mask_hw: np.ndarray) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMMed2DLib.inference.mask_correction import anchored, untouched, within_reach
-from SAMMed2DLib.inference.point_constraints import corrected
+from SAMMed2DLib.inference.point_constraints import corrected, held
+from SAMMed2DLib.inference.prompt_parts.given import given_to_model
+from SAMMed2DLib.inference.prompt_parts.stroke import Stroke
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -44,10 +46,10 @@ def prompt_steps(prompts: Prompts, has_mask: bool) -> Iterator[Prompts]:
     elif has_mask:
         count = 1
     elif says_where(prompts):
-        count = int(np.argmax(prompts.labels == 1)) + 1
+        count = _labels(prompts).index(1) + 1
     else:
         raise PromptError("there are negative points only: add a point on the object, or a box around it")
-    for n in range(count, len(prompts.labels) + 1):
+    for n in range(count, prompts.count + 1):
         yield prompts.first(n)
 
 
@@ -63,12 +65,12 @@ def taken_over(
         found: with these prompts.
     """
     if before is None:
-        return found
+        return replace(found, mask=held(found.mask, prompts)) if prompts.strokes else found
     seen = before.mask.copy()
     found.view.cut(seen)[...] = found.view.cut(found.mask)
     if fixed_hw is not None:
         seen = within_reach(before.mask, seen, prompts) | untouched(fixed_hw & before.mask, prompts)
-    return replace(found, mask=corrected(before.mask, seen, prompts))
+    return replace(found, mask=held(corrected(before.mask, seen, prompts), prompts))
 
 
 def fixed_mask(steps: Sequence[Step], prompts: Prompts, known_hw: np.ndarray | None) -> np.ndarray | None:
@@ -81,25 +83,60 @@ def fixed_mask(steps: Sequence[Step], prompts: Prompts, known_hw: np.ndarray | N
     Returns:
         (H, W) bool, the mask that was accepted last, or else was there before; None while an object is begun.
     """
-    accepted = (step.taken.mask for step in reversed(steps) if len(step.prompts.labels) in prompts.accepted)
+    accepted = (step.taken.mask for step in reversed(steps) if step.prompts.count in prompts.accepted)
     return next(accepted, known_hw)
 
 
 def says_where(prompts: Prompts) -> bool:
-    """Whether the prompts tell where an object is: a box or a positive point."""
-    return prompts.box_xyxy is not None or bool((prompts.labels == 1).any())
+    """Whether the prompts tell where an object is: a box, or a positive point or stroke."""
+    return prompts.box_xyxy is not None or 1 in _labels(prompts)
 
 
-def correction_of(before: ViewPrediction, prompts: Prompts) -> tuple[Prompts, ViewPrediction | None]:
-    """Return prompts for the correction of a mask that was there before, and what they refine; None for nothing."""
+def _labels(prompts: Prompts) -> list[int]:
+    """The labels of points and strokes in their order."""
+    return [each.label if isinstance(each, Stroke) else int(prompts.labels[each]) for each in prompts.in_order]
+
+
+def model_request(
+    before: ViewPrediction | None, prompts: Prompts, is_correction: bool, size_hw: tuple[int, int]
+) -> tuple[Prompts, ViewPrediction | None]:
+    """What the model is given for the newest prompt, and what it refines; None for nothing.
+
+    Args:
+        before: the mask so far; None for the first prompt.
+        prompts: all so far, the newest one last.
+        is_correction: of a mask that was there before the first prompt.
+        size_hw: of the slice, px.
+    """
+    from SAMMed2DLib.inference.zoom import ViewPrediction
+
+    given = given_to_model(prompts, size_hw, None if before is None else before.mask)
+    newest = prompts.in_order[-1] if prompts.count else None
+    if isinstance(newest, Stroke) and newest.is_lasso_around:
+        around = newest.mask(size_hw)
+        return given, ViewPrediction.of_mask(around if before is None else around | before.mask)
+    if is_correction and before is not None:
+        return correction_of(before, prompts, given)
+    return given, before
+
+
+def correction_of(before: ViewPrediction, prompts: Prompts, given: Prompts) -> tuple[Prompts, ViewPrediction | None]:
+    """Return prompts for the correction of a mask that was there before, and what they refine; None for nothing.
+
+    Args:
+        before: the mask.
+        prompts: all so far, the newest one last.
+        given: the same, as `given_to_model` makes them.
+    """
     if not before.mask.any():
-        return prompts, None
-    completed = anchored(before.mask, prompts)
+        return given, None
+    completed = anchored(before.mask, given)
     if completed is not None:
         return completed, before
-    if not len(prompts.labels):
-        return prompts, None
-    # The newest point is about something beside the mask, which the positive ones before it say nothing about.
-    kept = prompts.labels == 0
-    kept[-1] = True
-    return replace(prompts, points_xy=prompts.points_xy[kept], labels=prompts.labels[kept], box_xyxy=None), None
+    if not prompts.count:
+        return given, None
+    # The newest prompt is about something beside the mask, which the positive ones before it say nothing about.
+    *earlier, newest = zip(prompts.in_order, _labels(prompts), strict=True)
+    kept = prompts.of_those([each for each, label in earlier if label == 0] + [newest[0]])
+    size_hw = (before.mask.shape[0], before.mask.shape[1])
+    return given_to_model(replace(kept, box_xyxy=None), size_hw), None

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from SAMMed2DLib.imaging.components import label_components, squared_depth
-from SAMMed2DLib.inference.point_constraints import in_box, pixels_of
+from SAMMed2DLib.imaging.components import label_components, squared_depth, squared_distance
+from SAMMed2DLib.imaging.masks import extent_of
+from SAMMed2DLib.inference.point_constraints import in_box, newest_pixels, pixels_of
 from SAMMed2DLib.inference.prompts import Prompts
 
 # A point changes a mask up to so many times its distance from the outline away, and at least so far.
@@ -32,7 +33,7 @@ def anchored(mask_hw: np.ndarray, prompts: Prompts) -> Prompts | None:
     meant = _parts_meant(mask_hw, prompts)
     if not meant.any():
         return None
-    pixels, extent = pixels_of(prompts.points_xy, mask_hw.shape), _extent_of(meant)
+    pixels, extent = pixels_of(prompts.points_xy, mask_hw.shape), extent_of(meant)
     x0, y0, x1, y1 = extent.astype(int)
     room = squared_depth(meant[y0:y1, x0:x1])
     rows, columns = np.ogrid[y0:y1, x0:x1]
@@ -51,25 +52,29 @@ def anchored(mask_hw: np.ndarray, prompts: Prompts) -> Prompts | None:
 
 
 def within_reach(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
-    """Keep a mask as it was beyond the reach of the newest point.
+    """Keep a mask as it was beyond the reach of the newest point or stroke.
 
     Args:
-        before_hw: (H, W) bool, the mask before that point.
+        before_hw: (H, W) bool, the mask before that.
         found_hw: (H, W) bool, what was found with it.
-        prompts: the last of the points is the newest prompt; a box alone reaches everywhere, and so does a point if
-            there is no mask.
+        prompts: the last of the points and strokes is the newest prompt; a box alone, or a lasso around the object,
+            reaches everywhere, and so does a point if there is no mask.
     Returns:
         (H, W) bool.
     """
-    if not len(prompts.labels) or not before_hw.any():
+    pixels, label = newest_pixels(prompts, before_hw.shape)
+    if not len(pixels) or not before_hw.any():
         return found_hw
-    ((x, y),) = pixels_of(prompts.points_xy[-1:], before_hw.shape)
-    is_wrong = before_hw[y, x] != (prompts.labels[-1] == 1)
-    right = before_hw if prompts.labels[-1] else ~before_hw
-    away_px = _nearest(_outline_yx(right), x, y)[1] if is_wrong and right.any() else 0.0
-    rows, columns = np.ogrid[: before_hw.shape[0], : before_hw.shape[1]]
+    x, y = pixels.T
+    is_wrong = before_hw[y, x] != (label == 1)
+    right = before_hw if label else ~before_hw
+    outline_yx = _outline_yx(right) if is_wrong.any() and right.any() else np.empty((0, 2), int)
+    away_px = max((_nearest(outline_yx, *pixel)[1] for pixel in pixels[is_wrong] if len(outline_yx)), default=0.0)
     reach_px = max(_REACH * away_px, _LEAST_REACH_PX)
-    return np.where((rows - y) ** 2 + (columns - x) ** 2 <= reach_px**2, found_hw, before_hw)
+    painted = np.zeros(before_hw.shape, bool)
+    painted[y, x] = True
+    is_near = squared_distance(painted, int(np.ceil(reach_px))) <= reach_px**2
+    return np.where(is_near, found_hw, before_hw)
 
 
 def untouched(fixed_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
@@ -77,18 +82,18 @@ def untouched(fixed_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
 
     Args:
         fixed_hw: (H, W) bool, a mask that was accepted, or there before; its 8-connected parts are the regions.
-        prompts: the last of the points is the newest prompt. A negative one touches the region that it is on, and a box
-            alone those that it overlaps; a positive one takes nothing away, so that there is nothing to keep.
+        prompts: the last of the points and strokes is the newest prompt. A negative one touches the regions that it is
+            on, and a box alone those that it overlaps; a positive one takes nothing away: there is nothing to keep.
     Returns:
         (H, W) bool.
     """
-    if len(prompts.labels) and prompts.labels[-1]:
+    pixels, label = newest_pixels(prompts, fixed_hw.shape)
+    if prompts.count and label:
         return np.zeros_like(fixed_hw)
     regions = label_components(fixed_hw).index_hw
-    if len(prompts.labels):
-        ((x, y),) = pixels_of(prompts.points_xy[-1:], fixed_hw.shape)
-        return fixed_hw & (regions != regions[y, x])
-    return fixed_hw & ~np.isin(regions, regions[in_box(prompts.box_xyxy, fixed_hw.shape)])
+    touched = pixels if prompts.count else np.argwhere(in_box(prompts.box_xyxy, fixed_hw.shape))[:, ::-1]
+    x, y = touched.T
+    return fixed_hw & ~np.isin(regions, regions[y, x])
 
 
 def _parts_meant(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
@@ -103,7 +108,7 @@ def _parts_meant(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
     for x, y in pixels_of(prompts.points_xy, mask_hw.shape) if mask_hw.any() else ():
         nearest, away_px = ((y, x), 0.0) if mask_hw[y, x] else _nearest(outline_yx, x, y)
         number = parts[nearest]
-        x0, y0, x1, y1 = _extent_of(parts == number)
+        x0, y0, x1, y1 = extent_of(parts == number)
         is_meant[number] |= away_px <= max(x1 - x0, y1 - y0) / 2
     is_meant[0] = False
     return is_meant[parts]
@@ -123,9 +128,3 @@ def _nearest(pixels_yx: np.ndarray, x: int, y: int) -> tuple[tuple[int, int], fl
     squared_px = ((pixels_yx - (y, x)) ** 2).sum(axis=1)
     row, column = pixels_yx[squared_px.argmin()]
     return (int(row), int(column)), float(np.sqrt(squared_px.min()))
-
-
-def _extent_of(mask_hw: np.ndarray) -> np.ndarray:
-    """The half-open box around all of a mask that is not empty: (4,) float64."""
-    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.interaction import Step, correction_of, fixed_mask, prompt_steps, says_where, taken_over
+from SAMMed2DLib.inference.interaction import Step, fixed_mask, model_request, prompt_steps, says_where, taken_over
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Session:
 
         Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
         negative point takes away and never adds; a positive one adds what is connected with it, and takes nothing away.
+        What a scribble runs over is inside, or outside, also where nothing else was found; so is all that a lasso
+        outside goes around. A lasso inside is a box with a mask in it, from which the model goes on.
         Where a candidate was chosen (`Prompts.with_candidate`), the next prompt goes on from that mask and its logits.
 
         Args:
@@ -326,11 +328,9 @@ class Session:
         from SAMMed2DLib.inference.zoom import predict_whole, predict_zoomed
 
         predict = predict_zoomed if zoomed else predict_whole
-        if before is None:
-            return predict(self, image, prompts)
-        if is_correction and not (before.mask.any() or says_where(prompts)):
+        if is_correction and before is not None and not (before.mask.any() or says_where(prompts)):
             return before  # all of the mask was taken away
-        given, refined = correction_of(before, prompts) if is_correction else (prompts, before)
+        given, refined = model_request(before, prompts, is_correction, (image.shape[0], image.shape[1]))
         return finish(predict(self, image, given, refined))
 
     @contextmanager

@@ -13,8 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from SAMMed2DLib.imaging.components import label_components
-from SAMMed2DLib.inference.point_constraints import constrained_logits
+from SAMMed2DLib.inference.point_constraints import constrained_logits, region_of, without_flecks
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.refinement import refine_logits
@@ -28,8 +27,6 @@ SMALLEST_CROP_PX = 32
 # and at the first click of one that takes more than the larger share.
 SMALL_SHARE = 0.3
 LARGE_SHARE = 0.8
-# Parts of a refined mask that are smaller, beside the largest one, are flecks.
-FLECK_SHARE = 0.2
 # A mask that is there already is given to the model as logits of this size, as in its training.
 _MASK_LOGIT = 6.0
 
@@ -131,17 +128,16 @@ class Crop:
         return self.x1 - self.x0 > LARGEST_SHARE * width and self.y1 - self.y0 > LARGEST_SHARE * height
 
     def holds(self, prompts: Prompts) -> bool:
-        """Whether all points lie in the crop, and the box, if there is one."""
-        corners = [] if prompts.box_xyxy is None else [prompts.box_xyxy[:2], prompts.box_xyxy[2:] - 1]
-        points = np.vstack([prompts.points_xy, *corners])
-        inside = (points > (self.x0 - 0.5, self.y0 - 0.5)) & (points < (self.x1 - 0.5, self.y1 - 0.5))
-        return bool(inside.all())
+        """Whether all points and strokes lie in the crop, and the box, if there is one."""
+        low, high = np.split(region_of(None, prompts, self.size_hw) - (0, 0, 1, 1), 2)
+        return bool((low > (self.x0 - 0.5, self.y0 - 0.5)).all() and (high < (self.x1 - 0.5, self.y1 - 0.5)).all())
 
     def shown(self, prompts: Prompts) -> Prompts:
         """The same prompts, slice px, without the points that lie outside the crop."""
         xy = prompts.points_xy
         inside = ((xy > (self.x0 - 0.5, self.y0 - 0.5)) & (xy < (self.x1 - 0.5, self.y1 - 0.5))).all(axis=1)
-        return replace(prompts, points_xy=xy[inside], labels=prompts.labels[inside])
+        seen = [stroke for stroke in prompts.strokes if self.cut(stroke.mask(self.size_hw)).any()]
+        return replace(prompts, points_xy=xy[inside], labels=prompts.labels[inside], strokes=tuple(seen))
 
     def cut(self, slice_hw: np.ndarray) -> np.ndarray:
         """Return the crop's part of an image or mask (H, W, ...)."""
@@ -153,7 +149,8 @@ class Crop:
             return prompts
         offset = np.array([self.x0, self.y0], dtype=np.float64)
         box = None if prompts.box_xyxy is None else prompts.box_xyxy - np.tile(offset, 2)
-        return replace(prompts, points_xy=prompts.points_xy - offset, box_xyxy=box)
+        strokes = tuple(stroke.moved(-offset) for stroke in prompts.strokes)
+        return replace(prompts, points_xy=prompts.points_xy - offset, box_xyxy=box, strokes=strokes)
 
     def whole_mask(self, mask_hw: np.ndarray) -> np.ndarray:
         """Put a mask of the crop into the slice: (H, W) bool, False outside the crop."""
@@ -258,7 +255,7 @@ def predict_zoomed(
 
 def _view_for(image: np.ndarray, prompts: Prompts, known: ViewPrediction | None) -> Crop:
     """The crop around the object as far as it is known; the whole slice where that would not show much less."""
-    region = _region_of(None if known is None else known.mask, prompts)
+    region = region_of(None if known is None else known.mask, prompts, image.shape)
     view = Crop.around(region, (image.shape[0], image.shape[1]))
     return Crop.of_slice(image) if view.is_whole else view
 
@@ -309,10 +306,14 @@ def outlined(
 
 
 def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[ViewPrediction, ...]:
-    """The masks on crops of several scales around the click."""
+    """The masks on crops of several scales around the click, or around a scribble, as far as they hold it."""
     size_hw = (image.shape[0], image.shape[1])
-    click = prompts.points_xy[int(np.argmax(prompts.labels == 1))]
-    views = [Crop.centred(click, scale, size_hw) for scale in model.click_scales]
+    points = np.flatnonzero(prompts.labels == 1)[:1] if prompts.labels.any() else np.arange(len(prompts.labels))[:1]
+    first = prompts.of_those([*points, *prompts.strokes])
+    around = region_of(None, first, size_hw)
+    middle = (around[:2] + around[2:] - 1) / 2 if prompts.strokes else first.points_xy[0]
+    views = [Crop.centred(middle, scale, size_hw) for scale in model.click_scales]
+    views = [view for view in views if not prompts.strokes or view.holds(first)] or [Crop.of_slice(image)]
     embedded = [(view, model.embed([view.cut(image)], coarse=True), view.shown(prompts)) for view in views]
     return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in embedded)
 
@@ -339,34 +340,11 @@ def _share_of_view(found: ViewPrediction) -> float:
     return float(max(box[2:] - box[:2]) / max(view.x1 - view.x0, view.y1 - view.y0))
 
 
-def without_flecks(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
-    """The parts of a mask (H, W) that are no flecks beside its largest part, and those with a positive point."""
-    if not mask.any():
-        return mask
-    parts = label_components(mask)
-    kept = parts.area_px >= FLECK_SHARE * parts.area_px.max()
-    for (x, y), label in zip(np.round(prompts.points_xy).astype(int), prompts.labels, strict=True):
-        is_within = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
-        if label == 1 and is_within and mask[y, x]:
-            kept[parts.index_hw[y, x] - 1] = True
-    return mask & np.isin(parts.index_hw, np.flatnonzero(kept) + 1)
-
-
 def _constrained(logits_hw: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> np.ndarray:
-    """The mask of a view, its points on their sides; where there is no object, a point does not make one."""
+    """The mask of a view, its points on their sides; where nothing is found, a scribble makes an object, no point."""
     is_nothing = not (logits_hw > 0).any() and (previous is None or not previous.mask.any())
+    is_nothing &= not any(stroke.label for stroke in prompts.strokes)
     return (logits_hw if is_nothing else constrained_logits(logits_hw, prompts)) > 0
-
-
-def _region_of(mask_hw: np.ndarray | None, prompts: Prompts) -> np.ndarray:
-    """The smallest half-open box around the mask's largest part, all points, and the box."""
-    boxes = [np.concatenate([point, point + 1]) for point in prompts.points_xy]
-    if prompts.box_xyxy is not None:
-        boxes.append(prompts.box_xyxy)
-    if mask_hw is not None and mask_hw.any():
-        boxes.append(box_of_mask(mask_hw))
-    stacked = np.stack(boxes)
-    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
 
 
 def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:

@@ -41,8 +41,8 @@ def breaking_anywhere(text: str) -> str:
 def _slice_view_messages() -> dict[str, str]:
     """Messages in terms of a slice view, by the name of the library's exception, which speaks of pixels."""
     return {
-        "OutsideSliceError": _("A click or a box lies outside the image: move it into the image, or delete it."),
-        "NoAreaError": _("The box has no area: drag its corners apart, or delete it."),
+        "OutsideSliceError": _("A click, box or stroke lies outside the image: move it into the image, or delete it."),
+        "NoAreaError": _("The box or lasso has no area: draw it larger, or delete it."),
         "ContradictionError": _("A click inside and a click outside are at the same place: delete one of them."),
     }
 
