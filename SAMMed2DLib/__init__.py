@@ -18,6 +18,7 @@ from SAMMed2DLib.former_names import FormerNames
 __version__ = "0.1.0"
 
 __all__ = [
+    "ExampleObjects",
     "FullRange",
     "GeometryError",
     "MaskPrediction",
@@ -34,6 +35,7 @@ __all__ = [
     "VolumeError",
     "Window",
     "__version__",
+    "find_similar",
     "load_predictor",
     "propagate",
     "propagate_in_time",
@@ -57,9 +59,11 @@ if TYPE_CHECKING:
     from SAMMed2DLib.io.volume_io import read_volume
     from SAMMed2DLib.propagation.stack import propagate_stack as propagate
     from SAMMed2DLib.propagation.time_series import propagate_in_time
+    from SAMMed2DLib.proposals.similar import ExampleObjects, find_similar
 
 # The same for Python: the file of each name.
 _FILES = {
+    "ExampleObjects": "proposals.similar",
     "FullRange": "imaging.intensity",
     "GeometryError": "imaging.geometry",
     "MaskPrediction": "inference.session",
@@ -75,6 +79,7 @@ _FILES = {
     "Volume": "io.volume",
     "VolumeError": "io.volume",
     "Window": "imaging.intensity",
+    "find_similar": "proposals.similar",
     "load_predictor": "inference.predictor",
     "propagate": "propagation.stack",
     "propagate_in_time": "propagation.time_series",

@@ -71,6 +71,7 @@ ROOMS = {
     "inference.session": Room("inference", late="torch", is_bare=False),
     "propagation": Room("imaging inference system"),
     "propagation.stack": Room("propagation imaging inference system", is_bare=False),
+    "proposals": Room("imaging inference", is_bare=False),
     # data, training, evaluation
     "plots": Room("imaging inference.prompts io system", late="SimpleITK matplotlib"),
     "data": Room("imaging inference.prompts io system", late="SimpleITK"),

@@ -1,0 +1,264 @@
+"""The command `sammed2d similar`: further objects like those that a segmentation has, each as a segment to look at."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SAMMed2DLib.cli.common.console_report import (
+    CommandLog,
+    Progress,
+    note_overlap,
+    print_report,
+    progress_line,
+    report_end,
+    sizes,
+    write_report,
+    written,
+)
+from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_seeing, at_least, slice_range
+from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, along
+from SAMMed2DLib.cli.common.provenance import record_of, rule_entry
+from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, slices_shown
+from SAMMed2DLib.imaging.geometry import SlicePlane
+from SAMMed2DLib.imaging.intensity import rgb_from_slice
+from SAMMed2DLib.io.segmentation_io import (
+    Segment,
+    check_output_fits,
+    placed,
+    read_segmentation,
+    with_colors,
+    write_segmentation,
+)
+from SAMMed2DLib.io.volume_io import Volume, read_volume
+from SAMMed2DLib.plots.contact_sheet import contact_sheet
+from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
+from SAMMed2DLib.plots.slice_view import SliceView
+from SAMMed2DLib.system.files import StagedFiles
+from SAMMed2DLib.system.formatting import counted
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.proposals.ranking import Proposal
+
+DESCRIPTION = """\
+Propose further objects like those of a segmentation, such as nuclei or lesions of which a few were segmented. The
+output has the segments of --mask and a new one for each proposal, the most likely first: look at them and delete what
+is wrong. Slices on which the segmentation shows something are searched; --range chooses others.
+
+examples:
+  sammed2d similar nuclei.png --mask three.seg.nrrd -o all.seg.nrrd --png all.png
+  sammed2d similar flair.nii.gz --mask lesions.seg.nrrd --segment lesion --range 20,40 -o more.seg.nrrd"""
+_PICTURES, _PICTURE_PX = 9, 640
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarJob(ImageJob):
+    """An image and objects like which others are looked for.
+
+    Attributes:
+        mask: file of the segmentation that has the objects.
+        segment: names of the segments that are such objects; None for all.
+        range: first and last slice to search; None for those that show objects.
+        most: proposals on a slice at most.
+    """
+
+    mask: str
+    segment: Sequence[str] | None = None
+    range: tuple[int, int] | None = None
+    most: int = 30
+
+    @property
+    def also_read(self) -> Sequence[str]:
+        """The file with the objects."""
+        return [self.mask]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `sammed2d similar`."""
+    parser.set_defaults(run=run)
+    add_files(parser)
+    parser.add_argument(
+        "--mask", required=True, metavar="FILE", help="segmentation with objects: .seg.nrrd, DICOM SEG or a label map"
+    )
+    parser.add_argument("--segment", action="append", metavar="NAME", help="only like this segment; may be repeated")
+    where = parser.add_argument_group("where to look")
+    where.add_argument(
+        "--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default: fewest show objects)"
+    )
+    where.add_argument("--range", type=slice_range, metavar="A,B", help="first and last slice, from 0")
+    where.add_argument(
+        "--most", type=at_least(1), default=30, metavar="N", help="proposals on each slice at most (%(default)s)"
+    )
+    add_seeing(parser)
+    add_results(parser, "some slices with objects and proposals", "slices, clicks, scores and times")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what `sammed2d similar` was asked for; no output file is touched unless all goes well.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    with progress_line(args, "looking for similar objects: {done} % of {total}") as progress:
+        report = similar_case(SimilarJob.of(args), lambda: load(args), progress)
+    print_report(report, args.json, _summary(report))
+
+
+def similar_case(job: SimilarJob, load: Load, progress: Progress) -> dict[str, Any]:
+    """Search one image and write its files.
+
+    Args:
+        job: what to do.
+        load: gives the model; called once the image and the objects were found to be good.
+        progress: called with the percentage that is done, and 100.
+
+    Returns:
+        the report.
+
+    Raises:
+        ValueError: bad input, in one of the library's own classes.
+    """
+    from SAMMed2DLib.inference.session import Session
+    from SAMMed2DLib.proposals.similar import ExampleObjects, find_similar
+
+    check_outputs(job)
+    log = CommandLog()
+    with log.step("read"):
+        volume = read_volume(job.image, frame=job.frame, series=job.series)
+        drawn = placed(job.mask, read_segmentation(job.mask), volume, log.notes)
+    check_output_fits(job.output, volume)
+    log.notes += [*volume.notes, *advice_on(job, volume)]
+    chosen = chosen_masks(drawn, job.segment, job.mask)
+    axis = RequestBuilder(volume).array_axis(job.axis) if job.axis else _axis_of(volume, chosen)
+    planes = [SlicePlane.of_axis(volume.size_ijk, axis, n) for n in range(volume.array.shape[axis])]
+    objects, there = (
+        _by_slice(planes, axis, np.any([drawn.layers_lkji[drawn.places[n][0]] == drawn.places[n][1] for n in of], 0))
+        for of in (chosen, range(len(drawn.segments)))
+    )
+    slices = _slices(job, volume, axis, sorted(objects))
+    intensity = intensity_of(job, volume)
+    with log.step("load"):
+        predictor = load()
+    with log.step("search"):
+        found = find_similar(
+            Session(predictor),
+            lambda n: rgb_from_slice(planes[n].extract(volume.array), intensity),
+            [ExampleObjects(n, mask) for n, mask in objects.items()],
+            slices,
+            known=there,
+            most=job.most,
+            zoom=job.zoom,
+            on_progress=lambda share: progress(round(100 * share), 100),
+        )
+    names = _names(drawn.segments[next(iter(chosen))].name, {segment.name for segment in drawn.segments}, len(found))
+    segments = with_colors([*drawn.segments, *map(Segment, names)])
+    head = record_of(job, predictor, job.mask)
+    with StagedFiles() as staged:
+        with log.step("write"):
+            voxels: list[int] = []
+            known = (drawn.layers_lkji[layer] == value for layer, value in drawn.places)
+            masks = _masks(volume, known, planes, found, voxels)
+            note_overlap(log, write_segmentation(staged.place(job.output), masks, volume, segments))
+        if job.png:
+            with log.step("draw"):
+                write_png(staged.place(job.png), _picture(volume, planes, slices, there, found, segments, intensity))
+        entries = [
+            {
+                "name": name,
+                "slice": proposal.slice_index,
+                "point": proposal.prompts.points_xy[0].tolist(),
+                "score": round(proposal.score, 4),
+                "rank": round(proposal.rank, 4),
+                **sizes(volume, count),
+            }
+            for name, proposal, count in zip(names, found, voxels[len(drawn.segments) :], strict=True)
+        ]
+        report = {
+            **head,
+            "intensities": rule_entry(intensity),
+            "axis": "kji"[axis],
+            "slices": [slices[0], slices[-1]],
+            "proposals": entries,
+            **report_end(log),
+        }
+        write_report(staged, job, report)
+    return report
+
+
+def _axis_of(volume: Volume, masks: Mapping[int, np.ndarray]) -> int:
+    return fewest_slices(list(masks.values()), volume.spacing_mm)
+
+
+def _by_slice(planes: Sequence[SlicePlane], axis: int, mask_kji: np.ndarray) -> dict[int, np.ndarray]:
+    """Masks (H, W) bool by slice, where they show something."""
+    return {n: planes[n].extract(mask_kji) for n in np.flatnonzero(slices_shown(mask_kji, axis)).tolist()}
+
+
+def _slices(job: SimilarJob, volume: Volume, axis: int, shown: Sequence[int]) -> Sequence[int]:
+    if job.range is None:
+        return shown
+    (first, last), count = job.range, volume.array.shape[axis]
+    if not 0 <= first <= last < count:
+        raise RequestError(f"--range {first},{last}: {along(axis, volume)} are slices 0 to {count - 1}, lowest first")
+    return range(first, last + 1)
+
+
+def _names(first: str, taken: set[str], count: int) -> list[str]:
+    """Names for new segments, as "lesion #2" and "lesion #3" beside "lesion"."""
+    base = first.rsplit(" #", 1)[0]
+    free = (name for n in range(2, len(taken) + count + 2) if (name := f"{base} #{n}") not in taken)
+    return [next(free) for _ in range(count)]
+
+
+def _masks(
+    volume: Volume,
+    known: Iterator[np.ndarray],
+    planes: Sequence[SlicePlane],
+    found: Sequence[Proposal],
+    voxels: list[int],
+) -> Iterator[np.ndarray]:
+    """One (K, J, I) bool array after the other; their numbers of voxels are appended as they pass."""
+    for mask in known:
+        voxels.append(int(mask.sum()))
+        yield mask
+    for proposal in found:
+        whole = np.zeros(volume.array.shape[:3], bool)
+        planes[proposal.slice_index].insert(whole, proposal.mask, True)
+        voxels.append(int(proposal.mask.sum()))
+        yield whole
+
+
+def _picture(
+    volume: Volume,
+    planes: Sequence[SlicePlane],
+    slices: Sequence[int],
+    there: Mapping[int, np.ndarray],
+    found: Sequence[Proposal],
+    segments: Sequence[Segment],
+    intensity: Any,
+) -> np.ndarray:
+    """Draw slices with most proposals: objects in white, proposals in the colours of their segments."""
+    colors = [segment.color or (1.0, 0.0, 0.0) for segment in segments[len(segments) - len(found) :]]
+    counts = {n: sum(proposal.slice_index == n for proposal in found) for n in slices}
+    shown = sorted(sorted(slices, key=lambda n: -counts[n])[:_PICTURES])
+    images = []
+    for n in shown:
+        layers = [MaskLayer(there[n], (1.0, 1.0, 1.0))] if n in there else []
+        layers += [MaskLayer(p.mask, color) for p, color in zip(found, colors, strict=True) if p.slice_index == n]
+        view = SliceView.of(planes[n], volume.ijk_to_ras, _PICTURE_PX)
+        images.append(draw_slice(rgb_from_slice(planes[n].extract(volume.array), intensity), view, layers))
+    return images[0] if len(images) == 1 else contact_sheet(images, [f"slice {n}" for n in shown])
+
+
+def _summary(report: dict[str, Any]) -> Iterator[str]:
+    """How many there are, a line for each, and what was written."""
+    entries = report["proposals"]
+    yield f"{counted(len(entries), 'proposal')}, the most likely first"
+    for entry in entries:
+        yield f"{entry['name']}: slice {entry['slice']}, {counted(entry['voxels'], 'voxel')}, rank {entry['rank']:.2f}"
+    yield written(report)

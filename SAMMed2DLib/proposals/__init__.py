@@ -1,0 +1,1 @@
+"""Objects that the model proposes: found by likeness to others, ranked, each once."""
