@@ -158,3 +158,82 @@ def test_what_a_key_does_is_said_by_the_tool_tip_of_its_button(fixture):
         (ui.keysButton, "(?)"),
     ):
         assert key in button.toolTip, button.objectName
+
+
+# Room on a small screen
+
+# Of 768 px Slicer 5.13, maximised, leaves 604 to a module's panel; above the options 41 px more are taken than here.
+ROOM_PX = 604 - 41
+
+
+@pytest.fixture
+def small_screen(model):
+    """The Segment Editor module, whose panel has as much room as on 1366 x 768 px."""
+    slicer.util.selectModule("SegmentEditor")
+    window = slicer.util.mainWindow()
+    area = window.findChild(qt.QScrollArea, "ModulePanel")
+    window.show()
+    slicer.app.processEvents()
+    area.setFixedHeight(ROOM_PX + area.height - area.viewport().height)
+    editor = slicer.modules.SegmentEditorWidget.editor
+    fixture = EditorFixture(model)
+    fixture.editor.setActiveEffect(None)
+    for name in ("setSegmentationNode", "setSourceVolumeNode"):
+        getattr(editor, name)(fixture.segmentation if "Segmentation" in name else fixture.volume)
+    editor.setActiveEffectByName("SAM-Med2D")
+    own, fixture.editor, fixture.area = fixture.editor, editor, area
+    fixture.pump(0.1)
+    assert area.viewport().height == ROOM_PX
+    yield fixture
+    editor.setActiveEffect(None)
+    fixture.editor = own
+    slicer.util.selectModule("")
+    window.hide()
+    area.setMinimumHeight(0)
+    area.setMaximumHeight(16777215)
+
+
+def is_in_sight(fixture, widget) -> bool:
+    """Whether a widget is wholly within the visible part of the module's panel."""
+    viewport = fixture.area.viewport()
+    top = widget.mapTo(viewport, qt.QPoint(0, 0)).y()
+    return widget.isVisible() and top >= 0 and top + widget.height <= viewport.height
+
+
+def test_the_common_work_needs_no_scrolling_on_a_small_screen(small_screen):
+    small_screen.click()
+    ui, section = small_screen.panel.ui, small_screen.effect.propagation
+    assert small_screen.area.verticalScrollBar().value == 0
+    for widget in (
+        small_screen.panel.status_line.widget,
+        *(ui.positiveButton, ui.negativeButton, ui.boxButton, ui.keysButton),
+        *(ui.acceptButton, ui.clearButton),
+        *(ui.acceptsAtOnceCheckBox, ui.newSegmentsCheckBox, ui.protectsOthersCheckBox),
+        section.ui.propagateButton,
+    ):
+        assert is_in_sight(small_screen, widget), widget.objectName
+
+
+def test_a_section_that_is_opened_comes_into_sight_and_a_run_does_not_move_the_panel(small_screen):
+    small_screen.click()
+    small_screen.accept()
+    section = small_screen.effect.propagation
+    section.ui.propagateButton.collapsed = False
+    small_screen.pump(0.2)
+    for name in ("bothButton", "stripLabel", "legendLabel", "worstButton", "keyframeComboBox", "firstSpinBox"):
+        assert is_in_sight(small_screen, getattr(section.ui, name)), name
+    scrolled = small_screen.area.verticalScrollBar().value
+    section.propagate("both")
+    small_screen.wait(lambda: not section.is_running)
+    assert small_screen.area.verticalScrollBar().value == scrolled
+    assert slicer.util.mainWindow().statusBar().currentMessage() == section.status_line.text != ""
+
+
+def test_the_views_keep_their_place_whatever_the_panel_says(small_screen):
+    middle = slicer.util.mainWindow().centralWidget()
+    before = middle.geometry
+    small_screen.panel.status_line.show_message("a_very_long_word_" * 20 + " and more " * 40, "error")
+    for section in (small_screen.panel.ui.promptsButton, small_screen.panel.ui.modelButton):
+        section.collapsed = False
+    small_screen.pump(0.1)
+    assert middle.geometry == before

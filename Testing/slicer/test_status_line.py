@@ -289,6 +289,59 @@ def test_the_line_is_above_everything_else_of_the_effect(fixture, line):
     assert [widget.objectName for widget in widgets] == ["SAMMed2DStatusLine", "SAMMed2DEffect"]
 
 
+# Slicer's own status bar
+
+
+def bar():
+    return slicer.util.mainWindow().statusBar()
+
+
+def in_bar(kind, name):
+    return next((w for w in bar().findChildren(kind) if w.objectName == name and w.isVisible()), None)
+
+
+def test_slicers_status_bar_says_the_same_wherever_the_panel_is_scrolled_to(fixture, line):
+    fixture.click()
+    assert bar().currentMessage() == line.text
+    fixture.accept()
+    assert bar().currentMessage() == line.text != ""
+    fixture.show(2, 12)  # the hint is for the panel alone
+    assert bar().currentMessage() == "" and line.text == HINT
+
+
+def test_what_others_say_in_the_status_bar_is_left_to_them(fixture):
+    fixture.click()
+    bar().showMessage("Loaded 3 files")
+    fixture.editor.setActiveEffect(None)
+    assert bar().currentMessage() == "Loaded 3 files"
+    bar().clearMessage()
+
+
+def test_work_of_a_second_and_more_has_progress_and_cancel_in_the_status_bar(fixture, line):
+    cancelled = []
+    line.begin("run", "Propagating...", lambda: cancelled.append(1), "Stop it.")
+    line.update("run", "Propagating... 3 of 20 slices", 3, 20)
+    assert in_bar(qt.QProgressBar, "SAMMed2DProgress") is None
+    fixture.wait(lambda: in_bar(qt.QProgressBar, "SAMMed2DProgress"))
+    progress, button = in_bar(qt.QProgressBar, "SAMMed2DProgress"), in_bar(qt.QPushButton, "SAMMed2DCancel")
+    assert (progress.value, progress.maximum, button.toolTip) == (3, 20, "Stop it.")
+    line.update("run", "Propagating... 15 of 20 slices", 15, 20)
+    assert progress.value == 15 and bar().currentMessage() == "Propagating... 15 of 20 slices"
+    button.click()
+    assert cancelled == [1]
+    line.end("run")
+    fixture.pump(0.05)
+    assert in_bar(qt.QProgressBar, "SAMMed2DProgress") is None and in_bar(qt.QPushButton, "SAMMed2DCancel") is None
+
+
+def test_short_work_shows_no_progress_in_the_status_bar(fixture, line):
+    for _time in range(3):
+        line.begin("run", "Propagating...")
+        fixture.pump(0.4)
+        assert in_bar(qt.QProgressBar, "SAMMed2DProgress") is None
+        line.end("run")
+
+
 # The panel's width
 
 

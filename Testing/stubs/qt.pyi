@@ -30,6 +30,7 @@ class QObject:
 class QWidget(QObject):
     enabled: bool
     height: int
+    objectName: str
     styleSheet: str
     toolTip: str
     visible: bool
@@ -96,7 +97,8 @@ class QAbstractButton(QWidget):
     def setIcon(self, icon: QIcon) -> None: ...
     def setText(self, text: str) -> None: ...
 
-class QPushButton(QAbstractButton): ...
+class QPushButton(QAbstractButton):
+    def __init__(self, text: str = "") -> None: ...
 
 class QComboBox(QWidget):
     count: int
@@ -118,7 +120,9 @@ class QLabel(QWidget):
 class QProgressBar(QWidget):
     format: str
     maximum: int
+    textVisible: bool
     value: int
+    def setFixedSize(self, width: int, height: int) -> None: ...
     def setRange(self, minimum: int, maximum: int) -> None: ...
 
 # Tables

@@ -15,6 +15,7 @@ from SAMMed2DSlicer.module.background_job import BackgroundJob, ProgressReport
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import messages, tables
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
+from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
 
 if TYPE_CHECKING:
     from SAMMed2DLib.doctor import Finding
@@ -36,7 +37,7 @@ class EnvironmentPanel:
         self.ui = slicer.util.childWidgetVariables(widget)
         self.background = BackgroundJob()
         tables.set_columns(self.ui.findingsTable, ["", _("What"), _("State")], stretched=2)
-        self._busy = BusyBar(self.ui.checkProgress)
+        self._busy, self._window_status = BusyBar(self.ui.checkProgress), WindowStatus()
         self.ui.findingsTable.visible = False
         self.ui.checkButton.connect("clicked()", self.check)
         self.ui.torchButton.connect("clicked()", on_install)
@@ -54,6 +55,7 @@ class EnvironmentPanel:
     def cleanup(self) -> None:
         """Stop timers and threads."""
         self._busy.stop()
+        self._window_status.close()
         self.background.stop()
 
     def refresh(self) -> None:
@@ -75,6 +77,7 @@ class EnvironmentPanel:
             return
         self.ui.checkButton.enabled = False
         self._busy.start()
+        self._window_status.show(_("Checking the installation..."), Progress())
         self.background.start(_examine, self.show, self._failed)
 
     def show(self, findings: Sequence[Finding]) -> None:
@@ -95,6 +98,7 @@ class EnvironmentPanel:
     def _end(self) -> None:
         self.ui.checkButton.enabled = True
         self._busy.stop()
+        self._window_status.close()
 
 
 def _state_of(finding: Finding) -> str:

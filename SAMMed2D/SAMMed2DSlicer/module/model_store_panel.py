@@ -15,6 +15,7 @@ from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.module.background_job import BackgroundJob, BackgroundWork, ProgressReport
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import messages, tables
+from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
 
 if TYPE_CHECKING:
     from SAMMed2DLib.registry.store import StoredModel
@@ -36,6 +37,7 @@ class ModelStorePanel:
         self.widget, self._service, self._on_changed = widget, service, on_changed
         self.ui = slicer.util.childWidgetVariables(widget)
         self.background = BackgroundJob()
+        self._window_status, self._running_text = WindowStatus(), ""
         self._models: list[StoredModel] = []
         self._decorate()
         self._connect()
@@ -53,6 +55,7 @@ class ModelStorePanel:
     def cleanup(self) -> None:
         """Stop the thread; a partial download is kept."""
         self.background.stop()
+        self._window_status.close()
 
     def refresh(self) -> None:
         """Show the models and their states."""
@@ -80,6 +83,8 @@ class ModelStorePanel:
         _enable(ui.removeButton, *_remove_problem(model, is_busy))
         _enable(ui.addButton, *self._add_problem(is_busy))
         ui.transferProgress.visible = ui.cancelButton.visible = is_busy
+        if not is_busy:
+            self._window_status.close()
 
     def _add_problem(self, is_busy: bool) -> tuple[str, str]:
         if is_busy:
@@ -147,6 +152,7 @@ class ModelStorePanel:
         self, work: BackgroundWork, text: str, on_done: Callable[[Any], None], on_progress: ProgressReport | None = None
     ) -> None:
         messages.show(self.ui.transferLabel, text)
+        self._running_text = text
         self._show_progress(0, None)
         self.background.start(work, on_done, self._failed, on_progress or self._show_progress)
         self._show_selected()
@@ -171,6 +177,8 @@ class ModelStorePanel:
         bar = self.ui.transferProgress
         bar.maximum = _PERMILLE  # never 0: Qt's busy bar would hold the thread up, see busy_bar.py
         bar.value = int(_PERMILLE * done / total) if total else 0
+        progress = Progress(bar.value, _PERMILLE if total else 0, self.background.cancel)
+        self._window_status.show(self._running_text, progress)
         bar.format = _("{done} of {total}").format(done=in_gib(done), total=in_gib(total)) if total else ""
 
     def _select(self, name: str) -> None:

@@ -13,7 +13,9 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
+from SAMMed2DSlicer.widgets.scrolling import scroll_into_view
 from SAMMed2DSlicer.widgets.timers import single_shot
+from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
 
 # Work that ends sooner shows no bar, which would flicker.
 _SOON_MS = 300
@@ -105,7 +107,7 @@ class ScoreBar:
 
 
 class StatusLine:
-    """A text of two lines, a thin bar, and Cancel.
+    """A text of two lines, a thin bar, and Cancel; Slicer's status bar says the same.
 
     A message is shown until work begins, or until the context changes: what the user works on.
 
@@ -127,6 +129,7 @@ class StatusLine:
         self._is_settled = True  # whether the message belongs to this context
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
+        self._window = WindowStatus()
         self._has_bar = False
         self._score_bar = ScoreBar(self.ui.scoreBar, self.ui.statusLabel)
         self._soon = single_shot(_SOON_MS, self._show_work)
@@ -267,11 +270,7 @@ class StatusLine:
         widget, label = self.widget, self.ui.statusLabel
         if not widget.isVisible() or label.visibleRegion().boundingRect().height() >= label.height:
             return
-        parent = widget.parentWidget()
-        while parent is not None and not parent.inherits("QScrollArea"):
-            parent = parent.parentWidget()
-        if parent is not None:
-            parent.ensureWidgetVisible(widget, 0, 4)
+        scroll_into_view(widget)
 
     def close(self) -> None:
         """Drop all work and the message, and stop the timers."""
@@ -310,6 +309,7 @@ class StatusLine:
             messages.show(self.ui.statusLabel, *shown)
             self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
         self._show_bar(work)
+        self._window.show(text, None if work is None else Progress(work.done, work.total, work.cancel, work.tip))
         self._score_bar.show(self._score if work is None else None)
         self.ui.cancelButton.visible = work is not None and work.cancel is not None
         self.ui.cancelButton.toolTip = work.tip if work is not None else ""

@@ -30,6 +30,7 @@ from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode
 from SAMMed2DSlicer.setup import models, pytorch
 from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.scrolling import follow_section
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ class EffectPanel:
         ui.keysButton.connect("clicked()", self._calls["keys"])
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
         ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
+        follow_section(ui.promptsButton)
+        follow_section(ui.modelButton)
         ui.modelButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_thumbnail())
         ui.promptsTable.connect("itemSelectionChanged()", self._enable_table_buttons)
         ui.promptsTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._jump())

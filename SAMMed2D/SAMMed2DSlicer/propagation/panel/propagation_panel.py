@@ -31,6 +31,7 @@ from SAMMed2DSlicer.scene import sequences
 from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.widgets import combo_boxes, messages
+from SAMMed2DSlicer.widgets.scrolling import follow_section
 from SAMMed2DSlicer.widgets.status_line import PROPAGATION, StatusLine, running_text
 from SAMMed2DSlicer.widgets.timers import single_shot
 
@@ -118,7 +119,6 @@ class PropagationPanel:
         tip = _("Find no more slices; those that were found are written.")
         self.status_line.begin(PROPAGATION, _("Propagating..."), self._controller.cancel, tip)
         self._controller.start(task, writer)
-        self.status_line.ensure_visible()
 
     def _settings(self, direction: str) -> PropagationSettings:
         ui = self.ui
@@ -290,6 +290,7 @@ class PropagationPanel:
         ):
             button.connect("clicked()", call)
         ui.alongComboBox.connect("activated(int)", self._axis_chosen)
+        follow_section(ui.propagateButton)
         ui.propagateButton.connect("contentsCollapsed(bool)", lambda collapsed: self.show())
 
 
