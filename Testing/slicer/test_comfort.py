@@ -172,6 +172,7 @@ def small_screen(model):
     slicer.util.selectModule("SegmentEditor")
     window = slicer.util.mainWindow()
     area = window.findChild(qt.QScrollArea, "ModulePanel")
+    was_visible = window.isVisible()
     window.show()
     slicer.app.processEvents()
     area.setFixedHeight(ROOM_PX + area.height - area.viewport().height)
@@ -188,7 +189,7 @@ def small_screen(model):
     editor.setActiveEffect(None)
     fixture.editor = own
     slicer.util.selectModule("")
-    window.hide()
+    window.setVisible(was_visible)
     area.setMinimumHeight(0)
     area.setMaximumHeight(16777215)
 

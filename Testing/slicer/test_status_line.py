@@ -297,7 +297,7 @@ def bar():
 
 
 def in_bar(kind, name):
-    return next((w for w in bar().findChildren(kind) if w.objectName == name and w.isVisible()), None)
+    return next((w for w in bar().findChildren(kind) if w.objectName == name and not w.isHidden()), None)
 
 
 def test_slicers_status_bar_says_the_same_wherever_the_panel_is_scrolled_to(fixture, line):
