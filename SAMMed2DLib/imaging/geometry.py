@@ -83,7 +83,7 @@ class SlicePlane:
             object.__setattr__(self, name, tuple(checked_numbers(getattr(self, name), (3,), name).tolist()))
         for name, length in (("size_hw", 2), ("size_ijk", 3)):
             object.__setattr__(self, name, _sizes(getattr(self, name), length, name))
-        if not np.any(np.cross(self.column_step_ijk, self.row_step_ijk)):
+        if _are_parallel(self.column_step_ijk, self.row_step_ijk):
             raise GeometryError(
                 f"the column step {self.column_step_ijk} and the row step {self.row_step_ijk} are parallel; "
                 "give two different directions"
@@ -335,6 +335,12 @@ def voxels_of(points_ijk: ArrayLike, size_ijk: Sequence[int]) -> np.ndarray:
     _check_inside(points, size)
     # The far border belongs to the volume but would round up, out of it.
     return np.clip(nearest_index(points), 0, np.array(size) - 1)
+
+
+def _are_parallel(step: _Triple, other: _Triple) -> bool:
+    """Whether the cross product of two vectors is zero; NumPy's takes so long that it is felt for a stack of slices."""
+    (a, b, c), (u, v, w) = step, other
+    return b * w == c * v and c * u == a * w and a * v == b * u
 
 
 def _sizes(values: Any, length: int, name: str) -> Any:
