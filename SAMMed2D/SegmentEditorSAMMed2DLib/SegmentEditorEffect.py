@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import qt
@@ -92,9 +93,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "cancel": partial(self._act, "cancel"),
             "stop": self.stop_loading,
             "install": self.install_torch,
-            "jump": partial(self._act, "jump_to"),
-            "remove": partial(self._act, "remove"),
+            **{name: partial(self._act, action) for name, action in (("jump", "jump_to"), ("remove", "remove"))},
             "keys": self.toggle_keys,
+            "similar": self.on_similar,
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
@@ -290,10 +291,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Actions
 
+    def on_similar(self, action: str) -> None:
+        """Act on similar objects: "search", "cancel", "take" or "refuse"."""
+        self._act(f"similar.{action}")
+
     def _act(self, action: str, *args: object) -> None:
-        """Call a method of the controller, as long as the effect is active."""
+        """Call a method of the controller, or of a part of it, as long as the effect is active."""
         if self.controller is not None:
-            getattr(self.controller, action)(*args)
+            attrgetter(action)(self.controller)(*args)
 
     def accept(self) -> None:
         """Write what is shown to the segment."""
@@ -301,10 +306,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
-        if self.controller is not None and self._press is not None:
+        if self._press is not None:
             self._end_drag()
-        elif self.controller is not None:
-            self.controller.clear()
+        else:
+            self._act("clear")
 
     def choose_tool(self, tool: str) -> None:
         """Choose what a click is taken for."""
@@ -325,8 +330,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def remove_last(self) -> None:
         """Take the last prompt back."""
-        if self.controller is not None:
-            self.controller.prompt_undo.remove_last()
+        self._act("prompt_undo.remove_last")
 
     def model_chosen(self) -> None:
         """Load the model that was chosen."""
@@ -353,8 +357,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _show_work(self, state: EffectState) -> None:
         """Show the state of the work."""
         if self.controller is not None and self.panel is not None and self.propagation is not None:
-            had_open_work = self._has_open_work
-            self._has_open_work = bool(state.is_waiting or state.unfinished or state.pending)
+            had_open_work, self._has_open_work = self._has_open_work, state.has_open_work
             self.panel.show(state)
             self.propagation.show()
             if self._has_open_work != had_open_work:
@@ -370,8 +373,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             qt.QTimer.singleShot(0, self._predict_again)
 
     def _predict_again(self) -> None:
-        if self.controller is not None:
-            self.controller.predict_again()
+        self._act("predict_again")
 
     # Keys
 

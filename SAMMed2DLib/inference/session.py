@@ -94,14 +94,19 @@ class Session:
         """Whether this image, (H, W, 3) uint8, needs no encoding any more before a first click."""
         return self._key_in_frame(self._keys.of(image), self._has_coarse) in self._embeddings
 
-    def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None) -> None:
-        """Encode an image, (H, W, 3) uint8, ahead of its prompts, as a first click needs it.
+    def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None, *, coarse: bool = True) -> None:
+        """Encode an image ahead of its prompts.
+
+        Args:
+            image: (H, W, 3) uint8.
+            should_stop: ends the work early; it is asked within every block of the network.
+            coarse: as a first click needs it; else in the full frame.
 
         Raises:
-            Stopped: `should_stop` said so, which is asked within every block of the network.
+            Stopped: `should_stop` said so.
         """
         with self._stopping(should_stop):
-            self.embed([image], coarse=self._has_coarse)
+            self.embed([image], coarse=coarse)
 
     def answer(
         self,

@@ -120,7 +120,7 @@ def similar_steps(
         image = image_of(example.slice_index)
         tiles = tiles_of((image.shape[0], image.shape[1]), object_px)
         for tile in tiles:
-            session.encode(tile_image(image, tile), should_stop)
+            session.encode(tile_image(image, tile), should_stop, coarse=False)
             yield 0.0
         seen = feature_map(session, image, tiles, object_px, should_stop)
         maps.append(seen.values)
@@ -157,7 +157,7 @@ class _Search:
         """The proposals of one slice, the best first; yields the share of the work that is done."""
         tiles = tiles_of((image.shape[0], image.shape[1]), self.object_px)
         for done, tile in enumerate(tiles, 1):
-            self.session.encode(tile_image(image, tile), self.should_stop)
+            self.session.encode(tile_image(image, tile), self.should_stop, coarse=False)
             yield _FEATURES * done / len(tiles)
         features = feature_map(self.session, image, tiles, self.object_px, self.should_stop)
         seen = _Seen(features, self.likeness.map(features.values))

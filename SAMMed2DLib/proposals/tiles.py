@@ -76,7 +76,7 @@ def feature_map(
     weight = np.zeros((height, width), np.float32)
     for tile in tiles:
         cut = tile_image(image, tile)
-        session.encode(cut, should_stop)
+        session.encode(cut, should_stop, coarse=False)
         features = session.embed([cut]).features[0].float().cpu().numpy()
         rows, columns = (_centres(low, high, step, n) for low, high, n in _spans(tile, height, width))
         part = np.einsum(

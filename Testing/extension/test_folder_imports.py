@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "widgets": ("resources scene setup", ""),
     "prompts": ("scene", "imaging inference io"),
     "inference": ("prompts scene setup widgets", "imaging inference registry"),
-    "effect": ("inference prompts resources scene setup widgets", "imaging inference"),
+    "effect": ("inference prompts resources scene setup widgets", "imaging inference proposals"),
     "propagation": ("inference prompts resources scene widgets", "imaging inference propagation"),
     "module": ("inference prompts resources scene setup widgets", "doctor inference registry system"),
     "logic": ("inference propagation resources scene setup", "registry"),

@@ -118,7 +118,7 @@ class BrightSession:
         if self.error is not None:
             raise self.error
 
-    def encode(self, image, should_stop=None):
+    def encode(self, image, should_stop=None, *, coarse=True):
         self.encoded_ahead.append(image)
 
 

@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser
 from SAMMed2DSlicer.effect.display import EffectState
 from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
+from SAMMed2DSlicer.effect.objects.similar_objects import SimilarObjects
 from SAMMed2DSlicer.effect.panel.status_text import Status
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.updater import EffectUpdater
@@ -56,6 +57,12 @@ class EffectController:
         shown = self.acceptance.predictions
         self._chooser = GroupChooser(effect, self.updater.groups, edit_history, self.updater.segments, shown)
         self.prompt_undo = PromptUndo(self.updater)
+        self.similar = SimilarObjects(
+            effect,
+            self.updater,
+            service,
+            lambda widget, point: self._add(widget, [point], True, lambda group: group.add_point(point, True), True),
+        )
 
     @property
     def is_active(self) -> bool:
@@ -99,6 +106,7 @@ class EffectController:
 
     def stop(self) -> None:
         """Hide the prompts and leave nothing behind but their nodes."""
+        self.similar.cancel()
         self.updater.stop()
 
     def rebuild_views(self) -> None:
@@ -134,6 +142,8 @@ class EffectController:
             whether it was added; if not, the status says why.
         """
         point_world = volumes.world_from_xy(widget.mrmlSliceNode(), xy)
+        if positive and self.similar.take_at(widget, point_world):
+            return True
         with slicer.util.RenderBlocker():
             return self._add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
 
@@ -158,6 +168,7 @@ class EffectController:
         points_world: Sequence[np.ndarray],
         positive: bool | None,
         add_to: Callable[[PromptGroup], None],
+        begins_object: bool = False,
     ) -> bool:
         """Add a prompt to its group, and have it predicted."""
         from SAMMed2DLib.imaging.geometry import GeometryError
@@ -165,7 +176,7 @@ class EffectController:
         updater = self.updater
         now = updater.begin()
         try:
-            group = self._chooser.choose(now, widget, points_world, positive)
+            group = self._chooser.choose(now, widget, points_world, positive, begins_object)
         except (volumes.SceneError, GeometryError) as error:
             self.display.notify(messages.error_text(error), WARNING)
             return False
@@ -219,6 +230,8 @@ class EffectController:
     @renders_once
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
+        if self.similar.clear():
+            return
         now = self.updater.begin()
         self.updater.drop_requests()
         groups = self.updater.groups
@@ -253,6 +266,7 @@ class EffectController:
 
     def predict_again(self) -> None:
         """Predict all open groups anew, since the model or what it sees has changed."""
+        self.similar.cancel()
         self.updater.requests.drop()
         self.acceptance.clear()
         self.updater.candidates.clear()

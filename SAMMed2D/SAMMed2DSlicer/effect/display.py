@@ -13,7 +13,7 @@ from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
-from SAMMed2DSlicer.effect.preview import ShownMask, SliceViews
+from SAMMed2DSlicer.effect.preview import DrawnMask, ShownMask, SliceViews
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_reader import modified_time
@@ -34,6 +34,8 @@ class EffectState:
         pending_view: a view that shows the last of these; None if there is none.
         unfinished: groups of the selected segment, in view, that the user is not done with.
         is_waiting: whether a prediction is on its way.
+        proposals: how many similar objects are proposed.
+        search_share: how much of the search for them is done, 0 .. 1; None while there is none.
     """
 
     status: Status
@@ -44,6 +46,14 @@ class EffectState:
     pending_view: Any
     unfinished: Sequence[PromptGroup]
     is_waiting: bool
+    proposals: int = 0
+    search_share: float | None = None
+
+    @property
+    def has_open_work(self) -> bool:
+        """Whether there is anything that Esc would end."""
+        is_searching = self.search_share is not None
+        return any((self.is_waiting, self.unfinished, self.pending, self.proposals, is_searching))
 
 
 class EffectDisplay:
@@ -53,6 +63,8 @@ class EffectDisplay:
         now: the snapshot of the editor by which all goes in the present event.
         last_view: the slice view that was worked in last, or None.
         changes: marks what the last prompts have changed.
+        proposals_of: gives similar objects that are proposed, to be drawn, for a snapshot.
+        search_share: see `EffectState`.
     """
 
     def __init__(
@@ -81,6 +93,8 @@ class EffectDisplay:
         self.views = SliceViews(effect)
         self.changes = ChangeMarks(self._draw_without_marks)
         self.last_view: Any = None
+        self.proposals_of: Callable[[EditorSnapshot], Sequence[DrawnMask]] = lambda now: ()
+        self.search_share: float | None = None
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
 
     def close(self) -> None:
@@ -107,7 +121,7 @@ class EffectDisplay:
     def draw(self) -> None:
         """Draw the predictions into the views."""
         self._masks = self._acceptance.shown_masks(self.now, self.changes)
-        self.views.draw(self._masks)
+        self.views.draw([*self._masks, *self.proposals_of(self.now)])
 
     @renders_once
     def _draw_without_marks(self) -> None:
@@ -152,6 +166,8 @@ class EffectDisplay:
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self._groups.unfinished,
                 is_waiting=self._requests.running is not None,
+                proposals=len(self.proposals_of(self.now)),
+                search_share=self.search_share,
             )
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # What a pixel of a preview is; 0 is nothing.
-WRITTEN, BLOCKED, REMOVED, ADDED, DROPPED = 1, 2, 3, 4, 5
+WRITTEN, BLOCKED, REMOVED, ADDED, DROPPED, PROPOSED, MARKED = range(1, 8)
 # A light fill and a bright, broad outline: a preview is told from a segment, which Slicer draws in the same colour.
 # Around it a dark line, for bright structures.
 _FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1, 200
@@ -16,6 +16,7 @@ _FILL_ALPHA, _OUTLINE_PX, _OUTLINE_WHITE, _DARK_PX, _DARK_ALPHA = 70, 2, 0.5, 1,
 _STRIPE_PX, _GAP_PX, _DOT_PX = 2, 6, 3
 # What the last prompt has changed, for a moment: a brighter fill within a white line, and where the mask was before,
 # stripes that run the other way than those of what a segment loses.
+_DASH_PX = 4
 _ADDED_ALPHA, _ADDED_WHITE = 210, 0.5
 _NOTHING, _DARK, _OUTLINE, _CORE, _WHITE, _BLACK, _BRIGHT = range(7)
 
@@ -60,6 +61,12 @@ def _ink(labels: np.ndarray, first_xy: Sequence[int]) -> np.ndarray:
     if blocked.any():
         edge = blocked & ~eroded(blocked, 1)
         ink[edge] = np.where(((x + y) // _DOT_PX) % 2 == 0, np.uint8(_WHITE), np.uint8(_BLACK))[edge]
+    for label, is_dashed in ((PROPOSED, True), (MARKED, False)):
+        is_there = labels == label
+        if is_there.any():  # an outline alone: it is nothing yet; dashes, but of the one that keys are about
+            edge = is_there & ~eroded(is_there, _OUTLINE_PX)
+            is_light = ((x + y) // _DASH_PX) % 3 != 0
+            ink[edge] = np.where(is_light | (not is_dashed), np.uint8(_OUTLINE), np.uint8(_BLACK))[edge]
     for label, direction, light in ((REMOVED, 1, _WHITE), (DROPPED, -1, _OUTLINE)):
         is_there = labels == label
         if is_there.any():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import slicer
@@ -20,10 +20,31 @@ from SAMMed2DSlicer.effect import mask_drawing
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DSlicer.effect.change_marks import MaskChange
     from SAMMed2DSlicer.effect.dry_run import DryRun
     from SAMMed2DSlicer.inference.request_queue import PendingPrediction
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+
+
+class DrawnMask(Protocol):
+    """What is drawn into the views."""
+
+    @property
+    def labels_hw(self) -> np.ndarray:
+        """(H, W) uint8, see `mask_drawing`."""
+
+    @property
+    def plane(self) -> SlicePlane:
+        """Its slice."""
+
+    @property
+    def world_from_ijk(self) -> np.ndarray:
+        """(4, 4), mm, the voxels of its volume to the scene."""
+
+    @property
+    def color(self) -> tuple[float, float, float]:
+        """Red, green and blue in 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +66,11 @@ class ShownMask:
     world_from_ijk: np.ndarray
     color: tuple[float, float, float]
     change: MaskChange | None = None
+
+    @property
+    def plane(self) -> SlicePlane:
+        """The slice."""
+        return self.group.plane
 
     @cached_property
     def labels_hw(self) -> np.ndarray:
@@ -77,7 +103,7 @@ class ViewPreview:
         """Whether no mask is drawn."""
         return not self._masks
 
-    def show(self, masks: Sequence[ShownMask]) -> None:
+    def show(self, masks: Sequence[DrawnMask]) -> None:
         """Draw these masks instead of those before."""
         actors = [actor for actor in (_mask_actor(mask, self._widget) for mask in masks) if actor is not None]
         if not actors and not self._masks:
@@ -118,7 +144,7 @@ class SliceViews:
         """Prepare; `effect` is the qSlicerSegmentEditorScriptedEffect that draws."""
         self._effect = effect
         self._previews: dict[str, ViewPreview] = {}
-        self._masks: Sequence[ShownMask] = ()
+        self._masks: Sequence[DrawnMask] = ()
 
     def open(self) -> None:
         """Draw into the views of the present layout."""
@@ -135,7 +161,7 @@ class SliceViews:
         """What is drawn into a view."""
         return self._previews.get(widget.mrmlSliceNode().GetLayoutName())
 
-    def draw(self, masks: Sequence[ShownMask]) -> None:
+    def draw(self, masks: Sequence[DrawnMask]) -> None:
         """Draw these masks in all views."""
         if not masks and not self._masks:
             return
@@ -144,7 +170,7 @@ class SliceViews:
             preview.show(masks)
 
 
-def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, tuple[int, int]] | None:
+def mask_in_view(shown: DrawnMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, tuple[int, int]] | None:
     """A mask in the pixels of a slice view.
 
     Returns:
@@ -170,9 +196,9 @@ def mask_in_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> tuple
     return (np.ascontiguousarray(drawn), (x0, y0)) if drawn.any() else None
 
 
-def _mask_from_view(shown: ShownMask, slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
+def _mask_from_view(shown: DrawnMask, slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
     """(4, 4): view px to the mask's (x, y) px, and the distance from its slice in thicknesses."""
-    plane, world = shown.group.plane, shown.world_from_ijk
+    plane, world = shown.plane, shown.world_from_ijk
     frame = np.eye(4)
     frame[:3, 0] = world[:3, :3] @ np.array(plane.column_step_ijk)
     frame[:3, 1] = world[:3, :3] @ np.array(plane.row_step_ijk)
@@ -207,7 +233,7 @@ def _as_image(labels_hw: np.ndarray) -> Any:
     return image
 
 
-def _mask_actor(shown: ShownMask, widget: Any) -> Any:
+def _mask_actor(shown: DrawnMask, widget: Any) -> Any:
     """An actor that draws the mask over the view; None where the view shows none of it."""
     found = mask_in_view(shown, widget.mrmlSliceNode())
     if found is None:

@@ -47,7 +47,12 @@ class GroupChooser:
         self._segments, self._predictions = segments, predictions
 
     def choose(
-        self, now: EditorSnapshot, widget: Any, points_world: Sequence[np.ndarray], positive: bool | None = None
+        self,
+        now: EditorSnapshot,
+        widget: Any,
+        points_world: Sequence[np.ndarray],
+        positive: bool | None = None,
+        begins_object: bool = False,
     ) -> PromptGroup:
         """The prompt group to which prompts in a view belong.
 
@@ -61,6 +66,7 @@ class GroupChooser:
             widget: the slice view.
             points_world: (3,) mm each: a point, or two corners of a box.
             positive: the side of the point; None for a box.
+            begins_object: whether it begins another object, whatever is there.
 
         Raises:
             SceneError, GeometryError: there can be no prompt; the message says what to do.
@@ -77,7 +83,7 @@ class GroupChooser:
         if not self._is_segment_visible(now):
             raise volumes.SceneError(_("The segment is hidden: show it first."))
         segment_id = now.segment_id
-        if now.options.new_segments:
+        if now.options.new_segments and not begins_object:
             shown = self._shown_at(now, plane, xy, positive)
             if shown is not None:
                 self._segments.select(shown.segment_id)
@@ -89,10 +95,10 @@ class GroupChooser:
         owner = (now.segmentation, segment_id, now.volume, plane, now.item)
         here = [group for group in self._groups.groups if group.belongs_to(*owner)]
         still_open = next((group for group in here if not group.is_accepted), None)
-        if still_open is not None:
+        if still_open is not None and not begins_object:
             return still_open
         initial_mask_hw = None
-        if positive is not None:
+        if positive is not None and not begins_object:
             mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
             is_on = is_on_mask(mask_hw, xy[0], widely=positive)
             accepted = None if positive else self._accepted_at(here, points_world[0], is_on)

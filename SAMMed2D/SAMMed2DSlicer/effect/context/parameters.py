@@ -12,6 +12,7 @@ from SAMMed2DSlicer.scene import overwrite_mode, volumes
 
 TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, PREFETCH = "AcceptAtOnce", "NewSegments", "LookAhead"
+SIMILAR_IN_VOLUME = "SimilarInVolume"
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"  # what a click in a slice view is taken for
 DEFAULTS: dict[str, str | int] = {
     TOOL: POSITIVE,
@@ -20,6 +21,7 @@ DEFAULTS: dict[str, str | int] = {
     AT_ONCE: 0,
     NEW_SEGMENTS: 0,
     PREFETCH: 1,
+    SIMILAR_IN_VOLUME: 0,
 }
 DEFAULTS |= overwrite_mode.DEFAULTS
 
@@ -34,6 +36,7 @@ class EffectOptions:
         accepts_at_once: whether answers are written without asking.
         new_segments: whether each accepted object is followed by a new segment.
         prefetches: whether neighbouring slices are encoded while idle.
+        similar_in_volume: whether similar objects are looked for on all slices.
     """
 
     intensity: str = volumes.WINDOW
@@ -41,6 +44,7 @@ class EffectOptions:
     accepts_at_once: bool = False
     new_segments: bool = False
     prefetches: bool = True
+    similar_in_volume: bool = False
 
     @classmethod
     def of(cls, effect: slicer.qSlicerSegmentEditorScriptedEffect) -> EffectOptions:
@@ -51,6 +55,7 @@ class EffectOptions:
             accepts_at_once=bool(effect.integerParameter(AT_ONCE)),
             new_segments=bool(effect.integerParameter(NEW_SEGMENTS)),
             prefetches=bool(effect.integerParameter(PREFETCH)),
+            similar_in_volume=bool(effect.integerParameter(SIMILAR_IN_VOLUME)),
         )
 
 

@@ -20,10 +20,12 @@ from SAMMed2DSlicer.effect.context.parameters import (
     NEW_SEGMENTS,
     POSITIVE,
     PREFETCH,
+    SIMILAR_IN_VOLUME,
     TOOL,
     ZOOM,
     EffectOptions,
 )
+from SAMMed2DSlicer.effect.panel.similar_row import SimilarRow
 from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
@@ -55,7 +57,8 @@ class EffectPanel:
             effect: the qSlicerSegmentEditorScriptedEffect, whose options frame they go into.
             service: whose model and device are chosen here.
             calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen), "stop" (loading
-                it) and "keys" (are to be shown) without arguments; "jump" and "remove" with a prompt group.
+                it) and "keys" (are to be shown) without arguments; "jump" and "remove" with a prompt group;
+                "similar" with "search" or "cancel".
         """
         self._effect, self._service, self._calls = effect, service, calls
         self._state: EffectState | None = None
@@ -76,10 +79,12 @@ class EffectPanel:
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
+        self._similar = SimilarRow(self.status_line, calls["similar"])
         self._checks = {
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
             PREFETCH: self.ui.looksAheadCheckBox,
+            SIMILAR_IN_VOLUME: self._similar.in_volume,
             overwrite_mode.PROTECT: self.ui.protectsOthersCheckBox,
         }
         self._lists = {
@@ -92,6 +97,7 @@ class EffectPanel:
         self.status_line.set_hint(_("Click on the structure, or drag a box around it."))
         effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
+        self.add_section(self._similar.widget)
         self.ui.installRow.setVisible(False)
 
     def add_section(self, widget: Any) -> None:
@@ -120,6 +126,7 @@ class EffectPanel:
     def show(self, state: EffectState) -> None:
         """Show the state of the work."""
         self._show_status(state)
+        self._similar.show(state)
         has_answer, has_groups = bool(state.pending), bool(state.groups)
         can_accept = has_answer or state.is_waiting or bool(state.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)

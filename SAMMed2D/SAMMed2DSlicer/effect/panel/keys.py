@@ -19,6 +19,9 @@ class KeyTarget(Protocol):
     def remove_last(self) -> None:
         """Take the last prompt back."""
 
+    def on_similar(self, action: str) -> None:
+        """Act on similar objects: "search", "take" or "refuse"."""
+
     def choose_tool(self, tool: str) -> None:
         """Choose what a click is taken for, one of `context.parameters`."""
 
@@ -61,6 +64,9 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
         KeyAction(("X",), partial(target.choose_tool, "box"), _("box")),
         KeyAction(("L",), partial(target.take_candidate, 1), _("next larger mask")),
         KeyAction(("K",), partial(target.take_candidate, -1), _("next smaller mask")),
+        KeyAction(("M",), partial(target.on_similar, "search"), _("find more objects like the accepted ones")),
+        KeyAction(("A",), partial(target.on_similar, "take"), _("take the marked proposal")),
+        KeyAction(("D",), partial(target.on_similar, "refuse"), _("refuse the marked proposal")),
         KeyAction(("H",), target.toggle_prompts, _("hide or show the prompts")),
         KeyAction(("?", "F1"), target.toggle_keys, _("hide or show this sheet"), "? or F1"),
     ]

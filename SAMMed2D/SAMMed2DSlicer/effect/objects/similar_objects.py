@@ -1,0 +1,268 @@
+"""Find similar: proposals of the model that the user takes by a click, or refuses; nothing is written by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from SAMMed2DSlicer.effect import mask_drawing
+from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
+from SAMMed2DSlicer.effect.objects.similar_task import SimilarTask
+from SAMMed2DSlicer.effect.updater import EffectUpdater
+from SAMMed2DSlicer.inference.service import InferenceService
+from SAMMed2DSlicer.inference.worker import TASK, Job
+from SAMMed2DSlicer.scene import volumes
+from SAMMed2DSlicer.scene.slice_views import renders_once
+from SAMMed2DSlicer.widgets import messages
+from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.imaging.geometry import SlicePlane
+    from SAMMed2DLib.proposals.ranking import Proposal
+
+_COLOR = (1.0, 0.9, 0.2)  # of proposals: no segment of Slicer's first ones has it
+
+AddPoint = Callable[[Any, np.ndarray], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownProposal:
+    """A proposal as it is drawn: an outline.
+
+    Attributes:
+        proposal: what was found.
+        plane: its slice.
+        world_from_ijk: (4, 4), mm, the voxels of the volume to the scene.
+        is_marked: whether keys are about this one.
+        color: red, green and blue in 0..1.
+    """
+
+    proposal: Proposal
+    plane: SlicePlane
+    world_from_ijk: np.ndarray
+    is_marked: bool = False
+    color: tuple[float, float, float] = _COLOR
+
+    @cached_property
+    def labels_hw(self) -> np.ndarray:
+        """Its mask, (H, W) uint8, see `mask_drawing`."""
+        label = mask_drawing.MARKED if self.is_marked else mask_drawing.PROPOSED
+        return np.where(self.proposal.mask, np.uint8(label), np.uint8(0))
+
+    @property
+    def point_world(self) -> np.ndarray:
+        """Its click, (3,) mm in the scene."""
+        x, y = self.proposal.prompts.points_xy[0]
+        plane = self.plane
+        point_ijk = np.array(plane.origin_ijk) + x * np.array(plane.column_step_ijk) + y * np.array(plane.row_step_ijk)
+        return (self.world_from_ijk @ [*point_ijk, 1.0])[:3]
+
+
+class SimilarObjects:
+    """Searches in the background, shows what was found, and hands on what the user takes."""
+
+    def __init__(
+        self,
+        effect: slicer.qSlicerSegmentEditorScriptedEffect,
+        updater: EffectUpdater,
+        service: InferenceService,
+        add_point: AddPoint,
+    ) -> None:
+        """Begin without proposals.
+
+        Args:
+            effect: the qSlicerSegmentEditorScriptedEffect.
+            updater: knows the context and shows the state.
+            service: computes.
+            add_point: begins an object by a point, (3,) mm in the scene, in a slice view; tells whether it did.
+        """
+        self._effect, self._updater, self._service, self._add_point = effect, updater, service, add_point
+        self._task: SimilarTask | None = None
+        self._job: Job | None = None
+        self._place: tuple[Any, ...] = ()  # segmentation, volume and frame that the proposals are of
+        self._proposals: list[ShownProposal] = []
+        updater.display.proposals_of = self.shown
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a search is going on."""
+        return self._task is not None
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """What was found and is neither taken nor refused, the most likely first; the first one is marked."""
+        return [shown.proposal for shown in self._proposals]
+
+    def search(self) -> None:
+        """Look for objects like the accepted ones, on the slice that is shown, or on all slices parallel to it."""
+        updater = self._updater
+        now = updater.begin()
+        self.cancel()
+        view = updater.display.last_view
+        plane = now.planes.get(view.mrmlSliceNode().GetLayoutName()) if view is not None else None
+        plane = plane or next(iter(now.planes.values()), None)
+        if plane is None or not now.segment_id:
+            updater.display.notify(_("Show a slice of the image, and choose a segment with an object."), WARNING)
+            return
+        pending = [(group.plane, shown.result.mask) for group, shown in updater.acceptance.predictions.items()]
+        try:
+            labelmap = self._effect.defaultModifierLabelmap()
+            if labelmap is None:
+                raise volumes.SceneError(_("The segmentation has no geometry: select a source volume for it."))
+            self._task = SimilarTask(now, plane, labelmap, pending)
+        except ValueError as error:
+            updater.display.notify(messages.error_text(error), WARNING)
+            return
+        self._place = (now.segmentation, now.volume, now.item)
+        self._advance(self._task)
+
+    def cancel(self) -> None:
+        """Search no more, and show no proposals."""
+        if self._job is not None:
+            self._job.cancel()
+        was_searching, self._task, self._job = self._task is not None, None, None
+        had_any, self._proposals = bool(self._proposals), []
+        if had_any or was_searching:
+            self._show()
+
+    def clear(self) -> bool:
+        """The same for Esc; tells whether there was anything."""
+        if not (self.is_searching or self._proposals):
+            return False
+        was_searching = self.is_searching
+        self._updater.begin()
+        self.cancel()
+        text = _("The search was cancelled.") if was_searching else _("The proposals were refused.")
+        self._updater.display.notify(text)
+        return True
+
+    def take_at(self, widget: Any, point_world: np.ndarray) -> bool:
+        """Take the proposal that a click, (3,) mm, in a slice view is on; tells whether there was one."""
+        now = self._updater.editor.take()
+        plane = now.planes.get(widget.mrmlSliceNode().GetLayoutName())
+        if not self._proposals or plane is None or now.world_from_ijk is None or not self._is_here(now):
+            return False
+        xy = plane.project_ras(point_world[None], now.world_from_ijk)[0][0]
+        x, y = (int(value) for value in np.floor(xy + 0.5))
+        height, width = plane.size_hw
+        for number, shown in enumerate(self._proposals):
+            if shown.plane == plane and 0 <= x < width and 0 <= y < height and shown.proposal.mask[y, x]:
+                self._take(number, widget)
+                return True
+        return False
+
+    def take(self) -> None:
+        """Take the marked proposal."""
+        if self._proposals:
+            self._take(0, self._view_of_marked())
+        else:
+            self._say_nothing_marked()
+
+    def refuse(self) -> None:
+        """Refuse the marked proposal, and mark the next one."""
+        self._updater.begin()
+        if not self._proposals:
+            self._say_nothing_marked()
+            return
+        del self._proposals[0]
+        self._mark_next()
+
+    def _take(self, number: int, widget: Any) -> None:
+        shown = self._proposals.pop(number)
+        if widget is not None:
+            self._add_point(widget, shown.point_world)
+        self._mark_next()
+
+    def _say_nothing_marked(self) -> None:
+        self._updater.begin()
+        text = _("There is no proposal: accept one object at least, and press M for more like it.")
+        self._updater.display.notify(text, WARNING)
+
+    @renders_once
+    def _mark_next(self) -> None:
+        """Show the marked proposal, also if it is on another slice."""
+        self._view_of_marked()
+        self._show()
+
+    def _view_of_marked(self) -> Any:
+        """A view that shows the slice of the marked proposal; one is moved there if none does."""
+        if not self._proposals:
+            return None
+        now = self._updater.editor.take()
+        plane = self._proposals[0].plane
+        showing = now.showing(plane)
+        if showing:
+            last = self._updater.display.last_view
+            return last if last in showing else showing[0]
+        widget = now.along(plane, self._updater.display.last_view)
+        if widget is not None:
+            widget.mrmlSliceNode().JumpSliceByOffsetting(*self._proposals[0].point_world)
+            widget.sliceLogic().SnapSliceOffsetToIJK()
+        return widget
+
+    # The search
+
+    def _advance(self, task: SimilarTask) -> None:
+        self._show()
+        self._job = self._service.submit(task.advance, lambda more: self._advanced(task, more), self._failed, TASK)
+
+    def _advanced(self, task: SimilarTask, has_more: bool) -> None:
+        if task is not self._task or not self._updater.observer.is_active:
+            return
+        try:
+            task.check()
+        except ValueError as error:
+            self._failed(error)
+            return
+        if has_more:
+            self._updater.begin()
+            self._advance(task)
+            return
+        self._task = self._job = None
+        self._updater.begin()
+        world = task.world_from_ijk
+        self._proposals = [ShownProposal(each, task.planes[each.slice_index], world) for each in task.found]
+        self._tell(len(self._proposals))
+        self._mark_next()
+
+    def _tell(self, count: int) -> None:
+        found = (
+            _("1 proposal. Click takes it, or A; D refuses it, Esc too.")
+            if count == 1
+            else _("{count} proposals. A click takes one; A takes the marked one, D refuses it; Esc refuses all.")
+        )
+        nothing = _("No further object like these was found here.")
+        text = found.format(count=count) if count else nothing
+        self._updater.display.notify(text, INFO if count else WARNING)
+
+    def _failed(self, error: BaseException) -> None:
+        if self._task is None:
+            return
+        self._task = self._job = None
+        self._updater.begin()
+        self._updater.display.notify(messages.error_text(error), WARNING if isinstance(error, ValueError) else ERROR)
+
+    def _show(self) -> None:
+        """Hand on what is to be shown."""
+        display, share = self._updater.display, self._task.share if self._task is not None else None
+        display.search_share = share
+        display.publish(redraws=share is None)
+
+    def shown(self, now: EditorSnapshot) -> list[ShownProposal]:
+        """The proposals where they are now, the marked one first; none for another volume, segmentation or frame."""
+        if now.world_from_ijk is None or not self._is_here(now):
+            return []
+        if any(not np.array_equal(shown.world_from_ijk, now.world_from_ijk) for shown in self._proposals):
+            self._proposals = [replace(shown, world_from_ijk=now.world_from_ijk) for shown in self._proposals]
+        if self._proposals and not self._proposals[0].is_marked:
+            self._proposals[0] = replace(self._proposals[0], is_marked=True)
+        return self._proposals
+
+    def _is_here(self, now: EditorSnapshot) -> bool:
+        return self._place == (now.segmentation, now.volume, now.item)
