@@ -151,6 +151,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._check_torch()
         self._start(self.controller)
         self._show_service(self._service.state)
+        qt.QTimer.singleShot(0, self.panel.tour.show_once)
 
     def _start(self, controller: EffectController) -> None:
         self._is_at_work = True
