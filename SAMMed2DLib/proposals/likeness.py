@@ -1,4 +1,4 @@
-"""How like given objects each place of a slice is, by what the image encoder and the eye see there.
+"""How like given objects each place of a slice is, by half what the image encoder sees there, by half the colour.
 
 The direction from all places to the objects' mean is whitened by how places differ among themselves, so that what
 varies everywhere counts little. Nothing is trained.
@@ -11,8 +11,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SAMMed2DLib.proposals.tiles import FeatureMap
+
 # Of the mean variance, added to that of each direction: few examples say little about directions of small variance.
-_SHRINKAGE = 0.1
+_SHRINKAGE = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectLikeness:
+    """How like objects places are, by their features and by their colours."""
+
+    by_features: Likeness
+    by_colors: Likeness
+
+    @classmethod
+    def of(cls, maps: Sequence[FeatureMap], inside: Sequence[np.ndarray]) -> ObjectLikeness:
+        """Measure by objects; arguments as of `Likeness.of`, for each map."""
+        features, colors = [seen.values for seen in maps], [seen.colors for seen in maps]
+        return cls(Likeness.of(features, inside), Likeness.of(colors, inside))
+
+    def map(self, seen: FeatureMap) -> np.ndarray:
+        """How like the objects each place is, (h, w) float32; about 1 for the objects themselves."""
+        return (self.by_features.map(seen.values) + self.by_colors.map(seen.colors)) / 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,14 @@ from SAMMed2DLib.imaging.components import innermost_point, label_components, la
 from SAMMed2DLib.inference.prompts import EmptyMaskError, Prompts
 from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
-from SAMMed2DLib.proposals.likeness import Likeness, peaks
+from SAMMed2DLib.proposals.likeness import ObjectLikeness, peaks
 from SAMMed2DLib.proposals.ranking import Proposal, one_per_object, ranked
 from SAMMed2DLib.proposals.tiles import FeatureMap, ShouldStop, feature_map, tile_image, tiles_of
 
 # Places that are less like the objects, which have 1 on average, are no peaks.
 _LEAST_PEAK = 0.3
 # Masks whose pixels are less like them, on average, are no proposals.
-_LEAST_MASK = 0.3
+_LEAST_MASK = 0.4
 # As small or as large, beside the smallest and the largest object that was given, by area.
 _SIZE_FACTOR = 3.0
 # Of the areas of the objects: how finely is looked goes by the smaller ones.
@@ -123,10 +123,10 @@ def similar_steps(
             session.encode(tile_image(image, tile), should_stop, coarse=False)
             yield 0.0
         seen = feature_map(session, image, tiles, object_px, should_stop)
-        maps.append(seen.values)
+        maps.append(seen)
         inside.append(seen.places(example.mask.astype(np.float32)))
     limits = (min(areas) / _SIZE_FACTOR, max(areas) * _SIZE_FACTOR)
-    search = _Search(session, should_stop, object_px, limits, Likeness.of(maps, inside), most, zoom)
+    search = _Search(session, should_stop, object_px, limits, ObjectLikeness.of(maps, inside), most, zoom)
     there = _united(known or {}, drawn)
     found: list[Proposal] = []
     for number, index in enumerate(slices):
@@ -149,7 +149,7 @@ class _Search:
     should_stop: ShouldStop | None
     object_px: float
     areas_px: tuple[float, float]
-    likeness: Likeness
+    likeness: ObjectLikeness
     most: int
     zoom: bool | None
 
@@ -160,17 +160,29 @@ class _Search:
             self.session.encode(tile_image(image, tile), self.should_stop, coarse=False)
             yield _FEATURES * done / len(tiles)
         features = feature_map(self.session, image, tiles, self.object_px, self.should_stop)
-        seen = _Seen(features, self.likeness.map(features.values))
+        seen = _Seen(features, self.likeness.map(features))
         points = seen.peaks_px(known_hw, self.object_px, _PEAKS_FOR_EACH * self.most)
         guesses = ranked(self._guessed(index, image, tiles, points, seen), {index: known_hw}, self.most)
         found = []
         for done, guess in enumerate(guesses):
             yield _FEATURES + (1 - _FEATURES) * done / len(guesses)
-            answer = self.session.answer(image, guess.prompts, zoom=self.zoom, should_stop=self.should_stop)
-            proposal = self._judged(index, guess.prompts, answer.mask, answer.score, seen)
+            proposal = self._answered(index, image, guess.prompts, seen)
             found += [] if proposal is None else [proposal]
         yield 1.0
         return ranked(found, {index: known_hw})
+
+    def _answered(self, index: int, image: np.ndarray, click: Prompts, seen: _Seen) -> Proposal | None:
+        """What a session answers to a click; the candidate that is most like an object where the answer is not."""
+        answer = self.session.answer(image, click, zoom=self.zoom, should_stop=self.should_stop)
+        proposal = self._judged(index, click, answer.mask, answer.score, seen)
+        if proposal is not None:
+            return proposal
+        answer = self.session.answer(image, click, zoom=self.zoom, candidates=True, should_stop=self.should_stop)
+        candidates = [
+            self._judged(index, click.with_candidate(number), candidate.mask, candidate.score, seen)
+            for number, candidate in enumerate(answer.candidates, 1)
+        ]
+        return max(filter(None, candidates), key=lambda candidate: candidate.rank, default=None)
 
     def _guessed(
         self, index: int, image: np.ndarray, tiles: list[Crop], points: list[np.ndarray], seen: _Seen
@@ -200,7 +212,7 @@ class _Search:
         likeness = seen.mean_in(mask)
         if not self.areas_px[0] <= np.count_nonzero(mask) <= self.areas_px[1] or likeness < _LEAST_MASK:
             return None
-        return Proposal(index, prompts, mask, score, likeness * max(score, 0.0))
+        return Proposal(index, prompts, mask, score, min(likeness, 1.0) * max(score, 0.0))
 
 
 @dataclass(frozen=True, eq=False)

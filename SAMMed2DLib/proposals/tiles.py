@@ -28,11 +28,13 @@ class FeatureMap:
     """A slice as features.
 
     Attributes:
-        values: (C, h, w) float32: of the encoder, and the colours of the image.
+        values: (C, h, w) float32, of the encoder.
+        colors: (3, h, w) float32, of the image.
         step_px: side of a place, slice px; the first one begins at the slice's corner.
     """
 
     values: np.ndarray
+    colors: np.ndarray
     step_px: int
 
     def places(self, pixels_hw: np.ndarray) -> np.ndarray:
@@ -94,8 +96,7 @@ def feature_map(
         weight[window] += inner
     if total is None:
         raise ValueError("a slice needs at least one tile")
-    colours = _place_means(image.astype(np.float32), step)
-    return FeatureMap(np.concatenate([total / weight, colours]), step)
+    return FeatureMap(total / weight, _place_means(image, step), step)
 
 
 def tile_image(image: np.ndarray, tile: Crop) -> np.ndarray:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+from SAMMed2DLib.imaging.components import parts_touching
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.prompts import EmptyMaskError, Prompts
-from SAMMed2DLib.inference.session import Session, Stopped
+from SAMMed2DLib.inference.session import MaskPrediction, Session, Stopped
 from SAMMed2DLib.proposals.likeness import Likeness, peaks
 from SAMMed2DLib.proposals.ranking import Proposal, one_per_object, ranked
 from SAMMed2DLib.proposals.similar import ExampleObjects, find_similar
@@ -106,7 +111,7 @@ def test_tiles_cover_the_slice_and_the_map_has_a_value_everywhere(coarse_predict
     assert covered.all() and len(tiles) <= 36
     seen = feature_map(Session(coarse_predictor), picture(), tiles, object_px)
     assert np.isfinite(seen.values).all()
-    grey = np.array([seen.values[-1, y // seen.step_px, x // seen.step_px] for x, y in DISCS])
+    grey = np.array([seen.colors[-1, y // seen.step_px, x // seen.step_px] for x, y in DISCS])
     if object_px < 30:
         assert (grey > 150).all()  # colours are where they are in the image
 
@@ -156,3 +161,28 @@ def test_without_an_object_there_is_nothing_to_look_for(session):
 def test_it_can_be_stopped(session):
     with pytest.raises(Stopped):
         find_similar(session, lambda n: picture(), [ExampleObjects(0, given())], [0], should_stop=lambda: True)
+
+
+class WholeFirst:
+    """A session that sees grey values, and takes each click for the whole picture; the disc is a candidate."""
+
+    def encode(self, image, should_stop=None, *, coarse=True):
+        pass
+
+    def embed(self, images):
+        return SimpleNamespace(features=torch.from_numpy(images[0][None, ..., 0].astype(np.float32))[None])
+
+    def answer_pairs(self, pairs, *, should_stop=None):
+        return [SimpleNamespace(mask=np.ones(image.shape[:2], bool), score=0.9) for image, _ in pairs]
+
+    def answer(self, image, prompts, *, zoom=None, candidates=False, should_stop=None):
+        part = parts_touching(image[..., 0] > 150, disc(*prompts.points_xy[0], 1))
+        masks = [np.ones(SIZE_HW, bool), part]
+        found = [MaskPrediction(mask, 0.9, (0, 0, *SIZE_HW), 0) for mask in masks]
+        return replace(found[0], candidates=tuple(found) if candidates else ())
+
+
+def test_where_the_answer_is_too_large_the_candidate_that_is_an_object_is_proposed():
+    found = find_similar(WholeFirst(), lambda n: picture(), [ExampleObjects(0, given())], [0], most=12)
+    assert len(found) == len(DISCS) - 2
+    assert all(each.prompts.candidate == 2 and each.mask.sum() < 400 for each in found)

@@ -201,3 +201,23 @@ def test_without_the_option_clicks_are_about_one_object(fixture, model):
     keys.press("Backspace", fixture.view)
     fixture.wait()
     assert model.asked[-1][0].labels.tolist() == [1]
+
+
+def test_masks_that_are_shown_already_are_not_computed_again_for_each_click(fixture, monkeypatch):
+    from SAMMed2DSlicer.effect import dry_run, preview
+
+    for centre in CENTRES[:5]:
+        fixture.click((*centre, K))
+    idle(fixture)
+    fixture.pump(1.5)  # marks of what was added are gone
+    drawn, tried, draw, attempt = [], [], preview._mask_actor, dry_run.dry_run
+    monkeypatch.setattr(preview, "_mask_actor", lambda mask, widget: drawn.append(mask.group) or draw(mask, widget))
+    monkeypatch.setattr(dry_run, "dry_run", lambda *args: tried.append(args) or attempt(*args))
+    fixture.click((*CENTRES[5], K))
+    fixture.wait(lambda: len(fixture.shown) == 6)
+    newest = fixture.controller.pending[-1]
+    assert newest in drawn and len(set(drawn)) <= 2  # the one before has got its candidates meanwhile
+    assert len(tried) == 1
+    fixture.editor_node.SetSourceVolumeIntensityMask(True)
+    fixture.editor_node.SetSourceVolumeIntensityMaskRange(100, 200)
+    fixture.wait(lambda: len(tried) >= 7)  # masking counts for all of them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import slicer
@@ -137,6 +139,7 @@ def test_in_the_volume_what_goes_on_from_slice_to_slice_is_proposed_once(fixture
 
 def test_without_an_accepted_object_it_says_what_to_do(model):
     fixture = EditorFixture(model, volume_kji=np.where(discs_kji(), 160, 40).astype(np.int16))
+    fixture.pump(0.3)  # until all views have their slices
     assert search(fixture) == [] and "segment one first" in fixture.status.text
     fixture.editor.setActiveEffect(None)
 
@@ -150,3 +153,13 @@ def test_proposals_go_with_the_effect_and_with_the_volume(fixture):
     fixture.editor.setActiveEffect(None)
     fixture.activate()
     assert not fixture.controller.similar.proposals
+
+
+def test_the_candidate_that_was_meant_is_taken(fixture, model):
+    similar = fixture.controller.similar
+    first = search(fixture)[0]
+    meant = replace(first, prompts=first.prompts.with_candidate(1))
+    similar._proposals[0] = replace(similar._proposals[0], proposal=meant)
+    keys.press("A")
+    fixture.wait()
+    assert model.asked[-1][0].candidate == 1 and len(fixture.shown) == 1

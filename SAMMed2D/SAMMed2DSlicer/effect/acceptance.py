@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from SAMMed2DSlicer.effect import dry_run
 from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState, is_worked_on
 from SAMMed2DSlicer.effect.context.parameters import begin_inside
-from SAMMed2DSlicer.effect.dry_run import DryRun, dry_run
+from SAMMed2DSlicer.effect.dry_run import DryRun
 from SAMMed2DSlicer.effect.panel import status_text
 from SAMMed2DSlicer.effect.panel.status_text import Accepted, Status
 from SAMMed2DSlicer.effect.preview import ShownMask
@@ -20,6 +21,7 @@ from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.edit_history import EditHistory
+from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.segment_targets import EffectTarget, SegmentTarget, SingleUndoTarget, UndoStep
 from SAMMed2DSlicer.scene.segment_writer import outside_text
 from SAMMed2DSlicer.scene.segmentations import segment_color
@@ -55,6 +57,8 @@ class Acceptance:
         self._effect, self._groups, self._edit_history = effect, groups, edit_history
         self.predictions: dict[PromptGroup, PendingPrediction] = {}
         self._dry_runs: dict[PromptGroup, DryRun | None] = {}
+        self._changed_at: dict[PromptGroup, int] = {}  # when the segments of these were changed last
+        self._shown: dict[PromptGroup, ShownMask] = {}  # as they were shown last
 
     def pending(self, now: EditorSnapshot) -> list[PromptGroup]:
         """Groups that are worked on, of the frames that volumes show, whose predictions are shown.
@@ -83,10 +87,20 @@ class Acceptance:
         """Show nothing."""
         self.predictions.clear()
         self._dry_runs.clear()
+        self._shown.clear()
 
     def masking_changed(self) -> None:
-        """Make dry runs anew when they are needed, since masking may have changed."""
-        self._dry_runs.clear()
+        """Make dry runs anew when they are needed, since masking may have changed.
+
+        Without masking those stay of which all would be written, to segments that are as they were: of many objects
+        each takes its time.
+        """
+        kept = self._dry_runs if dry_run.is_unmasked(self._effect) else {}
+        self._dry_runs = {
+            group: found
+            for group, found in kept.items()
+            if found is not None and found.in_range == found.meant and self._changed_at[group] == _changed_at(group)
+        }
 
     def dry_run_of(self, group: PromptGroup, world_from_ijk: np.ndarray | None = None) -> DryRun | None:
         """What accepting the prediction of a group would do; None if nothing can be written.
@@ -103,10 +117,10 @@ class Acceptance:
             mask_hw, replaces = self.predictions[group].result.mask, self._edit_history.replaceable(group.key)
             try:
                 place = (group.plane, group.volume, replaces, group.initial_mask_hw, world_from_ijk, group.segment_id)
-                found = dry_run(self._effect, mask_hw, *place)
+                found = dry_run.dry_run(self._effect, mask_hw, *place)
             except ValueError:  # accepting says it
                 found = None
-            self._dry_runs[group] = found
+            self._dry_runs[group], self._changed_at[group] = found, _changed_at(group)
         return self._dry_runs[group]
 
     def shown_masks(self, now: EditorSnapshot, marks: ChangeMarks) -> list[ShownMask]:
@@ -119,7 +133,9 @@ class Acceptance:
             found = self.dry_run_of(group, world_from_ijk)
             color = segment_color(group.segmentation, group.segment_id)
             mask = ShownMask(group, self.predictions[group], found, world_from_ijk, color, marks.of(group))
-            masks.append(mask)
+            before = self._shown.get(group)
+            masks.append(before if before is not None and before.is_same(mask) else mask)
+        self._shown = {mask.group: mask for mask in masks}  # those that are the same are not drawn again
         return masks
 
     def write(self, groups: Sequence[PromptGroup], now: EditorSnapshot, closes: bool = True) -> AcceptanceResult | None:
@@ -174,3 +190,7 @@ class Acceptance:
             raise volumes.SceneError(outside_text(written.outside_px, accepted.shown_px))
         self.predictions.pop(group)
         return accepted
+
+
+def _changed_at(group: PromptGroup) -> int:
+    return modified_time(group.segmentation, group.segment_id)

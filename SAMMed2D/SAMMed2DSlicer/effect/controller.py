@@ -61,7 +61,7 @@ class EffectController:
             effect,
             self.updater,
             service,
-            lambda widget, point: self._add(widget, [point], True, lambda group: group.add_point(point, True), True),
+            lambda widget, proposal: self._add(widget, [proposal.point_world], True, proposal.give_to, True),
         )
 
     @property

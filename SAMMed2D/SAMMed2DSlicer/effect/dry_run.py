@@ -124,6 +124,14 @@ def dry_run(
     )
 
 
+def is_unmasked(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
+    """Whether the Segment Editor allows to write everywhere."""
+    node: Any = overwrite_mode.segment_editor_node(effect)
+    return node.GetMaskMode() == node.GetSegmentationNode().EditAllowedEverywhere and not bool(
+        node.GetSourceVolumeIntensityMask()
+    )
+
+
 def _around(meant: VoxelPatch | None, replaces: VoxelPatch | None) -> VoxelPatch | None:
     """The voxels that a mask means, in a block that has those that it replaces, too; None if there are none."""
     if replaces is None:

@@ -72,6 +72,11 @@ class ShownMask:
         """The slice."""
         return self.group.plane
 
+    def is_same(self, other: ShownMask) -> bool:
+        """Whether another one of the same group is shown alike."""
+        same = self.prediction is other.prediction and self.dry_run is other.dry_run and self.change is other.change
+        return same and self.color == other.color and np.array_equal(self.world_from_ijk, other.world_from_ijk)
+
     @cached_property
     def labels_hw(self) -> np.ndarray:
         """All of it in one image, (H, W) uint8, see `mask_drawing`."""
@@ -94,6 +99,8 @@ class ViewPreview:
         """Prepare for a view: `effect` is the qSlicerSegmentEditorScriptedEffect."""
         self._effect, self._widget = effect, widget
         self._masks: list[Any] = []
+        self._drawn: dict[DrawnMask, Any] = {}  # actors, None for what the view does not show
+        self._drawn_in: tuple[Any, ...] = ()  # the view as it was then
         self._band = _band_actor()
         self._band_points = self._band.GetMapper().GetInput().GetPoints()
         self._effect.addActor2D(widget, self._band)
@@ -105,8 +112,13 @@ class ViewPreview:
 
     def show(self, masks: Sequence[DrawnMask]) -> None:
         """Draw these masks instead of those before."""
-        actors = [actor for actor in (_mask_actor(mask, self._widget) for mask in masks) if actor is not None]
-        if not actors and not self._masks:
+        node = self._widget.mrmlSliceNode()
+        view = (slicer.util.arrayFromVTKMatrix(node.GetXYToRAS()).tobytes(), node.GetDimensions())
+        known = self._drawn if view == self._drawn_in else {}
+        self._drawn = {mask: known[mask] if mask in known else _mask_actor(mask, self._widget) for mask in masks}
+        self._drawn_in = view
+        actors = [actor for actor in self._drawn.values() if actor is not None]
+        if actors == self._masks:
             return
         for actor in self._masks:
             self._effect.removeActor2D(self._widget, actor)

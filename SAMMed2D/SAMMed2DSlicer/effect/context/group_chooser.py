@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.objects.object_segments import ObjectSegments
     from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 
+# No click is beside a mask that is farther off: px, and a share of the longer side of the slice; see `is_on_mask`.
+_LEAST_REACH_PX, _REACH_SHARE = 4, 0.1
+
 
 class GroupChooser:
     """Finds the prompt group for prompts that the user gives."""
@@ -129,7 +132,10 @@ class GroupChooser:
         on = next((group for group, mask_hw in here if is_inside and mask_hw[y, x]), None)
         if on is not None or positive is None:
             return on
-        return next((group for group, mask_hw in here if is_on_mask(mask_hw, middle, widely=positive)), None)
+        reach = round(max(_LEAST_REACH_PX, _REACH_SHARE * max(height, width)))  # what lies farther off is not looked at
+        window = (slice(max(y - reach, 0), max(y + reach, 0)), slice(max(x - reach, 0), max(x + reach, 0)))
+        near = ((group, mask_hw) for group, mask_hw in here if mask_hw[window].any())
+        return next((group for group, mask_hw in near if is_on_mask(mask_hw, middle, widely=positive)), None)
 
     def _accepted_at(self, groups: Sequence[PromptGroup], point_world: np.ndarray, is_on: bool) -> PromptGroup | None:
         """The accepted group that a point outside, (3,) mm, is about; None if it is about a mask of another origin.

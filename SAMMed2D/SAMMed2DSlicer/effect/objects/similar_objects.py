@@ -17,6 +17,7 @@ from SAMMed2DSlicer.effect.objects.similar_task import SimilarTask
 from SAMMed2DSlicer.effect.updater import EffectUpdater
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import TASK, Job
+from SAMMed2DSlicer.prompts.prompt_history import take_candidate
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets import messages
@@ -25,10 +26,10 @@ from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.proposals.ranking import Proposal
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 _COLOR = (1.0, 0.9, 0.2)  # of proposals: no segment of Slicer's first ones has it
 
-AddPoint = Callable[[Any, np.ndarray], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,13 @@ class ShownProposal:
         label = mask_drawing.MARKED if self.is_marked else mask_drawing.PROPOSED
         return np.where(self.proposal.mask, np.uint8(label), np.uint8(0))
 
+    def give_to(self, group: PromptGroup) -> None:
+        """Give its click to a prompt group, and the candidate that was meant."""
+        group.add_point(self.point_world, True)
+        candidate = self.proposal.prompts.candidate
+        if candidate is not None:
+            take_candidate(group, candidate)
+
     @property
     def point_world(self) -> np.ndarray:
         """Its click, (3,) mm in the scene."""
@@ -72,7 +80,7 @@ class SimilarObjects:
         effect: slicer.qSlicerSegmentEditorScriptedEffect,
         updater: EffectUpdater,
         service: InferenceService,
-        add_point: AddPoint,
+        begin_object: Callable[[Any, ShownProposal], bool],
     ) -> None:
         """Begin without proposals.
 
@@ -80,9 +88,9 @@ class SimilarObjects:
             effect: the qSlicerSegmentEditorScriptedEffect.
             updater: knows the context and shows the state.
             service: computes.
-            add_point: begins an object by a point, (3,) mm in the scene, in a slice view; tells whether it did.
+            begin_object: begins an object by a proposal in a slice view; tells whether it did.
         """
-        self._effect, self._updater, self._service, self._add_point = effect, updater, service, add_point
+        self._effect, self._updater, self._service, self._begin_object = effect, updater, service, begin_object
         self._task: SimilarTask | None = None
         self._job: Job | None = None
         self._place: tuple[Any, ...] = ()  # segmentation, volume and frame that the proposals are of
@@ -176,7 +184,7 @@ class SimilarObjects:
     def _take(self, number: int, widget: Any) -> None:
         shown = self._proposals.pop(number)
         if widget is not None:
-            self._add_point(widget, shown.point_world)
+            self._begin_object(widget, shown)
         self._mark_next()
 
     def _say_nothing_marked(self) -> None:
