@@ -18,7 +18,7 @@ from packaged_files import MODULES, NEVER_PACKAGED, ROOT, files_of
 HERE = Path(__file__).resolve().parent
 STUB = HERE / "stub"
 INSTALLED = Path("lib/Slicer-5.13/qt-scripted-modules")
-SECONDS = 120
+SECONDS = 300
 
 
 def cmake() -> str:

@@ -28,7 +28,7 @@ from SAMMed2DLib.io.segmentation_io import read_segmentation
 
 pytest.importorskip("distributed")
 LIB = Path(__file__).parent
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S = 300
 NAMES = ("first", SLOW, "second", "third", "fourth", "fifth")
 
 

@@ -187,7 +187,7 @@ def test_when_curate_is_killed_its_processes_end_and_the_next_call_goes_on(tmp_p
     with subprocess.Popen(call, cwd=root, stderr=subprocess.PIPE, start_new_session=True) as process:
         until(lambda: list(out.glob("cases/raw/[0-9].json")))
         process.kill()
-    until(lambda: not members_alive(process.pid), seconds=20)
+    until(lambda: not members_alive(process.pid), seconds=60)
     kept = len(list(out.glob("cases/raw/[0-9].json")))
     assert kept < 8 and not (out / "manifest.tsv").exists()
     for folder in (out, tmp_path / "whole"):
@@ -195,7 +195,7 @@ def test_when_curate_is_killed_its_processes_end_and_the_next_call_goes_on(tmp_p
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def until(is_so: Callable[[], object], seconds: float = 60) -> None:
+def until(is_so: Callable[[], object], seconds: float = 300) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while not is_so():

@@ -208,8 +208,8 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path, a_folder, t
     command = [sys.executable, *_command(run, a_folder, tiny, "--steps", "100000", "--most-validation", "0")]
     command[-4:-4] = ["--workers", "1"]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
-        for _ in range(600):
-            if (run / "config.json").exists():
+        for _ in range(3000):
+            if (run / "config.json").exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
         time.sleep(1)
