@@ -77,13 +77,22 @@ class qMRMLNodeComboBox(WithScene, W.QWidget):
         self._refresh(first=True)
 
     def _accepts(self, node):
-        if node.GetHideFromEditors() and not self.showHidden:
+        return self._filter()(node)
+
+    def _filter(self):
+        """A function that tells whether a node is offered; it reads no property: scenes have many nodes, and events."""
+        types, hidden_types = self.nodeTypes, self.hideChildNodeTypes
+        with_children, with_hidden, has_attributes = self.showChildNodeTypes, self.showHidden, self._has_attributes
+
+        def accepts(node):
+            if not with_hidden and node.GetHideFromEditors():
+                return False
+            for node_type in types:
+                if node.IsA(node_type) if with_children else node.GetClassName() == node_type:
+                    return not any(node.IsA(t) for t in hidden_types) and has_attributes(node, node_type)
             return False
-        for node_type in self.nodeTypes:
-            if node.IsA(node_type) if self.showChildNodeTypes else node.GetClassName() == node_type:
-                hidden = any(node.IsA(t) for t in self.hideChildNodeTypes)
-                return not hidden and self._has_attributes(node, node_type)
-        return False
+
+        return accepts
 
     def _has_attributes(self, node, node_type):
         wanted = [(name, value) for kind, name, value in self._filters if kind == node_type]
@@ -91,8 +100,9 @@ class qMRMLNodeComboBox(WithScene, W.QWidget):
         return all(has is not None if value is None else has == str(value) for has, value in values)
 
     def _nodes(self):
-        count = self._scene.GetNumberOfNodes() if self._scene else 0
-        return [node for node in map(self._scene.GetNthNode, range(count)) if self._accepts(node)] if count else []
+        if not self._scene:
+            return []
+        return list(filter(self._filter(), map(self._scene.GetNthNode, range(self._scene.GetNumberOfNodes()))))
 
     def _refresh(self, first=False):
         nodes = self._nodes()
