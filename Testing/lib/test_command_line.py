@@ -62,7 +62,7 @@ class StubPredictor:
         self.trouble = trouble
         self.finds_nothing = False
 
-    def embed(self, images: Sequence[np.ndarray]) -> StubEmbedding:
+    def embed(self, images: Sequence[np.ndarray], coarse: bool = False) -> StubEmbedding:
         self.images.append(list(images))
         return StubEmbedding([image.shape[:2] for image in images])
 

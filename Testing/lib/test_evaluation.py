@@ -43,7 +43,7 @@ class _RowsOfClicks:
     def __init__(self) -> None:
         self.seen: list = []
 
-    def embed(self, images):
+    def embed(self, images, coarse=False):
         return _Embeddings(image.shape[:2] for image in images)
 
     def predict(self, embedding, prompts):

@@ -125,7 +125,7 @@ class _Counting(_RowsOfClicks):
         super().__init__()
         self.embedded, self.stop_at = 0, stop_at
 
-    def embed(self, images):
+    def embed(self, images, coarse=False):
         self.embedded += 1
         if self.embedded == self.stop_at:
             raise KeyboardInterrupt
