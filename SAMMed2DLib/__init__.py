@@ -42,6 +42,7 @@ __all__ = [
     "read_segmentation",
     "read_volume",
     "rgb_from_slice",
+    "segment_object",
     "write_segmentation",
 ]
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.io.volume_io import read_volume
     from SAMMed2DLib.propagation.stack import propagate_stack as propagate
     from SAMMed2DLib.propagation.time_series import propagate_in_time
+    from SAMMed2DLib.propagation.whole_object import segment_object
     from SAMMed2DLib.proposals.similar import ExampleObjects, find_similar
 
 # The same for Python: the file of each name.
@@ -86,6 +88,7 @@ _FILES = {
     "read_segmentation": "io.segmentation_io",
     "read_volume": "io.volume_io",
     "rgb_from_slice": "imaging.intensity",
+    "segment_object": "propagation.whole_object",
     "write_segmentation": "io.segmentation_io",
 }
 _NAMES_THERE = {"propagate": "propagate_stack"}

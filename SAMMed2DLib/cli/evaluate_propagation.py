@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 # Slices are thick along an axis if they are so much thicker than along the others.
 _THICKER = 1.01
-_SOURCES = ("true", "clicks")
+_SOURCES = ("true", "clicks", "box")
 
 DESCRIPTION = """\
 Measure propagation on labelled volumes. Each object with 7 slices or more is carried from one keyframe (its
 largest slice) and from three (at 10, 50 and 90 % of its extent) to all slices, and compared with its label, as
 are a copy of the one keyframe over the object's extent, and the interpolation of the three. Keyframes are the
 label's own slices (true), or the model's masks after a box and up to three clicks (clicks); they count in all
-measures.
+measures. From a box in space around the object (box) are measured what `sammed2d segment --whole` finds in it, the
+ellipsoid in it, and the filled box.
 
 examples:
   sammed2d evaluate-propagation --volume liver ct.nrrd labels.nrrd --csv objects.csv
@@ -53,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--volume", nargs=3, action="append", metavar=("NAME", "IMAGE", "LABELS"), help="may be repeated"
     )
     parser.add_argument("--volumes", metavar="FILE", help="table of volumes, tab-separated, see above")
-    parser.add_argument("--keyframes", choices=_SOURCES, help="only these keyframes (default both)")
+    parser.add_argument("--keyframes", choices=_SOURCES, help="only these keyframes (default all)")
     parser.add_argument(
         "--without",
         action="append",
@@ -68,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ask the model on every slice, also where the others leave it nothing to decide",
     )
-    parser.add_argument("--most", type=int, metavar="N", help="objects of each volume at most")
+    parser.add_argument("--most", type=int, metavar="N", help="objects of each volume at most, spread over its labels")
     parser.add_argument("--csv", metavar="FILE", help="every object in every way")
     parser.add_argument("--progress", action="store_true", help="show progress also where stderr is no terminal")
     add_model(parser)
@@ -210,7 +211,7 @@ def _shown(args: argparse.Namespace, results: Iterable[ObjectScores]) -> Iterato
 
 
 def _report(listed: list[Entry], results: list[ObjectScores]) -> str:
-    from SAMMed2DLib.evaluation.volumes import losers, table_of_losers, table_of_volumes, table_of_ways
+    from SAMMed2DLib.evaluation.report.volume_tables import losers, table_of_losers, table_of_volumes, table_of_ways
 
     parts = ["Volume Dice:", table_of_volumes(results), "All measures, means over objects:", table_of_ways(results)]
     for source in _SOURCES:
@@ -221,7 +222,7 @@ def _report(listed: list[Entry], results: list[ObjectScores]) -> str:
 
 
 def _write_csv(path: Path, results: list[ObjectScores]) -> None:
-    from SAMMed2DLib.evaluation.volumes import csv_rows
+    from SAMMed2DLib.evaluation.report.volume_tables import csv_rows
     from SAMMed2DLib.system.files import StagedFiles
 
     with StagedFiles() as staged, staged.place(path).open("w", encoding="utf-8", newline="") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from SAMMed2DLib.cli.common.provenance import (
     rule_entry,
     segment_record,
 )
+from SAMMed2DLib.cli.whole_objects import KnownMask, WholeObjects
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.io.seg_nrrd import Segmentation
@@ -66,8 +67,6 @@ if TYPE_CHECKING:
 
 FIRST_SEGMENT = "Segment_1"
 _SHEET_PX = 8192  # the most a side of a contact sheet has, about
-# Makes the mask of a segment that is there already, (K, J, I) bool.
-KnownMask = Callable[[], np.ndarray]
 FILE_EVENTS = ("markups", "negative", "roi", "any markups")
 
 
@@ -88,6 +87,7 @@ class SegmentJob(ImageJob):
             ("segment", name), ("point", (numbers, label)), ("box", numbers), ("candidate", number), (one of
             FILE_EVENTS, file).
         rulers: whether the PNG file has rulers.
+        whole: whether each segment is followed through the slices until it ends.
     """
 
     coordinates: str = "xy"
@@ -96,6 +96,7 @@ class SegmentJob(ImageJob):
     mask: str | None = None
     events: Sequence[tuple[str, Any]] | None = None
     rulers: bool = False
+    whole: bool = False
 
     @property
     def also_read(self) -> Sequence[str]:
@@ -148,6 +149,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     requests = _requests(job, volume, drawn, this.notes)
     if drawn is not None and (new := [request.name for request in requests[len(drawn.segments) :]]):
         this.notes.append(f"new beside the segments of {job.mask}: {', '.join(new)}")
+    objects = WholeObjects.of(job, volume, requests) if job.whole else None
     check_memory(job, volume, _memory_needed(volume, requests))
     known = {} if drawn is None else _masks_by_number(drawn)
     with this.step("load"):
@@ -155,10 +157,16 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     intensity = intensity_of(job, volume)
     this.notes += advice_on(job, volume)
     zoom = predictor.prefers_zoom if job.zoom is None else job.zoom
-    masks, views = _predicted(this, predictor, volume, requests, known, intensity, progress, zoom)
+    asked = requests if objects is None else objects.asked
+    masks, views = _predicted(this, predictor, volume, asked, known, intensity, progress, zoom)
     _check_found(this, requests, masks, known)
+    if objects is not None:
+        with this.step("follow"):
+            masks, known = objects.followed(masks, known, predictor, intensity, zoom)
+        views |= objects.more_views(views, intensity)
     segments = with_colors(_segments(requests, drawn))
     head = {**record_of(job, predictor, job.mask), "intensities": rule_entry(intensity)}
+    head |= {"whole": True} if job.whole else {}
     if record is not None and (words := list(record.differences(head, {p: v.checksum for p, v in views.items()}))):
         this.notes.append(f"not as recorded in {job.prompts}: {'; '.join(words)}")
     with StagedFiles() as staged:

@@ -1,12 +1,13 @@
 """How good propagation is: labelled volumes, one or three keyframes for each object, and what simpler ways give.
 
 A keyframe is the label's own slice ("true"), or what an annotator would accept: the model's mask after a box and up to
-three corrections ("clicks"). Keyframes count in every measure, for propagation as for the simpler ways: what is
-measured is the volume that a user ends up with.
+three corrections ("clicks"); or there is none, but a box in space around the object ("box"). Keyframes count in every
+measure, for propagation as for the simpler ways: what is measured is the volume that a user ends up with.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from SAMMed2DLib.data.simulated_user import centre_error_point
+from SAMMed2DLib.evaluation.object_ways import BOX_WAYS, WHOLE_OBJECT, in_box
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor
@@ -25,6 +27,8 @@ from SAMMed2DLib.propagation.estimate import WEIGHTS, Weights
 from SAMMed2DLib.propagation.schedule import propagate
 from SAMMed2DLib.propagation.shapes import interpolated
 from SAMMed2DLib.propagation.stack import StackModel
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
+from SAMMed2DLib.propagation.whole_object import segment_object
 
 LEAST_SLICES = 7
 LEAST_AREA_PX = 60.0
@@ -34,9 +38,18 @@ RIGHT_DICE = 0.8
 # Where three keyframes lie within the object's extent.
 THREE = (0.1, 0.5, 0.9)
 
-SOURCES = ("true", "clicks")
+# Where keyframes come from; "box" has none of its own, but the box in space around the object.
+TRUE, CLICKS, BOX = "true", "clicks", "box"
+SOURCES = (TRUE, CLICKS, BOX)
 # Name of the way, number of keyframes that it starts from.
-WAYS = (("propagated", 1), ("copied", 1), ("propagated", 3), ("interpolated", 3))
+WAYS = (
+    ("propagated", 1),
+    (WHOLE_OBJECT, 1),
+    ("copied", 1),
+    ("propagated", 3),
+    ("interpolated", 3),
+    *((way, 0) for way in BOX_WAYS),
+)
 # The weights of each evidence term.
 EVIDENCE_TERMS = {"shape": ("shape", "followed"), "grey": ("grey",), "model": ("model",)}
 
@@ -142,17 +155,23 @@ def evaluate_volumes(
         sources: of the keyframes, of `SOURCES`.
         weights: of the evidence terms.
         zoom: look at crops; None does what the weights were trained for.
-        most: objects of each volume at most.
+        most: objects of each volume at most, spread evenly over its labels.
     """
     for volume in volumes:
-        count = 0
         slices = np.moveaxis(volume.array, volume.axis, 0)
-        for label, mask_kji in volume.objects:
-            mask = np.moveaxis(mask_kji, volume.axis, 0)
-            if is_measured(mask) and (most is None or count < most):
-                count += 1
-                user = _User(predictor, slices, volume, weights, zoom)
-                yield user.measured(volume.name, label, mask, sources)
+        chosen = [(label, np.packbits(mask)) for label, mask in volume.objects if is_measured(_along(volume, mask))]
+        if most is not None and most < len(chosen):
+            chosen = [chosen[n] for n in np.linspace(0, len(chosen) - 1, most).round().astype(int)]
+        for label, bits in chosen:
+            whole = np.unpackbits(bits, count=math.prod(volume.array.shape[:3]))
+            mask = _along(volume, whole.reshape(volume.array.shape[:3]).astype(bool))
+            user = _User(predictor, slices, volume, weights, zoom)
+            yield user.measured(volume.name, label, mask, sources)
+
+
+def _along(volume: LabelledVolume, mask_kji: np.ndarray) -> np.ndarray:
+    """A mask as slices along the axis of a volume: (N, H, W) bool."""
+    return np.moveaxis(mask_kji, volume.axis, 0)
 
 
 def is_measured(mask: np.ndarray) -> bool:
@@ -253,6 +272,9 @@ class _User:
         slices = int(mask.any(axis=(1, 2)).sum())
         result = ObjectScores(volume, label, slices, float(mask.sum() / slices))
         for source in sources:
+            if source == BOX:
+                result.scores.update(self._box_ways(mask))
+                continue
             for count in (1, 3):
                 indices = keyframes_of(mask, count)
                 drawn = {index: self._drawn(index, mask[index], source) for index in indices}
@@ -260,8 +282,17 @@ class _User:
                 result.scores.update(self._ways(source, count, shown, mask, indices))
         return result
 
+    def _box_ways(self, mask: np.ndarray) -> Iterator[tuple[Way, Scores]]:
+        keyframe = keyframes_of(mask, 1)
+        for way in BOX_WAYS:
+            began = time.perf_counter()
+            found = in_box(way, Session(self._predictor), self._slice_image, mask, self._zoom, self._slice_px)
+            seconds = time.perf_counter() - began
+            scored = replace(score(found, mask, keyframe), seconds=seconds, slices=int(found.any(axis=(1, 2)).sum()))
+            yield (BOX, way, 0), scored
+
     def _drawn(self, index: int, mask_hw: np.ndarray, source: str) -> np.ndarray:
-        if source == "true":
+        if source == TRUE:
             return mask_hw
         return accepted_mask(Session(self._predictor), self._slice_image(index), mask_hw, self._zoom)
 
@@ -272,130 +303,48 @@ class _User:
         simple = "copied" if count == 1 else "interpolated"
         if not keyframes:  # the model found nothing on any of them
             yield (source, "propagated", count), score(nothing, mask, indices)
+            if count == 1:
+                yield (source, WHOLE_OBJECT, 1), score(nothing, mask, indices)
             yield (source, simple, count), score(nothing, mask, indices)
             return
         yield (source, "propagated", count), self._propagated(keyframes, mask, indices)
+        if count == 1:
+            yield (source, WHOLE_OBJECT, 1), self._whole_object(keyframes, mask, indices)
         only = next(iter(keyframes.values()))
         found = copied(only, mask) if count == 1 else interpolated_volume(keyframes, len(mask))
         yield (source, simple, count), score(found, mask, indices)
 
+    def _whole_object(self, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]) -> Scores:
+        session = Session(self._predictor)
+        results = segment_object(
+            session,
+            self._slice_image,
+            0,
+            len(mask) - 1,
+            keyframes=keyframes,
+            zoom=self._zoom,
+            slice_px=self._slice_px,
+        )
+        return self._scored(results, keyframes, mask, indices)
+
     def _propagated(self, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]) -> Scores:
+        session = Session(self._predictor) if self._weights.model else None
+        model = StackModel(session, self._slice_image, self._zoom, [keyframes])
+        results = propagate(
+            self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights, slice_px=self._slice_px
+        )
+        return self._scored(results, keyframes, mask, indices)
+
+    @staticmethod
+    def _scored(
+        results: Iterable[PropagatedSlice], keyframes: Masks, mask: np.ndarray, indices: Sequence[int]
+    ) -> Scores:
         found = np.zeros_like(mask)
         for index, keyframe in keyframes.items():
             found[index] = keyframe
         began, filled = time.perf_counter(), 0
-        session = Session(self._predictor) if self._weights.model else None
-        model = StackModel(session, self._slice_image, self._zoom, [keyframes])
-        for result in propagate(
-            self._slice_image, model, [keyframes], 0, len(mask) - 1, weights=self._weights, slice_px=self._slice_px
-        ):
+        for result in results:
             found[result.index] = result.mask
             filled += 1
         seconds = time.perf_counter() - began
         return replace(score(found, mask, indices), seconds=seconds, slices=filled)
-
-
-# --- tables -------------------------------------------------------------------------------------------------
-
-
-def ways_of(results: Sequence[ObjectScores]) -> list[Way]:
-    """The ways that were measured, in the order of the tables.
-
-    Raises:
-        VolumeEvaluationError: nothing was measured.
-    """
-    if not results:
-        raise VolumeEvaluationError(
-            f"no object was measured: one needs {LEAST_SLICES} slices without a gap and {LEAST_AREA_PX:.0f} px on "
-            "average; check the labels and the axis"
-        )
-    return [(s, way, n) for s in SOURCES for way, n in WAYS if (s, way, n) in results[0].scores]
-
-
-def table_of_volumes(results: Sequence[ObjectScores]) -> str:
-    """Markdown: Dice of the volume, one row for each volume, and the means over objects and over volumes."""
-    ways = ways_of(results)
-    groups: dict[str, list[ObjectScores]] = {}
-    for result in results:
-        groups.setdefault(result.volume, []).append(result)
-    rows = {name: _mean_dice(group, ways) for name, group in groups.items()}
-    head = ["volume", "objects", *(f"{way}, {n} {source}" for source, way, n in ways)]
-    lines = [_row(head), "|---|" + "---:|" * (len(ways) + 1)]
-    lines += [_row([name, str(len(groups[name])), *_digits(row)]) for name, row in rows.items()]
-    overall, macro = _mean_dice(results, ways), np.mean(list(rows.values()), axis=0)
-    lines.append(_row(["**mean over objects**", str(len(results)), *_digits(overall)]))
-    lines.append(_row(["**mean over volumes**", str(len(results)), *_digits(macro)]))
-    return "\n".join(lines)
-
-
-def table_of_ways(results: Sequence[ObjectScores]) -> str:
-    """Markdown: all measures, one row for each way; means over objects."""
-    head = ["keyframes", "way", "volume Dice", "between keyframes", "slices right", "slices past the end: median"]
-    head += ["90 %", "s per object", "slices/s"]
-    lines = [_row(head), "|---|---|" + "---:|" * 7]
-    for way in ways_of(results):
-        scores = [result.scores[way] for result in results]
-        past = [count for scored in scores for count in scored.past]
-        middle, most = np.percentile(past, [50, 90]) if past else (np.nan, np.nan)
-        seconds, slices = sum(scored.seconds for scored in scores), sum(scored.slices for scored in scores)
-        between = [scored.between for scored in scores if not np.isnan(scored.between)]
-        volume = float(np.mean([scored.volume for scored in scores]))
-        dices = [volume, float(np.mean(between)) if between else float("nan")]
-        words = [*_digits(dices), f"{np.mean([scored.right for scored in scores]):.0%}".replace("%", " %")]
-        words += [f"{middle:.0f}", f"{most:.0f}"]
-        words += [f"{seconds / len(scores):.2f}", f"{slices / seconds:.0f}"] if seconds else ["n/a", "n/a"]
-        lines.append(_row([f"{way[2]} {way[0]}", way[1], *words]))
-    return "\n".join(lines)
-
-
-def losers(results: Sequence[ObjectScores], source: str = "true") -> list[tuple[ObjectScores, float, float]]:
-    """Objects that propagation finds less well than interpolation, with both Dice, the greatest loss first."""
-    pairs = [
-        (result, result.scores[source, "propagated", 3].volume, result.scores[source, "interpolated", 3].volume)
-        for result in results
-        if (source, "interpolated", 3) in result.scores
-    ]
-    return sorted((pair for pair in pairs if pair[1] < pair[2]), key=lambda pair: pair[1] - pair[2])
-
-
-def table_of_losers(results: Sequence[ObjectScores], source: str = "true") -> str:
-    """Markdown: the objects of `losers`."""
-    head = ["volume", "object", "slices", "mean px", "propagated", "interpolated"]
-    lines = [_row(head), "|---|---|" + "---:|" * 4]
-    for result, ours, theirs in losers(results, source):
-        words = [result.volume, result.label, str(result.slices), f"{result.area_px:.0f}"]
-        lines.append(_row([*words, *_digits([ours, theirs])]))
-    return "\n".join(lines)
-
-
-def csv_rows(results: Iterable[ObjectScores]) -> Iterator[list[str]]:
-    """Every object in every way, the head first."""
-    head = "volume,label,slices,area_px,keyframes,source,way,dice,dice_between,right,past,seconds,filled"
-    yield head.split(",")
-    for result in results:
-        for (source, way, count), found in result.scores.items():
-            yield [
-                result.volume,
-                result.label,
-                str(result.slices),
-                f"{result.area_px:.1f}",
-                str(count),
-                source,
-                way,
-                *(f"{value:.4f}" for value in (found.volume, found.between, found.right)),
-                " ".join(map(str, found.past)),
-                f"{found.seconds:.3f}",
-                str(found.slices),
-            ]
-
-
-def _mean_dice(results: Sequence[ObjectScores], ways: Sequence[Way]) -> list[float]:
-    return [float(np.mean([result.scores[way].volume for result in results])) for way in ways]
-
-
-def _digits(values: Iterable[float]) -> list[str]:
-    return ["n/a" if np.isnan(value) else f"{value:.3f}" for value in values]
-
-
-def _row(words: Sequence[str]) -> str:
-    return f"| {' | '.join(words)} |"

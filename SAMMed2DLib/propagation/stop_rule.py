@@ -127,6 +127,22 @@ class _LimitDetector:
 STOP_RULE = StopRule()
 
 
+@dataclass(frozen=True)
+class ExtentRule:
+    """An object whose extent is known reaches to the end of the range; it ends before only where nothing is left."""
+
+    def detector(self, start: Start) -> EndDetector:
+        """One for an end of an object."""
+        return self
+
+    def has_ended(self, followed: FollowedSlice) -> bool:
+        """Whether nothing is left."""
+        return not followed.mask_hw.any()
+
+
+EXTENT_RULE = ExtentRule()
+
+
 class Presence(NamedTuple):
     """Evidence for an object's presence on a slice, or what each of it counts in log odds.
 

@@ -33,11 +33,12 @@ MAY_IMPORT = {
     "prompts": ("scene", "imaging inference io"),
     "inference": ("prompts scene setup widgets", "imaging inference registry"),
     "effect": ("inference prompts resources scene setup widgets", "imaging inference proposals"),
-    "propagation": ("inference prompts resources scene widgets", "imaging inference propagation"),
+    "propagation": ("inference prompts recovery resources scene widgets", "imaging inference io propagation"),
     "module": ("inference prompts resources scene setup widgets", "doctor inference registry system"),
+    "recovery": ("inference prompts scene widgets", "imaging io system"),
     "logic": ("inference propagation resources scene setup", "registry"),
-    "SAMMed2D": ("inference logic module propagation resources scene setup widgets", ""),
-    "SegmentEditorSAMMed2DLib": ("effect inference prompts propagation resources scene setup widgets", ""),
+    "SAMMed2D": ("inference logic module propagation recovery resources scene setup widgets", ""),
+    "SegmentEditorSAMMed2DLib": ("effect inference prompts propagation recovery resources scene setup widgets", ""),
 }
 
 

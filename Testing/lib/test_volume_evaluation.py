@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
+from SAMMed2DLib.evaluation.report.volume_tables import losers, table_of_volumes, table_of_ways
 from SAMMed2DLib.evaluation.volumes import (
     ObjectScores,
     Scores,
@@ -18,11 +19,8 @@ from SAMMed2DLib.evaluation.volumes import (
     interpolated_volume,
     is_measured,
     keyframes_of,
-    losers,
     score,
     slices_past,
-    table_of_volumes,
-    table_of_ways,
     without,
 )
 from SAMMed2DLib.propagation.estimate import Weights
@@ -125,13 +123,18 @@ def test_the_command_measures_a_table_of_volumes(
     shown = capsys.readouterr().out
     assert "| block | 1 |" in shown and "- block: made up" in shown
     rows = list(csv.DictReader(objects.open(encoding="utf-8")))
-    assert [(row["label"], row["source"], row["way"], row["keyframes"]) for row in rows[:4]] == [
+    assert [(row["label"], row["source"], row["way"], row["keyframes"]) for row in rows[:5]] == [
         ("Segment_3", "true", "propagated", "1"),
+        ("Segment_3", "true", "whole object", "1"),
         ("Segment_3", "true", "copied", "1"),
         ("Segment_3", "true", "propagated", "3"),
         ("Segment_3", "true", "interpolated", "3"),
     ]
-    assert len(rows) == 8 and float(rows[1]["dice"]) == 1.0
+    assert [(row["source"], row["way"]) for row in rows[10:]] == [
+        ("box", way) for way in ("whole object", "ellipsoid", "filled box")
+    ]
+    assert len(rows) == 13 and float(rows[2]["dice"]) == float(rows[12]["dice"]) == 1.0
+    assert 0.5 < float(rows[11]["dice"]) < 0.9 and rows[11]["past"] == "0 0"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "precision": (str,),
     "channel_order": (str,),
     "zoom": (bool,),
+    "whole": (bool,),
     "frame": (int, type(None)),
     "series": (str, type(None)),
     "intensities": (dict,),
@@ -108,6 +109,8 @@ class Provenance:
                     f"{self.path}: its prompts correct the mask {taken['mask']}, which is not there; say where it is "
                     "with --mask"
                 )
+        if self.values.get("whole") and hasattr(job, "whole"):
+            taken["whole"] = True
         if not job.has_rule:
             taken |= _rule_of(self.path, self.values.get("intensities", {}))
         return replace(job, **taken)

@@ -42,6 +42,11 @@ JSON file of --prompts:
   A point is X,Y (or I,J,K; R,A,S) and 1 on the object, 0 beside it. On each slice the box comes first, then the
   points in their order, each refining what was found before it.
 
+whole objects:
+  With --whole the masks that the prompts give are keyframes: each object is followed from them through the other slices
+  of their axis until it ends. A box in space (--roi, or --box with --ijk or --ras) is enough: the model is asked on
+  some of its slices, the best mask is the keyframe, and the object goes as far as the box.
+
 candidates:
   Prompts may mean a part, the whole or a larger whole. --candidate 1 takes the smallest of up to five different masks,
   --candidate 2 the next larger one, and so on, on each slice of the segment; prompts after it go on from that mask. A
@@ -85,6 +90,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument(
         "--mask", action=Once, metavar="FILE", help="segmentation of the image whose segments the prompts correct"
+    )
+    where.add_argument(
+        "--whole", action="store_true", help="follow each object through the slices until it ends, or its box does"
     )
     add_seeing(parser)
     results = add_results(parser, "the slices with masks and prompts", "scores, volumes and times")
