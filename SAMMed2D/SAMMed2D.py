@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -99,7 +101,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         model = ModelPanel(self._load("Model"), service.shared(), status_line)
         slices = PromptPanel(prompts, service.shared(), status_line, self.installTorch)
         propagation = ModulePropagation(service.shared(), ModuleContext(lambda: slices.parameters), status_line)
-        slices.on_refreshed = propagation.show
+        slices.on_refreshed = partial(self._refreshed, slices, propagation)
         self.panels = (
             slices,
             propagation,
@@ -122,8 +124,20 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Start observing the scene: the module is shown."""
         if self.logic is None:  # not set up
             return
+        from SAMMed2DSlicer.recovery import restoring
+
         for panel in self.panels:
             panel.enter(self.logic.getParameterNode())
+        qt.QTimer.singleShot(0, restoring.offer_left_work)
+
+    def _refreshed(self, slices: Any, propagation: Any) -> None:
+        """Show what has changed, and keep the work in case of a crash."""
+        from SAMMed2DSlicer.recovery import autosave
+
+        propagation.show()
+        if slices.parameters is not None:
+            chosen = slices.parameters
+            autosave.shared().follow(chosen.segmentation, chosen.volume, propagation.unwritten)
 
     def exit(self) -> None:
         """Stop observing the scene: the module is left."""

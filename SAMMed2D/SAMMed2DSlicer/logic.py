@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from SAMMed2DSlicer.propagation.object_logic import ObjectLogic
 from SAMMed2DSlicer.resources import make_library_importable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.propagation.results import PropagationResult
 
 
-class SAMMed2DLogic(ScriptedLoadableModuleLogic):
+class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
     """The Python API: everything that the panel does, for scripts; calls return when they are done.
 
     Slices, points and boxes may be given in several ways:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
+    from SAMMed2DSlicer.propagation.panel.whole_object import WholeObjectTool
     from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
 # A press and a release closer than this, in view px, are a click.
@@ -45,6 +46,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.panel: EffectPanel | None = None
         self.propagation: PropagationPanel | None = None
+        self.whole: WholeObjectTool | None = None
         self.controller: EffectController | None = None
         self._options: EffectOptions | None = None
         self._shortcuts: ExclusiveShortcuts | None = None
@@ -55,9 +57,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def register(self) -> None:
         """Join the Segment Editor, once for all of its copies."""
+        from SAMMed2DSlicer.prompts.prompt_nodes import hide_prompts
+
         AbstractScriptedSegmentEditorEffect.register(self)
         # A scene that was saved while the effect was active would show its prompts before the effect is active again.
-        slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, _hide_prompts)
+        slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, lambda scene, event: hide_prompts())
 
     def clone(self) -> slicer.qSlicerSegmentEditorScriptedEffect:
         """Make the copy for another Segment Editor."""
@@ -85,6 +89,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
+        from SAMMed2DSlicer.propagation.panel.whole_object import WholeObjectTool
         from SAMMed2DSlicer.propagation.segmentation_context import EffectContext
 
         calls: dict[str, Callable[..., None]] = {
@@ -102,6 +107,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         context = EffectContext(self.scriptedEffect, lambda: self.controller, self.panel.options)
         self.propagation = PropagationPanel(service.shared(), context, self.panel.status_line)
         self.panel.add_section(self.propagation.widget)
+        tool = WholeObjectTool(context, self.panel.status_line, lambda: self.controller, self.propagation)
+        self.whole, tool.on_changed = tool, self._arrange_keys
+        self.panel.ui.wholeButton.connect("clicked()", self.segment_whole)
 
     def setMRMLDefaults(self) -> None:
         """Give the parameters their first values."""
@@ -130,7 +138,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def activate(self) -> None:
         """Show the prompts, and load the model."""
         from SAMMed2DSlicer.effect.controller import EffectController
+        from SAMMed2DSlicer.effect.panel.key_overlay import new_shortcuts
         from SAMMed2DSlicer.inference import service
+        from SAMMed2DSlicer.recovery import restoring
         from SAMMed2DSlicer.scene.edit_history import shared_edit_history
 
         if self.panel is None:  # the Segment Editor goes
@@ -146,12 +156,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             edit_history=shared_edit_history(),
         )
         self._service.listen(self._show_service)
-        self._shortcuts = self._new_shortcuts()
+        parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
+        self._shortcuts, self._overlay = new_shortcuts(self, parent, self.clear)
         self._shortcuts.install()
         self._check_torch()
         self._start(self.controller)
+        qt.QTimer.singleShot(0, restoring.offer_left_work)
         self._show_service(self._service.state)
-        qt.QTimer.singleShot(0, self.panel.tour.show_once)
 
     def _start(self, controller: EffectController) -> None:
         self._is_at_work = True
@@ -166,9 +177,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def deactivate(self) -> None:
         """Leave nothing behind but the prompts' nodes."""
-        if self.controller is None or self.propagation is None or self.panel is None:
+        if self.controller is None or self.propagation is None or self.panel is None or self.whole is None:
             return
         self.propagation.stop()
+        self.whole.discard()
         self.controller.stop()
         self.controller = None
         self.panel.close()
@@ -180,7 +192,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def cleanup(self) -> None:
         """Let go of everything when the Segment Editor goes."""
         self.deactivate()
-        self.panel = self.propagation = None
+        self.panel = self.propagation = self.whole = None
 
     def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
@@ -205,13 +217,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self, callerInteractor: vtk.vtkRenderWindowInteractor, eventId: int, viewWidget: slicer.qMRMLSliceWidget
     ) -> bool:
         """Take clicks and drags in slice views; everything else is Slicer's."""
-        if self.controller is None or viewWidget.className() != "qMRMLSliceWidget" or self._is_placing():
+        from SAMMed2DSlicer.scene.slice_views import is_for_prompts, is_placing
+
+        if self.controller is None or viewWidget.className() != "qMRMLSliceWidget" or is_placing():
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent:
             return self._pressed(self.controller, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
-            return self._is_ours(callerInteractor, viewWidget)  # else Slicer would maximise the view
-        if eventId == vtk.vtkCommand.KeyPressEvent and self._is_ours(callerInteractor, viewWidget):
+            return is_for_prompts(callerInteractor, viewWidget)  # else Slicer would maximise the view
+        if eventId == vtk.vtkCommand.KeyPressEvent and is_for_prompts(callerInteractor, viewWidget):
             return self.controller.prompt_undo.takes_key(callerInteractor.GetKeySym())
         if eventId == vtk.vtkCommand.EnterEvent:
             self.controller.view_entered(viewWidget)
@@ -235,26 +249,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if self.controller is not None and viewWidget.className() == "qMRMLSliceWidget":
             self.controller.view_moved()
 
-    def _is_placing(self) -> bool:
-        """Whether the user places markups with Slicer's own tools."""
-        node = slicer.app.applicationLogic().GetInteractionNode()
-        return node is not None and node.GetCurrentInteractionMode() == node.Place
-
-    def _is_ours(self, interactor: vtk.vtkRenderWindowInteractor, viewWidget: slicer.qMRMLSliceWidget) -> bool:
-        """Whether a press belongs to prompts: not to panning, and not to a markup that it would drag."""
-        from SAMMed2DSlicer.scene.slice_views import is_over_handle
-
-        if interactor.GetShiftKey() or interactor.GetAltKey():
-            return False
-        return not is_over_handle(viewWidget.mrmlSliceNode())
-
     def _pressed(
         self,
         controller: EffectController,
         interactor: vtk.vtkRenderWindowInteractor,
         viewWidget: slicer.qMRMLSliceWidget,
     ) -> bool:
-        if not self._is_ours(interactor, viewWidget):
+        from SAMMed2DSlicer.scene.slice_views import is_for_prompts
+
+        if not is_for_prompts(interactor, viewWidget):
             return False
         if not self._is_at_work:  # a scene was closed meanwhile
             self._start(controller)
@@ -276,6 +279,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         start: tuple[int, int],
         interactor: vtk.vtkRenderWindowInteractor,
     ) -> None:
+
         self._end_drag()
         end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
         if math.dist(start, end) >= _CLICK_PX:
@@ -303,13 +307,19 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def accept(self) -> None:
         """Write what is shown to the segment."""
-        self._act("accept")
+        if self.whole is None or not self.whole.accept():
+            self._act("accept")
+
+    def segment_whole(self) -> None:
+        """Find the whole object, from what is accepted of it, or in the box of an ROI."""
+        if self.whole is not None:
+            self.whole.begin()
 
     def clear(self) -> None:
         """Take the open prompts away; while a box is dragged, only that."""
         if self._press is not None:
             self._end_drag()
-        else:
+        elif self.whole is None or not self.whole.discard():
             self._act("clear")
 
     def choose_tool(self, tool: str) -> None:
@@ -356,11 +366,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._service.prepare()
 
     def _show_work(self, state: EffectState) -> None:
-        """Show the state of the work."""
-        if self.controller is not None and self.panel is not None and self.propagation is not None:
+        """Show the state of the work, which is kept in case of a crash."""
+        if self.controller and self.panel and self.propagation and self.whole:
             had_open_work, self._has_open_work = self._has_open_work, state.has_open_work
             self.panel.show(state)
             self.propagation.show()
+            self.whole.keep_work()
             if self._has_open_work != had_open_work:
                 self._arrange_keys()
 
@@ -378,24 +389,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Keys
 
-    def _new_shortcuts(self) -> ExclusiveShortcuts:
-        from SAMMed2DSlicer.effect.panel import keys
-        from SAMMed2DSlicer.effect.panel.key_overlay import KeyOverlay
-        from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
-
-        parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        actions = keys.key_actions(self)
-        self._overlay = KeyOverlay(actions)
-        return ExclusiveShortcuts(lambda: parent, keys.shortcuts(actions), self.clear)
-
     def _arrange_keys(self) -> None:
         """Esc is for prompts or a drag while there are any."""
         if self._shortcuts is not None:
-            has_any = self._press is not None or self._has_open_work
-            self._shortcuts.arrange(self._is_at_work and has_any)
-
-
-def _hide_prompts(scene: slicer.vtkMRMLScene, event: str) -> None:
-    from SAMMed2DSlicer.prompts.prompt_nodes import hide_prompts
-
-    hide_prompts()  # an effect that is active shows those of its own views afterwards
+            has_any = self._press or self._has_open_work or (self.whole and self.whole.is_open)
+            self._shortcuts.arrange(self._is_at_work and bool(has_any))

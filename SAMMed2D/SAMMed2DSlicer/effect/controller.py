@@ -13,7 +13,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser
+from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser, WholeObject
 from SAMMed2DSlicer.effect.display import EffectState
 from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
 from SAMMed2DSlicer.effect.objects.similar_objects import SimilarObjects
@@ -108,6 +108,13 @@ class EffectController:
         """Hide the prompts and leave nothing behind but their nodes."""
         self.similar.cancel()
         self.updater.stop()
+
+    def show_object(self, found: WholeObject | None) -> None:
+        """Show a whole object that waits to be accepted; None for none."""
+        self.display.whole_object = self._chooser.whole_object = found
+        if self.is_active:
+            self.updater.begin()
+            self.display.publish(redraws=True)
 
     def rebuild_views(self) -> None:
         """Draw into the views of the present layout."""

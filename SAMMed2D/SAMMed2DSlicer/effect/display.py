@@ -11,9 +11,10 @@ import slicer
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
+from SAMMed2DSlicer.effect.context.group_chooser import WholeObject
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
-from SAMMed2DSlicer.effect.preview import DrawnMask, ShownMask, SliceViews
+from SAMMed2DSlicer.effect.preview import DrawnMask, ObjectMask, ShownMask, SliceViews
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.scene.segment_reader import modified_time
@@ -34,6 +35,7 @@ class EffectState:
         pending_view: a view that shows the last of these; None if there is none.
         unfinished: groups of the selected segment, in view, that the user is not done with.
         is_waiting: whether a prediction is on its way.
+        has_object: whether a whole object waits to be accepted.
         proposals: how many similar objects are proposed.
         search_share: how much of the search for them is done, 0 .. 1; None while there is none.
     """
@@ -46,6 +48,7 @@ class EffectState:
     pending_view: Any
     unfinished: Sequence[PromptGroup]
     is_waiting: bool
+    has_object: bool = False
     proposals: int = 0
     search_share: float | None = None
 
@@ -65,6 +68,7 @@ class EffectDisplay:
         changes: marks what the last prompts have changed.
         proposals_of: gives similar objects that are proposed, to be drawn, for a snapshot.
         search_share: see `EffectState`.
+        whole_object: one that waits to be accepted, or None.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class EffectDisplay:
         self.last_view: Any = None
         self.proposals_of: Callable[[EditorSnapshot], Sequence[DrawnMask]] = lambda now: ()
         self.search_share: float | None = None
+        self.whole_object: WholeObject | None = None
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
 
     def close(self) -> None:
@@ -121,7 +126,15 @@ class EffectDisplay:
     def draw(self) -> None:
         """Draw the predictions into the views."""
         self._masks = self._acceptance.shown_masks(self.now, self.changes)
-        self.views.draw([*self._masks, *self.proposals_of(self.now)])
+        self.views.draw([*self._object_masks(), *self._masks, *self.proposals_of(self.now)])
+
+    def _object_masks(self) -> list[ObjectMask]:
+        """What a whole object that waits to be accepted has on the slices shown."""
+        now, found = self.now, self.whole_object
+        if found is None or now.world_from_ijk is None:
+            return []
+        planes = dict.fromkeys(now.planes.values())
+        return [ObjectMask(plane, found.mask_on(plane), now.world_from_ijk, now.color) for plane in planes]
 
     @renders_once
     def _draw_without_marks(self) -> None:
@@ -166,6 +179,7 @@ class EffectDisplay:
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self._groups.unfinished,
                 is_waiting=self._requests.running is not None,
+                has_object=self.whole_object is not None,
                 proposals=len(self.proposals_of(self.now)),
                 search_share=self.search_share,
             )

@@ -92,6 +92,28 @@ class ShownMask:
         return labels
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectMask:
+    """What a whole object, which waits to be accepted, has on a slice; it is drawn as a `ShownMask` is.
+
+    Attributes:
+        plane: the slice.
+        mask_hw: (H, W) bool.
+        world_from_ijk: (4, 4), mm, the voxels of the volume to the scene.
+        color: red, green and blue in 0..1.
+    """
+
+    plane: SlicePlane
+    mask_hw: np.ndarray
+    world_from_ijk: np.ndarray
+    color: tuple[float, float, float]
+
+    @cached_property
+    def labels_hw(self) -> np.ndarray:
+        """All of it in one image, (H, W) uint8, see `mask_drawing`."""
+        return self.mask_hw.astype(np.uint8)  # WRITTEN
+
+
 class ViewPreview:
     """The actors of one slice view; `add` and `remove` come from the effect."""
 

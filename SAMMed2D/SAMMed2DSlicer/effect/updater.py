@@ -68,6 +68,9 @@ class EffectUpdater:
         self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
         self.segments = ObjectSegments(self.editor, self.groups)
+        # Whether a mask corrects a whole object that waits to be accepted, and the groups that did.
+        self.takes_correction: Callable[[SlicePlane, np.ndarray], bool] = lambda plane, mask_hw: False
+        self.corrections: dict[PromptGroup, None] = {}
         self.accepts_next = False  # as soon as the predictions are there
 
     def start(self) -> None:
@@ -163,6 +166,12 @@ class EffectUpdater:
             self.acceptance.masking_changed()
         return bool(self.acceptance.predictions)
 
+    def end_corrections(self) -> None:
+        """Take the prompts away that have corrected a whole object, which is written."""
+        for group in list(self.corrections):
+            self.remove(group)
+        self.corrections.clear()
+
     def remove(self, group: PromptGroup) -> None:
         """Take a group of prompts away; what was written stays."""
         self.begin()
@@ -241,6 +250,8 @@ class EffectUpdater:
             self.display.notify(_("The mask stays as it is: click farther out, or farther in."), WARNING, group)
         else:
             self.acceptance.set(group, prediction)
+            if group.segment_id == now.segment_id and self.takes_correction(group.plane, prediction.result.mask):
+                self.corrections[group] = None
             self.display.changes.note(group, prediction.result.mask)
             self.display.status.expire()
         is_shown = group in self.acceptance.predictions

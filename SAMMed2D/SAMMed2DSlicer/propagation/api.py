@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.inference import blocking, service
 from SAMMed2DSlicer.inference.slice_task import find_segment
 from SAMMed2DSlicer.prompts.slice_prompts import is_node, plane_of
+from SAMMed2DSlicer.propagation.object_task import ObjectTask, boxes_of_roi
 from SAMMed2DSlicer.propagation.results import PropagationResult, PropagationSettings
 from SAMMed2DSlicer.propagation.slice_axis import SliceAxis
 from SAMMed2DSlicer.propagation.task import PropagationTask
@@ -51,6 +52,45 @@ def propagate(
     ids = _segment_ids(segmentation, segment_ids)
     with LogicTarget(volume, segmentation, ids[0], overwrite) as target:
         task = slice_task(volume, plane_of(volume, plane), segmentation, ids, target, settings, keyframes)
+        _run(task, target, progress, should_cancel)
+    return task.result
+
+
+def segment_object(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    plane: Any,
+    roi: Any,
+    settings: PropagationSettings,
+    overwrite: str = "none",
+    progress: Callable[[int, int], object] | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+) -> PropagationResult:
+    """Find a whole object from its slices, or in an ROI, and write it.
+
+    Args:
+        volume: the volume node.
+        segmentation: the segmentation node.
+        segment_id: ID or name.
+        plane: one of the slices, as in `slice_prompts.plane_of`.
+        roi: a markups ROI node around the object; None for none.
+        settings: of the run.
+        overwrite: whether other segments may be overwritten: "none", "visible" or "all" of them.
+        progress: called with how many slices are computed, and of at most how many.
+        should_cancel: called a few times a second; True ends the run, and its results so far are written.
+
+    Raises:
+        ValueError, RuntimeError: see `SAMMed2DLogic`.
+    """
+    (found_id,) = _segment_ids(segmentation, segment_id)
+    if roi is not None and not is_node(roi, "vtkMRMLMarkupsROINode"):
+        raise SceneError(_("The box around an object is an ROI node, not {roi}.").format(roi=repr(roi)))
+    with LogicTarget(volume, segmentation, found_id, overwrite) as target:
+        segmentations.create_labelmaps(segmentation)
+        axis = SliceAxis.of(volume, plane_of(volume, plane), segmentation, target.default_labelmap())
+        boxes = None if roi is None else boxes_of_roi(axis, roi)
+        task = ObjectTask(axis, found_id, settings, service.shared().choice.model, boxes)
         _run(task, target, progress, should_cancel)
     return task.result
 

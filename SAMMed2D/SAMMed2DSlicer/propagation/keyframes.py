@@ -21,14 +21,13 @@ import numpy as np
 import slicer
 
 from SAMMed2DLib.imaging import voxel_patches
-from SAMMed2DSlicer.scene.segmentations import segment_of
+from SAMMed2DSlicer.scene.segmentations import FRAME_TAG, SLICES_TAG, segment_of
 from SAMMed2DSlicer.scene.slice_stack import SegmentSlices, SliceStack, digest_of
 
 if TYPE_CHECKING:
     from SAMMed2DLib.imaging.voxel_patches import VoxelPatch
     from SAMMed2DSlicer.propagation.axis import PropagationAxis
 
-SLICES_TAG, FRAME_TAG = "SAMMed2D.Propagation", "SAMMed2D.PropagationInTime"
 _VERSION = 1
 
 

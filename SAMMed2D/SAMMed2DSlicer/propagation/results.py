@@ -129,6 +129,21 @@ class PropagationResult:
         return len({position.index for position in positions if not position.is_keyframe})
 
 
+@dataclass(frozen=True, eq=False)
+class UnwrittenResults:
+    """What a run has found and not written yet.
+
+    Attributes:
+        grid_extent: first and last voxel of the grid along i, j and k.
+        geometry: vtkMatrix4x4, its voxels to the segmentation's RAS.
+        patches: the voxels, by segment.
+    """
+
+    grid_extent: tuple[int, ...]
+    geometry: Any
+    patches: Mapping[str, list[VoxelPatch]]
+
+
 @dataclass(eq=False)
 class SegmentRun:
     """A segment of a propagation that is running.
@@ -161,6 +176,12 @@ class SegmentRun:
         """How many slices of all positions are computed, of at most how many; in any thread."""
         done = sum(len(slices) for slices in list(self.results.values()))
         return done, len(self.targets) * self.keyframes.slices_per_position
+
+    @property
+    def found_patches(self) -> list[VoxelPatch]:
+        """The voxels found so far; in any thread."""
+        slices = [found for position in list(self.results.values()) for found in list(position.values())]
+        return [patch for patch, _confidence in slices if patch is not None]
 
     @property
     def positions_found(self) -> int:

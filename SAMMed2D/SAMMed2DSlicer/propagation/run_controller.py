@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import TASK, Job
+from SAMMed2DSlicer.propagation.results import UnwrittenResults
 from SAMMed2DSlicer.propagation.task import PropagationTask
 from SAMMed2DSlicer.scene import segment_writer
 from SAMMed2DSlicer.widgets import messages
@@ -26,7 +27,11 @@ class PropagationController:
     """Runs one propagation at a time, and reports to the user."""
 
     def __init__(
-        self, service: InferenceService, notify: Callable[[str, str], None], on_progress: Callable[[int, int], None]
+        self,
+        service: InferenceService,
+        notify: Callable[[str, str], None],
+        on_progress: Callable[[int, int], None],
+        on_found: Callable[[Any], None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -34,7 +39,9 @@ class PropagationController:
             service: has the model and the worker thread.
             notify: gets a line for the user and its level (see `messages`), when a phase begins or the run ends.
             on_progress: gets how many slices are computed, of at most how many, a few times a second.
+            on_found: gets the task when all is computed; nothing is written then before `write`.
         """
+        self._on_found = on_found
         self._service, self._notify, self._on_progress = service, notify, on_progress
         self._task: PropagationTask | None = None
         self._target: Callable[[], Any] | None = None
@@ -52,6 +59,10 @@ class PropagationController:
     def is_running(self) -> bool:
         """Whether a run is going on."""
         return self._task is not None
+
+    def unwritten(self) -> UnwrittenResults | None:
+        """What the run has found and not written yet; None if there is none."""
+        return None if self._task is None else self._task.unwritten()
 
     def start(self, task: PropagationTask, target: Callable[[], Any]) -> None:
         """Begin a run.
@@ -80,6 +91,16 @@ class PropagationController:
         if self._task is not None:
             self._task.stop()
             self._end(_("The propagation was given up; nothing was changed."), messages.WARNING)
+
+    def forget(self) -> None:
+        """End at once, write nothing and say nothing, since another run takes its place."""
+        if self._task is not None:
+            self._task.stop()
+            self._clear()
+
+    def end(self, text: str, level: str) -> None:
+        """End without writing, and say why."""
+        self._end(text, level)
 
     def _read(self, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Call `work`, which needs no model, in the worker thread, then `then` on the main thread."""
@@ -116,6 +137,17 @@ class PropagationController:
             return
         self._job = None
         self._on_progress(*self._task.progress)
+        if self._on_found is None:
+            self.write()
+        elif self._was_cancelled or not self._task.is_finished:
+            self.abort()
+        else:
+            self._on_found(self._task)
+
+    def write(self) -> None:
+        """Write what was found."""
+        if self._task is None or self._target is None:
+            return
         try:
             self._steps = self._task.steps(self._exit_stack.enter_context(self._target()))
         except Exception as error:  # the scene may have changed meanwhile
@@ -174,6 +206,10 @@ class PropagationController:
             self._end(messages.error_text(error), messages.ERROR)
 
     def _end(self, text: str, level: str) -> None:
+        self._clear()
+        self._notify(text, level)
+
+    def _clear(self) -> None:
         self._task = self._target = self._job = self._work = self._steps = None
         self._exit_stack.close()
         self._watch_timer.stop()
@@ -181,7 +217,6 @@ class PropagationController:
         if self._scene_close_tag is not None:
             slicer.mrmlScene.RemoveObserver(self._scene_close_tag)
             self._scene_close_tag = None
-        self._notify(text, level)
 
     def _watch(self) -> None:
         """Show progress; notice that the scene has changed, or that another model was chosen."""

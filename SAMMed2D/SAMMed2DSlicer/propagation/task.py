@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.propagation.axis import PropagationAxis, SliceMask, Steps
+from SAMMed2DSlicer.propagation.axis import SLICES, PropagationAxis, SliceMask, Steps
 from SAMMed2DSlicer.propagation.keyframes import SegmentKeyframes
-from SAMMed2DSlicer.propagation.results import PropagationResult, PropagationSettings, SegmentRun
+from SAMMed2DSlicer.propagation.results import (
+    PropagationResult,
+    PropagationSettings,
+    SegmentRun,
+    UnwrittenResults,
+)
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.volumes import SceneError
 
@@ -121,6 +126,17 @@ class PropagationTask:
         """How many slices are computed, of at most how many."""
         both = [run.progress for run in self._runs]
         return sum(done for done, _total in both), sum(total for _done, total in both)
+
+    def unwritten(self) -> UnwrittenResults | None:
+        """What was found so far, by segment, for whoever keeps it in case of a crash; None along time, or for nothing.
+
+        Along time results belong to frames that the scene does not show.
+        """
+        if self.axis.kind != SLICES:
+            return None
+        found = {run.segment_id: run.found_patches for run in self._runs}
+        stack = self.axis.stack
+        return UnwrittenResults(stack.grid_extent, stack.geometry, found) if any(found.values()) else None
 
     def stop(self) -> None:
         """Compute no more positions; results so far are written."""

@@ -22,7 +22,6 @@ from SAMMed2DSlicer.propagation.axis import (
     require_geometry,
 )
 from SAMMed2DSlicer.propagation.keyframes import (
-    FRAME_TAG,
     FrameSegment,
     FrameState,
     PropagationState,
@@ -40,6 +39,7 @@ from SAMMed2DSlicer.propagation.results import (
 from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener
 from SAMMed2DSlicer.propagation.undo import FrameUndo
 from SAMMed2DSlicer.scene import segment_reader, segment_writer, segmentations, sequences
+from SAMMed2DSlicer.scene.segmentations import FRAME_TAG
 from SAMMed2DSlicer.scene.slice_stack import SliceStack
 from SAMMed2DSlicer.scene.volumes import SceneError
 

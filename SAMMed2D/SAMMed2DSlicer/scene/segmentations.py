@@ -15,6 +15,9 @@ from SAMMed2DSlicer.scene.volumes import SceneError, size_ijk
 # opens again; the others are no characters of XML, or of file names on some system.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f&<>\"'`/\\:*?|%]+")
 
+# Tags of a segment: what propagation has written of it along slices, and in a frame. Scenes are saved with them.
+SLICES_TAG, FRAME_TAG = "SAMMed2D.Propagation", "SAMMed2D.PropagationInTime"
+
 
 def safe_name(text: str) -> str:
     """A node name made from any text, such as the name of a segment, without characters that break saved scenes."""

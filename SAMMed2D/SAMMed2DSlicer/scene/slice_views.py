@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.imaging.geometry import SlicePlane
 
 
+
 def renders_once(method: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a method that changes several nodes: views are rendered once, after it."""
 
@@ -69,3 +70,16 @@ def is_over_handle(slice_node: slicer.vtkMRMLSliceNode) -> bool:
         for node in slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
         if node.IsDisplayableInView(slice_node.GetID())
     )
+
+
+def is_placing() -> bool:
+    """Whether the user places markups with Slicer's own tools."""
+    node = slicer.app.applicationLogic().GetInteractionNode()
+    return node is not None and node.GetCurrentInteractionMode() == node.Place
+
+
+def is_for_prompts(interactor: Any, widget: Any) -> bool:
+    """Whether a press in a slice view belongs to prompts: not to panning, and not to a markup that it would drag."""
+    if interactor.GetShiftKey() or interactor.GetAltKey():
+        return False
+    return not is_over_handle(widget.mrmlSliceNode())

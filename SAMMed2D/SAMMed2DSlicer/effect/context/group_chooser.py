@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import slicer
@@ -26,8 +26,19 @@ if TYPE_CHECKING:
 _LEAST_REACH_PX, _REACH_SHARE = 4, 0.1
 
 
+class WholeObject(Protocol):
+    """A whole object that waits to be accepted."""
+
+    def mask_on(self, plane: SlicePlane) -> np.ndarray:
+        """What it has on a slice of the volume, (H, W) bool."""
+
+
 class GroupChooser:
-    """Finds the prompt group for prompts that the user gives."""
+    """Finds the prompt group for prompts that the user gives.
+
+    Attributes:
+        whole_object: one that waits to be accepted, and is corrected by clicks on it; None for none.
+    """
 
     def __init__(
         self,
@@ -48,6 +59,7 @@ class GroupChooser:
         """
         self._effect, self._groups, self._edit_history = effect, groups, edit_history
         self._segments, self._predictions = segments, predictions
+        self.whole_object: WholeObject | None = None
 
     def choose(
         self,
@@ -102,7 +114,10 @@ class GroupChooser:
             return still_open
         initial_mask_hw = None
         if positive is not None and not begins_object:
+            found = self.whole_object
             mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
+            if found is not None and not mask_hw.any():
+                mask_hw = found.mask_on(plane)
             is_on = is_on_mask(mask_hw, xy[0], widely=positive)
             accepted = None if positive else self._accepted_at(here, points_world[0], is_on)
             if accepted is not None:

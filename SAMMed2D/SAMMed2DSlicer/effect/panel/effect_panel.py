@@ -27,7 +27,6 @@ from SAMMed2DSlicer.effect.context.parameters import (
 )
 from SAMMed2DSlicer.effect.panel.similar_row import SimilarRow
 from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
-from SAMMed2DSlicer.effect.panel.tour import Tour
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode
@@ -74,7 +73,7 @@ class EffectPanel:
             "box": _("box"),
             "removed": _("(removed)"),
         }
-        self.status_line, self.tour = StatusLine(), Tour()
+        self.status_line = StatusLine()
         self._status: Any = None
         self._is_waiting = False
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
@@ -98,6 +97,7 @@ class EffectPanel:
         self.status_line.set_hint(_("Click on the structure, or drag a box around it."))
         effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
+        self._similar.widget.layout().insertWidget(0, self.ui.wholeButton)  # there is no room beside *Accept*
         self.add_section(self._similar.widget)
         self.ui.installRow.setVisible(False)
 
@@ -121,8 +121,6 @@ class EffectPanel:
             blocked = check.blockSignals(True)
             check.setChecked(bool(self._effect.integerParameter(name)))
             check.blockSignals(blocked)
-        if self._effect.parameterSetNode() is not None:
-            self.ui.protectsOthersCheckBox.setText(overwrite_mode.rule_text(self._effect))
 
     # What is going on
 
@@ -131,7 +129,7 @@ class EffectPanel:
         self._show_status(state)
         self._similar.show(state)
         has_answer, has_groups = bool(state.pending), bool(state.groups)
-        can_accept = has_answer or state.is_waiting or bool(state.unfinished)
+        can_accept = has_answer or state.is_waiting or state.has_object or bool(state.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
         self.ui.acceptButton.setToolTip(
             _("Write what is shown to the segment (Enter).")
@@ -182,7 +180,6 @@ class EffectPanel:
     def close(self) -> None:
         """Show no status any more, since the effect ends."""
         self.status_line.close()
-        self.tour.close()
         self._status, self._is_waiting = None, False
 
     def has_torch(self) -> bool:
@@ -262,7 +259,6 @@ class EffectPanel:
         ui.clearButton.connect("clicked()", self._calls["clear"])
         ui.installButton.connect("clicked()", self._calls["install"])
         ui.keysButton.connect("clicked()", self._calls["keys"])
-        ui.tourButton.connect("clicked()", self.tour.show)
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
         ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
         follow_section(ui.promptsButton)

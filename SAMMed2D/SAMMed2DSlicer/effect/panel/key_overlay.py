@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect.panel.keys import KeyAction, mouse_gestures
+from SAMMed2DSlicer.effect.panel.keys import KeyAction, KeyTarget, key_actions, mouse_gestures, shortcuts
+from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
 _STYLE = "QLabel { background-color: #202428; color: #f0f0f0; border: 1px solid #808890; padding: 8px; }"
 _MARGIN_PX = 12  # to the corner of the views
@@ -76,3 +77,17 @@ def sheet_html(actions: Sequence[KeyAction]) -> str:
 def _rows(entries: Sequence[tuple[str, str]]) -> str:
     rows = (f"<tr><td><b>{name}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for name, text in entries)
     return "".join(rows) + "<tr><td></td><td></td></tr>"
+
+
+def new_shortcuts(
+    target: KeyTarget, parent: qt.QWidget, on_escape: Callable[[], object]
+) -> tuple[ExclusiveShortcuts, KeyOverlay]:
+    """The shortcuts of the effect, not installed yet, and the sheet that shows them.
+
+    Args:
+        target: what the keys act on.
+        parent: the widget that the shortcuts are for.
+        on_escape: what Esc does while it is needed.
+    """
+    actions = key_actions(target)
+    return ExclusiveShortcuts(lambda: parent, shortcuts(actions), on_escape), KeyOverlay(actions)

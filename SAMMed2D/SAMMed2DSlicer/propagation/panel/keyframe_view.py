@@ -104,6 +104,7 @@ class KeyframeView:
         """
         self._ui, self._reader, self._show_position = ui, reader, show_position
         self.strip = ConfidenceStrip(ui.stripLabel, show_position)
+        self.preview: Any = None  # shown instead of what was read: an object that waits to be accepted
         ui.worstButton.connect("clicked()", self.go_to_worst)
         ui.keyframeButton.connect("clicked()", self.go_to_next_keyframe)
         ui.keyframeComboBox.connect("activated(int)", self._keyframe_chosen)
@@ -119,7 +120,9 @@ class KeyframeView:
         reader, ui = self._reader, self._ui
         keyframes, axis = reader.keyframes, reader.axis
         is_filled = keyframes is not None and bool(keyframes.numbers or keyframes.generated)
-        if is_filled and keyframes is not None and axis is not None:
+        if self.preview is not None and axis is not None:
+            self.strip.show(self.preview, axis.count, axis.position)
+        elif is_filled and keyframes is not None and axis is not None:
             self.strip.show(keyframes, axis.count, axis.position)
         else:
             self.strip.clear(hint)

@@ -20,7 +20,7 @@ from SAMMed2DSlicer.propagation.axis import BOTH, SLICES, TIME
 from SAMMed2DSlicer.propagation.panel import axis_texts
 from SAMMed2DSlicer.propagation.panel.confidence_strip import legend_html
 from SAMMed2DSlicer.propagation.panel.keyframe_view import Axis, KeyframeReader, KeyframeView
-from SAMMed2DSlicer.propagation.results import PropagationSettings
+from SAMMed2DSlicer.propagation.results import PropagationSettings, UnwrittenResults
 from SAMMed2DSlicer.propagation.run_controller import PropagationController
 from SAMMed2DSlicer.propagation.segmentation_context import SegmentationContext, TargetOpener, plane_shown_in
 from SAMMed2DSlicer.propagation.slice_axis import DOWN, UP, SliceAxis
@@ -78,6 +78,10 @@ class PropagationPanel:
         """Whether the axis is time."""
         return self._axis_type is TimeAxis
 
+    def unwritten(self) -> UnwrittenResults | None:
+        """What a run has found and not written yet; None if none is going on."""
+        return self._controller.unwritten()
+
     # Lifetime
 
     def stop(self) -> None:
@@ -95,6 +99,13 @@ class PropagationPanel:
         """Read and show the keyframes after a short delay; to be called when anything has changed."""
         if not self.ui.propagateButton.collapsed and self._context.is_open and not self.is_running:
             self._refresh_timer.start()
+
+    def show_preview(self, preview: Any) -> None:
+        """Show an `ObjectPreview` in the strip; None shows the segment again."""
+        self._keyframe_view.preview = preview
+        if self._reader.axis is not None:
+            self._show_keyframes()
+        self.show()
 
     # Propagating
 
