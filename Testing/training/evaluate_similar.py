@@ -1,6 +1,6 @@
 """How many further objects *Find similar* proposes rightly, and how many wrongly, on packed data sets of many objects.
 
-    python Testing/training/similar_evaluate.py --data DATA --half odd --sets micro_nuclei_dsb2018_fluorescence
+    python Testing/training/evaluate_similar.py --data DATA --half odd --sets micro_nuclei_dsb2018_fluorescence
 
 Three objects of each image are the examples, drawn at random, the others are to be found: a proposal is right if it has
 an IoU of a half with an object that no other proposal has found. Beside it the plain way: of the image's parts on the
