@@ -8,6 +8,7 @@ from .application.scripted import qSlicerScriptedLoadableModule
 from .application.window import WINDOW_KEYS
 from .editor import widget
 from .keys import shortcuts
+from .views.window import SIZE_PX
 
 
 class CollectedErrors(AssertionError):
@@ -74,5 +75,8 @@ def _reset_views(app):
     if node:
         node.SetCurrentInteractionMode(node.ViewTransform)
     for name in manager.sliceViewNames():
-        manager.sliceWidget(name).sliceView().leave()
+        view = manager.sliceWidget(name).sliceView()
+        view.leave()
+        if view.renderWindow().GetSize() != SIZE_PX:
+            view.resize_view(*SIZE_PX)
     manager.threeDWidget(0).threeDView().leave()

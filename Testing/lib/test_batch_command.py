@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -514,21 +515,24 @@ def test_the_examples_of_the_documentation_work(
     text = (ROOT / "docs" / "batches.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"```csv\n(.*?)```", text, flags=re.DOTALL)
     (script,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    for name in ("ct", "prompts", "keys"):
+    for name in ("ct", "prompts", "keys", "old"):
         (folder / name).mkdir()
-    for name in ("anna", "ben", "carl"):
+    for name in ("anna", "ben", "carl", "dora"):
         write_image(folder / "ct" / f"{name}.nii.gz")
     write_prompts(folder / "prompts" / "anna.json")
-    os.replace(folder / "R.mrk.json", folder / "prompts" / "ben.mrk.json")
+    for name in ("ben", "dora"):
+        shutil.copy(folder / "R.mrk.json", folder / "prompts" / f"{name}.mrk.json")
     keys = np.zeros(SHAPE_KJI, bool)
     keys[[3, 8]] = the_cylinder()[[3, 8]]
-    write_segmentation(folder / "keys" / "carl.seg.nrrd", [keys], read_volume(folder / "a.nrrd"), [Segment("liver")])
+    volume, liver = read_volume(folder / "a.nrrd"), [Segment("liver")]
+    write_segmentation(folder / "keys" / "carl.seg.nrrd", [keys], volume, liver)
+    write_segmentation(folder / "old" / "dora.seg.nrrd", [the_cylinder()], volume, liver)
     (folder / "cases.csv").write_text(table.replace("20,80", "2,9"))
-    assert batch() == OK
-    assert list(rows_in(folder)) == ["anna", "ben", "carl"]
+    assert batch() == OK, capsys.readouterr()
+    assert list(rows_in(folder)) == ["anna", "ben", "carl", "dora"]
 
     os.remove(folder / "results.csv")
     monkeypatch.chdir(folder)
     capsys.readouterr()
     exec(compile(script, "batches.md", "exec"), {})
-    assert capsys.readouterr().out == "3 0 0\n"
+    assert capsys.readouterr().out == "4 0 0\n"
