@@ -102,7 +102,7 @@ def run(clicks: int, threads: int | None) -> dict[str, list[dict[str, float]]]:
             fixture,
             watch,
             rows["second click"],
-            lambda n=n: fixture.view.click(*fixture.xy((400, 260, n)), control=True),
+            lambda n=n: fixture.view.click(*fixture.xy((350, 260, n)), control=True),
         )
         box = [fixture.xy((185, 175, n)), fixture.xy((315, 345, n))]
         do(fixture, watch, rows["box"], lambda box=box: fixture.view.drag(*box))
