@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -19,23 +18,21 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.context.parameters import EffectOptions
     from SAMMed2DSlicer.effect.controller import EffectController
     from SAMMed2DSlicer.effect.display import EffectState
+    from SAMMed2DSlicer.effect.mouse_press import MousePress
     from SAMMed2DSlicer.effect.panel.effect_panel import EffectPanel
     from SAMMed2DSlicer.effect.panel.key_overlay import KeyOverlay
-    from SAMMed2DSlicer.effect.preview import ViewPreview
     from SAMMed2DSlicer.inference.service import ServiceState
     from SAMMed2DSlicer.propagation.panel.propagation_panel import PropagationPanel
     from SAMMed2DSlicer.propagation.panel.whole_object import WholeObjectTool
     from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
-# A press and a release closer than this, in view px, are a click.
-_CLICK_PX = 5
 # With Shift, turns of the wheel (sideways on some systems): to the next larger mask, or to a smaller one.
 _LARGER = (vtk.vtkCommand.MouseWheelForwardEvent, vtk.vtkCommand.MouseWheelRightEvent)
 _SMALLER = (vtk.vtkCommand.MouseWheelBackwardEvent, vtk.vtkCommand.MouseWheelLeftEvent)
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
-    """Points and boxes in a slice view give a mask at once; Enter writes it to the segment."""
+    """Points, boxes, scribbles and lassos in a slice view give a mask at once; Enter writes it to the segment."""
 
     def __init__(self, scriptedEffect: slicer.qSlicerSegmentEditorScriptedEffect) -> None:
         """Name the effect; every Segment Editor has a copy, so that nothing is made before `activate`."""
@@ -51,8 +48,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._options: EffectOptions | None = None
         self._shortcuts: ExclusiveShortcuts | None = None
         self._overlay: KeyOverlay | None = None
-        self._press: tuple[slicer.qMRMLSliceWidget, tuple[int, int]] | None = None
-        self._band: ViewPreview | None = None  # what shows the box that is dragged
+        self._press: MousePress | None = None
         self._is_at_work = self._has_open_work = False  # as the controller has told
 
     def register(self) -> None:
@@ -169,7 +165,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         controller.start()
 
     def _rest(self) -> None:
-        self._is_at_work, self._band = False, None
+        self._is_at_work, self._press = False, None
         if self._shortcuts is not None:
             self._shortcuts.remove()
         if self._overlay is not None:
@@ -201,7 +197,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def layoutChanged(self) -> None:
         """Follow the views."""
         if self.controller is not None:
-            self._press = self._band = None
+            self._press = None
             self.controller.rebuild_views()
 
     def interactionNodeModified(self, interactionNode: slicer.vtkMRMLInteractionNode) -> None:
@@ -231,16 +227,16 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.controller.view_entered(viewWidget)
         if eventId in _LARGER + _SMALLER and callerInteractor.GetShiftKey():
             return self.controller.take_candidate(1 if eventId in _LARGER else -1)
-        if self._press is None or self._press[0] is not viewWidget:
+        if self._press is None or self._press.widget is not viewWidget:
             return False
-        start = self._press[1]
+        place, is_other_side = callerInteractor.GetEventPosition(), bool(callerInteractor.GetControlKey())
         if eventId == vtk.vtkCommand.MouseMoveEvent:
-            end = callerInteractor.GetEventPosition()
-            if math.dist(start, end) >= _CLICK_PX:
-                self._show_band(self.controller.preview_in(viewWidget), start, end)
+            self._press.move(place, is_other_side)
             return True
         if eventId == vtk.vtkCommand.LeftButtonReleaseEvent:
-            self._released(self.controller, viewWidget, start, callerInteractor)
+            press, self._press = self._press, None
+            self._arrange_keys()
+            press.release(place, is_other_side)
             return True
         return False
 
@@ -255,6 +251,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         interactor: vtk.vtkRenderWindowInteractor,
         viewWidget: slicer.qMRMLSliceWidget,
     ) -> bool:
+        from SAMMed2DSlicer.effect.mouse_press import MousePress
         from SAMMed2DSlicer.scene.slice_views import is_for_prompts
 
         if not is_for_prompts(interactor, viewWidget):
@@ -263,35 +260,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._start(controller)
             if self._shortcuts is not None:
                 self._shortcuts.install()
-        self._press = (viewWidget, interactor.GetEventPosition())
+        tool = self.scriptedEffect.parameter("Tool")
+        self._press = MousePress(controller, viewWidget, interactor.GetEventPosition(), tool)
         self._arrange_keys()
         return True
 
-    def _show_band(self, band: ViewPreview | None, start: tuple[int, int], end: tuple[int, int]) -> None:
-        self._band = band
-        if band is not None:
-            band.show_band(start, end)
-
-    def _released(
-        self,
-        controller: EffectController,
-        viewWidget: slicer.qMRMLSliceWidget,
-        start: tuple[int, int],
-        interactor: vtk.vtkRenderWindowInteractor,
-    ) -> None:
-
-        self._end_drag()
-        end, tool = interactor.GetEventPosition(), self.scriptedEffect.parameter("Tool")
-        if math.dist(start, end) >= _CLICK_PX:
-            controller.set_box(viewWidget, start, end)
-        elif tool != "box":
-            positive = (tool == "positive") != bool(interactor.GetControlKey())
-            controller.add_point(viewWidget, start, positive)
-
     def _end_drag(self) -> None:
-        band, self._press, self._band = self._band, None, None
-        if band is not None:
-            band.hide_band()
+        press, self._press = self._press, None
+        if press is not None:
+            press.end()
         self._arrange_keys()
 
     # Actions
@@ -316,7 +293,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.whole.begin()
 
     def clear(self) -> None:
-        """Take the open prompts away; while a box is dragged, only that."""
+        """Take the open prompts away; while a box or line is dragged, only that."""
         if self._press is not None:
             self._end_drag()
         elif self.whole is None or not self.whole.discard():

@@ -127,6 +127,26 @@ def draw_box(painter: QPainter) -> None:
         fill(painter, inside, WHITE)
 
 
+def draw_scribble(painter: QPainter) -> None:
+    """48 px: a stroke that winds, and where it has come to."""
+    path = QPainterPath(QPointF(7, 36))
+    path.cubicTo(QPointF(10, 10), QPointF(22, 8), QPointF(21, 24))
+    path.cubicTo(QPointF(20, 42), QPointF(33, 40), QPointF(39, 13))
+    painter.strokePath(path, round_pen(GREEN, 6))
+    end = QPainterPath()
+    end.addEllipse(QPointF(39, 12), 6, 6)
+    fill(painter, end, GREEN)
+
+
+def draw_lasso(painter: QPainter) -> None:
+    """48 px: a loop with the end of its rope."""
+    painter.setPen(round_pen(BLUE, 5))
+    painter.drawEllipse(QRectF(8, 7, 32, 23))
+    rope = QPainterPath(QPointF(16, 29))
+    rope.cubicTo(QPointF(13, 36), QPointF(22, 36), QPointF(19, 43))
+    painter.strokePath(rope, round_pen(BLUE, 5))
+
+
 def draw_accept(painter: QPainter) -> None:
     """48 px: a tick."""
     painter.setPen(round_pen(GREEN, 7))
@@ -160,6 +180,8 @@ ICONS: dict[str, tuple[int, Callable[[QPainter], None]]] = {
     "SAMMed2D/Resources/Icons/PositivePoint.png": (48, lambda painter: draw_point(painter, GREEN, True)),
     "SAMMed2D/Resources/Icons/NegativePoint.png": (48, lambda painter: draw_point(painter, RED, False)),
     "SAMMed2D/Resources/Icons/Box.png": (48, draw_box),
+    "SAMMed2D/Resources/Icons/Scribble.png": (48, draw_scribble),
+    "SAMMed2D/Resources/Icons/Lasso.png": (48, draw_lasso),
     "SAMMed2D/Resources/Icons/Accept.png": (48, draw_accept),
     "SAMMed2D/Resources/Icons/Clear.png": (48, draw_clear),
 }

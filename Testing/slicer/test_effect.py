@@ -97,6 +97,7 @@ def test_with_the_box_tool_a_click_does_nothing(fixture, model):
 
 
 def test_the_rubber_band_is_seen_while_dragging_only(fixture):
+    fixture.set(Tool="box")
     before = fixture.image()
     a, b = fixture.xy((5, 5, 10)), fixture.xy((45, 45, 10))
     mouse_to(fixture, a)
@@ -105,7 +106,6 @@ def test_the_rubber_band_is_seen_while_dragging_only(fixture):
     band = fixture.image()
     height = band.shape[0]
     assert np.abs(band - before)[height - 1 - a[1], (a[0] + b[0]) // 2].sum() > 60
-    fixture.set(Tool="box")
     fixture.view.mouse("LeftButtonReleaseEvent", *a)  # back to where it began: no drag
     np.testing.assert_array_equal(fixture.image(), before)
 

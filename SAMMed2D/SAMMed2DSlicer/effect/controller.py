@@ -61,7 +61,7 @@ class EffectController:
             effect,
             self.updater,
             service,
-            lambda widget, proposal: self._add(widget, [proposal.point_world], True, proposal.give_to, True),
+            lambda widget, proposal: self.add(widget, [proposal.point_world], True, proposal.give_to, True),
         )
 
     @property
@@ -152,7 +152,7 @@ class EffectController:
         if positive and self.similar.take_at(widget, point_world):
             return True
         with slicer.util.RenderBlocker():
-            return self._add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
+            return self.add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
 
     def set_box(self, widget: Any, start_xy: Sequence[float], end_xy: Sequence[float]) -> bool:
         """Set the box that the user dragged.
@@ -167,17 +167,28 @@ class EffectController:
         """
         corners = [volumes.world_from_xy(widget.mrmlSliceNode(), xy) for xy in (start_xy, end_xy)]
         with slicer.util.RenderBlocker():
-            return self._add(widget, corners, None, lambda group: group.set_box(*corners))
+            return self.add(widget, corners, None, lambda group: group.set_box(*corners))
 
-    def _add(
+    def add(
         self,
         widget: Any,
-        points_world: Sequence[np.ndarray],
+        points_world: Sequence[np.ndarray] | np.ndarray,
         positive: bool | None,
         add_to: Callable[[PromptGroup], None],
         begins_object: bool = False,
     ) -> bool:
-        """Add a prompt to its group, and have it predicted."""
+        """Add a prompt to its group, and have it predicted.
+
+        Args:
+            widget: the slice view.
+            points_world: (3,) mm each, in the scene: a point, the corners of a box, or the path of a stroke.
+            positive: its side; None for a box, and for a lasso around the object.
+            add_to: adds it to its group.
+            begins_object: whether it begins another object, whatever is there.
+
+        Returns:
+            whether it was added; if not, the status says why.
+        """
         from SAMMed2DLib.imaging.geometry import GeometryError
 
         updater = self.updater
@@ -189,12 +200,12 @@ class EffectController:
             return False
         if group.segment_id != now.segment_id:  # that of another object
             now = updater.begin()
-        nodes = group.points, group.box
+        nodes = group.nodes
         add_to(group)
         self.display.last_view = widget
         self.prompt_undo.note(group)
         updater.groups.add(group)
-        if (group.points, group.box) != nodes:
+        if group.nodes != nodes:
             updater.observer.observe_group(group)
         updater.groups.show(now)
         updater.predict_changes()

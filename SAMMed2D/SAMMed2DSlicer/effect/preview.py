@@ -1,4 +1,4 @@
-"""What the effect draws into slice views: predicted masks, and the box while it is dragged.
+"""What the effect draws into slice views: predicted masks, and the box or line while it is dragged.
 
 Masks are brought to the view's pixels, nearest neighbour, so that what is seen is what would be written.
 """
@@ -15,7 +15,6 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from SAMMed2DLib.inference.prompts import BOX_COLOR
 from SAMMed2DSlicer.effect import mask_drawing
 from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
@@ -124,7 +123,6 @@ class ViewPreview:
         self._drawn: dict[DrawnMask, Any] = {}  # actors, None for what the view does not show
         self._drawn_in: tuple[Any, ...] = ()  # the view as it was then
         self._band = _band_actor()
-        self._band_points = self._band.GetMapper().GetInput().GetPoints()
         self._effect.addActor2D(widget, self._band)
 
     @property
@@ -149,17 +147,29 @@ class ViewPreview:
         self._masks = actors
         self._effect.scheduleRender(self._widget)
 
-    def show_band(self, start_xy: Sequence[int], end_xy: Sequence[int]) -> None:
-        """Draw a rectangle between two corners, view px."""
-        (x0, y0), (x1, y1) = start_xy, end_xy
-        for number, (x, y) in enumerate(((x0, y0), (x1, y0), (x1, y1), (x0, y1))):
-            self._band_points.SetPoint(number, x, y, 0)
-        self._band_points.Modified()
+    def show_band(self, corners_xy: Sequence[Sequence[int]], color: Sequence[float], is_closed: bool = True) -> None:
+        """Draw a line.
+
+        Args:
+            corners_xy: (x, y) each, view px.
+            color: red, green and blue in 0..1.
+            is_closed: whether the last corner is joined with the first.
+        """
+        corners = np.zeros((len(corners_xy), 3), np.float32)
+        corners[:, :2] = corners_xy
+        order = [*range(len(corners)), *([0] if is_closed else [])]
+        points, lines, outline = vtk.vtkPoints(), vtk.vtkCellArray(), vtk.vtkPolyData()
+        points.SetData(numpy_to_vtk(corners, deep=True))
+        lines.InsertNextCell(len(order), order)
+        outline.SetPoints(points)
+        outline.SetLines(lines)
+        self._band.GetMapper().SetInputData(outline)
+        self._band.GetProperty().SetColor(*color)
         self._band.SetVisibility(True)
         self._effect.scheduleRender(self._widget)
 
     def hide_band(self) -> None:
-        """Draw no rectangle any more."""
+        """Draw no line any more."""
         if self._band.GetVisibility():
             self._band.SetVisibility(False)
             self._effect.scheduleRender(self._widget)
@@ -288,17 +298,10 @@ def _mask_actor(shown: DrawnMask, widget: Any) -> Any:
 
 
 def _band_actor() -> Any:
-    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
-    points.SetNumberOfPoints(4)
-    lines.InsertNextCell(5, (0, 1, 2, 3, 0))
-    outline = vtk.vtkPolyData()
-    outline.SetPoints(points)
-    outline.SetLines(lines)
     mapper = vtk.vtkPolyDataMapper2D()
-    mapper.SetInputData(outline)
+    mapper.SetInputData(vtk.vtkPolyData())
     actor = vtk.vtkActor2D()
     actor.SetMapper(mapper)
-    actor.GetProperty().SetColor(*BOX_COLOR)
     actor.GetProperty().SetLineWidth(2)
     actor.SetVisibility(False)
     return actor

@@ -1,4 +1,4 @@
-"""Prompts as nodes of the scene: a group for each object of a segment on a slice, with a point list and an ROI.
+"""Prompts as nodes of the scene: a group for each object of a segment on a slice, with a point list, an ROI and curves.
 
 They are ordinary markups: seen, dragged, deleted and saved like any others. Points that are selected are positive,
 the others negative, which Slicer shows in two colours. Positions are kept in the volume's own RAS, under the same
@@ -30,6 +30,7 @@ from SAMMed2DSlicer.prompts.prompt_nodes import (
     SEGMENT_ID,
     SEGMENTATION,
     STATE,
+    STROKE,
     VOLUME,
     WAS_WRITTEN,
     WRITTEN,
@@ -41,7 +42,8 @@ from SAMMed2DSlicer.prompts.prompt_nodes import (
     prompt_nodes,
     whole_number,
 )
-from SAMMed2DSlicer.prompts.prompt_style import show_as_mark, style_box, style_points
+from SAMMed2DSlicer.prompts.prompt_style import show_as_mark, show_in_views, style_box, style_points
+from SAMMed2DSlicer.prompts.strokes import StrokeNodes
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.segmentations import safe_name, segment_of
 
@@ -87,16 +89,18 @@ class PromptGroup:
         self._view_ids: tuple[str, ...] = ()
         self.points: Any = None
         self.box: Any = None
+        self.strokes = StrokeNodes()
 
     @property
     def nodes(self) -> list[Any]:
         """The nodes that are in the scene."""
-        return [node for node in (self.points, self.box) if node is not None and node.GetScene() is not None]
+        single = [node for node in (self.points, self.box) if node is not None and node.GetScene() is not None]
+        return single + self.strokes.nodes
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no prompt."""
-        return not self.nodes or (self.box is None and not self._placed_points())
+        return not self.nodes or (self.box is None and not self.strokes and not self._placed_points())
 
     @property
     def state(self) -> str:
@@ -183,9 +187,22 @@ class PromptGroup:
         else:
             self.box = self._make("vtkMRMLMarkupsROINode", BOX, shape, style_box)
 
-    def remove_last_point(self) -> bool:
-        """Take the last point away; tells whether there was one."""
+    def add_stroke(self, points_world: np.ndarray, positive: bool, is_closed: bool) -> None:
+        """Draw a stroke after all prompts that are there.
+
+        Args:
+            points_world: (N, 3) mm, in the scene, the corners of its line.
+            positive: whether it is inside the object, or a lasso around it.
+            is_closed: whether it is a lasso, or a scribble.
+        """
+        self.strokes.add(points_world, positive, is_closed, len(self._placed_points()), self._make)
+
+    def remove_last_prompt(self) -> bool:
+        """Take the last point or stroke away; tells whether there was one."""
         numbers = self._placed_points()
+        if self.strokes.is_last(len(numbers)):
+            _remove_node(self.strokes.nodes[-1])
+            return True
         if numbers:
             self.points.RemoveNthControlPoint(numbers[-1])
         return bool(numbers)
@@ -193,10 +210,7 @@ class PromptGroup:
     def remove(self) -> None:
         """Take the nodes out of the scene."""
         for node in self.nodes:
-            display = node.GetDisplayNode()
-            slicer.mrmlScene.RemoveNode(node)
-            if display is not None and display.GetScene() is not None:
-                slicer.mrmlScene.RemoveNode(display)
+            _remove_node(node)
         self.points = self.box = None
 
     def read(self, world_from_ijk: np.ndarray | None = None) -> Prompts | None:
@@ -221,13 +235,14 @@ class PromptGroup:
             world_from_ijk = volumes.world_from_ijk(self.volume)
         points_world, labels = self._points_world()
         box_xyxy = box_of_roi(self.box, self.plane, world_from_ijk) if self.box in self.nodes else None
-        if not len(labels):
-            self.lost_points = 0
-            return with_history(Prompts(box_xyxy=box_xyxy), self.nodes)
-        xy, off_plane = self.plane.project_ras(points_world, world_from_ijk)
+        xy, off_plane = points_world[:, :2], np.zeros(0)
+        if len(labels):
+            xy, off_plane = self.plane.project_ras(points_world, world_from_ijk)
         on_slice = np.abs(off_plane) <= self.plane.half_thickness + _SLACK_VOXELS
-        self.lost_points = int((~on_slice).sum())
-        return with_history(Prompts(xy[on_slice], labels[on_slice], box_xyxy), self.nodes)
+        strokes, lost = self.strokes.read(self.plane, world_from_ijk)
+        self.lost_points = int((~on_slice).sum()) + lost
+        prompts = Prompts(xy[on_slice], labels[on_slice], box_xyxy, strokes=tuple(strokes))
+        return with_history(prompts, self.nodes)
 
     def counts(self) -> tuple[int, int, int]:
         """How many positive points, negative points and boxes there are."""
@@ -252,11 +267,11 @@ class PromptGroup:
         self._view_ids = tuple(view_ids)
         for node in self.nodes:
             if node.GetDisplayNode() is not None:
-                _show_in_views(node.GetDisplayNode(), self._view_ids)
+                show_in_views(node.GetDisplayNode(), self._view_ids)
 
     def middle_world(self) -> np.ndarray:
         """A point to jump to, (3,) mm: the middle of the prompts."""
-        points = list(self._points_world()[0])
+        points = [*self._points_world()[0], *self.strokes.points_world]
         if self.box in self.nodes:
             center = [0.0, 0.0, 0.0]
             self.box.GetCenterWorld(center)
@@ -278,9 +293,10 @@ class PromptGroup:
         """
         segment = segment_of(self.segmentation, self.segment_id)
         name = f"{segment.GetName()} {self.slice_text()} {role}"
-        display = new_node(class_name.removesuffix("Node") + "DisplayNode")
+        kind = "vtkMRMLMarkups" if role == STROKE else class_name.removesuffix("Node")  # curves have none of their own
+        display = new_node(f"{kind}DisplayNode")
         style(display)
-        _show_in_views(display, self._view_ids)  # other views then make nothing for it
+        show_in_views(display, self._view_ids)  # other views then make nothing for it
         slicer.mrmlScene.AddNode(display)
         node = new_node(class_name)
         node.SetName(slicer.mrmlScene.GenerateUniqueName(safe_name(name)))
@@ -329,17 +345,12 @@ def _label_points(points: Any) -> None:
             points.SetNthControlPointDescription(n, description)
 
 
-def _show_in_views(display: Any, view_ids: tuple[str, ...]) -> None:
-    """Show in these views only; a display node that is right already is left alone."""
-    present = tuple(display.GetNthViewNodeID(n) for n in range(display.GetNumberOfViewNodeIDs()))
-    if bool(display.GetVisibility()) != bool(view_ids):
-        display.SetVisibility(bool(view_ids))
-    if view_ids and present != view_ids:
-        state = display.StartModify()
-        display.RemoveAllViewNodeIDs()
-        for view_id in view_ids:
-            display.AddViewNodeID(view_id)
-        display.EndModify(state)
+def _remove_node(node: Any) -> None:
+    """Take a node and its display out of the scene."""
+    display = node.GetDisplayNode()
+    slicer.mrmlScene.RemoveNode(node)
+    if display is not None and display.GetScene() is not None:
+        slicer.mrmlScene.RemoveNode(display)
 
 
 def _modify(node: Any, change: Callable[[Any], None]) -> None:
@@ -373,5 +384,9 @@ def _groups_of(nodes: Iterator[Any]) -> list[PromptGroup]:
             initial_mask_hw = mask_of_text(node.GetAttribute(KNOWN) or "", plane.size_hw)
             segment_id = node.GetAttribute(SEGMENT_ID) or ""
             groups[key] = PromptGroup(segmentation, segment_id, volume, plane, item, number, initial_mask_hw)
-        setattr(groups[key], POINTS if node.GetAttribute(ROLE) == POINTS else BOX, node)
+        role = node.GetAttribute(ROLE)
+        if role == STROKE:
+            groups[key].strokes.nodes = [*groups[key].strokes.nodes, node]
+        else:
+            setattr(groups[key], POINTS if role == POINTS else BOX, node)
     return list(groups.values())

@@ -35,7 +35,7 @@ def note_acceptance(group: PromptGroup, is_accepted: bool) -> None:
         prompts = group.prompts()  # with the acceptances before that of the present prompts
     except ValueError:  # they cannot be read now, so that nothing is known to be locked
         return
-    counts = (*prompts.accepted, *([len(prompts.labels)] if is_accepted else []))
+    counts = (*prompts.accepted, *([prompts.count] if is_accepted else []))
     _keep(group, ACCEPTANCES, _to_text(prompts, [(count, 1) for count in counts]))
 
 
@@ -45,7 +45,7 @@ def with_history(prompts: Prompts, nodes: Sequence[Any]) -> Prompts:
         return prompts
     choices = tuple(_decisions(prompts, _attribute(nodes, CHOICES)))
     counts = tuple(count for count, _ in _decisions(prompts, _attribute(nodes, ACCEPTANCES)))
-    return replace(prompts, choices=choices, accepted=counts).first(len(prompts.labels))
+    return replace(prompts, choices=choices, accepted=counts).first(prompts.count)
 
 
 def _keep(group: PromptGroup, attribute: str, text: str | None) -> None:
@@ -59,7 +59,7 @@ def _attribute(nodes: Sequence[Any], name: str) -> str | None:
 
 
 def _to_text(prompts: Prompts, decisions: Sequence[tuple[int, int]]) -> str | None:
-    """Decisions, each a number of points and another number, with the prompts before them; None without any."""
+    """Decisions, each a number of prompts and another number, with the prompts before them; None without any."""
     entries = [[_numbers(prompts.first(count)), number] for count, number in decisions]
     return json.dumps(entries) if entries else None
 
@@ -67,26 +67,35 @@ def _to_text(prompts: Prompts, decisions: Sequence[tuple[int, int]]) -> str | No
 def _decisions(prompts: Prompts, text: str | None) -> Iterator[tuple[int, int]]:
     """The decisions of a text that were made after the same prompts."""
     for numbers, number in _entries(text):
-        count = len(numbers[0])
-        if count <= len(prompts.labels) and _are_same(numbers, _numbers(prompts.first(count))):
+        count = _count(numbers)
+        if count <= prompts.count and _are_same(numbers, _numbers(prompts.first(count))):
             yield count, number
 
 
 def _entries(text: str | None) -> list[tuple[list[list[Any]], int]]:
-    """Of each decision the points and the box before it, and its number; nothing where a text was not written here."""
+    """Of each decision the prompts before it, and its number; nothing where a text was not written here."""
     try:
-        entries = [([list(points), list(box)], number) for (points, box), number in json.loads(text or "[]")]
-        good = [entry for entry in entries if isinstance(entry[1], int) and entry[1] > 0]
-        return sorted(good, key=lambda entry: len(entry[0][0]))
+        entries = [([list(numbers) for numbers in before], number) for before, number in json.loads(text or "[]")]
+        good = [entry for entry in entries if isinstance(entry[1], int) and entry[1] > 0 and len(entry[0]) >= 2]
+        return sorted(good, key=lambda entry: _count(entry[0]))
     except (TypeError, ValueError):
         return []
 
 
-def _numbers(prompts: Prompts) -> tuple[list[list[float]], list[float]]:
-    """Points with their labels, and the box, slice px."""
+def _count(numbers: Sequence[Sequence[Any]]) -> int:
+    """How many points and strokes numbers of `_numbers` are of."""
+    return len(numbers[0]) + len(numbers) - 2
+
+
+def _numbers(prompts: Prompts) -> list[list[Any]]:
+    """Points with their labels, the box, and each stroke with what it is, slice px."""
     points = np.column_stack([prompts.points_xy, prompts.labels])
     box = np.empty(0) if prompts.box_xyxy is None else prompts.box_xyxy
-    return np.round(points, 3).tolist(), np.round(box, 3).tolist()
+    strokes = [
+        [stroke.after, stroke.label, stroke.is_closed, *np.round(stroke.points_xy, 3).ravel().tolist()]
+        for stroke in prompts.strokes
+    ]
+    return [np.round(points, 3).tolist(), np.round(box, 3).tolist(), *strokes]
 
 
 def _are_same(numbers: Any, others: Any) -> bool:

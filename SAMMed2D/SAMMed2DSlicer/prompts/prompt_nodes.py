@@ -27,7 +27,8 @@ ROLE, SEGMENT_ID, PLANE, ITEM, NUMBER, STATE, KNOWN, WAS_WRITTEN = (
 )
 CHOICES, ACCEPTANCES = _PREFIX + "Candidates", _PREFIX + "Acceptances"
 SEGMENTATION, VOLUME = _PREFIX + "Segmentation", _PREFIX + "Volume"
-POINTS, BOX = "points", "box"
+POINTS, BOX, STROKE = "points", "box", "stroke"
+ORDER = _PREFIX + "Order"  # of a stroke: how many points were given before it, and its number
 # A group is open until its mask is written; it is accepted, and closed, once the user goes on to the next object.
 OPEN, WRITTEN, ACCEPTED = "open", "written", "accepted"
 
@@ -36,7 +37,8 @@ def prompt_nodes() -> list[slicer.vtkMRMLMarkupsNode]:
     """All nodes of the scene that hold prompts."""
     points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
     boxes = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
-    return [node for node in [*points, *boxes] if node.GetAttribute(ROLE) in (POINTS, BOX)]
+    curves = slicer.util.getNodesByClass("vtkMRMLMarkupsCurveNode")
+    return [node for node in [*points, *boxes, *curves] if node.GetAttribute(ROLE) in (POINTS, BOX, STROKE)]
 
 
 def hide_prompts() -> None:
@@ -49,7 +51,7 @@ def hide_prompts() -> None:
 
 def is_prompt_node(node: Any) -> bool:
     """Whether a node holds prompts."""
-    return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX)
+    return node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) in (POINTS, BOX, STROKE)
 
 
 def plane_to_text(plane: SlicePlane) -> str:

@@ -37,6 +37,9 @@ class vtkMRMLMarkupsROINode(vtkMRMLMarkupsNode):
     def SetAndObserveObjectToNodeMatrix(self, objectToNodeMatrix: vtk.vtkMatrix4x4) -> None: ...
     def SetSize(self, x: float, y: float, z: float) -> None: ...
 
+class vtkMRMLMarkupsCurveNode(vtkMRMLMarkupsNode):
+    def SetCurveTypeToLinear(self) -> None: ...
+
 class vtkMRMLMarkupsDisplayNode(vtkMRMLDisplayNode):
     ComponentControlPoint: int
     ComponentScaleHandle: int

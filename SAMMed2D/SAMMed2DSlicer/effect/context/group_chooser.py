@@ -65,7 +65,7 @@ class GroupChooser:
         self,
         now: EditorSnapshot,
         widget: Any,
-        points_world: Sequence[np.ndarray],
+        points_world: Sequence[np.ndarray] | np.ndarray,
         positive: bool | None = None,
         begins_object: bool = False,
     ) -> PromptGroup:
@@ -79,8 +79,8 @@ class GroupChooser:
         Args:
             now: the context.
             widget: the slice view.
-            points_world: (3,) mm each: a point, or two corners of a box.
-            positive: the side of the point; None for a box.
+            points_world: (3,) mm each: a point, the path of a stroke, or corners of a box.
+            positive: the side of the point or stroke; None for a box, and a lasso around the object.
             begins_object: whether it begins another object, whatever is there.
 
         Raises:
@@ -92,8 +92,7 @@ class GroupChooser:
         plane = now.planes.get(slice_node.GetLayoutName()) or volumes.plane_shown(slice_node, now.volume)
         xy = plane.project_ras(np.array(points_world), world_from_ijk)[0]
         size_xy = np.array(plane.size_hw[::-1])
-        low, high = (xy.min(axis=0), xy.max(axis=0)) if positive is None else (xy.max(axis=0), xy.min(axis=0))
-        if (high < -0.5).any() or (low > size_xy - 0.5).any():
+        if (xy.max(axis=0) < -0.5).any() or (xy.min(axis=0) > size_xy - 0.5).any():
             raise volumes.SceneError(_("That is outside the image: click inside it."))
         if not self._is_segment_visible(now):
             raise volumes.SceneError(_("The segment is hidden: show it first."))
@@ -118,8 +117,9 @@ class GroupChooser:
             mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
             if found is not None and not mask_hw.any():
                 mask_hw = found.mask_on(plane)
-            is_on = is_on_mask(mask_hw, xy[0], widely=positive)
-            accepted = None if positive else self._accepted_at(here, points_world[0], is_on)
+            first = next((n for n, on in enumerate(_are_on(mask_hw, xy)) if on), 0)  # of a stroke, that is on the mask
+            is_on = is_on_mask(mask_hw, xy[first], widely=positive)
+            accepted = None if positive else self._accepted_at(here, points_world[first], is_on)
             if accepted is not None:
                 return accepted
             if not positive and mask_hw.any() and not is_on:
@@ -133,24 +133,22 @@ class GroupChooser:
     def _shown_at(
         self, now: EditorSnapshot, plane: SlicePlane, xy: np.ndarray, positive: bool | None
     ) -> PromptGroup | None:
-        """The newest group, not accepted, whose mask a point is on or beside, or the middle of a box is on."""
+        """The newest group, not accepted, whose mask a point or stroke is on or beside, or the middle of a box on."""
         here = [
             (group, prediction.result.mask)
             for group, prediction in reversed(list(self._predictions.items()))
             if not group.is_accepted
             and group.belongs_to(now.segmentation, group.segment_id, now.volume, plane, now.item)
         ]
-        middle = xy.mean(axis=0)
-        x, y = (int(value) for value in np.floor(middle + 0.5))
-        height, width = plane.size_hw
-        is_inside = 0 <= x < width and 0 <= y < height
-        on = next((group for group, mask_hw in here if is_inside and mask_hw[y, x]), None)
+        places = xy if positive is not None else xy.mean(axis=0)[None]
+        on = next((group for group, mask_hw in here if _are_on(mask_hw, places).any()), None)
         if on is not None or positive is None:
             return on
-        reach = round(max(_LEAST_REACH_PX, _REACH_SHARE * max(height, width)))  # what lies farther off is not looked at
+        reach = round(max(_LEAST_REACH_PX, _REACH_SHARE * max(plane.size_hw)))  # what is farther off is not looked at
+        x, y = (int(value) for value in np.floor(places[0] + 0.5))
         window = (slice(max(y - reach, 0), max(y + reach, 0)), slice(max(x - reach, 0), max(x + reach, 0)))
         near = ((group, mask_hw) for group, mask_hw in here if mask_hw[window].any())
-        return next((group for group, mask_hw in near if is_on_mask(mask_hw, middle, widely=positive)), None)
+        return next((group for group, mask_hw in near if is_on_mask(mask_hw, places[0], widely=positive)), None)
 
     def _accepted_at(self, groups: Sequence[PromptGroup], point_world: np.ndarray, is_on: bool) -> PromptGroup | None:
         """The accepted group that a point outside, (3,) mm, is about; None if it is about a mask of another origin.
@@ -170,6 +168,15 @@ class GroupChooser:
         if display is not None and not display.GetVisibility():
             return False
         return self._effect.confirmCurrentSegmentVisible() != self._effect.NotConfirmed
+
+
+def _are_on(mask_hw: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Which places, (N, 2) slice px, are on a mask: (N,) bool."""
+    pixels = np.floor(xy + 0.5).astype(int)
+    last_xy = np.array(mask_hw.shape[::-1]) - 1
+    x, y = np.clip(pixels, 0, last_xy).T
+    is_inside: np.ndarray = np.all((pixels >= 0) & (pixels <= last_xy), axis=1)
+    return is_inside & mask_hw[y, x]
 
 
 def _check_context(now: EditorSnapshot) -> None:

@@ -98,10 +98,11 @@ class PromptGroupState:
 
     def lose_node(self, node: Any) -> None:
         """Take a node that was removed from the scene out of its group."""
-        for group in [group for group in self.groups if node is group.points or node is group.box]:
-            group.points = None if group.points is node else group.points
-            group.box = None if group.box is node else group.box
-            self._touched.add(group)
+        for group in self.groups:
+            if node is group.points or node is group.box or group.strokes.lose(node):
+                group.points = None if group.points is node else group.points
+                group.box = None if group.box is node else group.box
+                self._touched.add(group)
 
     def find(self, segmentation: Any) -> list[PromptGroup]:
         """Take over groups whose nodes came into the scene; returns those that were known and are gone."""
@@ -110,7 +111,7 @@ class PromptGroupState:
         groups: list[PromptGroup] = []
         for found in present:
             group = next((known[id(node)] for node in found.nodes if id(node) in known), found)
-            group.points, group.box = found.points, found.box
+            group.points, group.box, group.strokes.nodes = found.points, found.box, found.strokes.nodes
             groups.append(group)
             group.follow_volume()
         gone = [group for group in self.groups if group not in groups]
@@ -142,7 +143,7 @@ class PromptGroupState:
         """
         changes = GroupChanges([], {}, [])
         touched, self._touched = self._touched, set()
-        touched.update(group for group in self.groups if group.points in nodes or group.box in nodes)
+        touched.update(group for group in self.groups if any(node in nodes for node in group.nodes))
         for group in [group for group in self.groups if group in touched or group not in self._known]:
             prompts: Prompts | str | None
             try:

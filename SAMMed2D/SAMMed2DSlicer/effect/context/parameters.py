@@ -13,7 +13,8 @@ from SAMMed2DSlicer.scene import overwrite_mode, volumes
 TOOL, INTENSITY, ZOOM = "Tool", "Intensity", "Zoom"
 AT_ONCE, NEW_SEGMENTS, PREFETCH = "AcceptAtOnce", "NewSegments", "LookAhead"
 SIMILAR_IN_VOLUME = "SimilarInVolume"
-POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"  # what a click in a slice view is taken for
+# What a click or a drag in a slice view is taken for.
+POSITIVE, NEGATIVE, BOX, SCRIBBLE, LASSO = "positive", "negative", "box", "scribble", "lasso"
 DEFAULTS: dict[str, str | int] = {
     TOOL: POSITIVE,
     INTENSITY: volumes.WINDOW,

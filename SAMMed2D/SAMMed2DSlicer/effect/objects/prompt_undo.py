@@ -41,6 +41,6 @@ class PromptUndo:
             self._updater.display.notify(_("There is no prompt to take back."), WARNING)
             return
         group = self._given.pop() if self._given else still_open[-1]
-        if sum(group.counts()) == 1 or not group.remove_last_point():
+        if sum(group.counts()) + len(group.strokes) == 1 or not group.remove_last_prompt():
             self._updater.remove(group)
         self._updater.refresh()

@@ -16,10 +16,12 @@ from SAMMed2DSlicer.effect.context.parameters import (
     BOX,
     DEFAULTS,
     INTENSITY,
+    LASSO,
     NEGATIVE,
     NEW_SEGMENTS,
     POSITIVE,
     PREFETCH,
+    SCRIBBLE,
     SIMILAR_IN_VOLUME,
     TOOL,
     ZOOM,
@@ -78,7 +80,13 @@ class EffectPanel:
         self._is_waiting = False
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
-        self._tools = {POSITIVE: self.ui.positiveButton, NEGATIVE: self.ui.negativeButton, BOX: self.ui.boxButton}
+        self._tools = {
+            POSITIVE: self.ui.positiveButton,
+            NEGATIVE: self.ui.negativeButton,
+            BOX: self.ui.boxButton,
+            SCRIBBLE: self.ui.scribbleButton,
+            LASSO: self.ui.lassoButton,
+        }
         self._similar = SimilarRow(self.status_line, calls["similar"])
         self._checks = {
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
@@ -208,6 +216,7 @@ class EffectPanel:
         positive, negative, boxes = group.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
         parts += [self._texts["box"]] * bool(boxes)
+        parts += [f"{len(group.strokes)}~"] * bool(group.strokes)
         shown = self._texts["shown" if group in state.predictions else group.state]
         name = segment.GetName() if segment is not None else self._texts["removed"]
         return name, group.slice_text(), " ".join(parts), shown
@@ -230,7 +239,8 @@ class EffectPanel:
     # Widgets
 
     def _fill(self) -> None:
-        for name, button in (("PositivePoint", POSITIVE), ("NegativePoint", NEGATIVE), ("Box", BOX)):
+        icons = {POSITIVE: "PositivePoint", NEGATIVE: "NegativePoint", BOX: "Box", SCRIBBLE: "Scribble", LASSO: "Lasso"}
+        for button, name in icons.items():
             self._tools[button].setIcon(qt.QIcon(resources.icon_path(name)))
         for name, button in (("Accept", self.ui.acceptButton), ("Clear", self.ui.clearButton)):
             button.setIcon(qt.QIcon(resources.icon_path(name)))

@@ -65,6 +65,8 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
         KeyAction(("P",), partial(target.choose_tool, "positive"), _("points inside")),
         KeyAction(("N",), partial(target.choose_tool, "negative"), _("points outside")),
         KeyAction(("X",), partial(target.choose_tool, "box"), _("box")),
+        KeyAction(("C",), partial(target.choose_tool, "scribble"), _("scribble: draw inside, or outside with Ctrl")),
+        KeyAction(("O",), partial(target.choose_tool, "lasso"), _("lasso: draw around, or what is outside with Ctrl")),
         KeyAction(("L",), partial(target.take_candidate, 1), _("next larger mask")),
         KeyAction(("K",), partial(target.take_candidate, -1), _("next smaller mask")),
         KeyAction(("M",), partial(target.on_similar, "search"), _("find more objects like the accepted ones")),
@@ -81,7 +83,8 @@ def mouse_gestures() -> list[tuple[str, str]]:
     return [
         (_("Click"), _("a point on the structure")),
         (_("Ctrl+click"), _("a point where the mask goes too far")),
-        (_("Drag"), _("a box around the structure")),
+        (_("Drag"), _("a box around the structure; with Scribble or Lasso a line")),
+        (_("Ctrl+drag"), _("with Scribble or Lasso: what is outside")),
         (_("Shift+wheel"), _("next larger, smaller mask")),
     ]
 
