@@ -25,6 +25,7 @@ from SAMMed2DLib.cli.common.console_report import (
     write_report,
 )
 from SAMMed2DLib.cli.common.image_job import ImageJob, Load, advice_on, check_memory, check_outputs, intensity_of, load
+from SAMMed2DLib.cli.common.markups_options import add_markups
 from SAMMed2DLib.cli.common.prompt_file import add_json
 from SAMMed2DLib.cli.common.prompt_options import (
     PromptFrame,
@@ -46,6 +47,7 @@ from SAMMed2DLib.cli.common.provenance import (
 from SAMMed2DLib.cli.whole_objects import KnownMask, WholeObjects
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
+from SAMMed2DLib.inference.interaction import says_where
 from SAMMed2DLib.io.seg_nrrd import Segmentation
 from SAMMed2DLib.io.segmentation_io import (
     Segment,
@@ -220,10 +222,9 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes
             builder.take_candidate(segment, value)
         elif kind == "roi":
             builder.add_rois(segment, Path(value), place)
-        elif kind == "any markups":
-            builder.add_markups(segment, Path(value), place)
         else:
-            builder.add_fiducials(segment, Path(value), place, negative=kind == "negative")
+            is_negative, is_any = kind == "negative", kind == "any markups"
+            add_markups(builder, segment, Path(value), place, negative=is_negative, with_rois=is_any)
     notes += builder.notes
     if drawn is None:
         return builder.finished()
@@ -231,7 +232,7 @@ def _requests(job: SegmentJob, volume: Volume, drawn: Segmentation | None, notes
     masks = {name: drawn.mask(name) for name in builder.segments if name in names}
     new = [request for request in builder.segments.values() if request.name not in names]
     for request in new:
-        if not any(prompts.box_xyxy is not None or prompts.labels.any() for prompts in request.prompts.values()):
+        if not any(says_where(prompts) for prompts in request.prompts.values()):
             raise RequestError(
                 f"{job.mask}: has no segment {request.name!r} to take away from; "
                 f"there are: {', '.join(names) or 'none'}"

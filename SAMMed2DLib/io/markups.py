@@ -1,10 +1,12 @@
-"""Prompts from 3D Slicer's markups files (.mrk.json): point lists and ROI boxes, in RAS.
+"""Prompts from 3D Slicer's markups files (.mrk.json): point lists, ROI boxes and curves, in RAS.
 
 A point is positive unless it is marked as negative. Marks, the first that is there counts:
 
 1. its description, 2. its label: beginning with "-" or "+", or with "negative", "neg", "positive" or "pos" as
    the last word. Slicer labels points "<list>-<number>", so a list named "liver negative" is all negative;
 3. the file's name, by its last word.
+
+A curve is marked by its first point, likewise.
 
 Positions are those of the list itself: harden a parent transform in Slicer before saving.
 """
@@ -24,6 +26,7 @@ from SAMMed2DLib.system.formatting import shown
 
 NEGATIVE_WORDS = ("negative", "neg")
 POSITIVE_WORDS = ("positive", "pos")
+CURVES = ("Curve", "ClosedCurve")
 _TO_RAS = {
     "RAS": np.ones(3),
     "LPS": np.array([-1.0, -1.0, 1.0]),
@@ -65,6 +68,51 @@ class RoiBox:
     corners_ras: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class FreehandCurve:
+    """A curve, as straight lines between its points.
+
+    Attributes:
+        points_ras: (N, 3) float64, mm.
+        label: 1 = positive, 0 = negative.
+        is_closed: whether the last point is joined with the first.
+    """
+
+    points_ras: np.ndarray
+    label: int
+    is_closed: bool
+
+
+def kind_of(path: str | Path) -> str:
+    """The type of the first markup of a file; empty for what is no markups file, which its reader refuses."""
+    try:
+        return str(read_json(path)["markups"][0]["type"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def read_curves(path: str | Path, *, negative: bool = False) -> list[FreehandCurve]:
+    """Read the curves of a markups file; points that were not placed yet are left out.
+
+    Args:
+        path: .mrk.json with curves, open or closed.
+        negative: take all of them as negative, whatever their marks say.
+
+    Raises:
+        MarkupsError: the file is missing, no markups file, of another type, or a curve has no point.
+    """
+    curves = []
+    for markup in _markups(path, CURVES, "a curve"):
+        to_ras = _to_ras(path, markup)
+        placed = [p for p in _control_points(path, markup) if p.get("positionStatus", "defined") == "defined"]
+        if not placed:
+            raise MarkupsError(f"{path}: has a curve without a placed point; draw it in Slicer and save it again")
+        points = [_numbers(path, point.get("position"), 3, "position") * to_ras for point in placed]
+        label = 0 if negative else _label(placed[0], stem_of(path))
+        curves.append(FreehandCurve(np.array(points), label, markup.get("type") == "ClosedCurve"))
+    return curves
+
+
 def read_fiducials(path: str | Path, *, negative: bool = False) -> Fiducials:
     """Read the points of a markups file; points that were not placed yet are left out.
 
@@ -76,7 +124,7 @@ def read_fiducials(path: str | Path, *, negative: bool = False) -> Fiducials:
         MarkupsError: the file is missing, no markups file, of another type, or without a point.
     """
     points, labels = [], []
-    for markup in _markups(path, "Fiducial", "a point list"):
+    for markup in _markups(path, ("Fiducial",), "a point list"):
         to_ras = _to_ras(path, markup)
         for point in _control_points(path, markup):
             if point.get("positionStatus", "defined") == "defined":
@@ -93,7 +141,7 @@ def read_rois(path: str | Path) -> list[RoiBox]:
     Raises:
         MarkupsError: the file is missing, no markups file, of another type, or its ROI is no box.
     """
-    return [_roi(path, markup) for markup in _markups(path, "ROI", "an ROI")]
+    return [_roi(path, markup) for markup in _markups(path, ("ROI",), "an ROI")]
 
 
 def box_on_slice(corners_xy: np.ndarray, distances: np.ndarray) -> np.ndarray | None:
@@ -130,8 +178,8 @@ def _cut(corners_xy: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return np.concatenate([(start + share * (end - start))[crossing], lying])
 
 
-def _markups(path: str | Path, kind: str, words: str) -> list[dict[str, Any]]:
-    """The markups of a file, all of them of this kind."""
+def _markups(path: str | Path, kinds: tuple[str, ...], words: str) -> list[dict[str, Any]]:
+    """The markups of a file, all of them of one of these kinds."""
     try:
         content = read_json(path)
     except OSError as error:
@@ -142,9 +190,9 @@ def _markups(path: str | Path, kind: str, words: str) -> list[dict[str, Any]]:
     if not isinstance(markups, list) or not markups or not all(isinstance(m, dict) for m in markups):
         raise MarkupsError(f"{path}: is JSON, but not of Slicer's markups; save the list as .mrk.json")
     for markup in markups:
-        if markup.get("type") != kind:
+        if markup.get("type") not in kinds:
             found = shown(markup.get("type")).strip(_QUOTES)
-            raise MarkupsError(f"{path}: holds a {found}, where {words} (type {kind}) is needed")
+            raise MarkupsError(f"{path}: holds a {found}, where {words} (type {' or '.join(kinds)}) is needed")
     return markups
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,29 @@ def _draw_prompts(picture: np.ndarray, view: SliceView, prompts: Prompts, stroke
     if prompts.box_xyxy is not None:
         edges = view.points(prompts.box_xyxy.reshape(2, 2) - 0.5)  # a box counts from the pixel's edge
         _draw_box(picture, np.sort(edges, axis=0), stroke)
+    for drawn in prompts.strokes:
+        corners = view.points(drawn.points_xy)
+        line = np.concatenate([corners, corners[:1]]) if drawn.is_closed else corners
+        _draw_line(picture, line, POSITIVE_COLOR if drawn.label else NEGATIVE_COLOR, stroke)
     for point, label in zip(view.points(prompts.points_xy), prompts.labels, strict=True):
         _draw_point(picture, point, bool(label == 1), stroke)
+
+
+def _draw_line(picture: np.ndarray, corners_xy: np.ndarray, color: Color, stroke: int) -> None:
+    """Straight lines between corners, as broad as outlines, with a dark rim."""
+    last = np.array(picture.shape[1::-1]) - 1
+    parts = [corners_xy[:1]]
+    for start, end in pairwise(corners_xy):
+        count = int(np.ceil(np.abs(end - start).max())) + 1
+        parts.append(np.linspace(start, end, count))
+    x, y = np.clip(np.floor(np.concatenate(parts) + 0.5).astype(int), 0, last).T
+    for half, shade in ((stroke + 1, BLACK), (stroke // 2 + 1, color)):
+        where = np.zeros(picture.shape[:2], bool)
+        for dx in range(-half, half + 1):
+            for dy in range(-half, half + 1):
+                if dx * dx + dy * dy <= half * half:
+                    where[np.clip(y + dy, 0, last[1]), np.clip(x + dx, 0, last[0])] = True
+        _paint(picture, where, shade)
 
 
 def _draw_box(picture: np.ndarray, edges: np.ndarray, stroke: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.io.markups import MarkupsError, box_on_slice, read_fiducials, read_rois
+from SAMMed2DLib.io.markups import MarkupsError, box_on_slice, kind_of, read_curves, read_fiducials, read_rois
 
 LPS_IDENTITY = [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0]
 
@@ -214,3 +214,23 @@ def test_a_missing_file_and_a_wrong_roi_are_refused(tmp_path: Path) -> None:
         read_rois(an_roi(tmp_path, size=[1.0, "x", 2.0]))
     with pytest.raises(MarkupsError, match=r"where an ROI \(type ROI\) is needed"):
         read_rois(a_list(tmp_path, a_point([0, 0, 0])))
+
+
+@pytest.mark.parametrize(("kind", "is_closed"), [("Curve", False), ("ClosedCurve", True)])
+def test_a_curve_is_read_with_its_side_and_its_points(tmp_path: Path, kind: str, is_closed: bool) -> None:
+    points = [a_point([1, 2, 3], description="negative"), a_point([4, 5, 6]), a_point([7, 8, 9], status="undefined")]
+    markup = {"type": kind, "coordinateSystem": "LPS", "controlPoints": points}
+    path = a_json(tmp_path, {"markups": [markup, {**markup, "controlPoints": points[1:]}]}, "C.mrk.json")
+    first, second = read_curves(path)
+    np.testing.assert_array_equal(first.points_ras, [(-1, -2, 3), (-4, -5, 6)])
+    assert (first.label, first.is_closed, second.label) == (0, is_closed, 1)
+    assert [curve.label for curve in read_curves(path, negative=True)] == [0, 0]
+    assert kind_of(path) == kind
+
+
+def test_a_curve_without_a_point_is_refused(tmp_path: Path) -> None:
+    path = a_json(tmp_path, {"markups": [{"type": "Curve", "controlPoints": []}]}, "C.mrk.json")
+    with pytest.raises(MarkupsError, match="a curve without a placed point; draw it in Slicer"):
+        read_curves(path)
+    with pytest.raises(MarkupsError, match="holds a Fiducial, where a curve"):
+        read_curves(a_list(tmp_path, a_point([1, 2, 3])))

@@ -129,6 +129,7 @@ def _slices(number: int, request: SegmentRequest, masks: Masks) -> Iterator[dict
                     "pixels": int(prediction.mask.sum()),
                     "points": len(request.prompts[plane].labels),
                     "box": request.prompts[plane].box_xyxy is not None,
+                    **({"strokes": strokes} if (strokes := len(request.prompts[plane].strokes)) else {}),
                     **_candidate_entry(prediction),
                 }
 

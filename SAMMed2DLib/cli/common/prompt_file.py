@@ -14,6 +14,8 @@ Keys that are not listed here are refused, so that a slip of the pen is not a lo
 Points and boxes are as on the command line, see the head of `cli.prompts`. Points whose order does not matter may be
 given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
 ones first. "candidates": [[1, 2], [3, 1]] takes the second of the candidates after one point, the first after three.
+"strokes" are scribbles and lassos: {"points": [[100, 80], [130, 85]], "inside": true, "closed": false, "after": 1}, the
+corners of a line, drawn after the first point; what is left out is as here, and it comes after all points.
 
 The report that `sammed2d segment --json` writes is such a file too, see `cli.common.provenance`; what is no prompt
 there is left alone.
@@ -26,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from SAMMed2DLib.cli.common.markups_options import add_stroke, strokes_of
 from SAMMed2DLib.cli.common.prompt_options import COORDINATES, PromptFrame, RequestBuilder, RequestError, SegmentRequest
 from SAMMed2DLib.cli.common.provenance import report_in
 from SAMMed2DLib.imaging.geometry import GeometryError
@@ -43,7 +46,9 @@ _PROMPT_KINDS: dict[str, Any] = {
     "points": list,
     "box": list,
     "candidates": list,
+    "strokes": list,
 }
+_STROKE_KINDS: dict[str, Any] = {"points": list, "inside": bool, "closed": bool, "after": int}
 
 
 def add_json(builder: RequestBuilder, path: Path, place: PromptFrame) -> None:
@@ -126,8 +131,21 @@ def _add_json_prompt(
     builder.add_points(segment, [numbers for numbers, _ in ordered], [label for _, label in ordered], at)
     if "box" in given:
         builder.add_box(segment, _number_list(given["box"], "box"), at)
+    count = sum(len(given.get(key, [])) for key in ("positive", "negative", "points"))
+    strokes = [_stroke(entry) for entry in given.get("strokes", [])]
+    for stroke in strokes_of(strokes, count):
+        add_stroke(builder, segment, stroke, at)
     if given.get("candidates"):
         builder.set_choices(segment, [_choice(pair) for pair in given["candidates"]], at)
+
+
+def _stroke(entry: Any) -> dict[str, Any]:
+    """A scribble or lasso of "strokes", with its points as numbers."""
+    fields = _object(entry, "strokes", _STROKE_KINDS)
+    points = [_number_list(point, "strokes") for point in fields.get("points", [])]
+    if not points or len({len(point) for point in points}) != 1 or len(points[0]) not in (2, 3):
+        raise RequestError(f"the points of strokes are lists of as many numbers each, not {shown(entry)}")
+    return {**fields, "points": points}
 
 
 def _choice(pair: Any) -> tuple[int, int]:
@@ -163,7 +181,7 @@ def _object(value: Any, where: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     for key, item in value.items():
         if key not in kinds:
             raise RequestError(f"{where}: unknown key {shown(key)}; known are {', '.join(kinds)}")
-        if not isinstance(item, kinds[key]) or isinstance(item, bool):
+        if not isinstance(item, kinds[key]) or (isinstance(item, bool) and kinds[key] is not bool):
             raise RequestError(f"{where}.{key}: has the wrong type ({json_kind(item)})")
     return value
 

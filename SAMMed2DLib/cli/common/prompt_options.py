@@ -23,10 +23,10 @@ import numpy as np
 from SAMMed2DLib.cli.common.options import AXES
 from SAMMed2DLib.imaging.affines import array_axis_of, ijk_from_ras, name_of_axis, ras_from_ijk
 from SAMMed2DLib.imaging.geometry import OutsidePlaneError, OutsideVolumeError, SlicePlane, nearest_index
+from SAMMed2DLib.inference.interaction import says_where
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.io.markups import box_on_slice, read_fiducials, read_rois
 from SAMMed2DLib.io.volume_io import Volume
-from SAMMed2DLib.system.files import read_json
 from SAMMed2DLib.system.formatting import shown, times
 
 COORDINATES = ("xy", "ijk", "ras")
@@ -193,21 +193,6 @@ class RequestBuilder:
             corners_ijk = ijk_from_ras(roi.corners_ras, self.volume.ijk_to_ras)
             self._add_box_in_space(segment, corners_ijk, _in_ras(place), f"the ROI of {path}")
 
-    def add_markups(self, segment: SegmentRequest, path: Path, place: PromptFrame) -> None:
-        """Add the points or the ROI boxes of a markups file, whichever it holds.
-
-        Args:
-            segment: that they are of.
-            path: of the markups file.
-            place: axis, and the slice if it names one.
-
-        Raises:
-            MarkupsError: the file cannot be used.
-            GeometryError: what it holds is not in the image.
-        """
-        add = self.add_rois if _holds_rois(path) else self.add_fiducials
-        add(segment, path, place)
-
     def take_candidate(self, segment: SegmentRequest, number: int) -> None:
         """Take a candidate after the prompts that a segment has so far, on each of its slices.
 
@@ -357,7 +342,7 @@ def _checked(segment: SegmentRequest, plane: SlicePlane, prompts: Prompts, mask:
     except PromptError as error:
         raise RequestError(f"{where}: {error}") from error
     is_there = mask is not None and plane.extract(mask).any()
-    if checked.box_xyxy is None and not checked.labels.any() and not is_there:
+    if not says_where(checked) and not is_there:
         raise RequestError(f"{where}: has only negative points; add a positive point or a box there")
     return checked
 
@@ -378,14 +363,6 @@ def _coordinates(numbers: Sequence[float], place: PromptFrame, corners: int) -> 
 def _meets(plane: SlicePlane, box: np.ndarray) -> bool:
     height, width = plane.size_hw
     return bool(box[2] > 0 and box[3] > 0 and box[0] < width and box[1] < height)
-
-
-def _holds_rois(path: Path) -> bool:
-    """Whether the first markup of a file is an ROI; False for what is no markups file, which its reader refuses."""
-    try:
-        return bool(read_json(path)["markups"][0]["type"] == "ROI")
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
 
 
 def _in_ras(place: PromptFrame) -> PromptFrame:

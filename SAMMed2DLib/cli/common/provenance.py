@@ -256,6 +256,11 @@ def _slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, 
     given: dict[str, Any] = {"points": points} if points else {}
     if prompts.box_xyxy is not None:
         given["box"] = prompts.box_xyxy.tolist()
+    if prompts.strokes:
+        given["strokes"] = [
+            {"points": s.points_xy.tolist(), "inside": bool(s.label), "closed": s.is_closed, "after": s.after}
+            for s in prompts.strokes
+        ]
     if prompts.choices:
         given["candidates"] = [list(choice) for choice in prompts.choices]
     return {"axis": "kji"[axis], "slice": index, **given, "limits": list(view.limits), "seen": view.checksum}

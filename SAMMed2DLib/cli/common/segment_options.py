@@ -33,14 +33,17 @@ coordinates:
   --ijk               voxel indices I,J,K, from 0; a box I0,J0,K0,I1,J1,K1 holds both corner voxels.
   --ras               patient position R,A,S in mm, as Slicer shows it; a box is the space between corners.
   With --ijk, --ras and markups each point finds its own slice, and a box covers all slices that it crosses;
-  --slice restricts it to one. A markups point is negative if its label or description begins with "-" or ends
-  in "negative", or if its file is given with --negative.
+  --slice restricts it to one. A curve lies on one slice: what a scribble runs over is inside the mask whatever the
+  model says; a closed curve around the object is a box with a mask in it. A negative curve runs over, or goes around,
+  what is outside. A markups point, or a curve by its first point, is negative if its label or description begins
+  with "-" or ends in "negative", or if its file is given with --negative.
 
 JSON file of --prompts:
   {"coordinates": "xy", "axis": "axial", "segments": [{"name": "liver", "color": [0.8, 0.4, 0.3], "prompts": [
     {"slice": 40, "points": [[120, 88, 1], [10, 12, 0]], "box": [80, 60, 180, 140]}]}]}
   A point is X,Y (or I,J,K; R,A,S) and 1 on the object, 0 beside it. On each slice the box comes first, then the
-  points in their order, each refining what was found before it.
+  points in their order, each refining what was found before it. "strokes": [{"points": [[100, 80], [130, 85]]}] are
+  scribbles on the object; with "inside": false beside it, with "closed": true lassos.
 
 whole objects:
   With --whole the masks that the prompts give are keyframes: each object is followed from them through the other slices
@@ -81,8 +84,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_event(where, "segment", str, "NAME", "the prompts after it belong to this segment")
     _add_event(where, "point", point, "X,Y[,+|-]", "a point on the object, or with - beside it")
     _add_event(where, "box", number_list, "X0,Y0,X1,Y1", "a box around the object")
-    _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json")
-    _add_event(where, "negative", str, "FILE", "points of a Slicer .mrk.json, all beside the object")
+    _add_event(where, "markups", str, "FILE", "points of a Slicer .mrk.json, or curves: scribbles and lassos")
+    _add_event(where, "negative", str, "FILE", "the same, all beside the object")
     _add_event(where, "roi", str, "FILE", "box of a Slicer .mrk.json ROI")
     _add_event(where, "candidate", int, "N", "take the Nth of the masks that the prompts before it may mean, see below")
     where.add_argument(

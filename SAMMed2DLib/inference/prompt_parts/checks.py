@@ -12,6 +12,8 @@ from SAMMed2DLib.inference.prompt_parts.stroke import Stroke
 
 # A click has been through several 4x4 products; a border point must not be lost to their rounding.
 _SLACK_PX = 1e-6
+# A line between pixels must not go over other ones because it has been through matrices or a file.
+_STROKE_DECIMALS = 3
 
 
 class PromptError(ValueError):
@@ -151,7 +153,7 @@ def strokes_tuple(strokes: Any, points: int) -> tuple[Stroke, ...]:
     for stroke in strokes:
         if not isinstance(stroke, Stroke):
             raise PromptError(f"strokes are of class Stroke, not {type(stroke).__name__}")
-        line = points_array(stroke.points_xy)
+        line = _frozen(np.round(points_array(stroke.points_xy), _STROKE_DECIMALS), np.float64)
         if not len(line):
             raise PromptError(f"a {stroke.word} has at least one point; leave out the one that has none")
         if stroke.label not in (0, 1):
