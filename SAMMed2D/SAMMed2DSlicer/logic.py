@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from SAMMed2DSlicer.propagation.object_logic import ObjectLogic
@@ -39,6 +37,9 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
       list that the effect made. They come after those of `positive` and `negative`.
     - `box`: a markups ROI node, which counts as its cut by the slice; or two opposite corners,
       ((x, y, z), (x, y, z)) in the scene's RAS, mm.
+    - `scribbles` and `lassos`: markups curves, or (N, 3) numbers in the scene's RAS, mm, along a line; a list of them;
+      or pairs (line, 0) for what is outside. What a scribble runs over is inside, or outside, whatever the model says;
+      a lasso goes around the object, or with 0 around what is outside. Lassos come before points, scribbles after them.
     - `candidate`: prompts may mean a part, the whole or a larger whole; 1 takes the smallest of up to five masks, 2 the
       next larger one. None takes the best one.
     - `intensity`, what the model sees: "window" for the volume's window/level, "percentiles" or "full".
@@ -72,6 +73,8 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
         points: Any = (),
         correct: bool = False,
         candidate: int | None = None,
+        scribbles: Any = (),
+        lassos: Any = (),
     ) -> SliceResult:
         """Segment one object on one slice, and add it to a segment. An empty mask changes nothing.
 
@@ -93,6 +96,8 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
             correct: whether the mask that the segment has on the slice is corrected; points beside the object are
                 enough then.
             candidate: which of the masks that the prompts may mean, see the class.
+            scribbles: lines over what is inside or outside, see the class.
+            lassos: lines around the object, or around what is outside, see the class.
 
         Returns:
             mask ((H, W) bool), score (the IoU that it probably has), plane, how many `voxels` of the segmentation
@@ -106,6 +111,7 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
         from SAMMed2DSlicer.inference import blocking
 
         prompts = {"positive": positive, "negative": negative, "box": box, "points": points, "candidate": candidate}
+        prompts |= {"scribbles": scribbles, "lassos": lassos}
         options = {**prompts, "intensity": intensity, "zoom": zoom}
         return blocking.segment(volumeNode, segmentationNode, segmentId, plane, overwrite, correct, **options)
 
@@ -141,6 +147,8 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
         zoom: bool | None = None,
         points: Any = (),
         candidate: int | None = None,
+        scribbles: Any = (),
+        lassos: Any = (),
     ) -> SlicePrediction:
         """Segment one object on one slice, and change nothing in the scene.
 
@@ -154,6 +162,8 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
             zoom: whether it looks at crops, see the class.
             points: points on the object and beside it in their order, see the class.
             candidate: which of the masks that the prompts may mean, see the class.
+            scribbles: lines over what is inside or outside, see the class.
+            lassos: lines around the object, or around what is outside, see the class.
 
         Returns:
             mask ((H, W) bool), score, plane, and `candidate` of how many `candidates`; `plane.insert` writes the mask
@@ -163,6 +173,7 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
             ValueError, RuntimeError: see the class.
         """
         prompts = {"positive": positive, "negative": negative, "box": box, "points": points, "candidate": candidate}
+        prompts |= {"scribbles": scribbles, "lassos": lassos}
         return self.predictMany(volumeNode, plane, [prompts], intensity=intensity, zoom=zoom)[0]
 
     def predictMany(
@@ -179,7 +190,7 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
         Args:
             volumeNode: the volume.
             plane: the slice, see the class.
-            prompts: for each object "positive", "negative", "points", "box" and "candidate", as in `segmentSlice`.
+            prompts: for each object its prompts by their names, from "positive" to "lassos", as in `segmentSlice`.
             intensity: what the model sees, see the class.
             zoom: whether it looks at crops, see the class.
 
@@ -379,18 +390,6 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
         Raises:
             RegistryError: there is no such model, or it is not on this computer yet.
         """
-        from SAMMed2DLib.registry.built_in import current_name
-        from SAMMed2DLib.registry.known_models import RegistryError, weights_path
-        from SAMMed2DSlicer.inference import service
-        from SAMMed2DSlicer.setup import pytorch
+        from SAMMed2DSlicer.inference import blocking
 
-        name = os.fspath(model)
-        try:
-            path = weights_path(name)
-        except RegistryError as error:
-            raise RegistryError(pytorch.explain_error(error)) from error
-        if not path.is_file():
-            raise RegistryError(_("There is no weights file {path}.").format(path=path))
-        shared = service.shared()
-        chosen = os.path.abspath(name) if name.endswith((".pt", ".pth")) else current_name(name)
-        shared.choose(replace(shared.choice, model=chosen, device=device))
+        blocking.choose_model(os.fspath(model), device)

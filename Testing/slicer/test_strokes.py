@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import slicer
+import vtk
 from editor_fixture import GEOMETRIES, INSIDE, EditorFixture, affine, turned
 from host import keys
+from module_kit import a_case
 
 K = INSIDE[2]
 ALONG = [(16, 22, K), (22, 24, K), (27, 22, K), (33, 23, K)]
@@ -210,3 +212,76 @@ def test_a_path_keeps_few_corners(sammed2d):
     kept = path[simplified(path)]
     np.testing.assert_array_equal(kept, [(0, 0), (49, 0.1), (49, 29)])
     assert simplified(path[:1]).tolist() == [0] and simplified(np.zeros((9, 2))).tolist() == [0, 8]
+
+
+# Scripts and the module
+
+
+def a_curve(case, class_name, points_ijk, name="C"):
+    node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+    node.SetCurveTypeToLinear()
+    for point in case.world(*points_ijk):
+        node.AddControlPointWorld(vtk.vtkVector3d(*point))
+    return node
+
+
+def test_scripts_give_scribbles_and_lassos_as_curves_or_numbers(logic):
+    case = a_case()
+    curve = a_curve(case, "vtkMRMLMarkupsCurveNode", ALONG)
+    ring = a_curve(case, "vtkMRMLMarkupsClosedCurveNode", AROUND)
+    for scribbles, lassos in (
+        (curve, [ring]),
+        (case.world(*ALONG), [(case.world(*AROUND), 1)]),
+        ([curve], ring),
+    ):
+        given = {"positive": case.world(INSIDE), "scribbles": scribbles, "lassos": lassos}
+        result = logic.segmentSlice(case.volume, case.segmentation, "A", ("k", K), **given)
+        prompts = logic.session.asked[-1][0]
+        assert [each if isinstance(each, int) else each.word for each in prompts.in_order] == ["lasso", 0, "scribble"]
+        for stroke, line in zip(prompts.strokes, (AROUND, ALONG), strict=True):
+            np.testing.assert_allclose(stroke.points_xy, [ijk[:2] for ijk in line], atol=1e-3)
+        assert result.mask.any()
+    logic.predict(case.volume, ("k", K), box=case.world((10, 12, K), (42, 33, K)), scribbles=[(curve, 0)])
+    assert logic.session.asked[-1][0].strokes[0].label == 0
+
+
+def test_prompts_of_the_effect_are_taken_by_scripts_in_their_order(fixture, model):
+    from SAMMed2DSlicer.prompts.slice_prompts import prompts_on
+
+    fixture.set(Tool="scribble")
+    draw(fixture, ALONG)
+    fixture.click()
+    draw(fixture, [(45, 20, K), (45, 30, K)], control=True)
+    (group,) = fixture.controller.groups
+    found = prompts_on(group.plane, fixture.volume, points=group.points, scribbles=group.strokes.nodes)
+    assert found == model.asked[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"scribbles": "here"}, r"is a markups curve, or \(N, 3\) numbers in RAS, mm, not 'here'"),
+        ({"scribbles": [(30, 20, K + 4), (31, 20, K)]}, "reaches 4.0 voxels off the slice"),
+        ({"lassos": [([(0, 0, K), (1, 0, K), (1, 1, K)], 0)]}, "do not say where it is"),
+    ],
+)
+def test_strokes_that_cannot_be_used_are_refused_in_words(logic, given, words):
+    case = a_case()
+    with pytest.raises(ValueError, match=words):
+        logic.predict(case.volume, ("k", K), **given)
+    with pytest.raises(ValueError, match="is no markups curve"):
+        logic.predict(case.volume, ("k", K), scribbles=case.fiducials(INSIDE))
+    assert not logic.session.asked
+
+
+def test_the_modules_curves_are_prompts(logic):
+    from SAMMed2DSlicer.module.parameters import Parameters
+
+    case = a_case()
+    parameters = Parameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    parameters.inside_curve = a_curve(case, "vtkMRMLMarkupsClosedCurveNode", AROUND)
+    parameters.outside_curve = a_curve(case, "vtkMRMLMarkupsCurveNode", [(50, 40, K), (52, 42, K)])
+    assert len(parameters.prompt_nodes) == 2
+    logic.predict(case.volume, ("k", K), **parameters.prompts)
+    strokes = logic.session.asked[-1][0].strokes
+    assert [(stroke.word, stroke.label) for stroke in strokes] == [("lasso", 1), ("scribble", 0)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.inference import service
 from SAMMed2DSlicer.inference.slice_task import SliceTask, find_segment, write
@@ -170,3 +172,27 @@ def _encode(image: Any, session: Any, should_stop: Callable[[], bool]) -> int:
         return 0
     session.encode(image)
     return 1
+
+
+def choose_model(model: str, device: str) -> None:
+    """Use another model from the next call on.
+
+    Args:
+        model: its name, or the path of a weights file.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        RegistryError: there is no such model, or it is not on this computer yet.
+    """
+    from SAMMed2DLib.registry.built_in import current_name
+    from SAMMed2DLib.registry.known_models import RegistryError, weights_path
+
+    try:
+        path = weights_path(model)
+    except RegistryError as error:
+        raise RegistryError(pytorch.explain_error(error)) from error
+    if not path.is_file():
+        raise RegistryError(_("There is no weights file {path}.").format(path=path))
+    shared = service.shared()
+    chosen = os.path.abspath(model) if model.endswith((".pt", ".pth")) else current_name(model)
+    shared.choose(replace(shared.choice, model=chosen, device=device))

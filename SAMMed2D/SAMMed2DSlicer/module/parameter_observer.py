@@ -46,7 +46,7 @@ class ParameterObserver(VTKObservationMixin):
         """Observe the parameter node, the nodes that it refers to now, and the slice view; removes other observers."""
         self.removeObservers()
         self.addObserver(parameters.node, "ModifiedEvent", self._changed)
-        for node in {parameters.positive, parameters.negative, parameters.box} - {None}:
+        for node in set(parameters.prompt_nodes):
             for event in (node.PointModifiedEvent, "ModifiedEvent", node.TransformModifiedEvent):
                 self.addObserver(node, event, self._changed)
         if parameters.segmentation is not None:

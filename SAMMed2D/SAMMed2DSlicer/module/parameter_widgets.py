@@ -37,6 +37,8 @@ class ParameterWidgets:
             "positive": ui.positiveSelector,
             "negative": ui.negativeSelector,
             "box": ui.boxSelector,
+            "inside_curve": ui.insideCurveSelector,
+            "outside_curve": ui.outsideCurveSelector,
         }
         self._lists = {
             "intensity": (ui.intensitySelector, combo_boxes.intensity_names()),

@@ -68,6 +68,8 @@ class Parameters:
         positive: the point list of points on the object.
         negative: the point list of points beside it.
         box: the ROI node.
+        inside_curve: the curve over the object, or the closed curve around it.
+        outside_curve: the curve over what is outside, or the closed curve around it.
         segment_id: the segment; it may not exist any more.
         view: the name of the slice view.
         intensity: one of `volumes.INTENSITIES`.
@@ -82,6 +84,8 @@ class Parameters:
     positive = NodeReference("PositivePoints")
     negative = NodeReference("NegativePoints")
     box = NodeReference("Box")
+    inside_curve = NodeReference("InsideCurve")
+    outside_curve = NodeReference("OutsideCurve")
     segment_id = TextParameter("SegmentID")
     view = TextParameter("View", "Red")
     intensity = TextParameter("Intensity", volumes.WINDOW, volumes.INTENSITIES)
@@ -98,7 +102,22 @@ class Parameters:
     def prompts(self) -> dict[str, Any]:
         """The prompts, as `slice_prompts.prompts_on` takes them."""
         candidate = None if self.candidate == "best" else int(self.candidate)
-        return {"positive": self.positive, "negative": self.negative, "box": self.box, "candidate": candidate}
+        sides = ((self.inside_curve, 1), (self.outside_curve, 0))
+        curves = [(curve, side) for curve, side in sides if curve is not None]
+        return {
+            "positive": self.positive,
+            "negative": self.negative,
+            "box": self.box,
+            "candidate": candidate,
+            "scribbles": [pair for pair in curves if not pair[0].IsA("vtkMRMLMarkupsClosedCurveNode")],
+            "lassos": [pair for pair in curves if pair[0].IsA("vtkMRMLMarkupsClosedCurveNode")],
+        }
+
+    @property
+    def prompt_nodes(self) -> list[Any]:
+        """The nodes of all prompts."""
+        nodes = (self.positive, self.negative, self.box, self.inside_curve, self.outside_curve)
+        return [node for node in nodes if node is not None]
 
     @property
     def is_correction(self) -> bool:

@@ -13,12 +13,18 @@ from SAMMed2DSlicer import resources
 from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 
 # Names of parameters.
-_POSITIVE, _NEGATIVE, _BOX = "positive", "negative", "box"
-_COLORS = {_POSITIVE: POSITIVE_COLOR, _NEGATIVE: NEGATIVE_COLOR, _BOX: BOX_COLOR}
+_POSITIVE, _NEGATIVE, _BOX, _INSIDE, _OUTSIDE = "positive", "negative", "box", "inside_curve", "outside_curve"
+_COLORS = {
+    _POSITIVE: POSITIVE_COLOR,
+    _NEGATIVE: NEGATIVE_COLOR,
+    _BOX: BOX_COLOR,
+    _INSIDE: POSITIVE_COLOR,
+    _OUTSIDE: NEGATIVE_COLOR,
+}
 
 
 class PromptPlacement:
-    """The buttons beside the selectors of points and box."""
+    """The buttons beside the selectors of prompts."""
 
     def __init__(self, ui: Any, inputs: ParameterWidgets) -> None:
         """Connect the widgets.
@@ -32,6 +38,8 @@ class PromptPlacement:
             (_POSITIVE, ui.placePositiveButton, "PositivePoint"),
             (_NEGATIVE, ui.placeNegativeButton, "NegativePoint"),
             (_BOX, ui.placeBoxButton, "Box"),
+            (_INSIDE, ui.placeInsideCurveButton, "Scribble"),
+            (_OUTSIDE, ui.placeOutsideCurveButton, "Scribble"),
         ):
             button.icon = qt.QIcon(resources.icon_path(icon))
             button.connect("clicked()", partial(self._place, role))
@@ -65,7 +73,7 @@ def _style(node: Any, role: str) -> None:
 
 
 def _start_placing(node: Any, role: str) -> None:
-    """Start the place mode: for points until the user ends it, for a box once."""
+    """Start the place mode: for points and curves until the user ends it, for a box once."""
     logic = slicer.app.applicationLogic()  # the markups logic's StartPlaceMode places nothing but points
     selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
     selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())

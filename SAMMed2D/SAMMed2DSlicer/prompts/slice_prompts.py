@@ -15,6 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.prompts.prompt_nodes import box_of_roi, is_prompt_node
+from SAMMed2DSlicer.prompts.slice_strokes import strokes_on
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.volumes import SceneError
 
@@ -95,10 +96,12 @@ def prompts_on(
     box: Any = None,
     points: Any = (),
     candidate: int | None = None,
+    scribbles: Any = (),
+    lassos: Any = (),
     *,
     is_correction: bool = False,
 ) -> Prompts:
-    """Bring points and a box of the scene to a slice.
+    """Bring points, a box, scribbles and lassos of the scene to a slice.
 
     Args:
         plane: a slice of the volume.
@@ -111,6 +114,9 @@ def prompts_on(
         points: points of both sides in their order, after those before: (N, 4) or (4,) world RAS mm and 1 inside or 0
             beside the object; or a point list that the effect made.
         candidate: which of the masks that they may mean, from 1, small to large; None for the best one.
+        scribbles: lines over what is inside or outside the object, see `slice_strokes.strokes_on`; they come after the
+            points.
+        lassos: lines around the object, or around what is outside, likewise; they come before the points.
         is_correction: whether a mask that is there says where the object is, so that points beside it are enough.
 
     Raises:
@@ -118,6 +124,7 @@ def prompts_on(
         PromptError: a pixel is both positive and negative.
         GeometryError: something is not made of finite numbers.
     """
+    from SAMMed2DLib.inference.interaction import says_where
     from SAMMed2DLib.inference.prompts import Prompts
 
     inside, outside = _points_xy(positive, True, plane, volume), _points_xy(negative, False, plane, volume)
@@ -125,11 +132,17 @@ def prompts_on(
     points_xy = np.concatenate([inside, outside, ordered])
     labels = np.concatenate([np.ones(len(inside), int), np.zeros(len(outside), int), sides])
     box_xyxy = None if box is None else _box_xyxy(box, plane, volume)
-    if not labels.any() and box_xyxy is None and not (is_correction and len(labels)):
-        if len(labels):
-            raise SceneError(_("Points beside the object do not say where it is: add one on it, or a box around it."))
+    strokes = [
+        *strokes_on(lassos, True, plane, volume, 0),
+        *strokes_on(scribbles, False, plane, volume, len(labels)),
+    ]
+    prompts = Prompts(points_xy, labels, box_xyxy, strokes=tuple(strokes)).with_candidate(candidate)
+    if not says_where(prompts) and not (is_correction and prompts.count):
+        if prompts.count:
+            words = _("Points beside the object do not say where it is: add a point on it, or a box around it.")
+            raise SceneError(words)
         raise SceneError(_("Nothing says where the object is: add a point on it, or a box around it."))
-    return Prompts(points_xy, labels, box_xyxy).with_candidate(candidate).checked(plane.size_hw)
+    return prompts.checked(plane.size_hw)
 
 
 def points_of(node: Any, positive: bool) -> np.ndarray:

@@ -22,7 +22,7 @@ CURVE, CLOSED_CURVE = "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsClosedCurveNode"
 # How far a line may be from the path of the mouse, slice px.
 _TOLERANCE_PX = 0.4
 # Positions go through several 4x4 products.
-_SLACK_VOXELS = 1e-3
+SLACK_VOXELS = 1e-3
 
 # Makes a node of a class and a role in the scene, filled by one call and styled by another.
 MakeNode = Callable[[str, str, Callable[[Any], None], Callable[[Any], None]], Any]
@@ -119,7 +119,7 @@ def stroke_of_curve(
     if not len(points_world):
         return None, 0
     xy, off_plane = plane.project_ras(points_world, world_from_ijk)
-    is_on = np.abs(off_plane) <= plane.half_thickness + _SLACK_VOXELS
+    is_on = np.abs(off_plane) <= plane.half_thickness + SLACK_VOXELS
     if not is_on.any():
         return None, len(xy)
     if label is None:
