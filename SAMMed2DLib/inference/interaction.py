@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMMed2DLib.inference.mask_correction import anchored, untouched, within_reach
-from SAMMed2DLib.inference.point_constraints import corrected, held
+from SAMMed2DLib.inference.point_constraints import corrected, held, within_lassos
 from SAMMed2DLib.inference.prompt_parts.given import given_to_model
 from SAMMed2DLib.inference.prompt_parts.stroke import Stroke
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
@@ -65,9 +65,10 @@ def taken_over(
         found: with these prompts.
     """
     if before is None:
-        return replace(found, mask=held(found.mask, prompts)) if prompts.strokes else found
+        return replace(found, mask=held(within_lassos(found.mask, prompts), prompts)) if prompts.strokes else found
     seen = before.mask.copy()
     found.view.cut(seen)[...] = found.view.cut(found.mask)
+    seen = within_lassos(seen, prompts) | (seen & before.mask)
     if fixed_hw is not None:
         seen = within_reach(before.mask, seen, prompts) | untouched(fixed_hw & before.mask, prompts)
     return replace(found, mask=held(corrected(before.mask, seen, prompts), prompts))

@@ -88,6 +88,17 @@ def held(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
     return (mask_hw | inside) & ~outside
 
 
+def within_lassos(mask_hw: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """The part of a mask, (H, W) bool, in the lassos around the object; all of it if the newest prompt leaves them."""
+    lassos = [stroke for stroke in prompts.strokes if stroke.is_lasso_around]
+    if not lassos:
+        return mask_hw
+    size_hw = (mask_hw.shape[0], mask_hw.shape[1])
+    around = np.any([lasso.mask(size_hw) for lasso in lassos], axis=0)
+    x, y = newest_pixels(prompts, size_hw)[0].T
+    return mask_hw & around if around[y, x].all() else mask_hw
+
+
 def newest_pixels(prompts: Prompts, size_hw: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """The pixels of the newest point or stroke, (N, 2) int, and its label; none if it is a box, or around the object.
 

@@ -123,7 +123,7 @@ class Session:
         Positive points are inside the mask that comes out, negative ones outside, unless nothing at all was found. A
         negative point takes away and never adds; a positive one adds what is connected with it, and takes nothing away.
         What a scribble runs over is inside, or outside, also where nothing else was found; so is all that a lasso
-        outside goes around. A lasso inside is a box with a mask in it, from which the model goes on.
+        outside goes around. A lasso inside is a box with a mask in it, and nothing beyond it is found.
         Where a candidate was chosen (`Prompts.with_candidate`), the next prompt goes on from that mask and its logits.
 
         Args:

@@ -226,6 +226,16 @@ def test_a_later_lasso_adds_what_is_in_it(predictor):
     assert (mask & disc).sum() > 0.9 * disc.sum() and (mask & ~disc).sum() < 0.2 * disc.sum()
 
 
+def test_nothing_is_found_beyond_a_lasso_until_a_prompt_leaves_it(predictor):
+    disc, image = picture()
+    half = [(40, 40), (85, 40), (85, 130), (40, 130)]  # goes through the disc
+    prompts, session = Prompts().with_lasso(half, 1), Session(predictor)
+    for more in (prompts, prompts.with_point((70, 80), 1), prompts.with_scribble([(60, 80), (75, 90)], 1)):
+        mask = session.answer(image, more).mask
+        assert mask.sum() > 0.3 * disc.sum() and not mask[:, 86:].any()
+    assert session.answer(image, prompts.with_point((100, 85), 1)).mask[:, 86:].any()
+
+
 def test_strokes_outside_alone_say_not_where_the_object_is(predictor):
     _disc, image = picture()
     with pytest.raises(PromptError, match="add a point on the object"):

@@ -75,7 +75,8 @@ def test_a_lasso_outside_takes_away_from_a_mask_and_a_click_with_the_tool_is_a_p
 def test_the_line_is_seen_while_it_is_drawn_and_esc_takes_it_back(fixture, model):
     from SAMMed2DLib.inference.prompts import NEGATIVE_COLOR, POSITIVE_COLOR
 
-    keys.press("C")
+    assert {"C", "O"} <= set(keys.shortcuts())
+    fixture.effect.choose_tool("scribble")
     assert fixture.panel.ui.scribbleButton.checked
     before = fixture.image()
     for control, color in ((False, POSITIVE_COLOR), (True, NEGATIVE_COLOR)):
