@@ -69,8 +69,10 @@ def taken_over(
     seen = before.mask.copy()
     found.view.cut(seen)[...] = found.view.cut(found.mask)
     seen = within_lassos(seen, prompts) | (seen & before.mask)
+    if fixed_hw is not None or (prompts.count and isinstance(prompts.in_order[-1], Stroke)):
+        seen = within_reach(before.mask, seen, prompts)
     if fixed_hw is not None:
-        seen = within_reach(before.mask, seen, prompts) | untouched(fixed_hw & before.mask, prompts)
+        seen |= untouched(fixed_hw & before.mask, prompts)
     return replace(found, mask=held(corrected(before.mask, seen, prompts), prompts))
 
 
@@ -113,9 +115,9 @@ def model_request(
 
     given = given_to_model(prompts, size_hw, None if before is None else before.mask)
     newest = prompts.in_order[-1] if prompts.count else None
-    if isinstance(newest, Stroke) and newest.is_lasso_around:
-        around = newest.mask(size_hw)
-        return given, ViewPrediction.of_mask(around if before is None else around | before.mask)
+    if isinstance(newest, Stroke) and newest.label and (newest.is_closed or before is None):
+        about = newest.object_mask(size_hw)
+        return given, ViewPrediction.of_mask(about if before is None else about | before.mask)
     if is_correction and before is not None:
         return correction_of(before, prompts, given)
     return given, before

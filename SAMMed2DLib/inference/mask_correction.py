@@ -14,10 +14,12 @@ import numpy as np
 from SAMMed2DLib.imaging.components import label_components, squared_depth, squared_distance
 from SAMMed2DLib.imaging.masks import extent_of
 from SAMMed2DLib.inference.point_constraints import in_box, newest_pixels, pixels_of
+from SAMMed2DLib.inference.prompt_parts.stroke import Stroke
 from SAMMed2DLib.inference.prompts import Prompts
 
 # A point changes a mask up to so many times its distance from the outline away, and at least so far.
 _REACH, _LEAST_REACH_PX = 2.0, 3.0
+_STROKE_REACH = 1.0  # the same for a stroke, which shows itself how far a mistake goes
 
 
 def anchored(mask_hw: np.ndarray, prompts: Prompts) -> Prompts | None:
@@ -70,7 +72,8 @@ def within_reach(before_hw: np.ndarray, found_hw: np.ndarray, prompts: Prompts) 
     right = before_hw if label else ~before_hw
     outline_yx = _outline_yx(right) if is_wrong.any() and right.any() else np.empty((0, 2), int)
     away_px = max((_nearest(outline_yx, *pixel)[1] for pixel in pixels[is_wrong] if len(outline_yx)), default=0.0)
-    reach_px = max(_REACH * away_px, _LEAST_REACH_PX)
+    reach = _STROKE_REACH if isinstance(prompts.in_order[-1], Stroke) else _REACH
+    reach_px = max(reach * away_px, _LEAST_REACH_PX)
     painted = np.zeros(before_hw.shape, bool)
     painted[y, x] = True
     is_near = squared_distance(painted, int(np.ceil(reach_px))) <= reach_px**2

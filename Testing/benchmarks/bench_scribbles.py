@@ -122,8 +122,7 @@ def lassos(session: Session, case: Case) -> Iterator[tuple[str, np.ndarray]]:
     filled = Stroke(line_xy, is_closed=True).mask(truth.shape)
     found = session.answer(image, Prompts().with_lasso(line_xy, 1)).mask
     yield "lasso: filled, without the model", filled
-    yield "lasso: box and mask", found
-    yield "lasso: box and mask, cut at the lasso", found & filled
+    yield "lasso", found
     yield "lasso: its box alone", session.answer(image, Prompts.of(box=extent_of(filled))).mask
     yield "lasso: the exact box alone", session.answer(image, Prompts.of(box=extent_of(truth))).mask
 

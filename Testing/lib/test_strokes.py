@@ -139,7 +139,7 @@ def test_what_comes_later_holds():
 def test_the_model_is_given_points_along_strokes_and_a_box_around_lassos():
     prompts = Prompts().with_lasso(SQUARE, 1).with_point((20, 30), 1).with_scribble([(2, 2), (40, 2)], 0)
     found = given_to_model(prompts, SIZE)
-    assert found.box_xyxy.tolist() == [10, 20, 30, 40]
+    assert found.box_xyxy.tolist() == [11, 21, 29, 39]  # a lasso runs beside the object
     assert found.labels.tolist() == [1] + [0] * POINTS_OF_STROKE
     assert (found.points_xy[1:, 1] == 2).all()
     crossed = Prompts().with_scribble(LINE, 1).with_lasso([(0, 0), (55, 0), (55, 45), (0, 45)], 0)
@@ -216,6 +216,20 @@ def test_a_scribble_outside_takes_away_from_a_mask_that_is_there_and_adds_nothin
     assert (after & disc).sum() > 0.8 * disc.sum()
     far = Prompts().with_scribble([(150, 140), (190, 150)], 0)
     np.testing.assert_array_equal(Session(predictor).answer(image, far, mask=before).mask, before)
+
+
+def test_a_scribble_changes_nothing_far_from_itself(predictor):
+    disc, image = picture()
+    session, click = Session(predictor), Prompts().with_point((85, 85), 1)
+    before = session.answer(image, click).mask
+    for line, label in (([(70, 40), (100, 40)], 1), ([(85, 100), (95, 105)], 0)):
+        after = session.answer(image, click.with_scribble(line, label)).mask
+        painted = Stroke(np.array(line, float)).pixels(disc.shape)
+        away = np.hypot(*(np.argwhere(after != before)[:, None, ::-1] - painted[None]).T).min(axis=0)
+        wrong = [pixel for pixel in painted if before[pixel[1], pixel[0]] != label]
+        right = np.argwhere(before == label)[:, ::-1]
+        reach = max(np.hypot(*(right - pixel).T).min() for pixel in wrong)
+        assert len(away) and away.max() <= max(reach, 3) + 1
 
 
 def test_a_later_lasso_adds_what_is_in_it(predictor):

@@ -12,11 +12,11 @@ from SAMMed2DLib.inference.prompt_parts.stroke import Stroke
 from SAMMed2DLib.inference.prompts import Prompts
 
 # As many points tell a model what a stroke says (docs/decisions/scribbles-and-lassos.md).
-POINTS_OF_STROKE = 4
+POINTS_OF_STROKE = 3
 
 
 def given_to_model(prompts: Prompts, size_hw: tuple[int, int], before_hw: np.ndarray | None = None) -> Prompts:
-    """Put points along each stroke beside it, and a box around each lasso that goes around the object.
+    """Put points along each stroke beside it, and a box around what each lasso goes around.
 
     Args:
         prompts: as the user gave them, slice px.
@@ -24,7 +24,7 @@ def given_to_model(prompts: Prompts, size_hw: tuple[int, int], before_hw: np.nda
         before_hw: (H, W) bool, the mask before the newest of them; None for the first ones.
 
     Returns:
-        the same prompts with more points, and a box that holds each lasso around the object.
+        the same prompts with more points, and a box that holds the middle of each lasso around the object.
     """
     if not prompts.strokes:
         return prompts
@@ -53,7 +53,7 @@ def _box_of(prompts: Prompts, size_hw: tuple[int, int], before_hw: np.ndarray | 
     lassos = [stroke for stroke in prompts.strokes if stroke.is_lasso_around]
     if not lassos:
         return prompts.box_xyxy
-    boxes = [lasso.extent(size_hw) for lasso in lassos]
+    boxes = [extent_of(lasso.object_mask(size_hw)) for lasso in lassos]
     if prompts.box_xyxy is not None:
         boxes.append(prompts.box_xyxy)
     elif prompts.in_order[0] is not lassos[0] and before_hw is not None and before_hw.any():

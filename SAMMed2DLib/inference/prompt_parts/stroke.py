@@ -12,8 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from SAMMed2DLib.imaging.components import innermost_point, squared_depth
+from SAMMed2DLib.imaging.components import innermost_point, squared_depth, squared_distance
 
+# Half the width of what a scribble says of an object to begin with, of its length; and how far a lasso runs around one,
+# of its longer side (docs/decisions/scribbles-and-lassos.md).
+SCRIBBLE_SHARE, LASSO_SHARE = 0.06, 0.06
 # Along a line, pixels are looked up at least so often: none is left out between two of them.
 _STEP_PX = 0.5
 # Neighbouring points of a scribble are not closer than this: they would say the same.
@@ -62,6 +65,15 @@ class Stroke:
         x, y = self.pixels(size_hw).T
         painted[y, x] = True
         return painted
+
+    def object_mask(self, size_hw: tuple[int, int]) -> np.ndarray:
+        """Where the object is, about, if this says so first, (H, W) bool: along a scribble, or well inside a lasso."""
+        painted, extent = self.mask(size_hw), self.extent(size_hw)
+        longer_px = float((extent[2:] - extent[:2]).max())
+        if not self.is_closed:
+            return squared_distance(painted) <= max(1.0, SCRIBBLE_SHARE * longer_px) ** 2
+        inside = squared_distance(~painted) > (LASSO_SHARE * longer_px) ** 2
+        return inside if inside.any() else painted
 
     def extent(self, size_hw: tuple[int, int]) -> np.ndarray:
         """The smallest half-open box around its pixels, of which there are some: (4,) float64, px."""
