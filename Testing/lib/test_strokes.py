@@ -73,6 +73,17 @@ def test_a_triangle_is_filled_where_all_three_sides_say_so(corners):
     np.testing.assert_array_equal(stroke(corners, is_closed=True).mask(SIZE)[clear], inside[clear])
 
 
+def test_where_the_object_is_about():
+    lasso = stroke(SQUARE, is_closed=True)
+    np.testing.assert_array_equal(lasso.object_mask(SIZE), box_mask(11, 21, 29, 39))  # 6 % of 20 px and more inside
+    at_the_border = stroke([(-5, -5), (19.5, -5), (19.5, 19.5), (-5, 19.5)], is_closed=True)
+    np.testing.assert_array_equal(at_the_border.object_mask(SIZE), box_mask(0, 0, 19, 19))
+    along = stroke([(5, 10), (54, 10)]).object_mask(SIZE)
+    np.testing.assert_array_equal(along[:, 10:50], box_mask(0, 7, 60, 14)[:, 10:50])
+    tiny = stroke([(9.5, 9.5), (10.5, 9.5), (10.5, 10.5), (9.5, 10.5)], is_closed=True)
+    np.testing.assert_array_equal(tiny.object_mask(SIZE), tiny.mask(SIZE))
+
+
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_points_of_a_scribble_are_evenly_spaced_along_it(count):
     found = stroke(LINE).interior_points(count, SIZE)

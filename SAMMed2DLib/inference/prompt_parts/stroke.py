@@ -70,10 +70,17 @@ class Stroke:
         """Where the object is, about, if this says so first, (H, W) bool: along a scribble, or well inside a lasso."""
         painted, extent = self.mask(size_hw), self.extent(size_hw)
         longer_px = float((extent[2:] - extent[:2]).max())
-        if not self.is_closed:
-            return squared_distance(painted) <= max(1.0, SCRIBBLE_SHARE * longer_px) ** 2
-        inside = squared_distance(~painted) > (LASSO_SHARE * longer_px) ** 2
-        return inside if inside.any() else painted
+        away_px = LASSO_SHARE * longer_px if self.is_closed else max(1.0, SCRIBBLE_SHARE * longer_px)
+        reach = int(np.ceil(away_px))
+        x0, y0 = np.maximum(extent[:2].astype(int) - reach - 1, 0)
+        x1, y1 = extent[2:].astype(int) + reach + 1
+        seen = painted[y0:y1, x0:x1]
+        about = np.zeros_like(painted)
+        if self.is_closed:
+            about[y0:y1, x0:x1] = squared_distance(~seen, reach) > away_px**2
+        else:
+            about[y0:y1, x0:x1] = squared_distance(seen, reach) <= away_px**2
+        return about if about.any() else painted
 
     def extent(self, size_hw: tuple[int, int]) -> np.ndarray:
         """The smallest half-open box around its pixels, of which there are some: (4,) float64, px."""

@@ -73,6 +73,8 @@ class EffectPanel:
             prompt_nodes.ACCEPTED: _("accepted"),
             "shown": _("shown"),
             "box": _("box"),
+            "stroke": _("stroke"),
+            "strokes": _("strokes"),
             "removed": _("(removed)"),
         }
         self.status_line = StatusLine()
@@ -216,7 +218,8 @@ class EffectPanel:
         positive, negative, boxes = group.counts()
         parts = [f"{positive}+"] * bool(positive) + [f"{negative}\N{MINUS SIGN}"] * bool(negative)
         parts += [self._texts["box"]] * bool(boxes)
-        parts += [f"{len(group.strokes)}~"] * bool(group.strokes)
+        count = len(group.strokes)
+        parts += [f"{count} {self._texts['stroke' if count == 1 else 'strokes']}"] * bool(count)
         shown = self._texts["shown" if group in state.predictions else group.state]
         name = segment.GetName() if segment is not None else self._texts["removed"]
         return name, group.slice_text(), " ".join(parts), shown
