@@ -199,7 +199,7 @@ def test_what_lies_beside_the_geometry_says_how_to_extend_it(fixture):
     assert fixture.status.text.startswith(words)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_dry_run_is_what_slicer_writes(fixture, seed):
     """Random segments, masking and masks, on grids of any kind: the counts are those of the written voxels."""
     from SAMMed2DSlicer.effect.dry_run import dry_run
@@ -223,13 +223,37 @@ def test_the_dry_run_is_what_slicer_writes(fixture, seed):
     y, x = rng.integers(0, 15, 2)
     mask[y : y + 30, x : x + 35] = True
     effect = fixture.editor.effectByName("SAM-Med2D")
-    found = dry_run(effect, mask, plane, fixture.volume)
-    before = fixture.segment()
-    segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, fixture.volume)
-    written = fixture.segment() & ~before
-    assert (found.added, found.removed) == (written.sum(), 0) and found.meant == mask.sum()
+    effect.setParameter("ProtectOthers", int(seed % 4 == 0))
+    node.SetOverwriteMode(seed % 3)
+    corrects = {"initial_mask_hw": fixture.segment()[10]} if seed % 5 == 1 else {}
+    found = dry_run(effect, mask, plane, fixture.volume, **corrects)
+    before, others = fixture.segment(), {name: fixture.segment(name) for name in "BC"}
+    segment_writer.write_mask(segment_targets.EffectTarget(effect), mask, plane, fixture.volume, **corrects)
+    written, gone = fixture.segment() & ~before, before & ~fixture.segment()
+    assert (found.added, found.removed) == (written.sum(), gone.sum()) and found.meant == mask.sum()
+    lost = {name: int((others[name] & ~fixture.segment(name)).sum()) for name in "BC"}
+    assert found.lost == {name: count for name, count in lost.items() if count}
     blocked = 0 if found.blocked_hw is None else found.blocked_hw.sum()
     assert blocked == found.meant - found.in_range
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 2])
+def test_the_geometry_that_is_looked_at_is_that_in_which_slicer_writes(fixture, scale):
+    """Also of a segmentation with another grid, and of a segment that reaches beyond it."""
+    from SAMMed2DSlicer.scene.segment_reader import image_matrix
+
+    grid = a_volume(np.zeros((20, 30, 40), np.uint8), fixture.ijk_to_ras @ affine((scale,) * 3))
+    fixture.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(grid)
+    beyond = a_volume(np.ones((5, 5, 5), np.uint8), fixture.ijk_to_ras @ affine((scale,) * 3, (-3 * scale, 0, 0)))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        np.ones((5, 5, 5), np.uint8), fixture.segmentation, fixture.segment_id, beyond
+    )
+    effect = fixture.editor.effectByName("SAM-Med2D")
+    seen = effect.referenceGeometryImage()
+    extent, matrix = seen.GetExtent(), slicer.util.arrayFromVTKMatrix(image_matrix(seen))
+    written = effect.defaultModifierLabelmap()
+    assert extent == written.GetExtent()
+    np.testing.assert_allclose(matrix, slicer.util.arrayFromVTKMatrix(image_matrix(written)))
 
 
 def test_a_dry_run_of_a_large_volume_takes_no_longer_than_a_click_may(model):

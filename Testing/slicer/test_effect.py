@@ -483,8 +483,15 @@ def test_what_an_acceptance_took_from_whom_is_said_and_undo_takes_it_back(fixtur
     other = neighbour(fixture)
     fixture.segmentation.GetSegmentation().GetSegment(other).SetName("Liver & co")
     before = fixture.segment(other)
-    fixture.panel.ui.protectsOthersCheckBox.click()
     fixture.click()
+    assert "It takes" not in fixture.status.text
+    fixture.panel.ui.protectsOthersCheckBox.click()
+    fixture.wait(lambda: "Esc clears. It takes 200 voxels from Liver & co." in fixture.status.text)
+    assert fixture.status.level == "warning"
+    fixture.panel.ui.protectsOthersCheckBox.click()
+    fixture.wait(lambda: "It takes" not in fixture.status.text)
+    fixture.panel.ui.protectsOthersCheckBox.click()
+    fixture.wait(lambda: "It takes" in fixture.status.text)
     fixture.accept()
     lost = int((before & ~fixture.segment(other)).sum())
     assert lost == 200 and fixture.status.level == "warning"

@@ -99,7 +99,8 @@ class Acceptance:
         self._dry_runs = {
             group: found
             for group, found in kept.items()
-            if found is not None and found.in_range == found.meant and self._changed_at[group] == _changed_at(group)
+            if found is not None and found.in_range == found.meant and not found.lost
+            if self._changed_at[group] == _changed_at(group)
         }
 
     def dry_run_of(self, group: PromptGroup, world_from_ijk: np.ndarray | None = None) -> DryRun | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class DryRun:
         corrects: whether it would be written in place of something.
         blocked_hw: (H, W) bool, pixels of the mask that would not be written; None where all would.
         removed_hw: (H, W) bool, pixels where the segment loses something; None where it loses nothing.
+        lost: how many voxels each other segment would lose, by its ID.
         is_nothing: whether masking or the geometry lets nothing be written.
     """
 
@@ -51,6 +52,7 @@ class DryRun:
     corrects: bool = False
     blocked_hw: np.ndarray | None = None
     removed_hw: np.ndarray | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)
     is_nothing: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,15 +123,42 @@ def dry_run(
         corrects=replaces is not None,
         blocked_hw=mask_hw & on_slice(in_mask & ~allowed) if (in_mask & ~allowed).any() else None,
         removed_hw=on_slice(lost) if lost is not None and lost.any() else None,
+        lost=_lost_by_others(
+            effect, segment_id, written & ~before if initial_mask_hw is not None else written, extent, geometry
+        ),
     )
+
+
+def _lost_by_others(
+    effect: slicer.qSlicerSegmentEditorScriptedEffect,
+    written_id: str,
+    written: np.ndarray,
+    extent: Sequence[int],
+    geometry: vtk.vtkMatrix4x4,
+) -> dict[str, int]:
+    """How many voxels other segments would lose to those that are written, (K, J, I) bool within an extent, by ID."""
+    if not overwrite_mode.overwrites(effect):
+        return {}
+    node: Any = overwrite_mode.segment_editor_node(effect)
+    segmentation = node.GetSegmentationNode()
+    display, visible_only = segmentation.GetDisplayNode(), node.GetOverwriteMode() == node.OverwriteVisibleSegments
+    lost = {}
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        is_kept = visible_only and display is not None and not display.GetSegmentVisibility(segment_id)
+        if segment_id == written_id or is_kept:
+            continue
+        there = segment_reader.segment_array(segmentation, segment_id, extent, geometry)
+        count = int(np.count_nonzero(there & written))
+        if count:
+            lost[segment_id] = count
+    return lost
 
 
 def is_unmasked(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
-    """Whether the Segment Editor allows to write everywhere."""
+    """Whether the Segment Editor allows to write everywhere, and nothing is taken from other segments."""
     node: Any = overwrite_mode.segment_editor_node(effect)
-    return node.GetMaskMode() == node.GetSegmentationNode().EditAllowedEverywhere and not bool(
-        node.GetSourceVolumeIntensityMask()
-    )
+    is_everywhere = node.GetMaskMode() == node.GetSegmentationNode().EditAllowedEverywhere
+    return is_everywhere and not node.GetSourceVolumeIntensityMask() and not overwrite_mode.overwrites(effect)
 
 
 def _around(meant: VoxelPatch | None, replaces: VoxelPatch | None) -> VoxelPatch | None:

@@ -52,6 +52,24 @@ def protects_others(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
     return bool(effect.integerParameter(PROTECT))
 
 
+def overwrites(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> bool:
+    """Whether voxels that are written are taken from other segments."""
+    node = segment_editor_node(effect)
+    return node.GetOverwriteMode() != node.OverwriteNone and not protects_others(effect)
+
+
+def rule_text(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> str:
+    """What becomes of other segments where the selected one is written, for the user."""
+    node = segment_editor_node(effect)
+    if protects_others(effect):
+        return _("Protect other segments (they may overlap)")
+    rules = {
+        node.OverwriteAllSegments: _("Protect other segments (off: all give way)"),
+        node.OverwriteVisibleSegments: _("Protect other segments (off: visible ones give way)"),
+    }
+    return rules.get(node.GetOverwriteMode(), _("Protect other segments (off, but Masking lets them overlap)"))
+
+
 @contextmanager
 def overwriting_disabled(effect: slicer.qSlicerSegmentEditorScriptedEffect) -> Iterator[None]:
     """Set the overwrite mode to none inside a with block; restores the user's choice after it."""

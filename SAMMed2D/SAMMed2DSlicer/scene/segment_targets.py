@@ -34,7 +34,7 @@ class SegmentTarget(Protocol):
         """Begin an undo step."""
 
     def default_labelmap(self) -> Any:
-        """An empty labelmap in the geometry to write in, or None."""
+        """An image of the geometry to write in, which may have no voxels; None without one."""
 
     def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it, by the editor's rules.
@@ -79,8 +79,7 @@ class EffectTarget:
     @property
     def overwrites(self) -> bool:
         """Whether added voxels are taken from other segments."""
-        node = overwrite_mode.segment_editor_node(self.effect)
-        return node.GetOverwriteMode() != node.OverwriteNone and not overwrite_mode.protects_others(self.effect)
+        return overwrite_mode.overwrites(self.effect)
 
     def make_editable(self) -> None:
         """Do nothing: the Segment Editor has done so when the effect became active."""
@@ -90,8 +89,8 @@ class EffectTarget:
         self.effect.saveStateForUndo()
 
     def default_labelmap(self) -> Any:
-        """An empty labelmap in the editor's geometry."""
-        return self.effect.defaultModifierLabelmap()
+        """The editor's geometry, without voxels: to fill as many as a large volume has would be felt."""
+        return self.effect.referenceGeometryImage()
 
     def modify(self, labelmap: slicer.vtkOrientedImageData, adds: bool, segment_id: str | None = None) -> None:
         """Add to the segment, or to another one, or remove from it, by the editor's rules.

@@ -86,6 +86,9 @@ class vtkMRMLSegmentationNode(vtkMRMLDisplayableNode):
 
 class vtkMRMLSegmentEditorNode(vtkMRMLNode):
     OverwriteNone: int
+    EffectParameterModified: int
+    OverwriteAllSegments: int
+    OverwriteVisibleSegments: int
     def GetMaskMode(self) -> int: ...
     def GetMaskSegmentID(self) -> str | None: ...
     def GetOverwriteMode(self) -> int: ...

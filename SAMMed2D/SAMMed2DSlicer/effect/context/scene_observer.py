@@ -62,7 +62,7 @@ class SceneObserver(VTKObservationMixin):
         self._effect, self._editor, self._groups, self._listener = effect, editor, groups, listener
         self.is_active = False
         self.is_stale = self.is_segment_stale = True
-        self._selected = ""
+        self._selected, self._protects_others = "", True
         self._changed_nodes: list[Any] = []
         self._image_mtime = 0
         self._changes_timer = single_shot(0, listener.look_at_changes)
@@ -81,8 +81,11 @@ class SceneObserver(VTKObservationMixin):
             self.addObserver(scene, event, call)
         # Before the Segment Editor, which ends the effect then.
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_goes, priority=10.0)
-        self.addObserver(self._editor.open_node, vtk.vtkCommand.ModifiedEvent, self._editor_modified)
+        node = self._editor.open_node
+        self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._editor_modified)
+        self.addObserver(node, node.EffectParameterModified, self._parameter_modified)
         overwrite_mode.apply_masking_choice(self._effect)
+        self._protects_others = overwrite_mode.protects_others(self._effect)
         self._selected = self._editor.segment_id
 
     def stop(self) -> None:
@@ -198,6 +201,12 @@ class SceneObserver(VTKObservationMixin):
         """Whether there is something to take away: voxels of a segment, or a mask that is not accepted."""
         has_prompts = any(group.segment_id == segment_id for group in self._groups.groups)
         return has_prompts or has_voxels(self._editor.segmentation, segment_id)
+
+    def _parameter_modified(self, caller: Any, event: Any) -> None:
+        protects_others = overwrite_mode.protects_others(self._effect)
+        if protects_others != self._protects_others:  # what would be taken from them is another share
+            self._protects_others = protects_others
+            self.schedule_refresh()
 
     # What is worked on
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,11 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
             words = _("Mask {number} of {count} (smaller and larger: K and L, or Shift+wheel).")
             count = len(pending.result.candidates)
             text = words.format(number=pending.result.candidate, count=count) + " " + text
+    taken: Counter[str] = Counter()
+    for mask in masks:
+        taken.update({} if mask.dry_run is None else mask.dry_run.lost)
+    if taken:
+        text, level = text + " " + _taken_text(group.segmentation, taken), WARNING
     lost = sum(mask.group.lost_points for mask in masks)
     if lost:
         template = (
@@ -142,6 +147,16 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         )
         text += " " + template.format(count=lost)
     return Status(text, level, score)
+
+
+def _taken_text(segmentation: slicer.vtkMRMLSegmentationNode, taken: Mapping[str, int]) -> str:
+    """What accepting would take from other segments: "It takes 120 voxels from B, 3 voxels from C"."""
+    parts = []
+    for segment_id, count in taken.items():
+        text = _("{count} voxel from {name}") if count == 1 else _("{count} voxels from {name}")
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        parts.append(text.format(count=f"{count:,}", name=segment.GetName() if segment is not None else segment_id))
+    return _("It takes {parts}.").format(parts=", ".join(parts))
 
 
 def no_candidate_text(count: int, is_larger: bool) -> str:
