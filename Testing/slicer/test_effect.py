@@ -454,6 +454,7 @@ def test_other_segments_are_protected_unless_the_user_says_otherwise(fixture):
     before = fixture.segment(other)
     assert fixture.editor_node.GetOverwriteMode() == fixture.editor_node.OverwriteAllSegments  # Slicer's default
     assert fixture.panel.ui.protectsOthersCheckBox.checked
+    assert fixture.panel.ui.protectsOthersCheckBox.text == "Protect other segments (they may overlap)"
     fixture.click()
     fixture.accept()
     np.testing.assert_array_equal(fixture.segment(other), before)
@@ -465,7 +466,12 @@ def test_other_segments_are_protected_unless_the_user_says_otherwise(fixture):
 def test_what_is_chosen_last_holds_protecting_or_masking(fixture):
     node, check = fixture.editor_node, fixture.panel.ui.protectsOthersCheckBox
     node.SetOverwriteMode(node.OverwriteVisibleSegments)
-    assert not check.checked
+    assert not check.checked and check.text == "Protect other segments (off: visible ones give way)"
+    node.SetOverwriteMode(node.OverwriteNone)
+    assert not check.checked and check.text == "Protect other segments (off, but Masking lets them overlap)"
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    assert not check.checked and check.text == "Protect other segments (off: all give way)"
+    node.SetOverwriteMode(node.OverwriteVisibleSegments)
     check.click()
     assert check.checked and node.GetOverwriteMode() == node.OverwriteVisibleSegments
     fixture.editor.setActiveEffect(None)

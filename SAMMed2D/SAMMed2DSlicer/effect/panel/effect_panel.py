@@ -131,6 +131,8 @@ class EffectPanel:
             blocked = check.blockSignals(True)
             check.setChecked(bool(self._effect.integerParameter(name)))
             check.blockSignals(blocked)
+        if self._effect.parameterSetNode() is not None:
+            self.ui.protectsOthersCheckBox.setText(overwrite_mode.rule_text(self._effect))
 
     # What is going on
 
