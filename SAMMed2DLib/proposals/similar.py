@@ -22,6 +22,8 @@ from SAMMed2DLib.proposals.tiles import FeatureMap, ShouldStop, feature_map, til
 _LEAST_PEAK = 0.3
 # Masks whose pixels are less like them, on average, are no proposals.
 _LEAST_MASK = 0.4
+# Answers of a lower rank were mostly wrong on the images that this was chosen on: docs/many-objects.md.
+_LEAST_RANK = 0.45
 # As small or as large, beside the smallest and the largest object that was given, by area.
 _SIZE_FACTOR = 3.0
 # Of the areas of the objects: how finely is looked goes by the smaller ones.
@@ -167,7 +169,7 @@ class _Search:
         for done, guess in enumerate(guesses):
             yield _FEATURES + (1 - _FEATURES) * done / len(guesses)
             proposal = self._answered(index, image, guess.prompts, seen)
-            found += [] if proposal is None else [proposal]
+            found += [proposal] if proposal is not None and proposal.rank >= _LEAST_RANK else []
         yield 1.0
         return ranked(found, {index: known_hw})
 
