@@ -164,7 +164,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     _check_found(this, requests, masks, known)
     if objects is not None:
         with this.step("follow"):
-            masks, known = objects.followed(masks, known, predictor, intensity, zoom)
+            masks, known = objects.followed(masks, known, intensity)
         views |= objects.more_views(views, intensity)
     segments = with_colors(_segments(requests, drawn))
     head = {**record_of(job, predictor, job.mask), "intensities": rule_entry(intensity)}

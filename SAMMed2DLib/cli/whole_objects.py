@@ -20,7 +20,6 @@ from SAMMed2DLib.io.volume_io import Volume
 from SAMMed2DLib.propagation.whole_object import Boxes, asked_slices, segment_object
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.inference.predictor import Predictor
     from SAMMed2DLib.inference.prompts import Prompts
 
 # Makes the mask of a segment that is there already, (K, J, I) bool.
@@ -66,16 +65,14 @@ class WholeObjects:
         ]
 
     def followed(
-        self, masks: Masks, known: Mapping[int, KnownMask], predictor: Predictor, intensity: Intensity, zoom: bool
+        self, masks: Masks, known: Mapping[int, KnownMask], intensity: Intensity
     ) -> tuple[Masks, dict[int, KnownMask]]:
         """Follow each object from what was found of it.
 
         Args:
             masks: what the model answered, by slice.
             known: what is there already of segments, by their number; its other slices are keyframes, too.
-            predictor: the model.
             intensity: as the model saw the slices.
-            zoom: ask on crops around the prompts.
 
         Returns:
             the answers that are keyframes, and all of each segment.
@@ -95,7 +92,7 @@ class WholeObjects:
             }
             if axis is not None and keyframes:
                 start = known[n]() if n in known else np.zeros(self.volume.array.shape[:3], bool)
-                whole = self._followed(n, axis, start, keyframes, predictor, intensity, zoom)
+                whole = self._followed(n, axis, start, keyframes, intensity)
                 everything[n] = whole.copy
         return {plane: pairs for plane, pairs in masks.items() if pairs}, everything
 
@@ -112,24 +109,19 @@ class WholeObjects:
         axis: int,
         whole: np.ndarray,
         keyframes: Mapping[int, np.ndarray],
-        predictor: Predictor,
         intensity: Intensity,
-        zoom: bool,
     ) -> np.ndarray:
-        from SAMMed2DLib.inference.session import Session
-
         fixed = for_all_slices(intensity, self.volume.array)
         planes = [SlicePlane.of_axis(self.volume.size_ijk, axis, k) for k in range(self.volume.array.shape[axis])]
         drawn = {k: plane.extract(whole) for k, plane in enumerate(planes)}
         known = {k: mask for k, mask in drawn.items() if mask.any()} | dict(keyframes)
         for result in segment_object(
-            Session(predictor),
+            None,
             lru_cache(32)(lambda k: rgb_from_slice(planes[k].extract(self.volume.array), fixed)),
             0,
             len(planes) - 1,
             keyframes=known,
             boxes=self.boxes.get(n),
-            zoom=zoom,
             slice_px=slice_px(planes[0], self.volume.ijk_to_ras),
         ):
             planes[result.index].insert(whole, result.mask, True)

@@ -10,6 +10,8 @@ from SAMMed2DLib.propagation.schedule import PropagationError
 from SAMMed2DLib.propagation.whole_object import segment_object
 
 WHOLE_OBJECT, ELLIPSOID, FILLED = "whole object", "ellipsoid", "filled box"
+# From a slice, with keyframes that the model finds up and down; it is no way of the product, see the results.
+FOUND_KEYFRAMES = "with found keyframes"
 BOX_WAYS = (WHOLE_OBJECT, ELLIPSOID, FILLED)
 
 

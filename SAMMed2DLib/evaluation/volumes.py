@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from SAMMed2DLib.data.simulated_user import centre_error_point
-from SAMMed2DLib.evaluation.object_ways import BOX_WAYS, WHOLE_OBJECT, in_box
+from SAMMed2DLib.evaluation.object_ways import BOX_WAYS, FOUND_KEYFRAMES, in_box
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor
@@ -44,7 +44,7 @@ SOURCES = (TRUE, CLICKS, BOX)
 # Name of the way, number of keyframes that it starts from.
 WAYS = (
     ("propagated", 1),
-    (WHOLE_OBJECT, 1),
+    (FOUND_KEYFRAMES, 1),
     ("copied", 1),
     ("propagated", 3),
     ("interpolated", 3),
@@ -304,17 +304,17 @@ class _User:
         if not keyframes:  # the model found nothing on any of them
             yield (source, "propagated", count), score(nothing, mask, indices)
             if count == 1:
-                yield (source, WHOLE_OBJECT, 1), score(nothing, mask, indices)
+                yield (source, FOUND_KEYFRAMES, 1), score(nothing, mask, indices)
             yield (source, simple, count), score(nothing, mask, indices)
             return
         yield (source, "propagated", count), self._propagated(keyframes, mask, indices)
         if count == 1:
-            yield (source, WHOLE_OBJECT, 1), self._whole_object(keyframes, mask, indices)
+            yield (source, FOUND_KEYFRAMES, 1), self._with_found_keyframes(keyframes, mask, indices)
         only = next(iter(keyframes.values()))
         found = copied(only, mask) if count == 1 else interpolated_volume(keyframes, len(mask))
         yield (source, simple, count), score(found, mask, indices)
 
-    def _whole_object(self, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]) -> Scores:
+    def _with_found_keyframes(self, keyframes: Masks, mask: np.ndarray, indices: Sequence[int]) -> Scores:
         session = Session(self._predictor)
         results = segment_object(
             session,

@@ -1,9 +1,9 @@
 """A whole object from one slice of it, or from a box in space around it.
 
-From a slice, the object is followed both ways until it ends (`stop_rule`). On some slices on the way the model is
-asked; where it is sure of its answer, that is a keyframe, too, and the object is followed anew. From a box, the model
-is asked on some slices of it, the best of its masks is the keyframe, and the object goes as far as the box.
-Measurements: docs/propagation-results.md.
+From a slice, the object is followed both ways until it ends (`stop_rule`). With a model, it is asked on some slices on
+the way; where it is sure of its answer, that is a keyframe, too, and the object is followed anew; this takes far longer
+and is no better. From a box, the model is asked on some slices of it, the best of its masks is the keyframe, and the
+object goes as far as the box. Measurements: docs/propagation-results.md.
 """
 
 from __future__ import annotations

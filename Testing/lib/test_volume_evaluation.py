@@ -125,7 +125,7 @@ def test_the_command_measures_a_table_of_volumes(
     rows = list(csv.DictReader(objects.open(encoding="utf-8")))
     assert [(row["label"], row["source"], row["way"], row["keyframes"]) for row in rows[:5]] == [
         ("Segment_3", "true", "propagated", "1"),
-        ("Segment_3", "true", "whole object", "1"),
+        ("Segment_3", "true", "with found keyframes", "1"),
         ("Segment_3", "true", "copied", "1"),
         ("Segment_3", "true", "propagated", "3"),
         ("Segment_3", "true", "interpolated", "3"),

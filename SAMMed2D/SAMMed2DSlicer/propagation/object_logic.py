@@ -28,8 +28,8 @@ class ObjectLogic:
     ) -> PropagationResult:
         """Find a whole object from one slice of it, or from a box in space, and add it to its segment.
 
-        Slices that show the segment are keyframes, as for `propagate`. The model is asked on a few more, a few steps up
-        and down, and those on which it is sure count as keyframes, too; the object is followed until it ends.
+        Slices that show the segment are keyframes, as for `propagate`; the object is followed both ways until it ends.
+        The model is asked only where there is none: on five slices of the ROI, whose best answer is the keyframe.
 
         Args:
             volumeNode: the volume.

@@ -57,8 +57,8 @@ class ObjectTask(PropagationTask):
 
     @property
     def asks_model(self) -> bool:
-        """Whether `advance` needs a session: always."""
-        return True
+        """Whether `advance` needs a session: in a box that has no keyframe yet. It is read before."""
+        return not (self.corrections or self._runs[0].keyframes.nonempty)
 
     @property
     def segment_id(self) -> str:
@@ -104,7 +104,7 @@ class ObjectTask(PropagationTask):
         for number, mask in corrected.items():
             yield run, SliceMask(0, number, number, mask, 1.0)
         for found in segment_object(
-            session,
+            session if self.asks_model else None,
             lambda number: self._image(number, number),
             run.first,
             run.last,
