@@ -139,8 +139,7 @@ def prompts_on(
     prompts = Prompts(points_xy, labels, box_xyxy, strokes=tuple(strokes)).with_candidate(candidate)
     if not says_where(prompts) and not (is_correction and prompts.count):
         if prompts.count:
-            words = _("Points beside the object do not say where it is: add a point on it, or a box around it.")
-            raise SceneError(words)
+            raise SceneError(_("Points beside the object do not say where it is: add one on it, or a box around it."))
         raise SceneError(_("Nothing says where the object is: add a point on it, or a box around it."))
     return prompts.checked(plane.size_hw)
 
