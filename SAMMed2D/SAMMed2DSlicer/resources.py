@@ -18,6 +18,11 @@ def icon_path(name: str) -> str:
     return os.path.join(MODULE_DIR, "Resources", "Icons", name + ".png")
 
 
+def tour_path(name: str) -> str:
+    """The file of a picture of the tour, named without its suffix."""
+    return os.path.join(MODULE_DIR, "Resources", "Tour", name + ".png")
+
+
 def make_library_importable() -> None:
     """Let Python find the library where the extension is used from its source tree: beside the module's folder."""
     root = os.path.dirname(MODULE_DIR)

@@ -159,6 +159,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._start(self.controller)
         qt.QTimer.singleShot(0, restoring.offer_left_work)
         self._show_service(self._service.state)
+        qt.QTimer.singleShot(0, self.panel.tour.show_once)
 
     def _start(self, controller: EffectController) -> None:
         self._is_at_work = True

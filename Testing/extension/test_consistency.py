@@ -173,7 +173,7 @@ def test_icons_of_extension_and_module_have_the_size_that_slicer_wants(icon: str
 
 
 def test_all_icons_are_square() -> None:
-    sizes = {icon.relative_to(ROOT).as_posix(): png_size(icon) for icon in (ROOT / NAME).rglob("*.png")}
+    sizes = {icon.relative_to(ROOT).as_posix(): png_size(icon) for icon in (ROOT / NAME).rglob("Icons/*.png")}
     assert {icon: size for icon, size in sizes.items() if size[0] != size[1]} == {}
 
 

@@ -57,6 +57,7 @@ def sammed2d(app):
     module = slicer.qSlicerScriptedLoadableModule(str(Path(__file__).parents[2] / "SAMMed2D" / "SAMMed2D.py"))
     module.load()
     app.startupCompleted.emit()
+    app.settings().setValue("SAMMed2D/TourSeen", 1)  # or its window would come with the first test's effect
     return module
 
 

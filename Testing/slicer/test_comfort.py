@@ -238,3 +238,65 @@ def test_the_views_keep_their_place_whatever_the_panel_says(small_screen):
         section.collapsed = False
     small_screen.pump(0.1)
     assert middle.geometry == before
+
+
+# The tour
+
+
+@pytest.fixture
+def first_use(model):
+    """The effect in a window that is shown, for a user who has never seen it."""
+    settings, window = slicer.app.settings(), slicer.util.mainWindow()
+    settings.setValue("SAMMed2D/TourSeen", 0)
+    was_visible = window.isVisible()
+    window.show()
+    yield EditorFixture(model)
+    settings.setValue("SAMMed2D/TourSeen", 1)
+    window.setVisible(was_visible)
+
+
+def test_the_first_use_brings_a_tour_of_four_pictures_once(first_use):
+    tour = first_use.panel.tour
+    first_use.wait(lambda: tour.is_shown)
+    seen = []
+    while tour.is_shown:
+        picture = tour._picture.pixmap
+        assert (picture.width(), picture.height()) == (360, 270)
+        seen.append((tour._number.text, tour._text.text))
+        tour._next.click()
+    assert [number for number, _text in seen] == ["1 of 4", "2 of 4", "3 of 4", "4 of 4"]
+    assert len({text for _number, text in seen}) == 4
+    first_use.editor.setActiveEffect(None)
+    first_use.activate()
+    first_use.pump(0.1)
+    assert not first_use.panel.tour.is_shown
+
+
+def test_the_tour_can_be_skipped_and_shown_again_and_the_effect_works_meanwhile(first_use):
+    tour = first_use.panel.tour
+    first_use.wait(lambda: tour.is_shown)
+    first_use.click()
+    keys.press("Return")
+    first_use.wait()
+    assert first_use.segment().any() and tour.is_shown
+    tour._skip.click()
+    assert not tour.is_shown
+    first_use.panel.ui.tourButton.click()
+    tour._next.click()
+    tour._back.click()
+    assert tour.is_shown and tour._number.text == "1 of 4" and not tour._back.enabled
+    first_use.editor.setActiveEffect(None)
+    assert not tour.is_shown
+
+
+def test_the_tour_does_not_come_where_slicer_is_tested_or_has_no_window(model, monkeypatch):
+    fixture = EditorFixture(model)
+    slicer.app.settings().setValue("SAMMed2D/TourSeen", 0)
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda self: True)
+    fixture.panel.tour.show_once()
+    assert not fixture.panel.tour.is_shown
+    monkeypatch.undo()
+    slicer.util.mainWindow().hide()
+    fixture.panel.tour.show_once()
+    assert not fixture.panel.tour.is_shown
+    slicer.app.settings().setValue("SAMMed2D/TourSeen", 1)

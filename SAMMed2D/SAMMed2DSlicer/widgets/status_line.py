@@ -70,14 +70,14 @@ class MaskScore:
         """What the bar means."""
         share = f"{self.share:.2f}"
         if self.grade is None:
-            text = _("The model expects an overlap (IoU) of {share} with the true outline; it may be far off.")
+            text = _("The model expects an overlap of {share} with the true outline (1 is all); it may be far off.")
             return text.format(share=share)
         meanings = {
             "good": _("Nearly all masks that are called good need little correction."),
             "fair": _("Of the masks that are called fair, more than half need little correction."),
             "check": _("Many masks with such a score are wrong: look at the outline, and add a click."),
         }
-        text = _("Masks like this one overlap with the true outline by {share} on average (IoU). {meaning}")
+        text = _("Masks like this one overlap with the true outline by {share} on average (1 is all). {meaning}")
         return text.format(share=share, meaning=meanings[self.grade])
 
 

@@ -29,6 +29,7 @@ from SAMMed2DSlicer.effect.context.parameters import (
 )
 from SAMMed2DSlicer.effect.panel.similar_row import SimilarRow
 from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
+from SAMMed2DSlicer.effect.panel.tour import Tour
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode
@@ -77,7 +78,7 @@ class EffectPanel:
             "strokes": _("strokes"),
             "removed": _("(removed)"),
         }
-        self.status_line = StatusLine()
+        self.status_line, self.tour = StatusLine(), Tour()
         self._status: Any = None
         self._is_waiting = False
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DEffect"))
@@ -192,6 +193,7 @@ class EffectPanel:
     def close(self) -> None:
         """Show no status any more, since the effect ends."""
         self.status_line.close()
+        self.tour.close()
         self._status, self._is_waiting = None, False
 
     def has_torch(self) -> bool:
@@ -274,6 +276,7 @@ class EffectPanel:
         ui.clearButton.connect("clicked()", self._calls["clear"])
         ui.installButton.connect("clicked()", self._calls["install"])
         ui.keysButton.connect("clicked()", self._calls["keys"])
+        ui.tourButton.connect("clicked()", self.tour.show)
         ui.manageButton.connect("clicked()", lambda: slicer.util.selectModule("SAMMed2D"))
         ui.promptsButton.connect("contentsCollapsed(bool)", lambda collapsed: self._show_groups())
         follow_section(ui.promptsButton)
