@@ -29,6 +29,7 @@ def app():
 def clean_scene():
     """Every test starts and ends with an empty scene; collected errors and unused answers fail it."""
     host.begin()
+    APP.settings().setValue("SAMMed2D/TourSeen", 1)  # or its window would come with the effect, and take the keys
     yield
     host.clean_up()
 
@@ -57,7 +58,6 @@ def sammed2d(app):
     module = slicer.qSlicerScriptedLoadableModule(str(Path(__file__).parents[2] / "SAMMed2D" / "SAMMed2D.py"))
     module.load()
     app.startupCompleted.emit()
-    app.settings().setValue("SAMMed2D/TourSeen", 1)  # or its window would come with the first test's effect
     return module
 
 
