@@ -69,8 +69,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def icon(self) -> qt.QIcon:
         """The icon on the effect's button."""
-        path = os.path.join(os.path.dirname(__file__), "SegmentEditorEffect.png")
-        return qt.QIcon(path) if os.path.exists(path) else qt.QIcon()
+        return qt.QIcon(os.path.join(os.path.dirname(__file__), "SegmentEditorEffect.png"))
 
     def helpText(self) -> str:
         """What the Segment Editor shows below the effects."""
@@ -193,7 +192,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def sourceVolumeNodeChanged(self) -> None:
         """Follow the volume."""
-        self._predict_again()
+        self._act("predict_again")
 
     def layoutChanged(self) -> None:
         """Follow the views."""
@@ -218,6 +217,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
         if self.controller is None or viewWidget.className() != "qMRMLSliceWidget" or is_placing():
             return False
+        if self._press is None:
+            self.controller.hover.see(eventId, callerInteractor, viewWidget, self.scriptedEffect.parameter("Tool"))
         if eventId == vtk.vtkCommand.LeftButtonPressEvent:
             return self._pressed(self.controller, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:
@@ -337,7 +338,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
         pytorch.ensure_torch()
         self._check_torch()
-        self._predict_again()
+        self._act("predict_again")
 
     def _check_torch(self) -> None:
         if self.panel is not None and self.panel.has_torch():
@@ -360,10 +361,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         is_other = self._service.choice != self._choice  # chosen here or elsewhere
         self._choice = self._service.choice
         if is_other and self.controller.groups:
-            qt.QTimer.singleShot(0, self._predict_again)
-
-    def _predict_again(self) -> None:
-        self._act("predict_again")
+            qt.QTimer.singleShot(0, partial(self._act, "predict_again"))
 
     # Keys
 

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser, WholeObject
 from SAMMed2DSlicer.effect.display import EffectState
+from SAMMed2DSlicer.effect.hover import HoverPreview
 from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
 from SAMMed2DSlicer.effect.objects.similar_objects import SimilarObjects
 from SAMMed2DSlicer.effect.panel.status_text import Status
@@ -56,6 +57,7 @@ class EffectController:
         self.display = self.updater.display
         shown = self.acceptance.predictions
         self._chooser = GroupChooser(effect, self.updater.groups, edit_history, self.updater.segments, shown)
+        self.hover = HoverPreview(effect, service, self._chooser, self.updater.begin)
         self.prompt_undo = PromptUndo(self.updater)
         self.similar = SimilarObjects(
             effect,
@@ -106,6 +108,7 @@ class EffectController:
 
     def stop(self) -> None:
         """Hide the prompts and leave nothing behind but their nodes."""
+        self.hover.leave()
         self.similar.cancel()
         self.updater.stop()
 
@@ -118,6 +121,7 @@ class EffectController:
 
     def rebuild_views(self) -> None:
         """Draw into the views of the present layout."""
+        self.hover.leave()
         if self.is_active:
             self.display.views.open()
             self.updater.observer.schedule_refresh()
@@ -129,6 +133,7 @@ class EffectController:
 
     def view_moved(self) -> None:
         """Follow a slice view that moved."""
+        self.hover.leave()
         self.updater.observer.schedule_redraw()
 
     def preview_in(self, widget: Any) -> ViewPreview | None:

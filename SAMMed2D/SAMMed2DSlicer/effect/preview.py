@@ -135,7 +135,7 @@ class ViewPreview:
         node = self._widget.mrmlSliceNode()
         view = (slicer.util.arrayFromVTKMatrix(node.GetXYToRAS()).tobytes(), node.GetDimensions())
         known = self._drawn if view == self._drawn_in else {}
-        self._drawn = {mask: known[mask] if mask in known else _mask_actor(mask, self._widget) for mask in masks}
+        self._drawn = {mask: known[mask] if mask in known else mask_actor(mask, self._widget) for mask in masks}
         self._drawn_in = view
         actors = [actor for actor in self._drawn.values() if actor is not None]
         if actors == self._masks:
@@ -277,13 +277,21 @@ def _as_image(labels_hw: np.ndarray) -> Any:
     return image
 
 
-def _mask_actor(shown: DrawnMask, widget: Any) -> Any:
-    """An actor that draws the mask over the view; None where the view shows none of it."""
+def mask_actor(shown: DrawnMask, widget: Any, opacity: float = 1.0) -> Any:
+    """An actor that draws a mask over a view; None where the view shows none of it.
+
+    Args:
+        shown: the mask.
+        widget: the slice view.
+        opacity: of all of it, 0..1.
+    """
     found = mask_in_view(shown, widget.mrmlSliceNode())
     if found is None:
         return None
     labels, first_xy = found
     drawn = mask_drawing.image_of(labels, shown.color, first_xy)
+    if opacity < 1:
+        drawn[..., 3] = np.round(opacity * drawn[..., 3])
     image = vtk.vtkImageData()
     image.SetDimensions(labels.shape[1], labels.shape[0], 1)
     image.GetPointData().SetScalars(numpy_to_vtk(drawn.reshape(-1, 4), deep=True))

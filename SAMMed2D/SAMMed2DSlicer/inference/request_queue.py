@@ -124,7 +124,7 @@ class RequestQueue:
         if self.running is not None or self._waiting:
             return
         self._service.submit(
-            partial(_predict, pending.request, candidates=True),
+            partial(predict, pending.request, candidates=True),
             lambda result: on_found(PendingPrediction(result, pending.request)),
             lambda error: None,  # the prediction is there, and what is wrong now is told with the next one
             owner=self,
@@ -133,7 +133,7 @@ class RequestQueue:
     def _submit(self, request: Request) -> None:
         self.running = request
         self._service.submit(
-            partial(_predict, request),
+            partial(predict, request),
             partial(self._predicted, request),
             partial(self._failed, request),
             owner=self,
@@ -162,8 +162,15 @@ class RequestQueue:
         return now is not None and now.is_same(request)
 
 
-def _predict(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
-    """Predict with the session; a candidate that another model does not have counts as none."""
+def predict(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
+    """Predict with the session; a candidate that another model does not have counts as none.
+
+    Args:
+        request: what to predict.
+        session: of the inference service; called in its thread.
+        should_stop: whether to give up.
+        candidates: also draw the other masks that the prompts may mean.
+    """
     from SAMMed2DLib.inference.candidates import CandidateError
 
     known, options = request.initial_mask_hw, {"candidates": True} if candidates else {}

@@ -130,6 +130,43 @@ class GroupChooser:
         group.show_in([slice_node.GetID()])
         return group
 
+    def group_at(self, now: EditorSnapshot, widget: Any, point_world: np.ndarray, positive: bool) -> PromptGroup:
+        """The prompt group to which a click would belong, as `choose` has it; nothing is changed.
+
+        Args:
+            now: the context.
+            widget: the slice view.
+            point_world: (3,) mm.
+            positive: the side of the point.
+
+        Raises:
+            SceneError, GeometryError: there can be no prompt.
+        """
+        _check_context(now)
+        slice_node = widget.mrmlSliceNode()
+        world_from_ijk = volumes.world_from_ijk(now.volume) if now.world_from_ijk is None else now.world_from_ijk
+        plane = now.planes.get(slice_node.GetLayoutName()) or volumes.plane_shown(slice_node, now.volume)
+        xy = plane.project_ras(np.array([point_world]), world_from_ijk)[0]
+        if (xy < -0.5).any() or (xy > np.array(plane.size_hw[::-1]) - 0.5).any():
+            raise volumes.SceneError(_("That is outside the image: click inside it."))
+        owner = (now.segmentation, now.segment_id, now.volume, plane, now.item)
+        if now.options.new_segments:
+            shown = self._shown_at(now, plane, xy, positive)
+            if shown is not None:
+                return shown
+            if positive and self._segments.begins_another(now):
+                return PromptGroup(*owner, number=0)
+        here = [group for group in self._groups.groups if group.belongs_to(*owner)]
+        still_open = next((group for group in here if not group.is_accepted), None)
+        if still_open is not None:
+            return still_open
+        mask_hw = mask_on_slice(now.volume, plane, now.segmentation, now.segment_id)
+        is_on = is_on_mask(mask_hw, xy[0], widely=positive)
+        accepted = None if positive else self._accepted_at(here, point_world, is_on)
+        if accepted is None and not positive and not is_on:
+            raise volumes.SceneError(_("There is nothing to take away: click where the mask goes too far."))
+        return accepted or PromptGroup(*owner, number=0, initial_mask_hw=mask_hw if is_on else None)
+
     def _shown_at(
         self, now: EditorSnapshot, plane: SlicePlane, xy: np.ndarray, positive: bool | None
     ) -> PromptGroup | None:

@@ -24,9 +24,13 @@ class ObjectSegments:
 
     def of_next_object(self, now: EditorSnapshot) -> str:
         """The segment of an object that begins now; the selected one, unless it has an object already."""
+        return self._add(now) if self.begins_another(now) else now.segment_id
+
+    def begins_another(self, now: EditorSnapshot) -> bool:
+        """Whether an object that begins now gets another segment than the selected one."""
         has_prompts = any(group.segment_id == now.segment_id for group in self._groups.groups)
         is_accepted = self._groups.starts_object and has_voxels(now.segmentation, now.segment_id)
-        return self._add(now) if has_prompts or is_accepted else now.segment_id
+        return has_prompts or is_accepted
 
     def select(self, segment_id: str) -> None:
         """Select the segment of an object that is corrected."""

@@ -72,6 +72,7 @@ class Tour:
     def _make(self) -> None:
         self._dialog = dialog = qt.QDialog(slicer.util.mainWindow())
         dialog.objectName = "SAMMed2DTour"
+        dialog.setAttribute(qt.Qt.WA_ShowWithoutActivating)  # keys are for the effect
         dialog.windowTitle = _("SAM-Med2D in four pictures")
         self._picture, self._text, self._number = qt.QLabel(), qt.QLabel(), qt.QLabel()
         self._text.wordWrap = True
