@@ -20,7 +20,7 @@ def fixture(model):
 
 def found(fixture):
     """Press W, and wait for the preview."""
-    keys.press("W")
+    keys.press("E")
     fixture.wait(lambda: preview_of(fixture) is not None, 120)
 
 
@@ -125,7 +125,7 @@ def plane_at(fixture, k):
 
 
 def test_without_a_slice_and_without_a_box_it_says_what_to_do(fixture):
-    keys.press("W")
+    keys.press("E")
     fixture.wait(lambda: not fixture.effect.whole.is_open, 60)
     assert "A is on no slice yet" in fixture.effect.propagation.status_line.text
 

@@ -72,7 +72,7 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
         KeyAction(("M",), partial(target.on_similar, "search"), _("find more objects like the accepted ones")),
         KeyAction(("A",), partial(target.on_similar, "take"), _("take the marked proposal")),
         KeyAction(("D",), partial(target.on_similar, "refuse"), _("refuse the marked proposal")),
-        KeyAction(("W",), target.segment_whole, _("whole object, from this slice or an ROI")),
+        KeyAction(("E",), target.segment_whole, _("whole object, from this slice or an ROI")),
         KeyAction(("H",), target.toggle_prompts, _("hide or show the prompts")),
         KeyAction(("?", "F1"), target.toggle_keys, _("hide or show this sheet"), "? or F1"),
     ]
