@@ -34,6 +34,7 @@ COMMANDS = {
     "train": ("cli.train", "fine-tune a model on a curated folder, or train a new one"),
     "evaluate": ("cli.evaluate", "measure a model on labelled images"),
     "evaluate-propagation": ("cli.evaluate_propagation", "measure propagation on labelled volumes"),
+    "export": ("cli.export", "write a model as ONNX files, or as a checkpoint for the original code"),
     "models": ("cli.models", "list, download, add and remove weights"),
     "doctor": ("doctor", "check the installation and say what to do"),
 }

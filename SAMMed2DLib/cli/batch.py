@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from SAMMed2DLib.batch_run import DONE, BatchCase, CaseOutcome, CaseResult, Summary, Work, attempt, in_order, run_cases
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
-from SAMMed2DLib.cli.case_table import CaseFileError, CaseLine, read_cases
+from SAMMed2DLib.cli.common.case_table import CaseFileError, CaseLine, read_cases
 from SAMMed2DLib.cli.common.errors import message_of
 from SAMMed2DLib.cli.common.image_job import ImageJob, load
 from SAMMed2DLib.cli.common.options import add_seeing
@@ -198,7 +198,7 @@ def mark_of(path: Path) -> str:
 def _work(args: argparse.Namespace, settings: ModelSettings) -> Work:
     do = partial(do_case, settings=settings)
     if args.scheduler:
-        from SAMMed2DLib.cli.cluster import on_cluster
+        from SAMMed2DLib.cli.common.cluster import on_cluster
 
         return on_cluster(args.scheduler, partial(do_remotely, settings=settings))
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from SAMMed2DLib.cli import train_options
-from SAMMed2DLib.cli.train_options import AUTO, DESCRIPTION, NONE
+from SAMMed2DLib.cli.common import train_options
+from SAMMed2DLib.cli.common.train_options import AUTO, DESCRIPTION, NONE
 from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, TRAIN, VALIDATION, DatasetError, ImageEntry, read_layout
 from SAMMed2DLib.plots.figure import missing
 from SAMMed2DLib.system.formatting import counted

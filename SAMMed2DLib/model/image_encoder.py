@@ -196,7 +196,7 @@ class RelPosAttention(nn.Module):
     def _attend_windows(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of (B, heads, H, W, d) maps, window by window; equal windows go in one batch."""
         n = self.window_size
-        height, width = query.shape[2:4]
+        height, width = map(int, query.shape[2:4])  # plain numbers also where a graph is traced
         pad = (0, 0, 0, -width % n, 0, -height % n)
         key, value = functional.pad(key, pad), functional.pad(value, pad)
         bands = []

@@ -23,7 +23,7 @@ from cluster_cases import HALF, SLOW, do_and_stop
 from SAMMed2DLib.__main__ import FAILURE, OK, main
 from SAMMed2DLib.batch_run import BatchCase, CaseOutcome, CaseResult, run_cases
 from SAMMed2DLib.cli import batch as batch_command
-from SAMMed2DLib.cli import cluster
+from SAMMed2DLib.cli.common import cluster
 from SAMMed2DLib.io.segmentation_io import read_segmentation
 
 pytest.importorskip("distributed")

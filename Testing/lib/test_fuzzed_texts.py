@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.cli.case_table import CaseFileError, read_cases
+from SAMMed2DLib.cli.common.case_table import CaseFileError, read_cases
 from SAMMed2DLib.cli.common.errors import is_bad_input
 from SAMMed2DLib.cli.common.prompt_file import add_json
 from SAMMed2DLib.cli.common.prompt_options import PromptFrame, RequestBuilder

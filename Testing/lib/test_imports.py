@@ -21,7 +21,8 @@ FILES = sorted(path.relative_to(ROOT / PACKAGE).as_posix() for path in (ROOT / P
 
 EVERY_ROOM = "*"
 RUNTIME_PACKAGES = {"numpy", "torch", "SimpleITK", "requests", "urllib3"}  # urllib3 comes with requests
-OPTIONAL_PACKAGES = {"distributed", "matplotlib", "pydicom"}  # in an extra of pyproject.toml; imported late only
+# In an extra of pyproject.toml; imported late only.
+OPTIONAL_PACKAGES = {"distributed", "matplotlib", "onnx", "onnxruntime", "pydicom"}
 SLICER_PACKAGES = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt", "SAMMed2DSlicer"}
 
 
@@ -82,6 +83,9 @@ ROOMS = {
         "checkpoints data evaluation imaging inference model plots registry.known_models system", **TORCH
     ),
     "evaluation": Room("data imaging inference model plots propagation system", **TORCH),
+    # files for other programs
+    "export": Room("checkpoints inference.predictor model registry system", late="torch onnx onnxruntime"),
+    "export.graphs": Room("model", **TORCH),
     # many cases, and the command line
     "batch_run": Room("system"),
     "doctor": Room(
