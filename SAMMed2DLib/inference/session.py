@@ -7,8 +7,6 @@ again, one that is moved or removed leaves no trace, and one that is added costs
 
 from __future__ import annotations
 
-import hashlib
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMMed2DLib.imaging.image_keys import ImageKeys
 from SAMMed2DLib.inference.interaction import Step, fixed_mask, model_request, prompt_steps, says_where, taken_over
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
@@ -83,7 +82,7 @@ class Session:
         self._kept_bytes = 0
         self._chains: OrderedDict[tuple[bytes, bytes, bool], list[Step]] = OrderedDict()
         self._should_stop: ShouldStop | None = None
-        self._keys = _Keys()
+        self._keys = ImageKeys()
 
     @property
     def kept_bytes(self) -> int:
@@ -388,28 +387,3 @@ def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | N
         )
     known = np.asarray(mask_hw) != 0
     return known if known.any() else None
-
-
-class _Keys:
-    """What the model sees, as a key: other intensities, another volume or another time point are another key."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[np.ndarray], bytes]] = {}
-
-    def of_each(self, images: Sequence[np.ndarray]) -> list[bytes]:
-        """The keys of images; one that comes several times is read once."""
-        keys = {id(image): self.of(image) for image in {id(image): image for image in images}.values()}
-        return [keys[id(image)] for image in images]
-
-    def of(self, image: np.ndarray) -> bytes:
-        """The key of an image; one that cannot change, since it owns its pixels and is read-only, is read once."""
-        known = self._known.get(id(image))
-        if known is not None and known[0]() is image:
-            return known[1]
-        digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(image).data)
-        key = digest.digest()
-        if image.base is None and not image.flags.writeable:
-            number = id(image)
-            self._known[number] = (weakref.ref(image, lambda _: self._known.pop(number, None)), key)
-        return key

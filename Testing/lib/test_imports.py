@@ -69,7 +69,7 @@ ROOMS = {
     "inference.zoom": Room("inference imaging", is_bare=False),
     "inference.candidates": Room("inference imaging", is_bare=False),
     "inference.sam_predictor": Room("inference", late="torch"),
-    "inference.session": Room("inference", late="torch", is_bare=False),
+    "inference.session": Room("inference imaging.image_keys", late="torch", is_bare=False),
     "propagation": Room("imaging inference system"),
     "propagation.stack": Room("propagation imaging inference system", is_bare=False),
     "proposals": Room("imaging inference", is_bare=False),

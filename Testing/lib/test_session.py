@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 
-from SAMMed2DLib.inference import session as session_module
+from SAMMed2DLib.imaging import image_keys
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.session import Session, Stopped
 
@@ -176,8 +176,8 @@ def test_a_picture_that_was_changed_in_place_is_another_one(session):
 
 def test_a_picture_that_cannot_change_is_read_once_and_forgotten_with_it(session, monkeypatch):
     read = []
-    real = session_module.hashlib.blake2b
-    monkeypatch.setattr(session_module.hashlib, "blake2b", lambda *a, **options: read.append(1) or real(*a, **options))
+    real = image_keys.hashlib.blake2b
+    monkeypatch.setattr(image_keys.hashlib, "blake2b", lambda *a, **options: read.append(1) or real(*a, **options))
     image = picture().copy()
     image.flags.writeable = False
     session.encode(image)
