@@ -110,7 +110,17 @@ def similar_steps(
 ) -> Steps:
     """Do what `find_similar` does in short steps, so that a caller may do something else between them.
 
-    Arguments, result and errors are as there; each step yields the share of the work that is done.
+    Result and errors are as there; each step yields the share of the work that is done.
+
+    Args:
+        session: as there, as are all others.
+        image_of: see there.
+        examples: see there.
+        slices: see there.
+        known: see there.
+        most: see there.
+        zoom: see there.
+        should_stop: see there.
     """
     drawn = [example for example in examples if example.mask.any()]
     if not drawn:
