@@ -102,7 +102,7 @@ def test_slices_are_encoded_several_at_a_time(session, objects, keys):
     pictures[:, 10:30, 15:35] //= 8  # so that the object is seen to go on
     batches = []
     real = session.predictor.embed
-    session.predictor.embed = lambda images: batches.append(len(images)) or real(images)
+    session.predictor.embed = lambda images, **more: batches.append(len(images)) or real(images, **more)
     list(propagate_stack(session, pictures.__getitem__, [frames] * objects, 0, 23, weights=ASK_EVERYWHERE))
     assert sum(batches) == 24
     assert len(batches) <= 5
@@ -144,7 +144,9 @@ def test_zoom_looks_at_a_crop_around_all_keyframes(session):
         mask[18:22, 20:26] = True
     sizes = []
     real = session.predictor.embed
-    session.predictor.embed = lambda images: sizes.extend(image.shape for image in images) or real(images)
+    session.predictor.embed = lambda images, **more: (
+        sizes.extend(image.shape for image in images) or real(images, **more)
+    )
     list(propagate_stack(session, pictures.__getitem__, [small], 0, 2, zoom=True, asks_model=True))
     assert set(sizes) == {(32, 32, 3)}
     session.forget()
