@@ -48,6 +48,11 @@ class WholeObjects:
     def of(cls, job: ImageJob, volume: Volume, requests: Sequence[SegmentRequest]) -> Self:
         """Find out what each segment has.
 
+        Args:
+            job: what the call asks for.
+            volume: the image.
+            requests: one for each segment, with its prompts.
+
         Raises:
             RequestError: prompts along two axes, or an image of one slice.
         """

@@ -360,13 +360,15 @@ def load_predictor(
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
-    full = _config_of(checkpoint, path.name)
+    try:
+        full = config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
+    except ConfigError as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
     config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
-    network = load_model(checkpoint, config)
     name = f"{current_name(model) if isinstance(model, str) else model.name}@{config.image_size}"
     name += "*" if full.adapter and not adapters else ""
     return Predictor(
-        network,
+        load_model(checkpoint, config),
         name,
         device=device,
         precision=precision,
@@ -396,11 +398,3 @@ def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:
     state = {name: value.float() for name, value in fitted.state.items()}
     network.load_state_dict(state, strict=True, assign=True)
     return network
-
-
-def _config_of(checkpoint: Checkpoint, name: str) -> ModelConfig:
-    """The sizes of the file's weights."""
-    try:
-        return config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"{name}: {error}") from error

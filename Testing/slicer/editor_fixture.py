@@ -291,7 +291,7 @@ class EditorFixture:
     @property
     def shown(self):
         """The masks that are shown and not accepted."""
-        return [self.controller.pending_of(one).result.mask for one in self.controller.pending]
+        return [self.controller.acceptance.predictions[one].result.mask for one in self.controller.pending]
 
     def segment(self, segment_id=None) -> np.ndarray:
         """A segment in the volume's voxels."""

@@ -350,7 +350,7 @@ def test_the_thumbnail_lies_as_the_view_does(model, geometry, axis, spin_deg):
     fixture.panel.ui.modelButton.collapsed = False
     fixture.click()
     thumbnail = pixels(fixture.panel.ui.thumbnailLabel.pixmap) > 120
-    picture = fixture.controller.pending_of(fixture.controller.pending[0]).request.image[..., 0] > 120
+    picture = fixture.controller.acceptance.predictions[fixture.controller.pending[0]].request.image[..., 0] > 120
     rows, columns = np.nonzero(seen)
     middle, spread = np.array([rows.mean(), columns.mean()]), np.array([rows.std(), columns.std()])
 

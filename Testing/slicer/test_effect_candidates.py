@@ -199,7 +199,7 @@ def test_nothing_is_encoded_again_for_another_mask(model, monkeypatch):
     fixture.click()
     settle(fixture)
     encoded, (group,) = session.encoded, fixture.controller.pending
-    candidates = fixture.controller.pending_of(group).result.candidates
+    candidates = fixture.controller.acceptance.predictions[group].result.candidates
     assert encoded > 0 and len(candidates) >= 2
     for _ in candidates:
         keys.press("K")

@@ -13,7 +13,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser, WholeObject
+from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser, ShownObject
 from SAMMed2DSlicer.effect.display import EffectState
 from SAMMed2DSlicer.effect.hover import HoverPreview
 from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
@@ -21,7 +21,6 @@ from SAMMed2DSlicer.effect.objects.similar_objects import SimilarObjects
 from SAMMed2DSlicer.effect.panel.status_text import Status
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.updater import EffectUpdater
-from SAMMed2DSlicer.inference.request_queue import PendingPrediction
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.prompts.prompt_nodes import WRITTEN
@@ -96,10 +95,6 @@ class EffectController:
         """Whether a prediction is on its way."""
         return self.updater.requests.running is not None
 
-    def pending_of(self, group: PromptGroup) -> PendingPrediction | None:
-        """The prediction of a group that is shown, or None."""
-        return self.acceptance.predictions.get(group)
-
     # Life
 
     def start(self) -> None:
@@ -112,7 +107,7 @@ class EffectController:
         self.similar.cancel()
         self.updater.stop()
 
-    def show_object(self, found: WholeObject | None) -> None:
+    def show_object(self, found: ShownObject | None) -> None:
         """Show a whole object that waits to be accepted; None for none."""
         self.display.whole_object = self._chooser.whole_object = found
         if self.is_active:

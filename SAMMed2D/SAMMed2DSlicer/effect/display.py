@@ -11,7 +11,7 @@ import slicer
 from SAMMed2DSlicer.effect.acceptance import Acceptance
 from SAMMed2DSlicer.effect.change_marks import ChangeMarks
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
-from SAMMed2DSlicer.effect.context.group_chooser import WholeObject
+from SAMMed2DSlicer.effect.context.group_chooser import ShownObject
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.effect.preview import DrawnMask, ObjectMask, ShownMask, SliceViews
@@ -99,7 +99,7 @@ class EffectDisplay:
         self.last_view: Any = None
         self.proposals_of: Callable[[EditorSnapshot], Sequence[DrawnMask]] = lambda now: ()
         self.search_share: float | None = None
-        self.whole_object: WholeObject | None = None
+        self.whole_object: ShownObject | None = None
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
 
     def close(self) -> None:

@@ -65,7 +65,9 @@ class EffectUpdater:
         self.candidates = CandidateChooser(
             self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen
         )
-        self.prefetcher = SlicePrefetcher(service, self._slice_to_prefetch, self._image_of)
+        self.prefetcher = SlicePrefetcher(
+            service, self._slice_to_prefetch, lambda plane: _image_of(plane, self.editor.take())
+        )
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
         self.segments = ObjectSegments(self.editor, self.groups)
         # Whether a mask corrects a whole object that waits to be accepted, and the groups that did.
@@ -313,9 +315,10 @@ class EffectUpdater:
             return None
         return now.planes.get(self.display.last_view.mrmlSliceNode().GetLayoutName())
 
-    def _image_of(self, plane: SlicePlane) -> np.ndarray:
-        now = self.editor.take()
-        return volumes.model_image(now.volume, plane, now.options.intensity)
+
+def _image_of(plane: SlicePlane, now: EditorSnapshot) -> np.ndarray:
+    """What the model sees of a slice, (H, W, 3) uint8."""
+    return volumes.model_image(now.volume, plane, now.options.intensity)
 
 
 def _check_size(group: PromptGroup, now: EditorSnapshot) -> None:

@@ -15,7 +15,7 @@ from SAMMed2DSlicer.module.background_job import BackgroundJob, ProgressReport
 from SAMMed2DSlicer.setup import pytorch
 from SAMMed2DSlicer.widgets import messages, tables
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
-from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
+from SAMMed2DSlicer.widgets.window_status import WindowProgress, WindowStatus
 
 if TYPE_CHECKING:
     from SAMMed2DLib.doctor import Finding
@@ -77,7 +77,7 @@ class EnvironmentPanel:
             return
         self.ui.checkButton.enabled = False
         self._busy.start()
-        self._window_status.show(_("Checking the installation..."), Progress())
+        self._window_status.show(_("Checking the installation..."), WindowProgress())
         self.background.start(_examine, self.show, self._failed)
 
     def show(self, findings: Sequence[Finding]) -> None:

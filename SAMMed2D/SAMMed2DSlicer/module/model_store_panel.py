@@ -15,7 +15,7 @@ from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.module.background_job import BackgroundJob, BackgroundWork, ProgressReport
 from SAMMed2DSlicer.setup import models
 from SAMMed2DSlicer.widgets import messages, tables
-from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
+from SAMMed2DSlicer.widgets.window_status import WindowProgress, WindowStatus
 
 if TYPE_CHECKING:
     from SAMMed2DLib.registry.store import StoredModel
@@ -177,7 +177,7 @@ class ModelStorePanel:
         bar = self.ui.transferProgress
         bar.maximum = _PERMILLE  # never 0: Qt's busy bar would hold the thread up, see busy_bar.py
         bar.value = int(_PERMILLE * done / total) if total else 0
-        progress = Progress(bar.value, _PERMILLE if total else 0, self.background.cancel)
+        progress = WindowProgress(bar.value, _PERMILLE if total else 0, self.background.cancel)
         self._window_status.show(self._running_text, progress)
         bar.format = _("{done} of {total}").format(done=in_gib(done), total=in_gib(total)) if total else ""
 

@@ -15,7 +15,7 @@ from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.busy_bar import BusyBar
 from SAMMed2DSlicer.widgets.scrolling import scroll_into_view
 from SAMMed2DSlicer.widgets.timers import single_shot
-from SAMMed2DSlicer.widgets.window_status import Progress, WindowStatus
+from SAMMed2DSlicer.widgets.window_status import WindowProgress, WindowStatus
 
 # Work that ends sooner shows no bar, which would flicker.
 _SOON_MS = 300
@@ -309,7 +309,7 @@ class StatusLine:
             messages.show(self.ui.statusLabel, *shown)
             self.ui.statusLabel.visible = True  # keeps its height: the panel must not jump
         self._show_bar(work)
-        self._window.show(text, None if work is None else Progress(work.done, work.total, work.cancel, work.tip))
+        self._window.show(text, None if work is None else WindowProgress(work.done, work.total, work.cancel, work.tip))
         self._score_bar.show(self._score if work is None else None)
         self.ui.cancelButton.visible = work is not None and work.cancel is not None
         self.ui.cancelButton.toolTip = work.tip if work is not None else ""

@@ -18,7 +18,7 @@ _BAR_PX = (140, 12)
 
 
 @dataclass(frozen=True)
-class Progress:
+class WindowProgress:
     """How far work is.
 
     Attributes:
@@ -40,11 +40,11 @@ class WindowStatus:
     def __init__(self) -> None:
         """Say nothing yet; widgets are made when work lasts long enough."""
         self._text = ""
-        self._progress: Progress | None = None
+        self._progress: WindowProgress | None = None
         self._row: _ProgressRow | None = None
         self._long = single_shot(_LONG_MS, self._show_row)
 
-    def show(self, text: str, progress: Progress | None = None) -> None:
+    def show(self, text: str, progress: WindowProgress | None = None) -> None:
         """Show a text, and the progress of work once it has lasted for a second.
 
         Args:
@@ -103,7 +103,7 @@ class _ProgressRow:
             status_bar.addPermanentWidget(widget)
             widget.visible = True
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: WindowProgress) -> None:
         """Show how far the work is."""
         if progress.total:
             self._busy.stop()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEAST_REACH_PX, _REACH_SHARE = 4, 0.1
 
 
-class WholeObject(Protocol):
+class ShownObject(Protocol):
     """A whole object that waits to be accepted."""
 
     def mask_on(self, plane: SlicePlane) -> np.ndarray:
@@ -59,7 +59,7 @@ class GroupChooser:
         """
         self._effect, self._groups, self._edit_history = effect, groups, edit_history
         self._segments, self._predictions = segments, predictions
-        self.whole_object: WholeObject | None = None
+        self.whole_object: ShownObject | None = None
 
     def choose(
         self,

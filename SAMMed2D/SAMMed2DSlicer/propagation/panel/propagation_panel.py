@@ -57,7 +57,8 @@ class PropagationPanel:
         self._refresh_timer = single_shot(_SHOW_MS, self._read_keyframes)  # edits come in bursts
         self._axis_type: type[Axis] = SliceAxis
         self._texts = {SLICES: axis_texts.of_slices(self.ui), TIME: axis_texts.of_time()}
-        self._undo = PropagationUndo(context, self._undone)
+        taken_back = _("The last step was taken back.")
+        self._undo = PropagationUndo(context, lambda: self._notify(taken_back, messages.INFO))
         self._controller = PropagationController(service, self._notify, self._show_progress)
         self._reader = KeyframeReader(service, context, self._show_keyframes)
         self._keyframe_view = KeyframeView(self.ui, self._reader, self.show_position)
@@ -202,9 +203,6 @@ class PropagationPanel:
         if not self.is_running and not self._undo.is_running:
             self._undo.start()
 
-    def _undone(self) -> None:
-        self._notify(_("The last step was taken back."), messages.INFO)
-
     # Axis
 
     def update_axis(self) -> None:
@@ -230,10 +228,6 @@ class PropagationPanel:
             self._notify(messages.error_text(error), messages.WARNING)
         else:
             self._notify(_("Each frame has its own segmentation now: draw in some of them."), messages.INFO)
-
-    def _axis_chosen(self, index: int) -> None:
-        self.update_axis()
-        self.show()
 
     def _show_axis(self) -> None:
         self._undo.is_along_time = self.is_along_time
@@ -300,7 +294,8 @@ class PropagationPanel:
             (ui.sequenceButton, self.make_sequence),
         ):
             button.connect("clicked()", call)
-        ui.alongComboBox.connect("activated(int)", self._axis_chosen)
+        for follow in (self.update_axis, self.show):
+            ui.alongComboBox.connect("activated(int)", lambda index, follow=follow: follow())
         follow_section(ui.propagateButton)
         ui.propagateButton.connect("contentsCollapsed(bool)", lambda collapsed: self.show())
 
