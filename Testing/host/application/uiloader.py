@@ -1,6 +1,7 @@
 """qt.QUiLoader: knows the stand-ins, and is strict."""
 
 import xml.etree.ElementTree as ET
+from functools import cache
 from pathlib import Path
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
@@ -46,11 +47,17 @@ class QUiLoader(QtUiTools.QUiLoader):
             cls = self.stand_ins.get(name) or getattr(QtWidgets, name, None)
             if cls is None:
                 raise UiFileError(f"the .ui file names {name}, for which there is no stand-in")
-            meta = cls.staticMetaObject
-            known = {meta.property(i).name() for i in range(meta.propertyCount())}
+            known = _property_names(cls)
             for prop in element.findall("property"):
                 if prop.get("name") not in known and prop.get("stdset") != "0":
                     raise UiFileError(f"{name} has no property {prop.get('name')} ({element.get('name')})")
+
+
+@cache
+def _property_names(cls):
+    """The properties of a class of widgets; read once, since PySide may lose a class's meta object later."""
+    meta = cls.staticMetaObject
+    return {meta.property(i).name() for i in range(meta.propertyCount())}
 
 
 def _take_vtk_connections(root):
