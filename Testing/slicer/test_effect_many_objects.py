@@ -210,8 +210,8 @@ def test_masks_that_are_shown_already_are_not_computed_again_for_each_click(fixt
         fixture.click((*centre, K))
     idle(fixture)
     fixture.pump(1.5)  # marks of what was added are gone
-    drawn, tried, draw, attempt = [], [], preview._mask_actor, dry_run.dry_run
-    monkeypatch.setattr(preview, "_mask_actor", lambda mask, widget: drawn.append(mask.group) or draw(mask, widget))
+    drawn, tried, draw, attempt = [], [], preview.mask_actor, dry_run.dry_run
+    monkeypatch.setattr(preview, "mask_actor", lambda mask, widget: drawn.append(mask.group) or draw(mask, widget))
     monkeypatch.setattr(dry_run, "dry_run", lambda *args: tried.append(args) or attempt(*args))
     fixture.click((*CENTRES[5], K))
     fixture.wait(lambda: len(fixture.shown) == 6)
