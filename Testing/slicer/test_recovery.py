@@ -45,6 +45,7 @@ def files(folder):
 
 def kept(fixture, folder):
     """The file that comes, once nothing is left to be kept."""
+    fixture.pump(0.5)  # what was done last is noticed
     followed = slicer.modules.sammed2dAutosave._followed
     fixture.wait(lambda: files(folder) and all(one.changed_at is None for one in followed.values()), 120)
     (path,) = files(folder)
@@ -73,6 +74,7 @@ def test_prompts_and_segments_are_kept_after_changes_only(fixture, folder):
     assert [len(one["points"]) for one in work.details["prompts"]] == [1]
     fixture.accept()
     path = kept(fixture, folder)
+    fixture.wait(lambda: read_work(path).segments[0].voxels is not None, 60)
     work = read_work(path)
     whole = np.zeros_like(fixture.segment())
     patch = work.segments[0].voxels.patch()
