@@ -37,6 +37,7 @@ def fixture(model, folder):
     yield EditorFixture(model)
     slicer.modules.sammed2dAutosave.close()
     del slicer.modules.sammed2dAutosave
+    slicer.mrmlScene.SetURL("")  # the next test's file would lie beside this one's scene
 
 
 def files(folder):
