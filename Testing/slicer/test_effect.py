@@ -706,6 +706,16 @@ def test_neighbouring_slices_are_prepared_while_idle(fixture, model):
     assert seen[:7] == expected
 
 
+@pytest.mark.parametrize(("choice", "coarse"), [("auto", True), ("on", True), ("off", False)])
+def test_slices_are_prepared_as_the_zoom_that_is_chosen_needs_them(fixture, model, monkeypatch, choice, coarse):
+    frames = []
+    monkeypatch.setattr(model, "encode", lambda image, should_stop=None, *, coarse=True: frames.append(coarse))
+    fixture.set(Zoom=choice)
+    fixture.click()
+    fixture.wait(lambda: frames)
+    assert set(frames) == {coarse}
+
+
 def test_looking_ahead_can_be_switched_off(fixture, model):
     fixture.set(LookAhead=0)
     fixture.click()

@@ -66,7 +66,10 @@ class EffectUpdater:
             self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen
         )
         self.prefetcher = SlicePrefetcher(
-            service, self._slice_to_prefetch, lambda plane: _image_of(plane, self.editor.take())
+            service,
+            self._slice_to_prefetch,
+            lambda plane: _image_of(plane, self.editor.take()),
+            lambda: self.editor.take().options.zoom,
         )
         self.observer = SceneObserver(effect, self.editor, self.groups, self)
         self.segments = ObjectSegments(self.editor, self.groups)

@@ -25,6 +25,7 @@ class SlicePrefetcher:
         service: InferenceService,
         current_plane: Callable[[], SlicePlane | None],
         image_of: Callable[[SlicePlane], np.ndarray],
+        zoom: Callable[[], bool | None],
     ) -> None:
         """Prepare; nothing is done before `restart`.
 
@@ -32,8 +33,9 @@ class SlicePrefetcher:
             service: encodes.
             current_plane: gives the slice that is worked on; None where there is nothing to prepare.
             image_of: gives the slice image that the model sees; a ValueError ends the work.
+            zoom: tells whether crops are asked for, as in `Session.answer`.
         """
-        self._service, self._current_plane, self._image_of = service, current_plane, image_of
+        self._service, self._current_plane, self._image_of, self._zoom = service, current_plane, image_of, zoom
         self._left: list[SlicePlane] = []
         self._timer = single_shot(_PAUSE_MS, self._begin)
 
@@ -60,7 +62,10 @@ class SlicePrefetcher:
         except ValueError:
             self._left = []
             return
-        self._service.prefetch(lambda session, should_stop: session.encode(image, should_stop), self._next, owner=self)
+        coarse = self._zoom() is not False  # on whole slices nothing is looked at coarsely
+        self._service.prefetch(
+            lambda session, should_stop: session.encode(image, should_stop, coarse=coarse), self._next, owner=self
+        )
 
 
 def neighbours(plane: SlicePlane, count: int) -> list[SlicePlane]:
