@@ -31,6 +31,7 @@ def clean_up():
     app.processEvents()
     _reset_views(app)
     slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.SetURL("")  # as Close Scene of the main window does
     _reset_views(app)
     app.processEvents()
     collected, unused, keys = list(app.errors), app.answers.unused(), left_over_keys()

@@ -37,7 +37,6 @@ def fixture(model, folder):
     yield EditorFixture(model)
     slicer.modules.sammed2dAutosave.close()
     del slicer.modules.sammed2dAutosave
-    slicer.mrmlScene.SetURL("")  # the next test's file would lie beside this one's scene
 
 
 def files(folder):
