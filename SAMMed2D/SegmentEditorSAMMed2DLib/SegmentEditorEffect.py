@@ -231,7 +231,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return self.controller.take_candidate(1 if eventId in _LARGER else -1)
         if self._press is None or self._press.widget is not viewWidget:
             return False
-        place, is_other_side = callerInteractor.GetEventPosition(), bool(callerInteractor.GetControlKey())
+        place = callerInteractor.GetEventPosition()
+        # With Shift, too, it is the click whose mask is shown at the mouse.
+        is_other_side = bool(callerInteractor.GetControlKey() and not callerInteractor.GetShiftKey())
         if eventId == vtk.vtkCommand.MouseMoveEvent:
             self._press.move(place, is_other_side)
             return True

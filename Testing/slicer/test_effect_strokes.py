@@ -286,3 +286,29 @@ def test_the_modules_curves_are_prompts(logic):
     logic.predict(case.volume, ("k", K), **parameters.prompts)
     strokes = logic.session.asked[-1][0].strokes
     assert [(stroke.word, stroke.label) for stroke in strokes] == [("lasso", 1), ("scribble", 0)]
+
+
+# Accepted at once: painting
+
+
+def test_scribbles_that_are_accepted_at_once_leave_alone_what_was_painted_before(fixture, model):
+    fixture.set(AcceptAtOnce=1, Tool="scribble")
+    draw(fixture, ALONG[:2])
+    assert fixture.segment().any() and fixture.shown == []
+    draw(fixture, ALONG[2:])
+    draw(fixture, [(20, 18, K), (26, 18, K)], control=True)
+    assert [asked[0].accepted for asked in model.asked] == [(), (1,), (1, 2)]
+    assert len(fixture.controller.groups) == 1
+    fixture.click()  # clicks refine one mask, until the user is done with it
+    fixture.click((30, 25, K))
+    assert model.asked[-1][0].accepted == (1, 2, 3)
+
+
+def test_undo_takes_a_painted_stroke_out_of_the_segment_and_unlocks_it(fixture, model):
+    fixture.set(AcceptAtOnce=1, Tool="scribble")
+    draw(fixture, ALONG[:2])
+    fixture.editor.undo()
+    fixture.pump(0.05)
+    fixture.wait()
+    assert not fixture.segment().any()
+    assert fixture.controller.groups[0].prompts().accepted == ()

@@ -38,13 +38,26 @@ def test_the_mask_that_a_click_would_give_is_seen_and_goes_with_the_keys(fixture
     np.testing.assert_array_equal(fixture.image(), before)
 
 
-def test_the_click_then_asks_for_the_very_same(fixture, model):
+@pytest.mark.parametrize("keys", [{}, BOTH])
+@pytest.mark.parametrize("tool", ["positive", "scribble"])
+def test_the_click_then_asks_for_the_very_same_also_with_the_keys_held(fixture, model, tool, keys):
+    fixture.set(Tool=tool)
     hover(fixture)
     settle(fixture)
-    fixture.click(INSIDE)
+    fixture.click(INSIDE, **keys)
     hovered, clicked = (asked[0] for asked in model.asked)
-    assert hovered == clicked and len(fixture.shown) == 1
+    assert hovered == clicked and len(fixture.shown) == 1 and clicked.labels.tolist() == [1]
     assert not fixture.controller.hover.is_shown
+
+
+def test_with_the_tool_outside_the_keys_held_give_what_is_seen_too(fixture, model):
+    fixture.click()
+    fixture.set(Tool="negative")
+    hover(fixture, (30, 25, 10))
+    settle(fixture)
+    fixture.click((30, 25, 10), **BOTH)
+    assert model.asked[-1][0].labels.tolist() == model.asked[-2][0].labels.tolist() == [1, 0]
+    assert fixture.controller.groups[0].counts() == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("tool", "label"), [("positive", 1), ("negative", 0)])

@@ -80,6 +80,7 @@ def is_placing() -> bool:
 
 def is_for_prompts(interactor: Any, widget: Any) -> bool:
     """Whether a press in a slice view belongs to prompts: not to panning, and not to a markup that it would drag."""
-    if interactor.GetShiftKey() or interactor.GetAltKey():
+    is_panning = interactor.GetShiftKey() and not interactor.GetControlKey()  # with both, see `effect.hover`
+    if is_panning or interactor.GetAltKey():
         return False
     return not is_over_handle(widget.mrmlSliceNode())

@@ -199,6 +199,9 @@ class PromptGroupState:
         group.set_state(WRITTEN)
         if closes:
             self.close(group)
+        elif group.strokes.is_last(sum(group.counts()[:2])):
+            # As with a brush, the next stroke leaves alone what it does not touch.
+            note_acceptance(group, True)
 
     def close(self, group: PromptGroup) -> None:
         """Mark a group as accepted; the next prompts begin another object."""

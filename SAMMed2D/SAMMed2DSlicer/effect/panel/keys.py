@@ -86,7 +86,7 @@ def mouse_gestures() -> list[tuple[str, str]]:
         (_("Drag"), _("a box around the structure; with Scribble or Lasso a line")),
         (_("Ctrl+drag"), _("with Scribble or Lasso: what is outside")),
         (_("Shift+wheel"), _("next larger, smaller mask")),
-        (_("Ctrl+Shift"), _("held: the mask that a click would give at the mouse")),
+        (_("Ctrl+Shift"), _("held: the mask that a click would give at the mouse; a click gives it")),
     ]
 
 
