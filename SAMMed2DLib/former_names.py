@@ -30,6 +30,7 @@ MODULES = {
     "losses": "training.losses",
     "markups": "io.markups",
     "metrics": "imaging.metrics",
+    "model.shapes": "model.config.shapes",
     "model_store": "registry.store",
     "nifti": "io.nifti",
     "planes": "imaging.planes",

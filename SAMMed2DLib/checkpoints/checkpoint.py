@@ -40,22 +40,26 @@ class Checkpoint:
     """The weights in a file.
 
     Attributes:
-        state: name -> CPU tensor, mapped from the file where it lies (copy on write).
+        state: name -> CPU tensor, or array of NumPy, mapped from the file where it lies (copy on write).
         config: the model's configuration as plain JSON types; None where the file does not hold one.
         provenance: where the weights come from, plain JSON types. For foreign files: "file", "bytes" and, if
             the file wanted code to be run, "not_loaded" with the names of that code.
     """
 
-    state: dict[str, torch.Tensor]
+    state: dict[str, Any]
     config: dict[str, Any] | None
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, *, as_arrays: bool = False) -> Checkpoint:
     """Read the weights of a file: authors' training checkpoints, bare SAM state dicts, our own inference checkpoints.
 
     Nothing in the file is executed, and values are mapped, not read, so that opening is fast and an optimiser
     in the file costs nothing.
+
+    Args:
+        path: the file.
+        as_arrays: read the weights as arrays of NumPy, without PyTorch.
 
     Raises:
         CheckpointError: the file is missing, no weights file, damaged, or holds no weights.
@@ -65,8 +69,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         file = _open(path)
         contents = file.contents
         if isinstance(contents, dict) and contents.get("format") == FORMAT:
-            return _read_own(file, contents)
-        state = _tensors(file, _find_state(contents))
+            return _read_own(file, contents, as_arrays)
+        state = _weights(file, _find_state(contents), as_arrays)
     except TorchFileError as error:
         raise CheckpointError(f"{path.name} {error}. {_advice(path)}") from error
     provenance: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
@@ -170,7 +174,7 @@ def _advice(path: Path) -> str:
     )
 
 
-def _read_own(file: TorchFile, contents: dict[Any, Any]) -> Checkpoint:
+def _read_own(file: TorchFile, contents: dict[Any, Any], as_arrays: bool) -> Checkpoint:
     version = contents.get("version")
     if version != VERSION:
         raise TorchFileError(f"is not of version {VERSION} of our format; update the program")
@@ -178,7 +182,7 @@ def _read_own(file: TorchFile, contents: dict[Any, Any]) -> Checkpoint:
     if not isinstance(provenance, dict) or not (config is None or isinstance(config, dict)):
         raise TorchFileError("is damaged or crafted: its configuration or provenance is no dictionary")
     return Checkpoint(
-        _tensors(file, contents.get("state")),
+        _weights(file, contents.get("state"), as_arrays),
         None if config is None else plain_json(config, "configuration"),
         plain_json(provenance, "provenance"),
     )
@@ -197,8 +201,9 @@ def _find_state(contents: object) -> dict[Any, Any]:
     raise TorchFileError(f"holds no weights (it holds: {keys})")
 
 
-def _tensors(file: TorchFile, state: object) -> dict[str, torch.Tensor]:
-    return {name: file.tensor(ref) for name, ref in _references(file, state).items()}
+def _weights(file: TorchFile, state: object, as_arrays: bool) -> dict[str, Any]:
+    read = file.array if as_arrays else file.tensor
+    return {name: read(ref) for name, ref in _references(file, state).items()}
 
 
 def _references(file: TorchFile, state: object) -> dict[str, TensorRef]:

@@ -22,6 +22,7 @@ from SAMMed2DLib.checkpoints.safe_pickle import MAX_STEPS, PickleData, PickleDat
 from SAMMed2DLib.checkpoints.torch_contents import CONSTRUCTORS, StorageRef, Storages, TensorRef
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -73,12 +74,33 @@ class TorchFile:
         dtype = getattr(torch, ref.storage.dtype)
         if not ref.storage.count:
             return torch.empty(ref.shape, dtype=dtype)
-        offset = self._offsets[ref.storage.key]
-        buffer: mmap.mmap | bytearray = self._mapped
-        if offset % ref.storage.element_bytes:  # processors differ in what they do with unaligned numbers
-            buffer, offset = self._aligned(ref.storage, offset), 0
+        buffer, offset = self._place_of(ref.storage)
         values = torch.frombuffer(buffer, dtype=dtype, count=ref.storage.count, offset=offset)
         return values.as_strided(ref.shape, ref.strides, ref.offset)
+
+    def array(self, ref: TensorRef) -> np.ndarray:
+        """Map a tensor's values from the file as an array of NumPy, copy on write, as `tensor` does.
+
+        NumPy has no bfloat16: such weights become float32, in memory of their own.
+        """
+        import numpy as np
+
+        is_brief = ref.storage.dtype == "bfloat16"
+        dtype = np.dtype("uint16" if is_brief else ref.storage.dtype)
+        if not ref.storage.count:
+            return np.empty(ref.shape, np.float32 if is_brief else dtype)
+        buffer, offset = self._place_of(ref.storage)
+        values = np.frombuffer(buffer, dtype, ref.storage.count, offset)[ref.offset :]
+        strides = tuple(step * dtype.itemsize for step in ref.strides)
+        array = np.lib.stride_tricks.as_strided(values, ref.shape, strides)
+        return (array.astype(np.uint32) << 16).view(np.float32) if is_brief else array
+
+    def _place_of(self, storage: StorageRef) -> tuple[mmap.mmap | bytearray, int]:
+        """The memory that holds a storage, and where in it the storage begins, bytes."""
+        offset = self._offsets[storage.key]
+        if offset % storage.element_bytes:  # processors differ in what they do with unaligned numbers
+            return self._aligned(storage, offset), 0
+        return self._mapped, offset
 
     def _aligned(self, storage: StorageRef, offset: int) -> bytearray:
         """Copy a storage, once for all tensors that share it."""

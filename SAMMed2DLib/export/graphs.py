@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.operators import shape_as_tensor
 
+from SAMMed2DLib.model.config.model_config import Preprocessing
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, denormalised
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
-from SAMMed2DLib.model.sam import Preprocessing, Sam, resize_bilinear
+from SAMMed2DLib.model.sam import Sam, resize_bilinear
 
 NOT_A_POINT, BOX_FIRST, BOX_SECOND = -1, 2, 3  # labels, beside 0 and 1
 

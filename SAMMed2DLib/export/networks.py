@@ -12,7 +12,7 @@ from SAMMed2DLib.registry.known_models import weights_path
 from SAMMed2DLib.system.files import stem_of
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.model.build import ModelConfig
+    from SAMMed2DLib.model.config.model_config import ModelConfig
     from SAMMed2DLib.model.sam import Sam
 
 
@@ -59,8 +59,8 @@ def load_network(model: str | Path) -> ExportedNetwork:
 
 
 def _config_of(checkpoint: Checkpoint, path: Path) -> ModelConfig:
-    from SAMMed2DLib.model.build import ConfigError
-    from SAMMed2DLib.model.shapes import config_of
+    from SAMMed2DLib.model.config.model_config import ConfigError
+    from SAMMed2DLib.model.config.shapes import config_of
 
     try:
         return config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})

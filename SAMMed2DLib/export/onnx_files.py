@@ -17,7 +17,7 @@ from SAMMed2DLib.system.files import StagedFiles
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SAMMed2DLib.model.build import ModelConfig
+    from SAMMed2DLib.model.config.model_config import ModelConfig
     from SAMMed2DLib.model.sam import Sam
 
 INSTALL = 'pip install "sammed2d[onnx]"'

@@ -13,7 +13,7 @@ from SAMMed2DLib.system.files import StagedFiles
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SAMMed2DLib.model.build import ModelConfig
+    from SAMMed2DLib.model.config.model_config import ModelConfig
 
 
 def write_published(network: ExportedNetwork, path: Path) -> str:
@@ -47,7 +47,7 @@ def variant_of(config: ModelConfig) -> str:
     Raises:
         ExportError: it has none.
     """
-    from SAMMed2DLib.model.build import VARIANTS
+    from SAMMed2DLib.model.config.model_config import VARIANTS
 
     for name, known in VARIANTS.items():
         if known == config:

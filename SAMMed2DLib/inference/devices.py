@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
@@ -28,6 +29,8 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         DeviceError: the name is unknown, or this computer has no such device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     try:
@@ -47,6 +50,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def available_devices() -> dict[str, str]:
     """The devices of this computer, as `choose_device` takes them: name -> what it is."""
+    import torch
+
     found = {"cpu": "CPU"}
     if torch.cuda.is_available():
         found |= {f"cuda:{n}": torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())}
@@ -67,6 +72,8 @@ def choose_precision(name: Precision, device: torch.device, embed_dim: int) -> t
     Raises:
         DeviceError: an unknown name.
     """
+    import torch
+
     if name not in PRECISIONS:
         raise DeviceError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
     if name != "auto":
@@ -79,10 +86,14 @@ def choose_precision(name: Precision, device: torch.device, embed_dim: int) -> t
 
 def is_bfloat16_fast() -> bool:
     """Whether this CPU multiplies bfloat16 matrices at least half again as fast as float32 ones."""
+    import torch
+
     return _product_seconds(torch.float32) > 1.5 * _product_seconds(torch.bfloat16)
 
 
 def _product_seconds(dtype: torch.dtype) -> float:
+    import torch
+
     a, b = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
     seconds = []
     with torch.inference_mode():
@@ -94,4 +105,6 @@ def _product_seconds(dtype: torch.dtype) -> float:
 
 
 def _has_mps() -> bool:
+    import torch
+
     return torch.backends.mps.is_available()

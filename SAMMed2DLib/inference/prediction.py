@@ -6,10 +6,9 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from SAMMed2DLib.model.preprocessing import ResizeTransform
 
@@ -19,12 +18,12 @@ class Embedding:
     """What the image encoder saw in a batch of slices; a value, to be kept and used for any prompts.
 
     Attributes:
-        features: (B, C, g, g) float32, on the predictor's device, without gradients.
+        features: (B, C, g, g) float32, of the engine: a tensor on its device without gradients, or an array.
         frames: how each slice lies in the model frame.
         model_name: the weights that made it; others cannot read it.
     """
 
-    features: Tensor
+    features: Any
     frames: tuple[ResizeTransform, ...]
     model_name: str
 
@@ -47,9 +46,14 @@ class Embedding:
         return self.frames[0].size_hw
 
     @property
+    def array(self) -> np.ndarray:
+        """The features as an array, float32, in main memory."""
+        return self.features if isinstance(self.features, np.ndarray) else self.features.float().cpu().numpy()
+
+    @property
     def nbytes(self) -> int:
         """Memory of the features, for bounded caches."""
-        return self.features.numel() * self.features.element_size()
+        return int(self.features.nbytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,5 +77,4 @@ class Prediction:
 
     def logits(self) -> np.ndarray:
         """Logits at slice size, (H, W) float32; positive inside the mask."""
-        low_res = torch.from_numpy(self.low_res_logits)[None, None]
-        return self.frame.slice_logits(low_res)[0, 0].numpy()
+        return self.frame.slice_logits(self.low_res_logits[None, None])[0, 0]

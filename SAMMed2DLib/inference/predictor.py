@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from SAMMed2DLib.checkpoints.fit import fit_state_dict
-from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_device, choose_precision
+from SAMMed2DLib.imaging.bilinear import resized
+from SAMMed2DLib.inference.devices import Precision
+from SAMMed2DLib.inference.engines.engine import (
+    EncodedPrompts,
+    Engine,
+    EngineError,
+    EngineName,
+    chosen_engine,
+    trouble_with_torch,
+)
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
 from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
-from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_empty
+from SAMMed2DLib.model.config.model_config import ConfigError, ModelConfig
+from SAMMed2DLib.model.config.shapes import config_of
 from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
-from SAMMed2DLib.model.refiner import prompt_maps
-from SAMMed2DLib.model.sam import Sam, resize_bilinear
-from SAMMed2DLib.model.shapes import config_of
-from SAMMed2DLib.model.transformer import SharedImage
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DLib.registry.known_models import weights_path
 
+if TYPE_CHECKING:
+    from SAMMed2DLib.model.sam import Sam
+
 CHANNEL_ORDERS = ("rgb", "bgr")
 # Bounds the memory of one call; larger batches gain nothing more.
-_IMAGES_AT_ONCE = 8
 _PROMPTS_AT_ONCE = 32
-
-T = TypeVar("T")
 
 
 class Predictor:
@@ -42,7 +44,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Sam,
+        model: Sam | Engine,
         name: str = "unnamed",
         *,
         device: str = "auto",
@@ -57,10 +59,11 @@ class Predictor:
         """Take over a model.
 
         Args:
-            model: the network; it is moved and converted in place, and cannot be trained or saved afterwards.
+            model: the network of PyTorch, which is moved and converted in place, and cannot be trained or saved
+                afterwards; or an engine that has one.
             name: what to call the weights, in embeddings and messages.
-            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-            precision: of the image encoder; "auto" is fast where this computer gains by it.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps"; an engine has its own.
+            precision: of the image encoder; "auto" is fast where this computer gains by it; an engine has its own.
             fit: how slices are brought into the model frame, see `ResizeTransform`.
             channel_order: "rgb" feeds channels as they are given, as the published predictor does; "bgr"
                 reverses them, which agrees with the colour images of the published training.
@@ -85,20 +88,34 @@ class Predictor:
         self.click_scales = tuple(click_scales)
         self.coarse_size = coarse_size
         self.score_calibration = score_calibration
-        self.model = model.eval().requires_grad_(False)
-        chosen = choose_device(device)
-        self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
+        self.engine = model if isinstance(model, Engine) else _torch_engine(model, name, device, precision)
 
-    def _place(self, device: torch.device, precision: torch.dtype) -> None:
-        """Move the model; `precision` is that of the image encoder."""
-        self.device, self.precision = device, precision
-        self.model.to(device).image_encoder.to(precision)
-        self._shared: tuple[Tensor, SharedImage] | None = None
-        if device.type == "cpu":
-            self.model.image_encoder.prepare_for_cpu()
-            self.model.mask_decoder.prepare_for_cpu()
+    @property
+    def model(self) -> Sam:
+        """The network of PyTorch.
 
-    @torch.inference_mode()
+        Raises:
+            EngineError: it is computed by NumPy.
+        """
+        model = getattr(self.engine, "model", None)
+        if model is None:
+            raise EngineError(f"{self.name!r} is computed by NumPy: load it with the engine torch for this")
+        return model
+
+    @property
+    def device(self) -> Any:
+        """Where the network is: a device of PyTorch, or "cpu"."""
+        return self.engine.device
+
+    @property
+    def precision(self) -> Any:
+        """Type of the image encoder's numbers."""
+        return self.engine.precision
+
+    def checking(self, check: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call this before every block of the image encoder, within the context; it raises to end the work."""
+        return self.engine.checking(check)
+
     def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
         """Encode slices; the costly step, to be done once for each slice.
 
@@ -117,27 +134,16 @@ class Predictor:
             frame.model_image(image if self.channel_order == "rgb" else image[..., ::-1])
             for frame, image in zip(frames, images, strict=True)
         ]
-        step = self._most_at_once
-        chunks = [inputs[i : i + step] for i in range(0, len(inputs), step)]
-        encoded = [self._on_device(partial(self._encode, chunk)) for chunk in chunks]
-        return Embedding(torch.cat([part.to(self.device) for part in encoded]), frames, self.name)
+        return Embedding(self.engine.encode(inputs), frames, self.name)
 
     @property
     def embedding_bytes(self) -> int:
         """Memory of the embedding of one slice."""
-        return self.model.image_encoder.feature_bytes
+        return self.engine.embedding_bytes
 
     def working_bytes(self, slices: int) -> int:
         """Forecast the main memory that encoding so many slices takes while it lasts, bytes, about."""
-        if self.device.type != "cpu":
-            return 0
-        return self.model.image_encoder.working_bytes(min(slices, self._most_at_once))
-
-    @property
-    def _most_at_once(self) -> int:
-        """Images that are encoded as one batch."""
-        most = self.model.image_encoder.most_at_once if self.device.type == "cpu" else _IMAGES_AT_ONCE
-        return min(most, _IMAGES_AT_ONCE)
+        return self.engine.working_bytes(min(slices, self.engine.most_at_once))
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice.
@@ -152,7 +158,6 @@ class Predictor:
         """
         return self.predict_many(embedding, [prompts])[0]
 
-    @torch.inference_mode()
     def predict_many(self, embedding: Embedding, prompts: Sequence[Prompts]) -> list[Prediction]:
         """Segment several objects on one slice, each by itself, decoded as few batches.
 
@@ -160,7 +165,6 @@ class Predictor:
         """
         return self.decode_pairs([(embedding, prompt) for prompt in prompts])
 
-    @torch.inference_mode()
     def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
         """Find objects on several slices, each by itself, decoded as few batches.
 
@@ -175,31 +179,28 @@ class Predictor:
         found: dict[int, Prediction] = {}
         for indices in _alike(checked):
             group = [checked[i] for i in indices]
-            decoded = self._on_device(partial(self._decode, group))
-            found.update(zip(indices, decoded, strict=True))
+            found.update(zip(indices, self._decode(group), strict=True))
         return [found[i] for i in range(len(checked))]
 
-    @torch.inference_mode()
     def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
         """All three masks that the network draws of one object, in its order; `predict` returns the best of them.
 
         Arguments and errors as in `predict`.
         """
         pair = (embedding, self._checked(embedding, prompts))
-        return self._on_device(partial(self._decode, [pair], best=False))
+        return self._decode([pair], best=False)
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
         frame = self._frame_of((logits_hw.shape[0], logits_hw.shape[1]))
-        logits = torch.from_numpy(np.ascontiguousarray(logits_hw, np.float32))[None, None]
-        return frame.low_res_logits(logits, self.model.prompt_encoder.mask_input_size)[0, 0].numpy()
+        logits = np.ascontiguousarray(logits_hw, np.float32)[None, None]
+        return frame.low_res_logits(logits, self.engine.mask_input_size)[0, 0]
 
     @property
     def has_refiner(self) -> bool:
         """Whether the network draws outlines at a higher resolution itself, see `refine`."""
-        return self.model.refiner is not None
+        return self.engine.has_refiner
 
-    @torch.inference_mode()
     def refine(self, prediction: Prediction, image: np.ndarray, prompts: Prompts) -> np.ndarray:
         """Draw the outline of a prediction anew at twice its resolution, by the network's refiner.
 
@@ -214,44 +215,22 @@ class Predictor:
         Raises:
             ValueError: the network has no refiner.
         """
-        refiner, frame = self.model.refiner, prediction.frame
-        if refiner is None:
+        if not self.has_refiner:
             raise ValueError(f"{self.name!r} has no refiner: use the prediction's logits")
-        low_res = torch.from_numpy(prediction.low_res_logits)[None, None]
-        side = low_res.shape[-1]
-        points = boxes = None
-        if len(prompts.labels):
-            placed = torch.from_numpy(frame.model_from_xy(prompts.points_xy))
-            points = (placed[None], torch.tensor(prompts.labels)[None])
-        if prompts.box_xyxy is not None:
-            boxes = torch.from_numpy(frame.model_from_xy(prompts.box_xyxy.reshape(2, 2)))[None]
-        maps = prompt_maps(points, boxes, side, frame.prompt_size or frame.image_size, 1)
-        seen = (stretched(image, 2 * side)[None], low_res, maps)
-        fine = refiner(*(part.to(self.device) for part in seen)).cpu()
-        return resize_bilinear(fine, frame.size_hw)[0, 0].numpy()
+        frame, low_res = prediction.frame, prediction.low_res_logits
+        fine = self.engine.refine(stretched(image, 2 * len(low_res)), low_res, _encoded([prompts], frame))
+        return resized(fine, frame.size_hw)
 
     def _frame_of(self, size_hw: tuple[int, int], side: int | None = None) -> ResizeTransform:
-        model, side = self.model, side or self.model.image_size
-        prompt_size = model.prompt_encoder.image_size
-        apart = None if prompt_size == side else prompt_size
-        return ResizeTransform(size_hw, side, self.fit, model.preprocessing, apart)
+        engine, side = self.engine, side or self.engine.image_size
+        apart = None if engine.prompt_size == side else engine.prompt_size
+        return ResizeTransform(size_hw, side, self.fit, engine.preprocessing, apart)
 
     @staticmethod
     def _size_of(image: np.ndarray) -> tuple[int, int]:
         if not isinstance(image, np.ndarray) or image.ndim != 3:
             raise ValueError(f"expected a list of (H, W, 3) uint8 slices, one of them has shape {np.shape(image)}")
         return (image.shape[0], image.shape[1])
-
-    def _encode(self, inputs: list[Tensor]) -> Tensor:
-        batch = torch.stack(inputs).to(self.device, self.precision)
-        features = self.model.image_encoder(batch).float()
-        if self.precision != torch.float16 or features.isfinite().all():
-            return features
-        # NaN would pass for an empty mask.
-        warning = f"{self.name!r} exceeds the range of float16: it goes on in float32."
-        warnings.warn(warning, FallbackWarning, stacklevel=4)
-        self._place(self.device, torch.float32)
-        return self._encode(inputs)
 
     def _checked(self, embedding: Embedding, prompts: Prompts) -> Prompts:
         if len(embedding) != 1:
@@ -274,50 +253,31 @@ class Predictor:
         """Decode prompts of one kind (see `_alike`) as one batch: the best mask of each, or all three."""
         embeddings, prompts = zip(*group, strict=True)
         frame = embeddings[0].frames[0]
-        points = boxes = masks = None
-        if len(prompts[0].labels):
-            placed = np.stack([frame.model_from_xy(prompt.points_xy) for prompt in prompts])
-            labels = np.stack([prompt.labels for prompt in prompts])
-            points = (torch.from_numpy(placed).to(self.device), torch.from_numpy(labels).to(self.device))
-        corners = [prompt.box_xyxy.reshape(2, 2) for prompt in prompts if prompt.box_xyxy is not None]
-        if corners:
-            boxes = torch.from_numpy(frame.model_from_xy(np.stack(corners))).to(self.device)
-        logits = [prompt.low_res_logits for prompt in prompts if prompt.low_res_logits is not None]
-        if logits:
-            masks = torch.from_numpy(np.stack(logits))[:, None].to(self.device).sigmoid()
-        if all(embedding is embeddings[0] for embedding in embeddings):
-            features = embeddings[0].features.to(self.device)
-            shared: SharedImage | None = self._share(features)
-        else:
-            features, shared = torch.cat([embedding.features for embedding in embeddings]).to(self.device), None
-        low_res, scores = self.model.decode(features, points, boxes, masks, shared=shared, best=best)
-        found = zip(scores.flatten().tolist(), low_res.flatten(0, 1).cpu().numpy(), strict=True)
+        is_one = all(embedding is embeddings[0] for embedding in embeddings)
+        features = [embedding.features for embedding in (embeddings[:1] if is_one else embeddings)]
+        low_res, scores = self.engine.decode(features, _encoded(prompts, frame), best)
+        found = zip(scores.reshape(-1).tolist(), low_res.reshape(-1, *low_res.shape[2:]), strict=True)
         return [Prediction(score, logits, frame) for score, logits in found]
 
-    def _share(self, features: Tensor) -> SharedImage:
-        """What the prompts on one slice share; kept until the prompts are on another slice."""
-        held = self._shared
-        if held is None or held[0].data_ptr() != features.data_ptr():  # what is held cannot be another's memory
-            earlier = held[1] if held and held[0].shape == features.shape else None
-            self._shared = held = features, self.model.share(features, earlier)
-        return held[1]
 
-    def _on_device(self, compute: Callable[[], T]) -> T:
-        """Run on the device; once its memory is full, go on with the CPU."""
-        try:
-            return compute()
-        except RuntimeError as error:  # CUDA has a class of its own for it, MPS only words
-            if not isinstance(error, torch.cuda.OutOfMemoryError) and "MPS backend out of memory" not in str(error):
-                raise
-            warnings.warn(
-                f"The memory of {self.device} is full: {self.name!r} goes on with the CPU. Close other programs that "
-                "use the graphics card, or choose a smaller model.",
-                FallbackWarning,
-                stacklevel=3,
-            )
-            self._place(torch.device("cpu"), torch.float32)
-        torch.cuda.empty_cache()  # here, where the error no longer holds on to what was computed
-        return compute()
+def _encoded(prompts: Sequence[Prompts], frame: ResizeTransform) -> EncodedPrompts:
+    """Prompts of one kind (see `_alike`) as a decoder takes them."""
+    points = boxes = None
+    if len(prompts[0].labels):
+        placed = np.stack([frame.model_from_xy(prompt.points_xy) for prompt in prompts])
+        points = placed, np.stack([prompt.labels for prompt in prompts])
+    corners = [prompt.box_xyxy.reshape(2, 2) for prompt in prompts if prompt.box_xyxy is not None]
+    if corners:
+        boxes = frame.model_from_xy(np.stack(corners))
+    logits = [prompt.low_res_logits for prompt in prompts if prompt.low_res_logits is not None]
+    return EncodedPrompts(points, boxes, np.stack(logits) if logits else None)
+
+
+def _torch_engine(model: Sam, name: str, device: str, precision: Precision) -> Engine:
+    """The engine of a network of PyTorch."""
+    from SAMMed2DLib.inference.engines.torch_engine import TorchEngine
+
+    return TorchEngine(model, name, device, precision)
 
 
 def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
@@ -335,6 +295,7 @@ def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
 def load_predictor(
     model: str | Path = BUILT_IN,
     *,
+    engine: EngineName = "auto",
     device: str = "auto",
     precision: Precision = "auto",
     fit: Fit = "stretch",
@@ -346,6 +307,8 @@ def load_predictor(
 
     Args:
         model: the name of a known or added model, or a checkpoint of SAM, FT-SAM or SAM-Med2D.
+        engine: "torch" or "numpy"; "auto" is PyTorch where it works, else NumPy. NumPy computes the built-in model and
+            others of its kind, on the CPU.
         device: as in `Predictor`.
         precision: as in `Predictor`.
         fit: as in `Predictor`.
@@ -357,9 +320,10 @@ def load_predictor(
         RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
         DeviceError: no such device or precision.
+        EngineError: no such engine, or one that cannot compute this model on this device; or PyTorch is needed.
     """
     path = weights_path(model)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, as_arrays=engine == "numpy" or trouble_with_torch() is not None)
     try:
         full = config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
     except ConfigError as error:
@@ -367,11 +331,13 @@ def load_predictor(
     config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
     name = f"{current_name(model) if isinstance(model, str) else model.name}@{config.image_size}"
     name += "*" if full.adapter and not adapters else ""
+    if chosen_engine(engine, config, name, needs_torch=_only_torch(device, precision)) == "numpy":
+        network = _numpy_engine(checkpoint, config)
+    else:
+        network = _torch_engine(load_model(checkpoint, config), name, device, precision)
     return Predictor(
-        load_model(checkpoint, config),
+        network,
         name,
-        device=device,
-        precision=precision,
         fit=fit,
         channel_order=channel_order,
         prefers_zoom=bool(checkpoint.provenance.get("prefers_zoom")),
@@ -381,12 +347,33 @@ def load_predictor(
     )
 
 
+def _only_torch(device: str, precision: Precision) -> str:
+    """What of this only PyTorch does, for a message; empty for nothing."""
+    if device not in ("auto", "cpu"):
+        return f"the device {device!r}"
+    return "" if precision in ("auto", "float32") else f"the precision {precision!r}"
+
+
+def _numpy_engine(checkpoint: Checkpoint, config: ModelConfig) -> Engine:
+    from SAMMed2DLib.inference.numpy_engine.engine import NumpyEngine
+
+    try:
+        return NumpyEngine(checkpoint.state, config)
+    except KeyError as error:
+        raise CheckpointError(
+            f"weights are missing, one is {error.args[0]!r}: the file is incomplete. Download it again."
+        ) from error
+
+
 def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:
-    """Build a network and fill it strictly from a checkpoint.
+    """Build a network of PyTorch and fill it strictly from a checkpoint.
 
     Raises:
         CheckpointError: the weights are of another network, or some are missing.
     """
+    from SAMMed2DLib.checkpoints.fit import fit_state_dict
+    from SAMMed2DLib.model.build import build_empty
+
     network = build_empty(config)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     fitted = fit_state_dict(checkpoint.state, shapes)

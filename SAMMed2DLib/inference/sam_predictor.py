@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 
 if TYPE_CHECKING:
-    import torch
-
     from SAMMed2DLib.inference.prediction import Embedding
     from SAMMed2DLib.inference.predictor import Predictor
 
@@ -46,8 +44,8 @@ class SamPredictor:
         self._embedding: Embedding | None = None
 
     @property
-    def device(self) -> torch.device:
-        """Where the network is."""
+    def device(self) -> Any:
+        """Where the network is: a device of PyTorch, or "cpu"."""
         return self.predictor.device
 
     @property
@@ -112,8 +110,8 @@ class SamPredictor:
         low_res = np.stack([prediction.low_res_logits for prediction in predictions])
         return logits if return_logits else logits > 0, scores, low_res
 
-    def get_image_embedding(self) -> torch.Tensor:
-        """Features of the image, (1, C, g, g) float32, on the device.
+    def get_image_embedding(self) -> Any:
+        """Features of the image, (1, C, g, g) float32: a tensor on the device, or an array where NumPy computes.
 
         Raises:
             NoImageError: `set_image` was not called.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -341,16 +341,11 @@ class Session:
     def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
         """Ask `should_stop` before every block of the encoder and every step."""
         self._should_stop = should_stop
-        hooks = []
-        if should_stop is not None:
-            blocks = self.predictor.model.image_encoder.blocks
-            hooks = [block.register_forward_pre_hook(lambda *_: self._check_stop()) for block in blocks]
         try:
-            yield
+            with nullcontext() if should_stop is None else self.predictor.checking(self._check_stop):
+                yield
         finally:
             self._should_stop = None
-            for hook in hooks:
-                hook.remove()
 
     def _check_stop(self) -> None:
         if self._should_stop is not None and self._should_stop():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-from SAMMed2DLib.model.sam import Preprocessing, resize_bilinear
+from SAMMed2DLib.imaging.bilinear import resized
+from SAMMed2DLib.model.config.model_config import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Fit = Literal["stretch", "pad"]
 FITS: tuple[Fit, ...] = ("stretch", "pad")
@@ -97,7 +98,7 @@ class ResizeTransform:
         out[top : top + height, left : left + width] = slice_hw
         return out
 
-    def model_image(self, image_hwc: np.ndarray) -> Tensor:
+    def model_image(self, image_hwc: np.ndarray) -> np.ndarray:
         """Normalise a slice and bring it into the frame.
 
         Args:
@@ -116,40 +117,39 @@ class ResizeTransform:
             )
         if self.preprocessing == "min-max":
             return stretched(image_hwc, self.image_size)
-        placed = normalise(torch.from_numpy(self.resample_nearest(image_hwc)))
+        placed = normalise(self.resample_nearest(image_hwc))
         if self.is_padded:
-            inside = torch.from_numpy(self.resample_nearest(np.ones(self.size_hw, bool)))
-            placed = placed * inside
+            placed *= self.resample_nearest(np.ones(self.size_hw, bool))
         return placed
 
-    def slice_logits(self, low_res: Tensor) -> Tensor:
+    def slice_logits(self, low_res: np.ndarray) -> np.ndarray:
         """Bring logits (B, M, 4g, 4g) back to the slice, (B, M, H, W).
 
         Two steps, as published: up to S x S, then to the slice; a direct resize gives other values.
         """
-        logits = resize_bilinear(low_res, (self.image_size, self.image_size))
+        logits = resized(low_res, (self.image_size, self.image_size))
         if not self.is_padded:
-            return resize_bilinear(logits, self.size_hw)
+            return resized(logits, self.size_hw)
         left, top = self.offset_xy
         return logits[..., top : top + self.size_hw[0], left : left + self.size_hw[1]]
 
-    def low_res_logits(self, logits: Tensor, side: int) -> Tensor:
+    def low_res_logits(self, logits: np.ndarray, side: int) -> np.ndarray:
         """Bring logits of the slice (B, M, H, W) to (B, M, side, side), the size that the mask prompt has.
 
         What is padded becomes as surely outside as the least of them.
         """
         if not self.is_padded:
-            return resize_bilinear(logits, (side, side))
-        framed = logits.new_full((*logits.shape[:2], self.image_size, self.image_size), float(logits.min()))
+            return resized(logits, (side, side))
+        framed = np.full((*logits.shape[:2], self.image_size, self.image_size), logits.min(), np.float32)
         left, top = self.offset_xy
         framed[..., top : top + self.size_hw[0], left : left + self.size_hw[1]] = logits
-        return resize_bilinear(framed, (side, side))
+        return resized(framed, (side, side))
 
 
-def normalise(image_hwc: Tensor) -> Tensor:
+def normalise(image_hwc: np.ndarray) -> np.ndarray:
     """Subtract the mean and divide by the standard deviation: (H, W, 3) uint8 to (3, H, W) float32."""
-    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
-    return ((image_hwc.float() - mean) / std).permute(2, 0, 1).contiguous()
+    mean, std = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
+    return np.ascontiguousarray(((image_hwc.astype(np.float32) - mean) / std).transpose(2, 0, 1))
 
 
 def denormalised(images: Tensor) -> Tensor:
@@ -158,13 +158,21 @@ def denormalised(images: Tensor) -> Tensor:
     return images * std + mean
 
 
-def stretched(image_hwc: np.ndarray, side: int) -> Tensor:
+def stretched(image_hwc: np.ndarray, side: int) -> np.ndarray:
     """Resize (H, W, 3) uint8 to (3, side, side) float32 bilinearly with antialiasing, its values stretched to 0..1."""
-    return stretched_each(torch.from_numpy(image_hwc.astype(np.float32, order="C")).permute(2, 0, 1)[None], side)[0]
+    red, green, blue = (image_hwc[..., channel] for channel in range(3))
+    is_grey = np.array_equal(red, green) and np.array_equal(red, blue)
+    pixels = red.astype(np.float32)[None] if is_grey else image_hwc.transpose(2, 0, 1).astype(np.float32, order="C")
+    small = resized(pixels, (side, side), antialias=True)
+    low, high = small.min(), small.max()
+    small = (small - low) / max(high - low, np.float32(1e-8))
+    return np.repeat(small, 3, axis=0) if is_grey else small
 
 
 def stretched_each(images: Tensor, side: int) -> Tensor:
     """The same of images (B, 3, H, W) of any range, each stretched by itself: (B, 3, side, side)."""
+    from torch.nn import functional
+
     small = functional.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
     low, high = small.amin(dim=(1, 2, 3), keepdim=True), small.amax(dim=(1, 2, 3), keepdim=True)
     return (small - low) / (high - low).clamp(min=1e-8)

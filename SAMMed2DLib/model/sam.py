@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 from torch.nn import functional
 
+from SAMMed2DLib.model.config.model_config import Preprocessing
 from SAMMed2DLib.model.image_encoder import ImageEncoderViT
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
 from SAMMed2DLib.model.refiner import Refiner
 from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.model.transformer import SharedImage
-
-# How pixels come into the model frame; see `ModelConfig`.
-Preprocessing = Literal["published", "min-max"]
-PREPROCESSINGS: tuple[Preprocessing, ...] = ("published", "min-max")
 
 
 class Sam(nn.Module):

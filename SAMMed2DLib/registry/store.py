@@ -24,7 +24,7 @@ from SAMMed2DLib.registry.known_models import (
 from SAMMed2DLib.system.files import StagedFiles, stem_of
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.model.build import ModelConfig
+    from SAMMed2DLib.model.config.model_config import ModelConfig
 
 
 class ModelNameError(ValueError):
@@ -139,8 +139,8 @@ def _check_network(entry: KnownModel, file: Path, checkpoint: Checkpoint) -> Non
     Raises:
         ModelNameError: they are of another one.
     """
-    from SAMMed2DLib.model.build import VARIANTS
-    from SAMMed2DLib.model.shapes import config_of
+    from SAMMed2DLib.model.config.model_config import VARIANTS
+    from SAMMed2DLib.model.config.shapes import config_of
 
     shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
     found, wanted = config_of(checkpoint.config, shapes), VARIANTS[entry.network]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from SAMMed2DLib.model.build import ModelConfig
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 PRECISIONS = ("float32", "bf16", "fp16")
 TRAINED = ("adapters", "decoder", "all")

@@ -13,9 +13,10 @@ from torch import Tensor
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
 from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
-from SAMMed2DLib.model.build import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig, build_empty, build_model
+from SAMMed2DLib.model.build import build_empty, build_model
+from SAMMed2DLib.model.config.model_config import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig
+from SAMMed2DLib.model.config.shapes import config_of
 from SAMMed2DLib.model.sam import Sam
-from SAMMed2DLib.model.shapes import config_of
 from SAMMed2DLib.registry.known_models import KNOWN_MODELS, weights_path
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
 from SAMMed2DLib.training.optimisers import start_from_identity

@@ -122,7 +122,7 @@ def make_published_item(
     if not len(left):
         raise DatasetError("No mask of this image survives at the model's size; its objects are too small.")
     chosen = rng.choice(left, n_masks)
-    return frame.model_image(image[..., ::-1]).numpy(), placed[chosen].astype(np.uint8)
+    return frame.model_image(image[..., ::-1]), placed[chosen].astype(np.uint8)
 
 
 def _first_view(

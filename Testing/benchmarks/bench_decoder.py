@@ -14,7 +14,7 @@ import torch
 from side_by_side import arguments, compare, parsed, show
 from torch import Tensor
 
-from SAMMed2DLib.model.build import ModelConfig
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.model.mask_decoder import select_best
 
 # The published prompt encoder and decoder; the encoder does not take part, so a small one will do.

@@ -15,7 +15,7 @@ from side_by_side import Comparison, arguments, compare, parsed, show
 from torch import Tensor
 
 from SAMMed2DLib.imaging.metrics import dice
-from SAMMed2DLib.model.build import ModelConfig
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.sam import Sam
 

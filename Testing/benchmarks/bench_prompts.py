@@ -1,6 +1,7 @@
 """Time the library's answers to prompts on slices of 512 x 512 px: first click, further click, box; models in turn.
 
     python Testing/benchmarks/bench_prompts.py --models sam-med2d-tiny FILE.pt --threads 1
+    OPENBLAS_NUM_THREADS=1 python Testing/benchmarks/bench_prompts.py --engine torch numpy --threads 1
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from SAMMed2DLib.inference.engines.engine import ENGINES, EngineName
+from SAMMed2DLib.inference.numpy_engine.threads import set_threads
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
@@ -27,17 +30,21 @@ def main() -> None:
     """Print the medians of each model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=[BUILT_IN], help="names or weights files")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--engine", nargs="+", default=["auto"], choices=ENGINES, help="each computes every model")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch and of NumPy (%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="slices, each with another object (%(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    predictors = {name: _loaded(name) for name in options.models}
+    set_threads(options.threads)
+    predictors = {
+        f"{name}, {engine}": _loaded(name, engine) for name in options.models for engine in options.engine
+    }
     times: dict[str, list[dict[str, float]]] = {name: [] for name in predictors}
     for number in range(options.rounds + 1):
         image, centre_xy, radius = slice_with_disc(np.random.default_rng(number))
         for name, predictor in predictors.items():
             times[name].append(answers_timed(predictor, image, centre_xy, radius))
-    kinds = list(times[options.models[0]][0])
+    kinds = list(next(iter(times.values()))[0])
     print(f"median of {options.rounds}, ms, threads: {options.threads}")
     print("| model | " + " | ".join(kinds) + " |")
     for name, rounds in times.items():  # the first round warms up
@@ -45,8 +52,8 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{median:.0f}" for median in medians) + " |")
 
 
-def _loaded(name: str) -> Predictor:
-    return load_predictor(Path(name) if Path(name).is_file() else name, device="cpu")
+def _loaded(name: str, engine: EngineName) -> Predictor:
+    return load_predictor(Path(name) if Path(name).is_file() else name, device="cpu", engine=engine)
 
 
 def slice_with_disc(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:

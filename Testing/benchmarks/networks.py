@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "lib")]
 
 from golden_cases import formula_image, golden_state  # noqa: E402  (needs the path above)
 
-from SAMMed2DLib.model.build import ModelConfig, build_model  # noqa: E402
+from SAMMed2DLib.model.build import build_model  # noqa: E402
+from SAMMed2DLib.model.config.model_config import ModelConfig  # noqa: E402
 from SAMMed2DLib.model.preprocessing import ResizeTransform  # noqa: E402
 from SAMMed2DLib.model.sam import Sam  # noqa: E402
 
@@ -83,7 +84,7 @@ def segment_anything_encoder(config: ModelConfig, network: Sam) -> nn.Module | N
 def test_image(config: ModelConfig, batch: int = 1) -> Tensor:
     """A normalised test image, (batch, 3, S, S) float32."""
     image = formula_image((290, 320))
-    one = ResizeTransform((290, 320), config.image_size).model_image(image)
+    one = torch.from_numpy(ResizeTransform((290, 320), config.image_size).model_image(image))
     return one[None].repeat(batch, 1, 1, 1)
 
 

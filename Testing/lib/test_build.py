@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from SAMMed2DLib.model.build import VARIANTS, ConfigError, ModelConfig, build_model
-from SAMMed2DLib.model.shapes import config_from_shapes
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import VARIANTS, ConfigError, ModelConfig
+from SAMMed2DLib.model.config.shapes import config_from_shapes
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

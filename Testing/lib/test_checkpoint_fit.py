@@ -11,7 +11,8 @@ from golden_cases import TESTING, golden_state
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.checkpoints.fit import fit_state_dict
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 SMALL = ModelConfig(embed_dim=64, depth=3, num_heads=2, global_blocks=(2,))
 

@@ -14,7 +14,8 @@ import slicerio
 import torch
 
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "run_demo.py"
 CONFIG = ModelConfig(

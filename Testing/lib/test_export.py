@@ -23,9 +23,10 @@ from SAMMed2DLib.export.published import published_state, variant_of
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.model.build import SMALL, VARIANTS, ModelConfig, build_empty, build_model
+from SAMMed2DLib.model.build import build_empty, build_model
+from SAMMed2DLib.model.config.model_config import SMALL, VARIANTS, ModelConfig
+from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
 from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, nearest_index
-from SAMMed2DLib.model.tiny_vit import TinyVitSizes
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 75, 98
@@ -183,7 +184,7 @@ def test_images_of_any_size_are_brought_into_the_frame(exported, size_hw):
 def test_without_preprocessing_the_encoder_takes_the_model_frame_and_all_masks_come_out(config, tmp_path):
     files = Exported(tmp_path, config, multimask=True)
     embedding = files.predictor.embed([image_of()])
-    features = files.encode(embedding.frames[0].model_image(image_of())[None].numpy())
+    features = files.encode(embedding.frames[0].model_image(image_of())[None])
     assert_near(features, embedding.features.numpy())
     expected = files.predictor.predict_all(embedding, PROMPTS["clicks and a box"])
     masks, scores, _ = files.decode(features, PROMPTS["clicks and a box"])

@@ -17,8 +17,9 @@ from tiny_network import CONFIG
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import load_predictor
-from SAMMed2DLib.model.build import ConfigError, ModelConfig, build_model
-from SAMMed2DLib.model.shapes import config_of
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ConfigError, ModelConfig
+from SAMMed2DLib.model.config.shapes import config_of
 
 SECONDS, MIB = 1.5, 400  # the first is CPU time; a busy computer takes longer for the same
 WORDS_OF_PYTHON = (

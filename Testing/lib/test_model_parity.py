@@ -15,7 +15,8 @@ from torch import Tensor
 from SAMMed2DLib.inference.prediction import Embedding
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.model.preprocessing import ResizeTransform, nearest_index
 from SAMMed2DLib.model.sam import Sam
 
@@ -93,7 +94,8 @@ def encoded(name: str) -> tuple[Tensor, ResizeTransform]:
 def encoded_images(name: str) -> Tensor:
     """A golden file's image in the model frame, (1, 3, S, S)."""
     model, golden = network(name)
-    return ResizeTransform(golden.image.shape[:2], model.image_size).model_image(golden.image)[None]
+    frame = ResizeTransform(golden.image.shape[:2], model.image_size)
+    return torch.from_numpy(frame.model_image(golden.image))[None]
 
 
 def decode(name: str, prompts: CasePrompts, multimask: bool = True) -> tuple[Tensor, Tensor]:
@@ -162,7 +164,7 @@ def test_each_case_gives_the_recorded_logits_scores_and_mask(size: str, case: st
     logits, scores = decode(size, golden.cases[case], multimask=mode == "multi")
     best = int(scores[0].argmax())
     low_res, score = logits[:, best : best + 1], scores[0, best : best + 1]
-    at_slice = encoded(size)[1].slice_logits(low_res)[0].numpy()
+    at_slice = encoded(size)[1].slice_logits(low_res.numpy())[0]
 
     assert_recorded(golden, f"{case}.{mode}.low_res", low_res[0])
     assert np.abs(score.numpy() - golden.arrays[f"{case}.{mode}.iou"]).max() < TOLERANCE
@@ -205,7 +207,7 @@ def test_two_boxes_in_one_batch_equal_two_boxes_one_by_one(size: str) -> None:
     best = scores.argmax(dim=1)
     low_res, score = logits[[0, 1], best][:, None], scores[[0, 1], best][:, None]
 
-    assert_recorded(golden, "two_boxes.logits", frame.slice_logits(low_res))
+    assert_recorded(golden, "two_boxes.logits", frame.slice_logits(low_res.numpy()))
     # The published code returned these two of the last box only.
     assert_recorded(golden, "two_boxes.returned_low_res", low_res[1:])
     assert np.abs(score[1:].numpy() - golden.arrays["two_boxes.returned_iou"]).max() < TOLERANCE
@@ -244,7 +246,7 @@ def test_the_whole_model_call_equals_the_recorded_one(size: str) -> None:
 def test_reversed_colours_give_the_features_recorded_for_that_order(size: str) -> None:
     model, golden = network(size)
     frame = encoded(size)[1]
-    image = frame.model_image(np.ascontiguousarray(golden.image[:, :, ::-1]))
+    image = torch.from_numpy(frame.model_image(np.ascontiguousarray(golden.image[:, :, ::-1])))
     assert_recorded(golden, "features_image_format_BGR", model.image_encoder(image[None])[0])
 
 

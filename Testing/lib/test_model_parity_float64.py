@@ -17,7 +17,8 @@ from torch import Tensor
 
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.preprocessing import ResizeTransform
 
@@ -67,7 +68,7 @@ def model_prompts(case: CasePrompts) -> tuple[tuple[Tensor, Tensor], Tensor | No
 @pytest.mark.parametrize("case", CASES)
 def test_in_double_precision_nothing_differs_from_the_published_code(kind: str, case: str) -> None:
     model = network(kind)
-    features = model.image_encoder(FRAME.model_image(IMAGE)[None].double())
+    features = model.image_encoder(torch.from_numpy(FRAME.model_image(IMAGE))[None].double())
     assert np.abs(features[0].numpy() - GOLDEN.arrays["features"]).max() < EXACT
     given = {"shared": model.share(features)} if kind == "ours for CPUs" else {}
     logits, scores = model.decode(features, *model_prompts(CASES[case]), **given)

@@ -9,7 +9,7 @@ from tiny_network import CONFIG, save_tiny
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.inference.predictor import load_predictor
-from SAMMed2DLib.model.build import VARIANTS
+from SAMMed2DLib.model.config.model_config import VARIANTS
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.known_models import (
     KNOWN_MODELS,

@@ -15,7 +15,7 @@ from tiny_network import CONFIG, save_tiny
 from SAMMed2DLib.__main__ import BAD_INPUT, CANCELLED, FAILURE, OK, main
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.cli import models as models_command
-from SAMMed2DLib.model.build import VARIANTS
+from SAMMed2DLib.model.config.model_config import VARIANTS
 from SAMMed2DLib.registry.built_in import BUILT_IN
 from SAMMed2DLib.registry.download import DownloadError, DownloadPolicy
 from SAMMed2DLib.registry.known_models import KNOWN_MODELS, MODELS_DIR_VARIABLE

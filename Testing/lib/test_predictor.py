@@ -17,9 +17,11 @@ from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoi
 from SAMMed2DLib.cli.common.console_report import CommandLog
 from SAMMed2DLib.inference import predictor as predictor_module
 from SAMMed2DLib.inference.devices import FallbackWarning, available_devices, choose_device
+from SAMMed2DLib.inference.engines import torch_engine
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.registry.known_models import RegistryError
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +85,7 @@ def test_more_prompts_than_fit_in_one_batch_are_all_answered(tiny, slices, monke
 
 
 def test_a_batch_of_slices_equals_one_slice_each(tiny, slices, monkeypatch):
-    monkeypatch.setattr(predictor_module, "_IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(torch_engine, "_IMAGES_AT_ONCE", 2)
     batch = tiny.embed([*slices, slices[0]])
     assert [one.size_hw for one in batch] == [(40, 60), (90, 70), (40, 60)]
     for image, one in zip([*slices, slices[0]], batch, strict=True):
@@ -168,7 +170,7 @@ FULL = (torch.cuda.OutOfMemoryError("full"), RuntimeError("MPS backend out of me
 @pytest.mark.parametrize("full", FULL, ids=["cuda", "mps"])
 def test_a_full_graphics_card_falls_back_to_the_cpu_and_says_so(full, slices, monkeypatch):
     moved = Predictor(_model(), "tiny", device="cpu", precision="bfloat16")
-    encode, calls = moved._encode, []
+    encode, calls = moved.engine._encode, []
 
     def full_at_first(inputs):
         calls.append(moved.precision)
@@ -176,7 +178,7 @@ def test_a_full_graphics_card_falls_back_to_the_cpu_and_says_so(full, slices, mo
             raise full
         return encode(inputs)
 
-    monkeypatch.setattr(moved, "_encode", full_at_first)
+    monkeypatch.setattr(moved.engine, "_encode", full_at_first)
     with pytest.warns(FallbackWarning, match="goes on with the CPU"):
         embedding = moved.embed(slices[:1])
     assert calls == [torch.bfloat16, torch.float32]
@@ -189,7 +191,7 @@ def test_other_errors_of_the_device_are_not_taken_for_a_full_one(slices, monkeyp
     def fail(inputs):
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(broken, "_encode", fail)
+    monkeypatch.setattr(broken.engine, "_encode", fail)
     with pytest.raises(RuntimeError, match="device-side"):
         broken.embed(slices[:1])
 

@@ -33,7 +33,7 @@ def test_the_reference_gives_the_recorded_features_logits_and_scores(size: str) 
     model, frame = reference_of(golden)
     corners = torch.from_numpy(frame.model_from_xy(golden.arrays["box"].reshape(2, 2)))
     with torch.no_grad():
-        features = model.image_encoder(frame.model_image(golden.image)[None])
+        features = model.image_encoder(torch.from_numpy(frame.model_image(golden.image))[None])
         ((logits, score),) = model.best_of_boxes(features, [corners.flatten()])
 
     step = 1 if "features" in golden.arrays else 4
@@ -53,7 +53,7 @@ def test_one_prompt_set_may_hold_points_and_a_mask() -> None:
         torch.from_numpy(case.labels)[None],
     )
     with torch.no_grad():
-        features = model.image_encoder(frame.model_image(golden.image)[None])
+        features = model.image_encoder(torch.from_numpy(frame.model_image(golden.image))[None])
         mask = torch.from_numpy(case.low_res_logits)[None, None].sigmoid()
         logits, scores = model.decode(features, points, masks=mask)
 

@@ -12,7 +12,8 @@ from golden_cases import CASES, GoldenFile, golden_state
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import PromptError
 from SAMMed2DLib.inference.sam_predictor import NoImageError, SamPredictor
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 TOLERANCE = 1e-4
 NEAR_ZERO = 1e-3  # a logit this close to the threshold may fall on either side

@@ -11,9 +11,10 @@ from SAMMed2DLib.checkpoints.checkpoint import CheckpointError
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
-from SAMMed2DLib.model.build import TINY, ConfigError, ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import TINY, ConfigError, ModelConfig
+from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
 from SAMMed2DLib.model.sam import Sam
-from SAMMed2DLib.model.tiny_vit import TinyVitSizes
 
 # Two stages of attention, the second after a merging that keeps the size, as in the published network.
 MINIATURE = ModelConfig(
@@ -152,7 +153,7 @@ def test_a_file_of_such_a_network_is_a_model_like_any_other(tmp_path):
     assert found.mask.shape == (70, 90) and found.low_res_logits.shape == (112, 112)
     assert predictor.embedding_bytes == predictor.embed([image]).nbytes
     frame = found.frame
-    features = model.image_encoder(frame.model_image(image)[None])
+    features = model.image_encoder(torch.from_numpy(frame.model_image(image))[None])
     box = torch.from_numpy(frame.model_from_xy(np.array([[20.0, 15.0], [60.0, 50.0]])))[None]
     logits, scores = model.decode(features, boxes=box)
     np.testing.assert_allclose(found.low_res_logits, logits[0, scores.argmax()].detach(), atol=1e-4)

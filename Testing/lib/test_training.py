@@ -11,7 +11,8 @@ import torch
 from golden_cases import GoldenFile, golden_array, golden_state
 
 from SAMMed2DLib import training
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "golden" / "train_tiny.npz")
 STEPS_PER_BATCH = 9

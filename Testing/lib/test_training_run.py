@@ -19,7 +19,8 @@ from SAMMed2DLib import training
 from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, verify_weights
 from SAMMed2DLib.data.sa_med2d import TRAIN, VALIDATION, read_layout
 from SAMMed2DLib.inference.predictor import load_predictor
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.training.run.run_log import read_rows
 from SAMMed2DLib.training.start import build_start
 from SAMMed2DLib.training.validation import Validation, spread

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, coarse_size_of, predict_zoomed
-from SAMMed2DLib.model.build import SMALL, TINY
+from SAMMed2DLib.model.config.model_config import SMALL, TINY
 
 SIZE = (100, 160)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
-from SAMMed2DLib.model.build import ModelConfig, build_model
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config.model_config import ModelConfig
 
 CONFIG = ModelConfig(
     image_size=64,

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK
 
 from SAMMed2DLib.data.sa_med2d import TRAIN, VALIDATION, MaskEntry, write_layout
-from SAMMed2DLib.model.build import ModelConfig
+from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.training import TrainingConfig
 
 TINY = ModelConfig(

@@ -185,7 +185,8 @@ def test_nothing_is_encoded_again_for_another_mask(model, monkeypatch):
 
     from SAMMed2DLib.inference.predictor import Predictor
     from SAMMed2DLib.inference.session import Session
-    from SAMMed2DLib.model.build import ModelConfig, build_model
+    from SAMMed2DLib.model.build import build_model
+    from SAMMed2DLib.model.config.model_config import ModelConfig
     from SAMMed2DSlicer.inference import service
 
     torch.manual_seed(3)

@@ -24,7 +24,7 @@ from heads import tiny_encoder
 from prepare_data import SPLIT
 
 from SAMMed2DLib.data.dataset import read_cache
-from SAMMed2DLib.model.build import SMALL
+from SAMMed2DLib.model.config.model_config import SMALL
 from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD
 from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.training import LabelMaps, TrainingConfig, TrainingItems

@@ -25,7 +25,8 @@ from prepare_data import SPLIT
 
 from SAMMed2DLib.checkpoints.checkpoint import sha256_of
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
-from SAMMed2DLib.model.build import TINY, ModelConfig, build_empty
+from SAMMed2DLib.model.build import build_empty
+from SAMMed2DLib.model.config.model_config import TINY, ModelConfig
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 State = dict[str, Tensor]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
 from SAMMed2DLib.model.mask_decoder import MaskDecoder
 from SAMMed2DLib.model.prompt_encoder import PromptEncoder
-from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
+from SAMMed2DLib.model.tiny_vit import TinyVit
 
 REFINER_DIM = 16
 

@@ -27,9 +27,10 @@ from cut_views import COARSE_PX, SEEN_PX, VIEW_PX, seen_by_encoder
 from drawn_rings import ring_view
 from heads import REFINER_DIM, Heads, tiny_encoder
 
+from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
 from SAMMed2DLib.model.mask_decoder import select_best
 from SAMMed2DLib.model.refiner import Refiner, prompt_maps
-from SAMMed2DLib.model.tiny_vit import TinyVit, TinyVitSizes
+from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.training import AccumulatedClicks
 from SAMMed2DLib.training.losses import hard_iou, object_loss
 

@@ -88,7 +88,7 @@ class FramePredictor:
             masks = previous.low_res.to(device).sigmoid()
         low_res = select_best(*model.decode(self._features, points, boxes, masks))[0].float().cpu()
         in_frame = model.upscale(low_res)[0, 0] > 0
-        return ProtocolPrediction(in_frame.numpy(), (self.frame.slice_logits(low_res)[0, 0] > 0).numpy(), low_res)
+        return ProtocolPrediction(in_frame.numpy(), self.frame.slice_logits(low_res.numpy())[0, 0] > 0, low_res)
 
 
 def boxes_of(target: Target, embedding: Embedding, options: EvaluationOptions) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import isqrt
 from typing import Any
 
-from SAMMed2DLib.model.build import ConfigError, ModelConfig
+from SAMMed2DLib.model.config.model_config import ConfigError, ModelConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -1,0 +1,1 @@
+"""What computes a network for the predictor: PyTorch, or NumPy alone."""

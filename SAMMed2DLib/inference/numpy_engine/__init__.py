@@ -1,0 +1,1 @@
+"""The built-in model's network on NumPy alone: for inference where PyTorch is not installed."""
