@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from SAMMed2DLib.imaging.components import parts_touching
 from SAMMed2DLib.imaging.metrics import dice
@@ -170,7 +169,7 @@ class WholeFirst:
         pass
 
     def embed(self, images):
-        return SimpleNamespace(features=torch.from_numpy(images[0][None, ..., 0].astype(np.float32))[None])
+        return SimpleNamespace(array=images[0][None, ..., 0].astype(np.float32)[None])
 
     def answer_pairs(self, pairs, *, should_stop=None):
         return [SimpleNamespace(mask=np.ones(image.shape[:2], bool), score=0.9) for image, _ in pairs]
