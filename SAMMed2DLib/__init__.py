@@ -39,6 +39,7 @@ __all__ = [
     "load_predictor",
     "propagate",
     "propagate_in_time",
+    "propose_objects",
     "read_segmentation",
     "read_volume",
     "rgb_from_slice",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from SAMMed2DLib.propagation.stack import propagate_stack as propagate
     from SAMMed2DLib.propagation.time_series import propagate_in_time
     from SAMMed2DLib.propagation.whole_object import segment_object
+    from SAMMed2DLib.proposals.everything import propose_objects
     from SAMMed2DLib.proposals.similar import ExampleObjects, find_similar
 
 # The same for Python: the file of each name.
@@ -85,6 +87,7 @@ _FILES = {
     "load_predictor": "inference.predictor",
     "propagate": "propagation.stack",
     "propagate_in_time": "propagation.time_series",
+    "propose_objects": "proposals.everything",
     "read_segmentation": "io.segmentation_io",
     "read_volume": "io.volume_io",
     "rgb_from_slice": "imaging.intensity",

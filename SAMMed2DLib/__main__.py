@@ -26,7 +26,8 @@ _NUMBER_OPTIONS = ("--point", "--box", "--window", "--range")
 # DESCRIPTION and an EPILOG; it is imported only if its command is meant, so that help comes at once and needs no torch.
 COMMANDS = {
     "segment": ("cli.common.segment_options", "segment an image from prompts"),
-    "similar": ("cli.similar", "propose further objects like those of a segmentation"),
+    "everything": ("cli.proposals.everything", "propose all objects of a slice"),
+    "similar": ("cli.proposals.similar", "propose further objects like those of a segmentation"),
     "show": ("cli.show", "draw a slice with rulers, to read the coordinates of prompts off"),
     "propagate": ("cli.propagate", "carry segments from a few slices to all others"),
     "batch": ("cli.batch", "segment many cases that a table lists, also on a cluster"),

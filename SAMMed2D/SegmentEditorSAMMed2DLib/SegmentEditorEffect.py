@@ -95,7 +95,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "install": self.install_torch,
             **{name: partial(self._act, action) for name, action in (("jump", "jump_to"), ("remove", "remove"))},
             "keys": self.toggle_keys,
-            "similar": self.on_similar,
+            "propose": self.on_propose,
             "model": self.model_chosen,
         }
         self.panel = EffectPanel(self.scriptedEffect, service.shared(), calls)
@@ -277,9 +277,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     # Actions
 
-    def on_similar(self, action: str) -> None:
-        """Act on similar objects: "search", "cancel", "take" or "refuse"."""
-        self._act(f"similar.{action}")
+    def on_propose(self, action: str) -> None:
+        """Act on objects that the model proposes: "search_similar", "search_all", "cancel", "take" or "refuse"."""
+        self._act(f"proposer.{action}")
 
     def _act(self, action: str, *args: object) -> None:
         """Call a method of the controller, or of a part of it, as long as the effect is active."""

@@ -175,20 +175,28 @@ class Predictor:
             PromptError: the prompts do not fit the slice or contradict each other.
             ValueError: an embedding is of several slices or of other weights.
         """
-        checked = [(embedding, self._checked(embedding, prompts)) for embedding, prompts in pairs]
-        found: dict[int, Prediction] = {}
-        for indices in _alike(checked):
-            group = [checked[i] for i in indices]
-            found.update(zip(indices, self._decode(group), strict=True))
-        return [found[i] for i in range(len(checked))]
+        return [best for (best,) in self._decoded(pairs, best=True)]
 
     def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
         """All three masks that the network draws of one object, in its order; `predict` returns the best of them.
 
         Arguments and errors as in `predict`.
         """
-        pair = (embedding, self._checked(embedding, prompts))
-        return self._decode([pair], best=False)
+        return self.predict_all_many(embedding, [prompts])[0]
+
+    def predict_all_many(self, embedding: Embedding, prompts: Sequence[Prompts]) -> list[list[Prediction]]:
+        """The same of several objects on one slice, each by itself, decoded as few batches."""
+        return self._decoded([(embedding, prompt) for prompt in prompts], best=False)
+
+    def _decoded(self, pairs: Sequence[tuple[Embedding, Prompts]], best: bool) -> list[list[Prediction]]:
+        """The best mask of each object, or all three."""
+        checked = [(embedding, self._checked(embedding, prompts)) for embedding, prompts in pairs]
+        found: dict[int, list[Prediction]] = {}
+        for indices in _alike(checked):
+            drawn = self._decode([checked[i] for i in indices], best)
+            each = len(drawn) // len(indices)
+            found.update((i, drawn[n * each : (n + 1) * each]) for n, i in enumerate(indices))
+        return [found[i] for i in range(len(checked))]
 
     def mask_prompt(self, logits_hw: np.ndarray) -> np.ndarray:
         """Turn logits of a slice, (H, W), into `Prompts.low_res_logits`: (L, L) float32."""
@@ -249,7 +257,7 @@ class Predictor:
             )
         return checked
 
-    def _decode(self, group: Sequence[tuple[Embedding, Prompts]], best: bool = True) -> list[Prediction]:
+    def _decode(self, group: Sequence[tuple[Embedding, Prompts]], best: bool) -> list[Prediction]:
         """Decode prompts of one kind (see `_alike`) as one batch: the best mask of each, or all three."""
         embeddings, prompts = zip(*group, strict=True)
         frame = embeddings[0].frames[0]

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SAMMed2DLib.imaging.image_keys import ImageKeys
 from SAMMed2DLib.inference.interaction import Step, fixed_mask, model_request, prompt_steps, says_where, taken_over
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
+from SAMMed2DLib.inference.scoring.mask_prediction import MaskPrediction, prediction_of
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prediction import Embedding, Prediction
     from SAMMed2DLib.inference.predictor import Predictor
-    from SAMMed2DLib.inference.scoring.calibration import Grade, ScoreCalibration
     from SAMMed2DLib.inference.zoom import ViewPrediction
+    from SAMMed2DLib.proposals.ranking import Proposal
 
 DEFAULT_CACHE_BYTES = 512 * 1024**2
 # Slices whose prompts were answered last; each keeps a mask and logits for every step.
@@ -35,34 +36,6 @@ ShouldStop = Callable[[], bool]
 
 class Stopped(Exception):
     """The caller asked to stop; nothing was changed, and what was computed before is kept."""
-
-
-@dataclass(frozen=True, eq=False)
-class MaskPrediction:
-    """One object on one slice.
-
-    Attributes:
-        mask: (H, W) bool.
-        score: the IoU that it probably has: calibrated where the weights came with a calibration (see `grade`), else
-            what the network predicts.
-        view_xyxy: (x0, y0, x1, y1), slice px, half-open: the part of the slice that the model saw last.
-        encoded: how many images had to be encoded for this answer.
-        predicted_iou: what the network predicts.
-        grade: what a calibrated score means: "good", "fair" or "check"; None where the score is not calibrated, also of
-            a mask that was there already and corrected.
-        candidates: the best different masks, from small to large, this one among them; empty where they were not asked
-            for.
-        candidate: which of them this is, from 1; 0 where they were not asked for.
-    """
-
-    mask: np.ndarray
-    score: float
-    view_xyxy: tuple[int, int, int, int]
-    encoded: int
-    predicted_iou: float = float("nan")
-    grade: Grade | None = None
-    candidates: tuple[MaskPrediction, ...] = ()
-    candidate: int = 0
 
 
 class Session:
@@ -91,7 +64,7 @@ class Session:
 
     def is_encoded(self, image: np.ndarray) -> bool:
         """Whether this image, (H, W, 3) uint8, needs no encoding any more before a first click."""
-        return self._key_in_frame(self._keys.of(image), self._has_coarse) in self._embeddings
+        return _key_in_frame(self._keys.of(image), self._has_coarse) in self._embeddings
 
     def encode(self, image: np.ndarray, should_stop: ShouldStop | None = None, *, coarse: bool = True) -> None:
         """Encode an image ahead of its prompts.
@@ -154,7 +127,7 @@ class Session:
             step = self._refined(image, list(prompt_steps(prompts, known is not None)), known, zoomed, candidates)
         # A mask of another origin is not what calibrations are fitted on, however it is corrected.
         calibration = self.predictor.score_calibration if known is None else None
-        return _prediction_of(step, self.encoded - before, candidates, calibration)
+        return prediction_of(step, self.encoded - before, candidates, calibration)
 
     def answer_many(
         self,
@@ -200,6 +173,37 @@ class Session:
             self._check_stop()
             decoded = [(embedding, prompts) for embedding, (_, prompts) in zip(embeddings, pairs, strict=True)]
             return self.predictor.decode_pairs(decoded)
+
+    def draw_all(
+        self,
+        image: np.ndarray,
+        prompts: Sequence[Prompts],
+        *,
+        coarse: bool = False,
+        should_stop: ShouldStop | None = None,
+    ) -> list[list[Prediction]]:
+        """All masks that the network draws of many objects on one image, each in one step, decoded in batches.
+
+        Args:
+            image: (H, W, 3) uint8.
+            prompts: one for each object, px of the image.
+            coarse: see the image as a first click does; else in the full frame.
+            should_stop: ends the work early.
+
+        Raises:
+            PromptError: the prompts do not fit the image or contradict each other.
+            Stopped: `should_stop` said so.
+        """
+        with self._stopping(should_stop):
+            embedding = self.embed([image], coarse=coarse)
+            self._check_stop()
+            return self.predictor.predict_all_many(embedding, prompts)
+
+    def everything(self, image: np.ndarray, **options: Any) -> list[Proposal]:
+        """Propose all objects of an image, (H, W, 3) uint8, the surest first; options as of `propose_objects`."""
+        from SAMMed2DLib.proposals.everything import propose_objects
+
+        return propose_objects(self, image, **options)
 
     def forget(self) -> None:
         """Free the memory of all embeddings and answers."""
@@ -262,24 +266,19 @@ class Session:
         self, images: Sequence[np.ndarray], ahead: Sequence[np.ndarray] = (), coarse: bool = False
     ) -> list[Embedding]:
         """Embeddings of images; what is not in the cache is encoded as one batch, with those that are needed soon."""
-        keys = [self._key_in_frame(key, coarse) for key in self._keys.of_each(images)]
+        keys = [_key_in_frame(key, coarse) for key in self._keys.of_each(images)]
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._embeddings}
         for key in keys:
             if key not in missing:
                 self._embeddings.move_to_end(key)
         if missing:
-            soon = {self._key_in_frame(self._keys.of(image), coarse): image for image in ahead}
+            soon = {_key_in_frame(self._keys.of(image), coarse): image for image in ahead}
             missing.update((key, image) for key, image in soon.items() if key not in self._embeddings)
             self._encode(missing, coarse)
         found = [self._embeddings[key] for key in keys]
         while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
             self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
         return found
-
-    @staticmethod
-    def _key_in_frame(key: bytes, coarse: bool) -> bytes:
-        """The key of an embedding: one image has one in each frame."""
-        return key + b"coarse" if coarse else key
 
     def _encode(self, images: dict[bytes, np.ndarray], coarse: bool) -> None:
         """Encode images under their keys."""
@@ -352,28 +351,6 @@ class Session:
             raise Stopped
 
 
-def _prediction_of(
-    step: Step, encoded: int, with_candidates: bool, calibration: ScoreCalibration | None
-) -> MaskPrediction:
-    """What a caller gets of a step."""
-    found = [step.taken, *(step.candidates if with_candidates or step.prompts.candidate else ())]
-    taken, *candidates = (_described(each, step.prompts, calibration) for each in found)
-    number = found.index(step.taken, 1) if candidates else 0
-    return replace(taken, encoded=encoded, candidates=tuple(candidates), candidate=number)
-
-
-def _described(found: ViewPrediction, prompts: Prompts, calibration: ScoreCalibration | None) -> MaskPrediction:
-    """A mask with its score: calibrated, if there is a calibration and evidence, or what the network predicts."""
-    from SAMMed2DLib.inference.scoring.evidence import evidence_of
-
-    view, score, grade = found.view, found.score, None
-    evidence = {} if calibration is None else evidence_of(found, prompts)
-    if calibration is not None and evidence:
-        score = calibration.expected_iou(evidence)
-        grade = calibration.grade_of(score)
-    return MaskPrediction(found.mask, score, (view.x0, view.y0, view.x1, view.y1), 0, found.score, grade)
-
-
 def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | None:
     """A mask that is there already, (H, W) bool; None for an empty one."""
     if np.shape(mask_hw) != size_hw:
@@ -382,3 +359,8 @@ def _known_mask(mask_hw: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray | N
         )
     known = np.asarray(mask_hw) != 0
     return known if known.any() else None
+
+
+def _key_in_frame(key: bytes, coarse: bool) -> bytes:
+    """The key of an embedding: one image has one in each frame."""
+    return key + b"coarse" if coarse else key

@@ -5,16 +5,22 @@ Where they come from does not matter: peaks of likeness, or a grid of points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMMed2DLib.imaging.components import label_components
 from SAMMed2DLib.inference.prompts import Prompts
 
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.scoring.calibration import Grade
+
 # Two masks that share this much of the smaller one are of the same object.
 SAME_SHARE = 0.5
+# Where an object may lie within another one, such masks are of the same, by intersection over union.
+SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,8 @@ class Proposal:
         mask: (H, W) bool, on the slice.
         score: the IoU that the mask probably has.
         rank: how likely it is what was looked for; grows with likelihood.
+        stability: the share of the mask that stays if more certainty is asked for, 0 .. 1.
+        grade: what a calibrated score means: "good", "fair" or "check"; None where scores are not calibrated.
     """
 
     slice_index: int
@@ -34,6 +42,8 @@ class Proposal:
     mask: np.ndarray
     score: float
     rank: float
+    stability: float = float("nan")
+    grade: Grade | None = None
 
 
 def ranked(
@@ -129,3 +139,44 @@ class _Taken:
         self._owner[mask_hw & (self._owner == 0)] = len(self._areas)
         self._areas.append(area)
         return True
+
+
+class NestedMasks:
+    """Masks of a slice that are of different objects, of which one may lie within another."""
+
+    def __init__(self, known: Iterable[np.ndarray] = ()) -> None:
+        """Begin with masks, (H, W) bool, that are there already: each, and its separate regions, is an object."""
+        self._kept: list[tuple[np.ndarray, np.ndarray, int]] = []  # box, the mask within it, its area
+        for mask_hw in known:
+            parts = label_components(mask_hw)
+            for part in (mask_hw, *(parts.mask(number) for number in range(1, len(parts) + 1) if len(parts) > 1)):
+                self.add_unless_same(part)
+
+    def add_unless_same(self, mask_hw: np.ndarray) -> bool:
+        """Add a mask, (H, W) bool; False if it is empty, or of an object that is there."""
+        if not mask_hw.any():
+            return False
+        box = _bounds(mask_hw)
+        cut, area = _cut(mask_hw, box), int(np.count_nonzero(mask_hw))
+        for other_box, other, other_area in self._kept:
+            low, high = np.maximum(box[:2], other_box[:2]), np.minimum(box[2:], other_box[2:])
+            if (low >= high).any() or min(area, other_area) < SAME_IOU * max(area, other_area):
+                continue
+            shared_box = np.concatenate([low, high])
+            both = np.count_nonzero(_cut(cut, shared_box, box) & _cut(other, shared_box, other_box))
+            if both >= SAME_IOU * (area + other_area - both):
+                return False
+        self._kept.append((box, cut.copy(), area))
+        return True
+
+
+def _bounds(mask_hw: np.ndarray) -> np.ndarray:
+    """The box of all pixels of a mask, which has some: (4,) int, half-open."""
+    columns, rows = np.flatnonzero(mask_hw.any(axis=0)), np.flatnonzero(mask_hw.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+def _cut(mask_hw: np.ndarray, box_xyxy: np.ndarray, first_xy: Sequence[int] | np.ndarray = (0, 0)) -> np.ndarray:
+    """The part of a mask in a box; the mask's own first pixel is at `first_xy`."""
+    x0, y0, x1, y1 = box_xyxy - np.tile(np.asarray(first_xy[:2]), 2)
+    return mask_hw[y0:y1, x0:x1]

@@ -16,7 +16,7 @@ from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.proposals.likeness import ObjectLikeness, peaks
 from SAMMed2DLib.proposals.ranking import Proposal, one_per_object, ranked
-from SAMMed2DLib.proposals.tiles import FeatureMap, ShouldStop, feature_map, tile_image, tiles_of
+from SAMMed2DLib.proposals.tiles import FeatureMap, ShouldStop, best_tile, feature_map, tile_image, tiles_of
 
 # Places that are less like the objects, which have 1 on average, are no peaks.
 _LEAST_PEAK = 0.3
@@ -204,7 +204,7 @@ class _Search:
         Where it draws nothing like an object, which may be too small for it there, a disc stands for it.
         """
         images = [tile_image(image, tile) for tile in tiles]
-        places = [_best_tile(tiles, point) for point in points]
+        places = [best_tile(tiles, point) for point in points]
         clicks = [tiles[n].prompts(Prompts.of(positive=[point])) for n, point in zip(places, points, strict=True)]
         pairs = [(images[n], click) for n, click in zip(places, clicks, strict=True)]
         answers = self.session.answer_pairs(pairs, should_stop=self.should_stop) if pairs else []
@@ -259,10 +259,3 @@ def _united(known: Mapping[int, np.ndarray], examples: Sequence[ExampleObjects])
 def _disc(centre_xy: np.ndarray, radius: float, size_hw: tuple[int, int]) -> np.ndarray:
     y, x = np.ogrid[: size_hw[0], : size_hw[1]]
     return np.asarray((x - centre_xy[0]) ** 2 + (y - centre_xy[1]) ** 2 <= max(radius, 1.0) ** 2)
-
-
-def _best_tile(tiles: Sequence[Crop], point_xy: np.ndarray) -> int:
-    """The tile in which a point lies deepest."""
-    x, y = point_xy
-    depths = [min(x - tile.x0, tile.x1 - 1 - x, y - tile.y0, tile.y1 - 1 - y) for tile in tiles]
-    return int(np.argmax(depths))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.session import Session
 
 ShouldStop = Callable[[], bool]
 
@@ -50,11 +53,23 @@ def tiles_of(size_hw: tuple[int, int], object_px: float) -> list[Crop]:
         object_px: how long objects are.
     """
     side = round(min(max(_OBJECTS_LONG * object_px, _SMALLEST_SHARE * max(size_hw)), max(size_hw)))
+    return tiles_of_side(size_hw, side)
+
+
+def tiles_of_side(size_hw: tuple[int, int], side_px: int) -> list[Crop]:
+    """Cover a slice by overlapping tiles of a side, px; where the slice is narrower, they are."""
     return [
-        Crop(x, y, min(x + side, size_hw[1]), min(y + side, size_hw[0]), size_hw)
-        for y in _starts(size_hw[0], side)
-        for x in _starts(size_hw[1], side)
+        Crop(x, y, min(x + side_px, size_hw[1]), min(y + side_px, size_hw[0]), size_hw)
+        for y in _starts(size_hw[0], side_px)
+        for x in _starts(size_hw[1], side_px)
     ]
+
+
+def best_tile(tiles: Sequence[Crop], point_xy: np.ndarray) -> int:
+    """The number of the tile in which a point, (2,) slice px, lies deepest."""
+    x, y = point_xy
+    depths = [min(x - tile.x0, tile.x1 - 1 - x, y - tile.y0, tile.y1 - 1 - y) for tile in tiles]
+    return int(np.argmax(depths))
 
 
 def feature_map(

@@ -74,7 +74,7 @@ ROOMS = {
         "inference imaging.bilinear model checkpoints registry.built_in registry.known_models", late="torch"
     ),
     "inference.sam_predictor": Room("inference"),
-    "inference.session": Room("inference imaging.image_keys"),
+    "inference.session": Room("inference imaging.image_keys proposals.everything proposals.ranking"),
     "propagation": Room("imaging inference system"),
     "proposals": Room("imaging inference"),
     # data, training, evaluation

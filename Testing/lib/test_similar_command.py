@@ -11,7 +11,7 @@ import SimpleITK
 from test_similar import DISCS, disc, given, picture
 
 from SAMMed2DLib.__main__ import main
-from SAMMed2DLib.cli import similar
+from SAMMed2DLib.cli.proposals import similar
 from SAMMed2DLib.imaging.metrics import dice
 from SAMMed2DLib.io.segmentation_io import read_segmentation
 

@@ -88,7 +88,7 @@ class BrightSession:
         if self.finds_nothing:
             mask[:] = False
         height, width = mask.shape
-        found = MaskPrediction(mask, 0.9, (0, 0, width, height), 1, predicted_iou=0.8, grade=self.grade)
+        found = MaskPrediction(mask, 0.9, (0, 0, width, height), 1, predicted_iou=0.8, grade=self.grade, stability=0.95)
         self.answered.append(found)
         return self.answered[-1]
 

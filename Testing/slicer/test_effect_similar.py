@@ -63,8 +63,8 @@ def fixture(model) -> EditorFixture:
 
 def search(fixture) -> list:
     keys.press("M")
-    fixture.wait(lambda: not fixture.controller.similar.is_searching)
-    return fixture.controller.similar.proposals
+    fixture.wait(lambda: not fixture.controller.proposer.is_searching)
+    return fixture.controller.proposer.proposals
 
 
 def found_centres(proposals) -> set:
@@ -84,23 +84,23 @@ def test_a_click_takes_a_proposal_into_a_segment_of_its_own_and_enter_accepts(fi
     search(fixture)
     taken = CENTRES[5]
     fixture.click((*taken, K))
-    assert len(fixture.controller.similar.proposals) == 13 and names(fixture) == ["A", "A #2", "A #3"]
+    assert len(fixture.controller.proposer.proposals) == 13 and names(fixture) == ["A", "A #2", "A #3"]
     assert len(fixture.shown) == 1 and not written(fixture)[2].any()
     fixture.accept()
     np.testing.assert_array_equal(written(fixture)[2], disc(taken))
-    assert len(fixture.controller.similar.proposals) == 13  # they wait
+    assert len(fixture.controller.proposer.proposals) == 13  # they wait
 
 
 def test_keys_take_and_refuse_the_marked_one_and_escape_the_rest(fixture):
     second = search(fixture)[1]
     keys.press("D")
-    assert fixture.controller.similar.proposals[0] is second and len(fixture.controller.similar.proposals) == 13
+    assert fixture.controller.proposer.proposals[0] is second and len(fixture.controller.proposer.proposals) == 13
     keys.press("A")
     fixture.wait()
-    assert len(fixture.controller.similar.proposals) == 12 and len(fixture.shown) == 1
+    assert len(fixture.controller.proposer.proposals) == 12 and len(fixture.shown) == 1
     np.testing.assert_array_equal(fixture.shown[0], second.mask)
     keys.press("Escape")
-    assert not fixture.controller.similar.proposals and len(fixture.shown) == 1  # what was taken stays
+    assert not fixture.controller.proposer.proposals and len(fixture.shown) == 1  # what was taken stays
     keys.press("A")
     assert "no proposal" in fixture.status.text
     keys.press("Escape")
@@ -111,15 +111,15 @@ def test_keys_take_and_refuse_the_marked_one_and_escape_the_rest(fixture):
 def test_clicks_are_answered_while_it_searches_and_escape_cancels_it(fixture, model):
     model.delay_s = 0.05
     keys.press("M")
-    fixture.wait(lambda: fixture.panel.status_line.is_working("similar"))
+    fixture.wait(lambda: fixture.panel.status_line.is_working("proposals"))
     press_at(fixture, CENTRES[7])
     fixture.wait(lambda: fixture.shown)
-    assert fixture.controller.similar.is_searching
+    assert fixture.controller.proposer.is_searching
     keys.press("Escape")
-    assert not fixture.controller.similar.is_searching and "cancelled" in fixture.status.text
-    assert not fixture.panel.status_line.is_working("similar") and len(fixture.shown) == 1
+    assert not fixture.controller.proposer.is_searching and "cancelled" in fixture.status.text
+    assert not fixture.panel.status_line.is_working("proposals") and len(fixture.shown) == 1
     fixture.wait(lambda: not fixture.effect._service.worker.is_pending)
-    assert not fixture.controller.similar.proposals
+    assert not fixture.controller.proposer.proposals
 
 
 def test_in_the_volume_what_goes_on_from_slice_to_slice_is_proposed_once(fixture):
@@ -149,14 +149,14 @@ def test_proposals_go_with_the_effect_and_with_the_volume(fixture):
     other = slicer.util.addVolumeFromArray(np.zeros(SIZE[::-1], np.int16))
     fixture.editor.setSourceVolumeNode(other)
     fixture.pump(0.05)
-    assert not fixture.controller.similar.shown(fixture.controller.editor.take())
+    assert not fixture.controller.proposer.shown(fixture.controller.editor.take())
     fixture.editor.setActiveEffect(None)
     fixture.activate()
-    assert not fixture.controller.similar.proposals
+    assert not fixture.controller.proposer.proposals
 
 
 def test_the_candidate_that_was_meant_is_taken(fixture, model):
-    similar = fixture.controller.similar
+    similar = fixture.controller.proposer
     first = search(fixture)[0]
     meant = replace(first, prompts=first.prompts.with_candidate(1))
     similar._proposals[0] = replace(similar._proposals[0], proposal=meant)

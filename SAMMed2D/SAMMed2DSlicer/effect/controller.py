@@ -17,7 +17,7 @@ from SAMMed2DSlicer.effect.context.group_chooser import GroupChooser, ShownObjec
 from SAMMed2DSlicer.effect.display import EffectState
 from SAMMed2DSlicer.effect.hover import HoverPreview
 from SAMMed2DSlicer.effect.objects.prompt_undo import PromptUndo
-from SAMMed2DSlicer.effect.objects.similar_objects import SimilarObjects
+from SAMMed2DSlicer.effect.objects.proposer import Proposer
 from SAMMed2DSlicer.effect.panel.status_text import Status
 from SAMMed2DSlicer.effect.preview import ViewPreview
 from SAMMed2DSlicer.effect.updater import EffectUpdater
@@ -58,11 +58,11 @@ class EffectController:
         self._chooser = GroupChooser(effect, self.updater.groups, edit_history, self.updater.segments, shown)
         self.hover = HoverPreview(effect, service, self._chooser, self.updater.begin)
         self.prompt_undo = PromptUndo(self.updater)
-        self.similar = SimilarObjects(
+        self.proposer = Proposer(
             effect,
             self.updater,
             service,
-            lambda widget, proposal: self.add(widget, [proposal.point_world], True, proposal.give_to, True),
+            lambda widget, taken: self.add(widget, taken.points_world, taken.side, taken.give_to, True),
         )
 
     @property
@@ -104,7 +104,7 @@ class EffectController:
     def stop(self) -> None:
         """Hide the prompts and leave nothing behind but their nodes."""
         self.hover.leave()
-        self.similar.cancel()
+        self.proposer.cancel()
         self.updater.stop()
 
     def show_object(self, found: ShownObject | None) -> None:
@@ -149,7 +149,7 @@ class EffectController:
             whether it was added; if not, the status says why.
         """
         point_world = volumes.world_from_xy(widget.mrmlSliceNode(), xy)
-        if positive and self.similar.take_at(widget, point_world):
+        if positive and self.proposer.take_at(widget, point_world):
             return True
         with slicer.util.RenderBlocker():
             return self.add(widget, [point_world], positive, lambda group: group.add_point(point_world, positive))
@@ -248,7 +248,7 @@ class EffectController:
     @renders_once
     def clear(self) -> None:
         """Take away the prompts in view that were not accepted; else such on other slices; else all in view."""
-        if self.similar.clear():
+        if self.proposer.clear():
             return
         now = self.updater.begin()
         self.updater.drop_requests()
@@ -284,7 +284,7 @@ class EffectController:
 
     def predict_again(self) -> None:
         """Predict all open groups anew, since the model or what it sees has changed."""
-        self.similar.cancel()
+        self.proposer.cancel()
         self.updater.requests.drop()
         self.acceptance.clear()
         self.updater.candidates.clear()

@@ -36,8 +36,9 @@ class EffectState:
         unfinished: groups of the selected segment, in view, that the user is not done with.
         is_waiting: whether a prediction is on its way.
         has_object: whether a whole object waits to be accepted.
-        proposals: how many similar objects are proposed.
+        proposals: how many objects are proposed.
         search_share: how much of the search for them is done, 0 .. 1; None while there is none.
+        search_text: what is looked for, for the user.
     """
 
     status: Status
@@ -51,6 +52,7 @@ class EffectState:
     has_object: bool = False
     proposals: int = 0
     search_share: float | None = None
+    search_text: str = ""
 
     @property
     def has_open_work(self) -> bool:
@@ -66,8 +68,9 @@ class EffectDisplay:
         now: the snapshot of the editor by which all goes in the present event.
         last_view: the slice view that was worked in last, or None.
         changes: marks what the last prompts have changed.
-        proposals_of: gives similar objects that are proposed, to be drawn, for a snapshot.
+        proposals_of: gives objects that are proposed, to be drawn, for a snapshot.
         search_share: see `EffectState`.
+        search_text: see `EffectState`.
         whole_object: one that waits to be accepted, or None.
     """
 
@@ -99,6 +102,7 @@ class EffectDisplay:
         self.last_view: Any = None
         self.proposals_of: Callable[[EditorSnapshot], Sequence[DrawnMask]] = lambda now: ()
         self.search_share: float | None = None
+        self.search_text = ""
         self.whole_object: ShownObject | None = None
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
 
@@ -182,6 +186,7 @@ class EffectDisplay:
                 has_object=self.whole_object is not None,
                 proposals=len(self.proposals_of(self.now)),
                 search_share=self.search_share,
+                search_text=self.search_text,
             )
         )
 

@@ -20,8 +20,8 @@ from SAMMed2DSlicer.widgets.window_status import WindowProgress, WindowStatus
 # Work that ends sooner shows no bar, which would flicker.
 _SOON_MS = 300
 # Kinds of work. If several go on, the first of them is shown, and Cancel is for it.
-PROPAGATION, SIMILAR, MODEL_LOADING, PREDICTION = "run", "similar", "model", "answer"
-_WORKS = (PROPAGATION, SIMILAR, MODEL_LOADING, PREDICTION)
+PROPAGATION, PROPOSALS, MODEL_LOADING, PREDICTION = "run", "proposals", "model", "answer"
+_WORKS = (PROPAGATION, PROPOSALS, MODEL_LOADING, PREDICTION)
 # Dark to light, from the masks that need a look to those that do not: colour-blind readers tell them apart, too.
 _GRADE_COLORS = {"check": "#283ca0", "fair": "#a0788c", "good": "#fadc3c"}
 _NO_GRADE = "#8c8c8c"
@@ -230,7 +230,7 @@ class StatusLine:
         """Show work that has begun; drops the message.
 
         Args:
-            name: PROPAGATION, SIMILAR, MODEL_LOADING or PREDICTION; work of the same name is replaced.
+            name: PROPAGATION, PROPOSALS, MODEL_LOADING or PREDICTION; work of the same name is replaced.
             text: one line for the user.
             cancel: what Cancel does.
             tip: tool tip of Cancel.

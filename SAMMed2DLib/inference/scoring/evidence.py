@@ -29,12 +29,28 @@ def evidence_of(found: ViewPrediction, prompts: Prompts) -> dict[str, float]:
     logits = found.low_res_logits
     if logits is None or not found.mask.any() or not (logits > -_STABLE_LOGIT).any():
         return {}
-    stability = np.count_nonzero(logits > _STABLE_LOGIT) / np.count_nonzero(logits > -_STABLE_LOGIT)
+    return evidence_of_logits(logits, found.score, prompts.box_xyxy is None and len(prompts.labels) == 1)
+
+
+def evidence_of_logits(logits: np.ndarray, predicted_iou: float, is_first_click: bool) -> dict[str, float]:
+    """The same of logits as the network draws them.
+
+    Args:
+        logits: (L, L), of which one at least is above -1.
+        predicted_iou: by the network.
+        is_first_click: whether a click is all that the object has got.
+    """
     return {
-        "predicted_iou": _log_odds(found.score),
-        "stability": _log_odds(stability),
-        "first_click": float(prompts.box_xyxy is None and len(prompts.labels) == 1),
+        "predicted_iou": _log_odds(predicted_iou),
+        "stability": _log_odds(stability_of(logits)),
+        "first_click": float(is_first_click),
     }
+
+
+def stability_of(logits: np.ndarray) -> float:
+    """The share of a mask that stays if more certainty is asked for, 0 .. 1, of its logits; 0 where there is none."""
+    loose = np.count_nonzero(logits > -_STABLE_LOGIT)
+    return np.count_nonzero(logits > _STABLE_LOGIT) / loose if loose else 0.0
 
 
 def _log_odds(share: float) -> float:

@@ -27,7 +27,7 @@ from SAMMed2DSlicer.effect.context.parameters import (
     ZOOM,
     EffectOptions,
 )
-from SAMMed2DSlicer.effect.panel.similar_row import SimilarRow
+from SAMMed2DSlicer.effect.panel.proposal_row import ProposalRow
 from SAMMed2DSlicer.effect.panel.thumbnail import Thumbnail
 from SAMMed2DSlicer.effect.panel.tour import Tour
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
@@ -61,7 +61,7 @@ class EffectPanel:
             service: whose model and device are chosen here.
             calls: "accept", "clear", "cancel" (what is asked for), "install", "model" (was chosen), "stop" (loading
                 it) and "keys" (are to be shown) without arguments; "jump" and "remove" with a prompt group;
-                "similar" with "search" or "cancel".
+                "propose" with "search_similar", "search_all" or "cancel".
         """
         self._effect, self._service, self._calls = effect, service, calls
         self._state: EffectState | None = None
@@ -90,12 +90,12 @@ class EffectPanel:
             SCRIBBLE: self.ui.scribbleButton,
             LASSO: self.ui.lassoButton,
         }
-        self._similar = SimilarRow(self.status_line, calls["similar"])
+        self._proposals = ProposalRow(self.status_line, calls["propose"])
         self._checks = {
             AT_ONCE: self.ui.acceptsAtOnceCheckBox,
             NEW_SEGMENTS: self.ui.newSegmentsCheckBox,
             PREFETCH: self.ui.looksAheadCheckBox,
-            SIMILAR_IN_VOLUME: self._similar.in_volume,
+            SIMILAR_IN_VOLUME: self._proposals.in_volume,
             overwrite_mode.PROTECT: self.ui.protectsOthersCheckBox,
         }
         self._lists = {
@@ -108,8 +108,8 @@ class EffectPanel:
         self.status_line.set_hint(_("Click on the structure, or drag a box around it."))
         effect.addOptionsWidget(self.status_line.widget)
         effect.addOptionsWidget(self.widget)
-        self._similar.widget.layout().insertWidget(0, self.ui.wholeButton)  # there is no room beside *Accept*
-        self.add_section(self._similar.widget)
+        self._proposals.add_before(self.ui.wholeButton)  # there is no room beside *Accept*
+        self.add_section(self._proposals.widget)
         self.ui.installRow.setVisible(False)
 
     def add_section(self, widget: Any) -> None:
@@ -140,7 +140,7 @@ class EffectPanel:
     def show(self, state: EffectState) -> None:
         """Show the state of the work."""
         self._show_status(state)
-        self._similar.show(state)
+        self._proposals.show(state)
         has_answer, has_groups = bool(state.pending), bool(state.groups)
         can_accept = has_answer or state.is_waiting or state.has_object or bool(state.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)

@@ -19,8 +19,8 @@ class KeyTarget(Protocol):
     def remove_last(self) -> None:
         """Take the last prompt back."""
 
-    def on_similar(self, action: str) -> None:
-        """Act on similar objects: "search", "take" or "refuse"."""
+    def on_propose(self, action: str) -> None:
+        """Act on objects that the model proposes: "search_similar", "search_all", "take" or "refuse"."""
 
     def choose_tool(self, tool: str) -> None:
         """Choose what a click is taken for, one of `context.parameters`."""
@@ -69,9 +69,10 @@ def key_actions(target: KeyTarget) -> list[KeyAction]:
         KeyAction(("O",), partial(target.choose_tool, "lasso"), _("lasso: draw around, or what is outside with Ctrl")),
         KeyAction(("L",), partial(target.take_candidate, 1), _("next larger mask")),
         KeyAction(("K",), partial(target.take_candidate, -1), _("next smaller mask")),
-        KeyAction(("M",), partial(target.on_similar, "search"), _("find more objects like the accepted ones")),
-        KeyAction(("A",), partial(target.on_similar, "take"), _("take the marked proposal")),
-        KeyAction(("D",), partial(target.on_similar, "refuse"), _("refuse the marked proposal")),
+        KeyAction(("J",), partial(target.on_propose, "search_all"), _("propose all objects of this slice")),
+        KeyAction(("M",), partial(target.on_propose, "search_similar"), _("find more objects like the accepted ones")),
+        KeyAction(("A",), partial(target.on_propose, "take"), _("take the marked proposal")),
+        KeyAction(("D",), partial(target.on_propose, "refuse"), _("refuse the marked proposal")),
         KeyAction(("E",), target.segment_whole, _("whole object, from this slice or an ROI")),
         KeyAction(("H",), target.toggle_prompts, _("hide or show the prompts")),
         KeyAction(("?", "F1"), target.toggle_keys, _("hide or show this sheet"), "? or F1"),

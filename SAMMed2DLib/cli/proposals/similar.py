@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from SAMMed2DLib.cli.common.console_report import (
     print_report,
     progress_line,
     report_end,
-    sizes,
     write_report,
     written,
 )
@@ -25,6 +24,7 @@ from SAMMed2DLib.cli.common.options import AXES, add_files, add_results, add_see
 from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, along
 from SAMMed2DLib.cli.common.provenance import record_of, rule_entry
 from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, slices_shown
+from SAMMed2DLib.cli.proposals.results import picture, proposal_entries, volume_masks
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import (
@@ -36,14 +36,9 @@ from SAMMed2DLib.io.segmentation_io import (
     write_segmentation,
 )
 from SAMMed2DLib.io.volume_io import Volume, read_volume
-from SAMMed2DLib.plots.contact_sheet import contact_sheet
-from SAMMed2DLib.plots.overlay import MaskLayer, draw_slice, write_png
-from SAMMed2DLib.plots.slice_view import SliceView
+from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
 from SAMMed2DLib.system.formatting import counted
-
-if TYPE_CHECKING:
-    from SAMMed2DLib.proposals.ranking import Proposal
 
 DESCRIPTION = """\
 Propose further objects like those of a segmentation, such as nuclei or lesions of which a few were segmented. The
@@ -53,7 +48,6 @@ is wrong. Slices on which the segmentation shows something are searched; --range
 examples:
   sammed2d similar nuclei.png --mask three.seg.nrrd -o all.seg.nrrd --png all.png
   sammed2d similar flair.nii.gz --mask lesions.seg.nrrd --segment lesion --range 20,40 -o more.seg.nrrd"""
-_PICTURES, _PICTURE_PX = 9, 640
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,22 +156,12 @@ def similar_case(job: SimilarJob, load: Load, progress: Progress) -> dict[str, A
         with log.step("write"):
             voxels: list[int] = []
             known = (drawn.layers_lkji[layer] == value for layer, value in drawn.places)
-            masks = _masks(volume, known, planes, found, voxels)
+            masks = volume_masks(volume, known, planes, found, voxels)
             note_overlap(log, write_segmentation(staged.place(job.output), masks, volume, segments))
         if job.png:
             with log.step("draw"):
-                write_png(staged.place(job.png), _picture(volume, planes, slices, there, found, segments, intensity))
-        entries = [
-            {
-                "name": name,
-                "slice": proposal.slice_index,
-                "point": proposal.prompts.points_xy[0].tolist(),
-                "score": round(proposal.score, 4),
-                "rank": round(proposal.rank, 4),
-                **sizes(volume, count),
-            }
-            for name, proposal, count in zip(names, found, voxels[len(drawn.segments) :], strict=True)
-        ]
+                write_png(staged.place(job.png), picture(volume, planes, slices, there, found, segments, intensity))
+        entries = proposal_entries(volume, names, found, voxels[len(drawn.segments) :])
         report = {
             **head,
             "intensities": rule_entry(intensity),
@@ -213,46 +197,6 @@ def _names(first: str, taken: set[str], count: int) -> list[str]:
     base = first.rsplit(" #", 1)[0]
     free = (name for n in range(2, len(taken) + count + 2) if (name := f"{base} #{n}") not in taken)
     return [next(free) for _ in range(count)]
-
-
-def _masks(
-    volume: Volume,
-    known: Iterator[np.ndarray],
-    planes: Sequence[SlicePlane],
-    found: Sequence[Proposal],
-    voxels: list[int],
-) -> Iterator[np.ndarray]:
-    """One (K, J, I) bool array after the other; their numbers of voxels are appended as they pass."""
-    for mask in known:
-        voxels.append(int(mask.sum()))
-        yield mask
-    for proposal in found:
-        whole = np.zeros(volume.array.shape[:3], bool)
-        planes[proposal.slice_index].insert(whole, proposal.mask, True)
-        voxels.append(int(proposal.mask.sum()))
-        yield whole
-
-
-def _picture(
-    volume: Volume,
-    planes: Sequence[SlicePlane],
-    slices: Sequence[int],
-    there: Mapping[int, np.ndarray],
-    found: Sequence[Proposal],
-    segments: Sequence[Segment],
-    intensity: Any,
-) -> np.ndarray:
-    """Draw slices with most proposals: objects in white, proposals in the colours of their segments."""
-    colors = [segment.color or (1.0, 0.0, 0.0) for segment in segments[len(segments) - len(found) :]]
-    counts = {n: sum(proposal.slice_index == n for proposal in found) for n in slices}
-    shown = sorted(sorted(slices, key=lambda n: -counts[n])[:_PICTURES])
-    images = []
-    for n in shown:
-        layers = [MaskLayer(there[n], (1.0, 1.0, 1.0))] if n in there else []
-        layers += [MaskLayer(p.mask, color) for p, color in zip(found, colors, strict=True) if p.slice_index == n]
-        view = SliceView.of(planes[n], volume.ijk_to_ras, _PICTURE_PX)
-        images.append(draw_slice(rgb_from_slice(planes[n].extract(volume.array), intensity), view, layers))
-    return images[0] if len(images) == 1 else contact_sheet(images, [f"slice {n}" for n in shown])
 
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:

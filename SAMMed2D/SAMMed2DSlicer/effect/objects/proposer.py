@@ -1,78 +1,33 @@
-"""Find similar: proposals of the model that the user takes by a click, or refuses; nothing is written by itself."""
+"""Proposals of the model that the user takes by a click, or refuses; nothing is written by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.effect import mask_drawing
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
+from SAMMed2DSlicer.effect.objects.everything_task import EverythingTask
+from SAMMed2DSlicer.effect.objects.search_task import SearchTask
+from SAMMed2DSlicer.effect.objects.shown_proposal import ShownProposal
 from SAMMed2DSlicer.effect.objects.similar_task import SimilarTask
 from SAMMed2DSlicer.effect.updater import EffectUpdater
 from SAMMed2DSlicer.inference.service import InferenceService
 from SAMMed2DSlicer.inference.worker import TASK, Job
-from SAMMed2DSlicer.prompts.prompt_history import take_candidate
 from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 
 if TYPE_CHECKING:
-    from SAMMed2DLib.imaging.geometry import SlicePlane
     from SAMMed2DLib.proposals.ranking import Proposal
-    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
-
-_COLOR = (1.0, 0.9, 0.2)  # of proposals: no segment of Slicer's first ones has it
 
 
-
-@dataclass(frozen=True, eq=False)
-class ShownProposal:
-    """A proposal as it is drawn: an outline.
-
-    Attributes:
-        proposal: what was found.
-        plane: its slice.
-        world_from_ijk: (4, 4), mm, the voxels of the volume to the scene.
-        is_marked: whether keys are about this one.
-        color: red, green and blue in 0..1.
-    """
-
-    proposal: Proposal
-    plane: SlicePlane
-    world_from_ijk: np.ndarray
-    is_marked: bool = False
-    color: tuple[float, float, float] = _COLOR
-
-    @cached_property
-    def labels_hw(self) -> np.ndarray:
-        """Its mask, (H, W) uint8, see `mask_drawing`."""
-        label = mask_drawing.MARKED if self.is_marked else mask_drawing.PROPOSED
-        return np.where(self.proposal.mask, np.uint8(label), np.uint8(0))
-
-    def give_to(self, group: PromptGroup) -> None:
-        """Give its click to a prompt group, and the candidate that was meant."""
-        group.add_point(self.point_world, True)
-        candidate = self.proposal.prompts.candidate
-        if candidate is not None:
-            take_candidate(group, candidate)
-
-    @property
-    def point_world(self) -> np.ndarray:
-        """Its click, (3,) mm in the scene."""
-        x, y = self.proposal.prompts.points_xy[0]
-        plane = self.plane
-        point_ijk = np.array(plane.origin_ijk) + x * np.array(plane.column_step_ijk) + y * np.array(plane.row_step_ijk)
-        return (self.world_from_ijk @ [*point_ijk, 1.0])[:3]
-
-
-class SimilarObjects:
+class Proposer:
     """Searches in the background, shows what was found, and hands on what the user takes."""
 
     def __init__(
@@ -91,7 +46,7 @@ class SimilarObjects:
             begin_object: begins an object by a proposal in a slice view; tells whether it did.
         """
         self._effect, self._updater, self._service, self._begin_object = effect, updater, service, begin_object
-        self._task: SimilarTask | None = None
+        self._task: SearchTask | None = None
         self._job: Job | None = None
         self._place: tuple[Any, ...] = ()  # segmentation, volume and frame that the proposals are of
         self._proposals: list[ShownProposal] = []
@@ -107,8 +62,15 @@ class SimilarObjects:
         """What was found and is neither taken nor refused, the most likely first; the first one is marked."""
         return [shown.proposal for shown in self._proposals]
 
-    def search(self) -> None:
+    def search_similar(self) -> None:
         """Look for objects like the accepted ones, on the slice that is shown, or on all slices parallel to it."""
+        self._search(SimilarTask)
+
+    def search_all(self) -> None:
+        """Look for all objects of the slice that is shown."""
+        self._search(EverythingTask)
+
+    def _search(self, kind: type[SearchTask]) -> None:
         updater = self._updater
         now = updater.begin()
         self.cancel()
@@ -116,14 +78,14 @@ class SimilarObjects:
         plane = now.planes.get(view.mrmlSliceNode().GetLayoutName()) if view is not None else None
         plane = plane or next(iter(now.planes.values()), None)
         if plane is None or not now.segment_id:
-            updater.display.notify(_("Show a slice of the image, and choose a segment with an object."), WARNING)
+            updater.display.notify(_("Show a slice of the image, and choose a segment first."), WARNING)
             return
         pending = [(group.plane, shown.result.mask) for group, shown in updater.acceptance.predictions.items()]
         try:
             labelmap = self._effect.defaultModifierLabelmap()
             if labelmap is None:
                 raise volumes.SceneError(_("The segmentation has no geometry: select a source volume for it."))
-            self._task = SimilarTask(now, plane, labelmap, pending)
+            self._task = kind(now, plane, labelmap, pending)
         except ValueError as error:
             updater.display.notify(messages.error_text(error), WARNING)
             return
@@ -159,11 +121,13 @@ class SimilarObjects:
         xy = plane.project_ras(point_world[None], now.world_from_ijk)[0][0]
         x, y = (int(value) for value in np.floor(xy + 0.5))
         height, width = plane.size_hw
-        for number, shown in enumerate(self._proposals):
-            if shown.plane == plane and 0 <= x < width and 0 <= y < height and shown.proposal.mask[y, x]:
-                self._take(number, widget)
-                return True
-        return False
+        if not (0 <= x < width and 0 <= y < height):
+            return False
+        on = [n for n, shown in enumerate(self._proposals) if shown.plane == plane and shown.proposal.mask[y, x]]
+        if not on:
+            return False
+        self._take(min(on, key=lambda n: self._proposals[n].area_px), widget)  # one may lie within another
+        return True
 
     def take(self) -> None:
         """Take the marked proposal."""
@@ -189,7 +153,7 @@ class SimilarObjects:
 
     def _say_nothing_marked(self) -> None:
         self._updater.begin()
-        text = _("There is no proposal: accept one object at least, and press M for more like it.")
+        text = _("There is no proposal: J looks for all objects here, M for more like those that you have accepted.")
         self._updater.display.notify(text, WARNING)
 
     @renders_once
@@ -210,17 +174,17 @@ class SimilarObjects:
             return last if last in showing else showing[0]
         widget = now.along(plane, self._updater.display.last_view)
         if widget is not None:
-            widget.mrmlSliceNode().JumpSliceByOffsetting(*self._proposals[0].point_world)
+            widget.mrmlSliceNode().JumpSliceByOffsetting(*self._proposals[0].points_world[0])
             widget.sliceLogic().SnapSliceOffsetToIJK()
         return widget
 
     # The search
 
-    def _advance(self, task: SimilarTask) -> None:
+    def _advance(self, task: SearchTask) -> None:
         self._show()
         self._job = self._service.submit(task.advance, lambda more: self._advanced(task, more), self._failed, TASK)
 
-    def _advanced(self, task: SimilarTask, has_more: bool) -> None:
+    def _advanced(self, task: SearchTask, has_more: bool) -> None:
         if task is not self._task or not self._updater.observer.is_active:
             return
         try:
@@ -236,17 +200,16 @@ class SimilarObjects:
         self._updater.begin()
         world = task.world_from_ijk
         self._proposals = [ShownProposal(each, task.planes[each.slice_index], world) for each in task.found]
-        self._tell(len(self._proposals))
+        self._tell(len(self._proposals), task)
         self._mark_next()
 
-    def _tell(self, count: int) -> None:
+    def _tell(self, count: int, task: SearchTask) -> None:
         found = (
             _("1 proposal. Click takes it, or A; D refuses it, Esc too.")
             if count == 1
             else _("{count} proposals. A click takes one; A takes the marked one, D refuses it; Esc refuses all.")
         )
-        nothing = _("No further object like these was found here.")
-        text = found.format(count=count) if count else nothing
+        text = found.format(count=count) if count else task.nothing_text
         self._updater.display.notify(text, INFO if count else WARNING)
 
     def _failed(self, error: BaseException) -> None:
@@ -258,9 +221,10 @@ class SimilarObjects:
 
     def _show(self) -> None:
         """Hand on what is to be shown."""
-        display, share = self._updater.display, self._task.share if self._task is not None else None
-        display.search_share = share
-        display.publish(redraws=share is None)
+        display, task = self._updater.display, self._task
+        display.search_share = None if task is None else task.share
+        display.search_text = "" if task is None else task.working_text
+        display.publish(redraws=task is None)
 
     def shown(self, now: EditorSnapshot) -> list[ShownProposal]:
         """The proposals where they are now, the marked one first; none for another volume, segmentation or frame."""

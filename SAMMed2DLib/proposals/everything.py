@@ -1,0 +1,201 @@
+"""Propose all objects of a slice: clicks in grids of several scales, their masks ranked, each object once.
+
+The grids are answered coarsely, in batches. Each mask that is sure and stable enough becomes a box, which a session
+answers as any other prompt: what is proposed is the mask that somebody gets who takes it. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMMed2DLib.imaging.components import largest_component
+from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
+from SAMMed2DLib.inference.scoring.evidence import evidence_of_logits, stability_of
+from SAMMed2DLib.inference.zoom import Crop, ViewPrediction, touches_border
+from SAMMed2DLib.proposals.ranking import NestedMasks, Proposal
+from SAMMed2DLib.proposals.tiles import best_tile, tile_image, tiles_of_side
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.inference.prediction import Prediction
+    from SAMMed2DLib.inference.session import Session
+
+# Views on which is clicked: their side, of the slice's longer side, and clicks along that. Chosen on validation images
+# as are the other numbers: docs/everything.md.
+_SCALES = ((1.0, 16), (0.5, 16), (0.25, 20))
+# Without zoom all is seen in one view.
+_WHOLE = ((1.0, 24),)
+# Masks of coarse views that are less sure, or less stable, are not looked at once more.
+_LEAST_GUESS = 0.35
+_LEAST_STABILITY = 0.6
+# Proposals that are less sure are left out.
+_LEAST_SCORE = 0.7
+# Of the slice's pixels: what is smaller is a speck, what is larger is the whole image or its background.
+_SMALLEST_SHARE, _LARGEST_SHARE = 0.0007, 0.6
+_FEWEST_PX = 12
+# The share of the work that the grids are.
+_GRIDS = 0.5
+
+OnProgress = Callable[[float], None]
+ShouldStop = Callable[[], bool]
+Steps = Generator[float, None, list[Proposal]]
+
+
+def propose_objects(
+    session: Session,
+    image: np.ndarray,
+    *,
+    slice_index: int = 0,
+    known: Sequence[np.ndarray] = (),
+    most: int = 15,
+    zoom: bool | None = None,
+    on_progress: OnProgress = lambda share: None,
+    should_stop: ShouldStop | None = None,
+) -> list[Proposal]:
+    """Propose all objects of a slice.
+
+    Args:
+        session: its model sees and answers; the masks are those that it answers to the proposals' prompts.
+        image: (H, W, 3) uint8, the slice.
+        slice_index: what to call it in the proposals.
+        known: (H, W) bool each, objects that are there already, and not to be proposed.
+        most: how many proposals there are at most.
+        zoom: as in `Session.answer`; without zoom only objects that the whole slice shows well are found.
+        on_progress: told the share of the work that is done, 0 .. 1.
+        should_stop: ends the work early.
+
+    Returns:
+        the surest ones first; one may lie within another.
+
+    Raises:
+        Stopped: `should_stop` said so.
+    """
+    steps = everything_steps(
+        session, image, slice_index=slice_index, known=known, most=most, zoom=zoom, should_stop=should_stop
+    )
+    while True:
+        try:
+            on_progress(next(steps))
+        except StopIteration as end:
+            found: list[Proposal] = end.value
+            return found
+
+
+def everything_steps(
+    session: Session,
+    image: np.ndarray,
+    *,
+    slice_index: int = 0,
+    known: Sequence[np.ndarray] = (),
+    most: int = 15,
+    zoom: bool | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Steps:
+    """Do what `propose_objects` does in short steps, so that a caller may do something else between them.
+
+    Result and errors are as there; each step yields the share of the work that is done.
+
+    Args:
+        session: as there, as are all others.
+        image: see there.
+        slice_index: see there.
+        known: see there.
+        most: see there.
+        zoom: see there.
+        should_stop: see there.
+    """
+    zoomed = session.predictor.prefers_zoom if zoom is None else zoom
+    guesses: list[_Guess] = []
+    views = list(_views((image.shape[0], image.shape[1]), _SCALES if zoomed else _WHOLE))
+    for done, (view, points_xy) in enumerate(views):
+        yield _GRIDS * done / len(views)
+        guesses += _guesses(session, image, view, points_xy, zoomed, should_stop)
+    guesses.sort(key=lambda guess: -guess.rank)
+    looked_at, boxes = NestedMasks(known), []
+    for guess in guesses:
+        mask = guess.mask()
+        if _is_object(mask) and looked_at.add_unless_same(mask):
+            boxes.append((Prompts.of(box=box_of_mask(mask)), guess.rank))
+            if len(boxes) >= most:
+                break
+    found = []
+    for done, (box, sureness) in enumerate(boxes):
+        yield _GRIDS + (1 - _GRIDS) * done / len(boxes)
+        answer = session.answer(image, box, zoom=zoom, should_stop=should_stop)
+        score = answer.score if answer.grade is not None else answer.score * answer.stability
+        if _is_object(answer.mask) and score >= _LEAST_SCORE:
+            rank = sureness * score  # whether clicks agree that it is an object, and how good its outline is
+            found.append(Proposal(slice_index, box, answer.mask, answer.score, rank, answer.stability, answer.grade))
+    yield 1.0
+    found.sort(key=lambda proposal: -proposal.rank)
+    distinct = NestedMasks(known)
+    return [proposal for proposal in found if distinct.add_unless_same(proposal.mask)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Guess:
+    """A mask of a coarse view, and how sure it is."""
+
+    view: Crop
+    drawn: Prediction
+    rank: float
+
+    def mask(self) -> np.ndarray:
+        """Its largest region, (H, W) bool, on the slice."""
+        return self.view.whole_mask(largest_component(self.drawn.mask))
+
+
+def _views(size_hw: tuple[int, int], scales: Sequence[tuple[float, int]]) -> Iterator[tuple[Crop, list[np.ndarray]]]:
+    """The views, and the clicks on each, slice px: a click is in the view in which it lies deepest."""
+    for share, count in scales:
+        step = max(size_hw) / count
+        tiles = tiles_of_side(size_hw, round(share * max(size_hw)))
+        clicks: list[list[np.ndarray]] = [[] for _ in tiles]
+        for y in _middles(size_hw[0], step):
+            for x in _middles(size_hw[1], step):
+                clicks[best_tile(tiles, np.array([x, y]))].append(np.array([x, y]))
+        yield from ((tile, points) for tile, points in zip(tiles, clicks, strict=True) if points)
+
+
+def _middles(length: int, step: float) -> np.ndarray:
+    """Places along a side, px, about a step from each other, the outer ones half of that from its ends."""
+    count = max(round(length / step), 1)
+    return (np.arange(count) + 0.5) * length / count - 0.5
+
+
+def _guesses(
+    session: Session,
+    image: np.ndarray,
+    view: Crop,
+    points_xy: Sequence[np.ndarray],
+    coarse: bool,
+    should_stop: ShouldStop | None,
+) -> list[_Guess]:
+    """Masks of clicks on a view that are sure and stable, each object once."""
+    clicks = [view.prompts(Prompts.of(positive=[point])) for point in points_xy]
+    drawn = session.draw_all(tile_image(image, view), clicks, coarse=coarse, should_stop=should_stop)
+    calibration = session.predictor.score_calibration
+    guesses = []
+    for prediction in (prediction for masks in drawn for prediction in masks):
+        logits = prediction.low_res_logits
+        stability = stability_of(logits)
+        if stability < _LEAST_STABILITY:
+            continue
+        rank = prediction.score * stability
+        if calibration is not None:
+            rank = calibration.expected_iou(evidence_of_logits(logits, prediction.score, is_first_click=True))
+        if rank >= _LEAST_GUESS:
+            guesses.append(_Guess(view, prediction, rank))
+    guesses.sort(key=lambda guess: -guess.rank)
+    distinct = NestedMasks()  # of small masks as the network draws them: few are left that need the slice's pixels
+    kept = [guess for guess in guesses if distinct.add_unless_same(guess.drawn.low_res_logits > 0)]
+    return [guess for guess in kept if not touches_border(ViewPrediction(guess.mask(), 0.0, view))]
+
+
+def _is_object(mask_hw: np.ndarray) -> bool:
+    """Whether a mask is neither a speck nor all of the slice."""
+    area = np.count_nonzero(mask_hw)
+    return bool(max(_SMALLEST_SHARE * mask_hw.size, _FEWEST_PX) <= area <= _LARGEST_SHARE * mask_hw.size)
