@@ -80,7 +80,7 @@ $(VENV)/torch.done: $(VENV)/python.done
 	@touch $@
 
 $(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
-	$(call install,--editable '.[demo]')
+	$(call install,--editable '.[plots]' 'slicerio>=1.1')
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml $(VENV)/torch.done

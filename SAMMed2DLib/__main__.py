@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate": ("cli.evaluate", "measure a model on labelled images"),
     "evaluate-propagation": ("cli.evaluate_propagation", "measure propagation on labelled volumes"),
     "export": ("cli.export", "write a model as ONNX files, or as a checkpoint for the original code"),
+    "demo": ("demo_page.command", "open a page in the browser to try a model on"),
     "models": ("cli.models", "list, download, add and remove weights"),
     "doctor": ("doctor", "check the installation and say what to do"),
 }

@@ -151,7 +151,8 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     requests = _requests(job, volume, drawn, this.notes)
     if drawn is not None and (new := [request.name for request in requests[len(drawn.segments) :]]):
         this.notes.append(f"new beside the segments of {job.mask}: {', '.join(new)}")
-    objects = WholeObjects.of(job, volume, requests) if job.whole else None
+    is_whole = job.whole or any(request.whole for request in requests)
+    objects = WholeObjects.of(job, volume, requests) if is_whole else None
     check_memory(job, volume, _memory_needed(volume, requests))
     known = {} if drawn is None else _masks_by_number(drawn)
     with this.step("load"):

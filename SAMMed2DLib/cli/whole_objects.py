@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
@@ -17,10 +17,13 @@ from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, for_all_slices, rgb_from_slice
 from SAMMed2DLib.imaging.planes import slice_px
 from SAMMed2DLib.io.volume_io import Volume
+from SAMMed2DLib.propagation.tracks import PropagatedSlice
 from SAMMed2DLib.propagation.whole_object import Boxes, asked_slices, segment_object
 
 if TYPE_CHECKING:
+    from SAMMed2DLib.cli.segment import SegmentJob
     from SAMMed2DLib.inference.prompts import Prompts
+    from SAMMed2DLib.inference.session import ShouldStop
 
 # Makes the mask of a segment that is there already, (K, J, I) bool.
 KnownMask = Callable[[], np.ndarray]
@@ -35,7 +38,7 @@ class WholeObjects:
     Attributes:
         volume: the image.
         requests: what was asked for.
-        axes: array axis of each segment; None for one without prompts.
+        axes: array axis of each segment; None for one that is not followed.
         boxes: the cuts of the box in space of those that have one, by segment.
     """
 
@@ -45,7 +48,7 @@ class WholeObjects:
     boxes: Mapping[int, Boxes]
 
     @classmethod
-    def of(cls, job: ImageJob, volume: Volume, requests: Sequence[SegmentRequest]) -> Self:
+    def of(cls, job: SegmentJob, volume: Volume, requests: Sequence[SegmentRequest]) -> Self:
         """Find out what each segment has.
 
         Args:
@@ -56,10 +59,9 @@ class WholeObjects:
         Raises:
             RequestError: prompts along two axes, or an image of one slice.
         """
-        axes = [_axis(job, volume, request) for request in requests]
-        return cls(
-            volume, requests, axes, {n: found for n, request in enumerate(requests) if (found := _boxes(request))}
-        )
+        axes = [_axis(job, volume, request) if job.whole or request.whole else None for request in requests]
+        in_space = [n for n, request in enumerate(requests) if job.whole and not request.whole]
+        return cls(volume, requests, axes, {n: found for n in in_space if (found := _boxes(requests[n]))})
 
     @property
     def asked(self) -> list[SegmentRequest]:
@@ -116,19 +118,10 @@ class WholeObjects:
         keyframes: Mapping[int, np.ndarray],
         intensity: Intensity,
     ) -> np.ndarray:
-        fixed = for_all_slices(intensity, self.volume.array)
-        planes = [SlicePlane.of_axis(self.volume.size_ijk, axis, k) for k in range(self.volume.array.shape[axis])]
+        planes = planes_of(self.volume, axis)
         drawn = {k: plane.extract(whole) for k, plane in enumerate(planes)}
         known = {k: mask for k, mask in drawn.items() if mask.any()} | dict(keyframes)
-        for result in segment_object(
-            None,
-            lru_cache(32)(lambda k: rgb_from_slice(planes[k].extract(self.volume.array), fixed)),
-            0,
-            len(planes) - 1,
-            keyframes=known,
-            boxes=self.boxes.get(n),
-            slice_px=slice_px(planes[0], self.volume.ijk_to_ras),
-        ):
+        for result in followed_slices(self.volume, axis, known, intensity, boxes=self.boxes.get(n)):
             planes[result.index].insert(whole, result.mask, True)
         for index, mask in keyframes.items():
             planes[index].insert(whole, ~mask, False)
@@ -139,6 +132,44 @@ class WholeObjects:
         """The records of slices with prompts on which the model was not asked, so that all prompts can be recorded."""
         planes = {plane for request in self.requests for plane in request.prompts} - views.keys()
         return {plane: image_and_view(plane.extract(self.volume.array), intensity)[1] for plane in planes}
+
+
+def planes_of(volume: Volume, axis: int) -> list[SlicePlane]:
+    """All slices of a volume along an array axis, by their numbers."""
+    return [SlicePlane.of_axis(volume.size_ijk, axis, k) for k in range(volume.array.shape[axis])]
+
+
+def followed_slices(
+    volume: Volume,
+    axis: int,
+    keyframes: Mapping[int, np.ndarray],
+    intensity: Intensity,
+    *,
+    boxes: Boxes | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Iterator[PropagatedSlice]:
+    """Follow one object from its keyframes through the slices of a volume, without the model.
+
+    Args:
+        volume: the image.
+        axis: array axis of the slices.
+        keyframes: (H, W) bool by slice.
+        intensity: as the model saw the slices.
+        boxes: the cuts of a box in space, which nothing of the object leaves.
+        should_stop: ends it with `session.Stopped`.
+    """
+    fixed = for_all_slices(intensity, volume.array)
+    planes = planes_of(volume, axis)
+    return segment_object(
+        None,
+        lru_cache(32)(lambda k: rgb_from_slice(planes[k].extract(volume.array), fixed)),
+        0,
+        len(planes) - 1,
+        keyframes=keyframes,
+        boxes=boxes,
+        slice_px=slice_px(planes[0], volume.ijk_to_ras),
+        should_stop=should_stop,
+    )
 
 
 def _axis(job: ImageJob, volume: Volume, request: SegmentRequest) -> int | None:

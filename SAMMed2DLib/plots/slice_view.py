@@ -97,6 +97,13 @@ class SliceView:
         points = np.where(self.flipped_xy, size_xy - 1 - points, points)
         return (points + 0.5) * self.scale_xy - 0.5
 
+    def slice_points(self, points_px: np.ndarray) -> np.ndarray:
+        """Bring points (N, 2), picture px, to slice px: the inverse of `points`."""
+        points = (np.array(points_px, dtype=np.float64).reshape(-1, 2) + 0.5) / self.scale_xy - 0.5
+        size_xy = np.array(self.size_hw[::-1]) / self.scale_xy
+        points = np.where(self.flipped_xy, size_xy - 1 - points, points)
+        return points[:, ::-1] if self.swapped else points
+
     def _oriented(self, slice_hw: np.ndarray) -> np.ndarray:
         image = slice_hw.swapaxes(0, 1) if self.swapped else slice_hw
         flip_x, flip_y = self.flipped_xy

@@ -11,7 +11,7 @@ MODULES = ("SAMMed2D", "SAMMed2DLib")
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
 SUFFIXES = {
     SCRIPTS: {".py"},
-    RESOURCES: {".ui", ".png", ".svg", ".json", ".pt", ".md", ".typed"},
+    RESOURCES: {".ui", ".png", ".svg", ".json", ".pt", ".md", ".typed", ".css", ".html", ".js"},
 }
 NEVER_PACKAGED = {"CMakeLists.txt"}
 

@@ -21,8 +21,8 @@ FILES = sorted(path.relative_to(ROOT / PACKAGE).as_posix() for path in (ROOT / P
 
 EVERY_ROOM = "*"
 RUNTIME_PACKAGES = {"numpy", "torch", "SimpleITK", "requests", "urllib3"}  # urllib3 comes with requests
-# In an extra of pyproject.toml; imported late only.
-OPTIONAL_PACKAGES = {"distributed", "matplotlib", "onnx", "onnxruntime", "pydicom"}
+# In an extra of pyproject.toml; imported late only, but for the page of the demo.
+OPTIONAL_PACKAGES = {"PIL", "distributed", "gradio", "matplotlib", "onnx", "onnxruntime", "pydicom"}
 SLICER_PACKAGES = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt", "SAMMed2DSlicer"}
 
 
@@ -97,6 +97,9 @@ ROOMS = {
         late="torch SimpleITK requests",
     ),
     "cli": COMMAND_LINE,
+    "demo_page": Room(EVERY_ROOM, late="PIL", is_bare=False),
+    "demo_page.handlers": Room(EVERY_ROOM, outside="gradio", is_bare=False),
+    "demo_page.page": Room(EVERY_ROOM, outside="gradio", is_bare=False),
     "__main__": COMMAND_LINE,
 }
 

@@ -15,7 +15,8 @@ Points and boxes are as on the command line, see the head of `cli.prompts`. Poin
 given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
 ones first. "candidates": [[1, 2], [3, 1]] takes the second of the candidates after one point, the first after three.
 "strokes" are scribbles and lassos: {"points": [[100, 80], [130, 85]], "inside": true, "closed": false, "after": 1}, the
-corners of a line, drawn after the first point; what is left out is as here, and it comes after all points.
+corners of a line, drawn after the first point; what is left out is as here, and it comes after all points. A segment
+with "whole": true is followed from the masks of its prompts through the other slices until it ends.
 
 The report that `sammed2d segment --json` writes is such a file too, see `cli.common.provenance`; what is no prompt
 there is left alone.
@@ -97,7 +98,7 @@ def _prompts_of(entry: Any) -> Any:
         {key: prompt[key] for key in _PROMPT_KINDS if key in prompt} if isinstance(prompt, dict) else prompt
         for prompt in _listed(entry.get("prompts"))
     ]
-    return {key: entry[key] for key in ("name", "color") if key in entry} | {"prompts": prompts}
+    return {key: entry[key] for key in ("name", "color", "whole") if key in entry} | {"prompts": prompts}
 
 
 def _listed(value: Any) -> list[Any]:
@@ -105,12 +106,13 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _add_json_segment(builder: RequestBuilder, entry: Any, where: str, place: PromptFrame) -> None:
-    fields = _object(entry, where, {"name": str, "color": list, "prompts": list})
+    fields = _object(entry, where, {"name": str, "color": list, "prompts": list, "whole": bool})
     if "name" not in fields:
         raise RequestError(f"{where}: needs a name")
     if not fields.get("prompts", [None]):  # a segment of a report that was only carried along
         return
     segment = builder.segment(fields["name"], _color(fields.get("color"), where))
+    segment.whole = segment.whole or fields.get("whole", False)
     for number, prompt in enumerate(fields.get("prompts", [])):
         inner = f"{where}.prompts[{number}]"
         given = _object(prompt, inner, _PROMPT_KINDS)

@@ -45,11 +45,13 @@ class SegmentRequest:
         name: of the segment.
         color: red, green, blue in 0..1, or None for the next free one.
         prompts: by slice, in the order in which they were given.
+        whole: their masks are keyframes, from which the object is followed through the other slices.
     """
 
     name: str
     color: tuple[float, float, float] | None = None
     prompts: dict[SlicePlane, Prompts] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True)

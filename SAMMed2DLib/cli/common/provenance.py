@@ -246,7 +246,8 @@ def segment_record(segment: Segment, request: SegmentRequest, views: Mapping[Sli
         views: what was seen of each of these slices.
     """
     prompts = [_slice_record(plane, on_slice, views[plane]) for plane, on_slice in request.prompts.items()]
-    return {"name": segment.name, "color": list(segment.color or ()), "prompts": prompts}
+    whole = {"whole": True} if request.whole else {}
+    return {"name": segment.name, "color": list(segment.color or ()), **whole, "prompts": prompts}
 
 
 def _slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, Any]:

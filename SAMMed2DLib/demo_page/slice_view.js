@@ -1,0 +1,143 @@
+// The slice in the browser: clicks, boxes, wheel and keys become events; the server sends pictures back.
+// Gradio gives: element, trigger(event, data), watch(prop, callback), props.
+const find = (selector) => element.querySelector(selector);
+let tool = "inside";
+let corner = null; // where a box begins, [x, y] as shares of the picture
+let isDragged = false;
+let index = 0;
+let scrolledAt = 0;
+let waiting = 0;
+
+const ask = (what) => {
+  waiting += 1;
+  find(".frame").classList.add("waiting");
+  trigger("select", what);
+};
+const choose = (name) => {
+  tool = name;
+  corner = null;
+  band(null);
+  for (const button of element.querySelectorAll("[data-tool]")) {
+    button.classList.toggle("chosen", button.dataset.tool === tool);
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  }
+};
+const go = (to) => {
+  const slider = find(".slice");
+  const next = Math.max(0, Math.min(Number(slider.max), to));
+  if (next === index) return;
+  index = next;
+  slider.value = String(index);
+  scrolledAt = performance.now();
+  trigger("input", { index });
+};
+const placeOf = (event) => {
+  const area = find(".picture").getBoundingClientRect();
+  return [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
+};
+const isInside = ([x, y]) => x >= 0 && x < 1 && y >= 0 && y < 1;
+const band = (end) => {
+  const shown = find(".band");
+  shown.style.display = end === null ? "none" : "block";
+  if (end === null) return;
+  const area = find(".picture").getBoundingClientRect();
+  const frame = find(".frame").getBoundingClientRect();
+  const [low, high] = [Math.min, Math.max].map((of) => [of(corner[0], end[0]), of(corner[1], end[1])]);
+  shown.style.left = `${area.left - frame.left + low[0] * area.width}px`;
+  shown.style.top = `${area.top - frame.top + low[1] * area.height}px`;
+  shown.style.width = `${(high[0] - low[0]) * area.width}px`;
+  shown.style.height = `${(high[1] - low[1]) * area.height}px`;
+};
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button?.dataset.tool) choose(button.dataset.tool);
+  if (button?.dataset.do) ask({ do: button.dataset.do });
+});
+element.addEventListener("contextmenu", (event) => {
+  if (event.target.closest(".frame")) event.preventDefault();
+});
+element.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest(".frame") || !find(".picture").src) return;
+  event.preventDefault();
+  find(".frame").focus({ preventScroll: true });
+  const place = placeOf(event);
+  if (!isInside(place)) return;
+  if (tool === "box" && event.button === 0) {
+    if (corner === null) {
+      corner = place;
+      isDragged = true;
+      find(".frame").setPointerCapture(event.pointerId);
+    } else {
+      finish(place);
+    }
+  } else if (event.button === 0 || event.button === 2) {
+    const isOutside = tool === "outside" || event.button === 2 || event.ctrlKey;
+    ask({ do: "point", at: place, inside: !isOutside });
+  }
+});
+element.addEventListener("pointermove", (event) => {
+  if (corner !== null) band(placeOf(event).map((share) => Math.max(0, Math.min(0.9999, share))));
+});
+element.addEventListener("pointerup", (event) => {
+  if (!isDragged || corner === null) return;
+  isDragged = false;
+  const place = placeOf(event);
+  const area = find(".picture").getBoundingClientRect();
+  // A click is the first of two corners; a drag has both.
+  if (Math.hypot((place[0] - corner[0]) * area.width, (place[1] - corner[1]) * area.height) > 5) finish(place);
+});
+const finish = (place) => {
+  const end = place.map((share) => Math.max(0, Math.min(0.9999, share)));
+  ask({ do: "box", at: [corner, end] });
+  corner = null;
+  band(null);
+};
+element.addEventListener("wheel", (event) => {
+  if (!event.target.closest(".frame") || Number(find(".slice").max) === 0) return;
+  event.preventDefault();
+  go(index + (event.deltaY < 0 ? 1 : -1));
+}, { passive: false });
+element.addEventListener("input", (event) => {
+  if (event.target.matches(".slice")) {
+    event.stopPropagation();
+    go(Number(event.target.value));
+  }
+});
+element.addEventListener("keydown", (event) => {
+  if (!event.target.closest(".frame") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const tools = { i: "inside", o: "outside", b: "box" };
+  const steps = { z: "undo", x: "clear", k: "smaller", l: "larger", enter: "accept" };
+  const slices = { arrowup: 1, arrowdown: -1, pageup: 5, pagedown: -5 };
+  const key = event.key.toLowerCase();
+  if (key === "escape") choose(tool);
+  else if (key in tools) choose(tools[key]);
+  else if (key in steps) ask({ do: steps[key] });
+  else if (key in slices) go(index + slices[key]);
+  else return;
+  event.preventDefault();
+});
+
+const show = () => {
+  const value = props.value;
+  if (!value) return;
+  waiting = Math.max(0, waiting - 1);
+  find(".frame").classList.toggle("waiting", waiting > 0 && !value.is_last);
+  if (value.is_last) waiting = 0;
+  const picture = find(".picture");
+  if (value.picture && picture.getAttribute("src") !== value.picture) picture.src = value.picture;
+  if (!value.picture) picture.removeAttribute("src");
+  for (const name of ["left", "top", "legend", "candidate", "message"]) find(`.${name}`).textContent = value[name] ?? "";
+  find(".message").classList.toggle("trouble", Boolean(value.trouble));
+  const slider = find(".slice");
+  slider.max = String(value.slices - 1);
+  slider.disabled = value.slices < 2;
+  if (performance.now() - scrolledAt > 600 || value.index === index) {
+    index = value.index;
+    slider.value = String(index);
+  }
+  element.dataset.serial = String(value.serial);
+  choose(tool);
+};
+watch("value", show);
+show();

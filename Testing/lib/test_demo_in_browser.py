@@ -1,0 +1,173 @@
+"""The page of `sammed2d demo` in Chromium: all that a visitor does, and that nothing comes from or goes elsewhere.
+
+It is skipped only where there is no Chromium, and never in CI.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from demo_browser import OPTIONS, DemoPageDriver, DemoServer, chromium, serving
+
+from SAMMed2DLib.__main__ import OK, main
+from SAMMed2DLib.io.segmentation_io import read_segmentation
+
+SHAPE = (20, 128, 160)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = chromium()
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("there is no Chromium to try the page in: apt-get install chromium")
+    assert program is not None, "CI needs Chromium"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser, tmp_path_factory: pytest.TempPathFactory):
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def visitor(browser, server: DemoServer):
+    driver = DemoPageDriver.at(browser, server.address)
+    yield driver
+    driver.page.context.close()
+    assert driver.elsewhere == [] and driver.complaints == []
+
+
+def write_image(path: Path, shape: tuple[int, int, int] = SHAPE, noise: int = 60) -> Path:
+    """A ball at a quarter and a rod at three quarters of the width, in noise."""
+    k, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    ball = (3 * (k - shape[0] // 2)) ** 2 + (y - shape[1] / 2) ** 2 + (x - shape[2] / 4) ** 2 < (shape[1] / 5) ** 2
+    rod = (abs(x - 0.75 * shape[2]) < shape[2] / 12) & (abs(y - shape[1] / 2) < shape[1] / 4) & (k > 2)
+    values = (300 * ball + 200 * rod).astype(np.int16)
+    values += np.random.default_rng(0).integers(0, noise, shape, np.int16) if noise else 0
+    picture = SimpleITK.GetImageFromArray(values)
+    picture.SetSpacing((1.0, 1.0, 3.0))
+    SimpleITK.WriteImage(picture, str(path), useCompression=True)
+    return path
+
+
+def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(visitor, server, tmp_path):
+    image = write_image(tmp_path / "my image.nrrd")
+    visitor.upload(image)
+    assert visitor.legend == f"axial slice 10 of 0 to {SHAPE[0] - 1}"
+    assert not [path for path in server.files if "my image" in path.name]  # it is read, and gone
+
+    visitor.click(0.25, 0.5)
+    assert "expected overlap" in visitor.message
+    visitor.press("l")
+    visitor.click(0.5, 0.15, button="right")
+    visitor.page.click("[data-tool=outside]")
+    visitor.click(0.1, 0.9)
+    visitor.press_button("[data-do=undo]")
+    visitor.press("Enter")
+    assert "accepted on this slice" in visitor.message
+
+    visitor.add_segment("rod")
+    visitor.page.click("[data-tool=box]")
+    visitor.drag((0.64, 0.22), (0.86, 0.78))
+    visitor.page.click("[data-tool=inside]")
+    visitor.click(0.76, 0.3)
+    visitor.press_button("[data-do=accept]")
+    visitor.propagate()
+    assert "2 accepted" not in visitor.page.inner_text("#segments")
+
+    visitor.press_button("#least-sure")
+    assert "confidence" in visitor.message and "slice 10 of" not in visitor.legend
+    visitor.press("z")
+    assert "carried" not in visitor.page.inner_text("#segments")  # the propagation is taken back
+    visitor.propagate()
+    files = visitor.download(tmp_path)
+    assert set(files) == {"my image.seg.nrrd", "my image-labels.nii.gz", "my image-prompts.json"}
+    again = tmp_path / "again.seg.nrrd"
+    prompts = files["my image-prompts.json"]
+    assert main(["segment", str(image), "--prompts", str(prompts), "-o", str(again), "--device", "cpu"]) == OK
+    found, expected = read_segmentation(files["my image.seg.nrrd"]), read_segmentation(again)
+    assert [s.name for s in found.segments] == [s.name for s in expected.segments] == ["Segment_1", "rod"]
+    for segment in found.segments:
+        mask = found.mask(segment.name)
+        np.testing.assert_array_equal(mask, expected.mask(segment.name))
+        assert mask.any(axis=(1, 2)).sum() > 3 and segment.color is not None
+
+
+def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path):
+    seen = {visitor.page.get_attribute("#slice-view img", "src")}
+
+    def scroll() -> None:
+        visitor.page.mouse.move(*visitor.place(0.5, 0.5))
+        visitor.page.mouse.wheel(0, -100)
+
+    visitor.after(scroll)
+    assert visitor.legend == "axial slice 18 of 0 to 33"
+    seen.add(visitor.page.get_attribute("#slice-view img", "src"))
+    visitor.press_button("#axis label:has-text('Coronal')")
+    assert visitor.legend.startswith("coronal slice")
+    seen.add(visitor.page.get_attribute("#slice-view img", "src"))
+    for title in ("MR: brain", "Ultrasound", "Fundus"):
+        visitor.page.click("#example input")
+        visitor.press_button(f"[role=option]:has-text('{title}')")
+        seen.add(visitor.page.get_attribute("#slice-view img", "src"))
+    assert len(seen) == 6
+    visitor.click(0.69, 0.49)
+    visitor.press("Enter")
+    visitor.page.click("#show-3d")
+    visitor.page.wait_for_selector("#model-3d canvas")
+    assert "fundus.png" in visitor.download(tmp_path)
+
+
+def test_a_propagation_is_cancelled(visitor, tmp_path):
+    visitor.upload(write_image(tmp_path / "long.nrrd", (300, 400, 400), noise=0))
+    visitor.click(0.75, 0.5)
+    visitor.press("Enter")
+    visitor.page.click("#propagate")
+    visitor.page.wait_for_selector("#progress .bar")
+    visitor.page.click("#cancel")
+    visitor.page.wait_for_function("document.querySelector('#progress').innerText.includes('Cancelled')")
+    assert "carried" not in visitor.page.inner_text("#segments")
+
+
+def test_two_visitors_have_nothing_in_common_and_nothing_is_left_of_them(browser, server, tmp_path):
+    one, other = (DemoPageDriver.at(browser, server.address) for _ in range(2))
+    one.upload(write_image(tmp_path / "secret.nrrd"))
+    one.click(0.25, 0.5)
+    one.press("Enter")
+    one.download(tmp_path)
+    other.press_button("#axis label:has-text('Sagittal')")
+    assert "accepted" in one.page.inner_text("#segments") and "accepted" not in other.page.inner_text("#segments")
+    assert one.legend.startswith("axial") and other.legend.startswith("sagittal")
+    assert [path for path in server.files if path.name == "secret.seg.nrrd"]
+    for driver in (one, other):
+        driver.page.context.close()
+        assert driver.elsewhere == []
+    until = time.monotonic() + 30
+    while server.files and time.monotonic() < until:
+        time.sleep(0.2)
+    assert [path for path in server.files if path.is_file()] == []
+
+
+def test_only_this_computer_can_open_it_and_its_folder_goes_with_it(browser, tmp_path):
+    with serving(tmp_path) as server:
+        port = int(server.address.rstrip("/").rpartition(":")[2])
+        listening = [
+            line.split()[1].split(":")[0]
+            for table in ("/proc/net/tcp", "/proc/net/tcp6")
+            for line in Path(table).read_text().splitlines()[1:]
+            if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == port
+        ]
+        assert listening == ["0100007F"]  # 127.0.0.1
+        assert list(tmp_path.glob("sammed2d-demo-*"))
+    assert not list(tmp_path.glob("sammed2d-demo-*"))
