@@ -139,3 +139,56 @@ def test_no_helper_node_stays(section, case):
     settle(section)
     section.forget()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == count
+
+
+# Whole object
+
+
+def find_whole(widget, seconds=60):
+    widget.panels[0].ui.wholeButton.click()
+    assert host.pump(seconds, lambda: not widget.panels[-1].is_running)
+
+
+def test_whole_object_follows_the_segments_slice_and_one_undo_takes_it_back(widget, section, case):
+    draw(case, 10, segment_id="B")
+    widget.panels[0].parameters.segment_id = "B"
+    before = case.segment("B")
+    find_whole(widget)
+    after = case.segment("B")
+    assert dice(after, case.structure) > 0.9 and "voxels changed" in section.status_line.text
+    np.testing.assert_array_equal(after[10], before[10])
+    settle(section)
+    section.ui.undoButton.click()
+    settle(section)
+    np.testing.assert_array_equal(case.segment("B"), before)
+
+
+def test_whole_object_is_found_in_an_roi_where_the_segment_is_empty(widget, section, case):
+    widget.panels[0].parameters.segment_id = "B"
+    places = np.argwhere(case.structure)[:, ::-1]
+    roi = case.roi(places.min(axis=0) - 1, places.max(axis=0) + 1)
+    find_whole(widget)
+    assert dice(case.segment("B"), case.structure) > 0.9
+    roi.GetDisplayNode().SetVisibility(0)
+
+
+def test_whole_object_says_what_is_missing_and_begins_nothing(widget, section, case):
+    widget.panels[0].parameters.segment_id = "B"
+    find_whole(widget)
+    assert "accept it on one slice, or draw an ROI" in section.status_line.text
+    widget.panels[0].parameters.segment_id = ""
+    find_whole(widget)
+    assert "add one first" in section.status_line.text
+    widget.panels[0].parameters.volume = None
+    find_whole(widget)
+    assert "select a volume" in section.status_line.text
+    assert not case.segment("B").any()
+
+
+def test_no_propagation_begins_while_a_whole_object_is_looked_for_and_the_scene_ends_it(widget, section, case):
+    widget.panels[0].ui.wholeButton.click()
+    assert widget.panels[-1].is_running
+    section.ui.bothButton.click()
+    assert "Propagating" not in section.status_line.text
+    slicer.mrmlScene.Clear(0)
+    assert not widget.panels[-1].is_running and not section.is_running
