@@ -2,7 +2,9 @@
 PYTHON ?= python3
 # Pinned, so that everyone tests the same numbers; any torch >= 2.1.2 works. It is a CPU build where pip finds one.
 TORCH ?= torch==2.13.0
-VENV := .venv
+# "numpy" makes `demo` do without PyTorch, in an environment that has none.
+ENGINE ?= auto
+VENV := $(if $(filter numpy,$(ENGINE)),.venv/without-torch,.venv)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 2
 # Installs, and says in one line if there is no network.
@@ -15,13 +17,14 @@ install = @log=$$(mktemp); $(PIP) $(1) >$$log 2>&1 || { \
 
 help:
 	@echo "make demo            segment a chest CT with the embedded model; results in demo-output/"
+	@echo "                     make demo ENGINE=numpy does it without PyTorch"
 	@echo "make test            style, types and all tests"
 	@echo "make docs            documentation and API reference as a site, in build/site/"
 	@echo "make bench           compare speeds side by side"
 	@echo "make embedded-model  retrain the embedded model (IMAGES=folder with MANIFEST.tsv, DATA=cache, RUN=folder)"
 
 demo: $(VENV)/demo.done
-	$(BIN)/python Testing/demo/run_demo.py --output demo-output
+	$(BIN)/python Testing/demo/run_demo.py --output demo-output --engine $(ENGINE)
 
 # Tests run in as many processes as this, which share the cores, about 2 GB of memory each: make test WORKERS=4.
 WORKERS ?= 2
@@ -79,9 +82,19 @@ $(VENV)/torch.done: $(VENV)/python.done
 	$(call install,$(TORCH))
 	@touch $@
 
+ifeq ($(ENGINE),numpy)
+demo_packages = $$($(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    packages = project["dependencies"] + project["optional-dependencies"]["demo"]; \
+    print(*(package for package in packages if not package.startswith("torch")))')
+$(VENV)/demo.done: pyproject.toml $(VENV)/python.done
+	$(call install,$(demo_packages))
+	$(call install,--no-deps --editable .)
+	@touch $@
+else
 $(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
 	$(call install,--editable '.[plots]' 'slicerio>=1.1')
 	@touch $@
+endif
 
 $(VENV)/test.done: pyproject.toml $(VENV)/torch.done
 	$(call install,--editable '.[test]')

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, verify_weights
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, check_opens, read_checkpoint, verify_weights
 from SAMMed2DLib.registry.known_models import KNOWN_MODELS, models_dir, path_of
 from SAMMed2DLib.system.memory import GIB, available_memory, in_gib
 
@@ -74,6 +74,7 @@ class Remedies:
         python: the Python that imports packages; where this is a part of another program, not `sys.executable`.
         install: installs or updates {package}.
         reinstall: installs {package} anew.
+        uninstall: removes {package}.
         torch: installs or updates torch.
         download: gets the weights {model}.
         program: installs SAMMed2D anew.
@@ -82,6 +83,7 @@ class Remedies:
     python: str = sys.executable
     install: str = f"{sys.executable} -m pip install --upgrade {{package}}"
     reinstall: str = f"{sys.executable} -m pip install --upgrade {{package}} --force-reinstall"
+    uninstall: str = f"{sys.executable} -m pip uninstall {{package}}"
     torch: str = f"{sys.executable} -m pip install --upgrade torch"
     download: str = "sammed2d models download {model}"
     program: str = "install SAMMed2D again"
@@ -140,8 +142,9 @@ def examine(probe: Callable[[str], Probe] | None = None, remedies: Remedies = CO
     yield finding
     if torch.facts is not None:
         yield device_finding(torch.facts)
+    yield from torchvision_findings(probe("torchvision"), remedies)
     yield memory_finding(available_memory())
-    yield from weights_findings(finding.level == "OK", remedies)
+    yield from weights_findings(torch.facts is not None and finding.level == "OK", remedies)
 
 
 def probe_import(name: str, python: str = sys.executable) -> Probe:
@@ -209,6 +212,9 @@ def torch_finding(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
             return Finding(
                 "FAIL", "torch", plain.state, "install Microsoft's Visual C++ Redistributable (x64), restart"
             )
+        if plain.state == "not installed":
+            advice = f"for the other models and for graphics cards: {plain.advice}"
+            return Finding("OK", "torch", "not installed; the built-in model runs on NumPy", advice)
         return plain
     version = probe.facts["version"]
     if numbers_of(version) < OLDEST_TORCH:
@@ -219,6 +225,14 @@ def torch_finding(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Finding:
         older = remedies.install.replace("{package}", '"numpy<2"')
         return Finding("FAIL", "torch", state, f"{remedies.torch}, or {older}")
     return Finding("OK", "torch", version)
+
+
+def torchvision_findings(probe: Probe, remedies: Remedies = COMMAND_LINE) -> Iterator[Finding]:
+    """Whether a torchvision that is installed is broken; SAMMed2D never imports it, but other programs do."""
+    if probe.facts is None and "No module named 'torchvision'" not in probe.trouble:
+        way = remedies.uninstall.replace("{package}", "torchvision")
+        advice = f"SAMMed2D never imports it; where other programs crash by it: {way}"
+        yield Finding("WARN", "torchvision", f"installed but broken: {probe.trouble}", advice)
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
@@ -265,7 +279,7 @@ def weights_findings(torch_works: bool, remedies: Remedies = COMMAND_LINE) -> It
     """Which weights are there and whole, and whether more can be stored.
 
     Args:
-        torch_works: without it their values cannot be checked.
+        torch_works: without it the checksums of the archive are compared, not that of the weights.
         remedies: how to get them here.
     """
     missing = []
@@ -289,14 +303,15 @@ def weights_finding(name: str, path: Path, torch_works: bool, remedies: Remedies
     Args:
         name: of the model.
         path: of its weights.
-        torch_works: without it nothing is checked.
+        torch_works: without it the checksums of the archive are compared, not that of the weights.
         remedies: the words of advice.
     """
     size = in_gib(path.stat().st_size)
-    if not torch_works:
-        return Finding("WARN", name, f"{size}, not checked", "repair torch first")
     try:
-        verify_weights(read_checkpoint(path))
+        if torch_works:
+            verify_weights(read_checkpoint(path))
+        else:
+            check_opens(path, checksums=True)
     except CheckpointError as error:
         advice = f"remove {path}, then: {remedies.download.replace('{model}', name)}, or {remedies.program}"
         return Finding("FAIL", name, str(error), advice)

@@ -86,6 +86,7 @@ class ModelSettings:
 
     Attributes:
         model: name, or absolute path of a file.
+        engine: as of `load_predictor`.
         device: as of `Predictor`.
         precision: as of `Predictor`.
         fit: as of `Predictor`.
@@ -93,6 +94,7 @@ class ModelSettings:
     """
 
     model: str
+    engine: str
     device: str
     precision: str
     fit: str
@@ -148,9 +150,8 @@ def _shared(args: argparse.Namespace) -> dict[str, Any]:
 def _settings(args: argparse.Namespace) -> ModelSettings:
     path = weights_path(args.model)
     is_file = path == Path(args.model)
-    return ModelSettings(
-        os.path.abspath(path) if is_file else args.model, args.device, args.precision, args.fit, _checksum(path)
-    )
+    model = os.path.abspath(path) if is_file else args.model
+    return ModelSettings(model, args.engine, args.device, args.precision, args.fit, _checksum(path))
 
 
 def _checksum(path: Path) -> str:

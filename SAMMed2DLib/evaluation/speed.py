@@ -98,14 +98,14 @@ def _time_once(
     return between - start, time.perf_counter() - between
 
 
-def _wait_for(device: torch.device) -> None:
+def _wait_for(device: Any) -> None:
     """Graphics cards go on working after the call has returned."""
-    if device.type == "cuda":
+    if str(device).startswith("cuda"):
         torch.cuda.synchronize(device)
-    elif device.type == "mps":
+    elif str(device) == "mps":
         torch.mps.synchronize()
 
 
 def _device_name(predictor: Predictor) -> str:
     device = predictor.device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return torch.cuda.get_device_name(device) if str(device).startswith("cuda") else str(device)

@@ -29,6 +29,7 @@ from SAMMed2DLib.imaging.components import largest_component
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Window, rgb_from_slice
 from SAMMed2DLib.imaging.metrics import dice
+from SAMMed2DLib.inference.engines.engine import ENGINES
 from SAMMed2DLib.inference.predictor import Predictor, load_predictor
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.session import Session
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = list(chosen(volume, reference))
     times = Times()
     began = time.perf_counter()
-    predictor = load_predictor(args.model)
+    predictor = load_predictor(args.model, engine=args.engine)
     times.load = 1000 * (time.perf_counter() - began)
     results = segmented(predictor, cases, times)
     segments = with_colors([Segment(name) for name in STRUCTURES])
@@ -131,6 +132,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="demo-output", help="folder (%(default)s)")
     parser.add_argument("--model", default=BUILT_IN, help="name or file of the weights (%(default)s)")
+    parser.add_argument("--engine", default="auto", choices=ENGINES, help="what computes the network (%(default)s)")
     return parser.parse_args(argv)
 
 
@@ -247,7 +249,8 @@ def report(model: str, predictor: Predictor, results: Sequence[Result], times: T
     lines = [
         "# Chest CT demo",
         "",
-        f"Model `{Path(model).name}`, {predictor.device}, {str(predictor.precision).removeprefix('torch.')}, "
+        f"Model `{Path(model).name}`, engine {predictor.engine.name}, {predictor.device}, "
+        f"{str(predictor.precision).removeprefix('torch.')}, "
         f"{os.cpu_count()} CPU cores. Dice against the reference, mean of {len(SHARES)} slices per row; "
         "'filled box' is the Dice of the box prompt itself.",
         "",

@@ -25,6 +25,7 @@ from SAMMed2DLib.doctor import (
     probe_import,
     python_finding,
     torch_finding,
+    torchvision_findings,
     weights_finding,
 )
 from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE
@@ -139,13 +140,14 @@ def test_weights_are_compared_with_their_checksum(tmp_path: Path) -> None:
 
     path = save_inference_checkpoint(tmp_path / "a.pt", {"w": torch.arange(10.0)}, None, {})
     assert weights_finding("a", path, torch_works=True).level == "OK"
-    assert weights_finding("a", path, torch_works=False).level == "WARN"
+    assert weights_finding("a", path, torch_works=False).level == "OK"
     damaged = bytearray(path.read_bytes())
     at = bytes(damaged).index(torch.arange(10.0).numpy().tobytes())
     damaged[at + 5] ^= 1
     path.write_bytes(damaged)
     finding = weights_finding("a", path, torch_works=True)
     assert finding.level == "FAIL" and "remove" in finding.advice
+    assert weights_finding("a", path, torch_works=False).level == "FAIL"
     path.write_text("<html>")
     assert weights_finding("a", path, torch_works=True).level == "FAIL"
 
@@ -169,7 +171,8 @@ def test_without_torch_the_doctor_still_looks_at_everything_else() -> None:
         return Probe(None, "ModuleNotFoundError: No module named 'torch'") if name == "torch" else Probe(FACTS)
 
     findings = {finding.subject: finding for finding in examine(probe)}
-    assert findings["torch"].level == "FAIL" and "device" not in findings
+    assert findings["torch"].level == "OK" and "the built-in model runs on NumPy" in findings["torch"].state
+    assert "pip install" in findings["torch"].advice and "device" not in findings
     assert {"Python", "numpy", "SimpleITK", "requests", "memory", "folder for weights"} <= findings.keys()
 
 
@@ -208,7 +211,15 @@ def test_where_python_is_a_part_of_another_program_the_advice_is_its_own() -> No
     assert findings["numpy"].advice == "pip_install('--force-reinstall numpy')"
     assert findings["torch"].advice == "press the button, or pip_install('\"numpy<2\"')"
     assert "get NAME above" in findings["other models"].state
-    assert torch_finding(Probe(None, "No module named 'torch'"), remedies).advice == "press the button"
+    assert torch_finding(Probe(None, "No module named 'torch'"), remedies).advice.endswith("press the button")
+
+
+def test_a_broken_torchvision_is_told_and_a_missing_one_is_not() -> None:
+    assert not list(torchvision_findings(Probe({"version": "0.28"})))
+    assert not list(torchvision_findings(Probe(None, "ModuleNotFoundError: No module named 'torchvision'")))
+    for trouble in ("RuntimeError: operator torchvision::nms does not exist", "its import ended the process"):
+        (finding,) = torchvision_findings(Probe(None, trouble), Remedies(uninstall="remove {package}"))
+        assert finding.level == "WARN" and trouble in finding.state and finding.advice.endswith("remove torchvision")
 
 
 def test_packages_are_imported_by_the_python_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,8 +68,9 @@ def test_doctor_and_models_say_what_there_is(environment):
     assert told["models list"][0] == told["models list --json"][0] == 0
     assert "sam-med2d_b: SAM-Med2D ViT-B" in told["models list"][1]
     code, report, _ = told["doctor"]
-    assert code == 1
-    assert "FAIL  torch: not installed" in report and "pip install" in report
+    assert code == 0
+    assert "torch: not installed; the built-in model runs on NumPy" in report and "pip install" in report
+    assert "sam-med2d-tiny: 19 MiB, checksum right" in report
 
 
 def test_what_needs_torch_says_so_in_one_line(environment):
@@ -84,6 +85,53 @@ def test_a_slice_is_shown(environment):
     ((code, out, _),) = run_all(environment, "show image.nrrd -o shown.png").values()
     assert code == 0 and out == "shown.png written: the only slice, 32 x 24 px\n"
     assert SimpleITK.ReadImage(str(folder / "shown.png")).GetSize() > (800, 600)
+
+
+def test_the_built_in_model_segments_on_numpy(environment):
+    folder = Path(environment["SAMMED2D_MODELS_DIR"]).parent
+    y, x = np.mgrid[:96, :120]
+    disc = np.hypot(x - 50, y - 40) < 20
+    noise = np.random.default_rng(0).normal(0, 8, disc.shape)
+    SimpleITK.WriteImage(
+        SimpleITK.GetImageFromArray((100 * disc + noise).astype(np.int16)[None]), str(folder / "disc.nrrd")
+    )
+    box = "segment disc.nrrd --slice 0 --box 28,18,73,63"
+    told = run_all(
+        environment,
+        f"{box} -o out.nrrd --json out.json",
+        "segment disc.nrrd --slice 0 --point 50,40 -o click.nrrd",
+        "segment disc.nrrd --prompts out.json -o again.nrrd --engine numpy",
+        f"{box} -o no.nrrd --engine torch",
+        f"{box} -o no.nrrd --device cuda",
+    )
+    *good, explicit, cuda = told.values()
+    assert [code for code, _, _ in good] == [0, 0, 0], told
+    assert explicit[0] == cuda[0] == 2 and "pip install torch" in explicit[2] and "pip install torch" in cuda[2]
+    assert explicit[2].count("\n") == cuda[2].count("\n") == 1
+    masks = [
+        SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{name}.nrrd")))[0] != 0
+        for name in ("out", "click", "again")
+    ]
+    assert [round(2 * (mask & disc).sum() / (mask.sum() + disc.sum()), 1) for mask in masks] == [1.0, 1.0, 1.0]
+    np.testing.assert_array_equal(masks[0], masks[2])
+    assert json.loads((folder / "out.json").read_text())["engine"] == "numpy"
+
+
+def test_the_model_is_ready_at_once(environment):
+    """From nothing imported to the first click that can be answered; 1 s is what a user may wait for."""
+    script = """
+import time
+began = time.process_time()
+from SAMMed2DLib.inference.predictor import load_predictor
+from SAMMed2DLib.inference.session import Session
+session = Session(load_predictor())
+print(session.predictor.engine.name, time.process_time() - began)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    engine, seconds = done.stdout.split()
+    assert engine == "numpy" and float(seconds) < 1
 
 
 def test_segments_are_carried_through_the_slices(environment):

@@ -126,6 +126,7 @@ def _remedies() -> Any:
         python=shutil.which("PythonSlicer") or sys.executable,  # in the desktop, sys.executable is Slicer itself
         install=in_console.format(command="slicer.util.pip_install('{package}')"),
         reinstall=in_console.format(command="slicer.util.pip_install('--force-reinstall {package}')"),
+        uninstall=in_console.format(command="slicer.util.pip_uninstall('{package}')"),
         torch=_("install PyTorch with the button above; restart Slicer first if it is in use"),
         download=_("select {model} under Manage models, and press Download"),
         program=_("install the extension SAMMed2D again"),

@@ -92,7 +92,9 @@ def load(args: argparse.Namespace) -> Predictor:
     """Load the model that the options name: a known one, one that the user added, or a file."""
     from SAMMed2DLib.inference.predictor import load_predictor
 
-    return load_predictor(args.model, device=args.device, precision=args.precision, fit=args.fit)
+    return load_predictor(
+        args.model, engine=args.engine, device=args.device, precision=args.precision, fit=args.fit
+    )
 
 
 def check_outputs(job: ImageJob) -> None:

@@ -103,6 +103,12 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--model", type=current_name, default=built_in, metavar="NAME|FILE", help="weights (%(default)s)"
     )
+    group.add_argument(
+        "--engine",
+        default=Unstated("auto"),
+        choices=("auto", "torch", "numpy"),
+        help="what computes; auto: PyTorch where it works, else NumPy, which does the built-in model (%(default)s)",
+    )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
     group.add_argument("--precision", default=Unstated("auto"), choices=("auto", "float32", "bfloat16", "float16"))
     group.add_argument(

@@ -42,6 +42,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "checksum": (str,),
     "fit": (str,),
     "precision": (str,),
+    "engine": (str,),
     "channel_order": (str,),
     "zoom": (bool,),
     "whole": (bool,),
@@ -51,7 +52,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "mask": (str, type(None)),
     "mask_checksum": (str, type(None)),
 }
-_MODEL_OPTIONS = ("model", "precision", "fit")
+_MODEL_OPTIONS = ("model", "precision", "fit", "engine")
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class Provenance:
     seen: Mapping[str, str] = field(default_factory=dict)
 
     def model_options(self, args: argparse.Namespace) -> argparse.Namespace:
-        """The same options with the recorded model, precision and fit, where the user did not choose one."""
+        """The same options with the recorded model, precision, fit and engine, where the user did not choose one."""
         recorded = {
             name: self.values[name]
             for name in _MODEL_OPTIONS
             if isinstance(getattr(args, name), Unstated) and self.values.get(name)
         }
+        if recorded.get("engine") != "numpy":  # which is always there; PyTorch is taken where it is
+            recorded.pop("engine", None)
         if "model" in recorded:
             recorded["model"] = current_name(recorded["model"])
         return argparse.Namespace(**{**vars(args), **recorded})
@@ -122,7 +125,7 @@ class Provenance:
             made: the head of the report of this run.
             seen: for each slice a checksum of what the model saw of it.
         """
-        for key in ("model", "fit", "precision", "channel_order", "zoom", "intensities"):
+        for key in ("model", "fit", "precision", "engine", "channel_order", "zoom", "intensities"):
             if key in self.values and key in made and self.values[key] != made[key]:
                 yield f"{key.replace('_', ' ')} {_setting_text(made[key])} instead of {_setting_text(self.values[key])}"
         if self.values.get("checksum", made["checksum"]) != made["checksum"]:
@@ -234,6 +237,7 @@ def _model_record(job: ImageJob, predictor: Predictor) -> dict[str, Any]:
         "channel_order": str(getattr(predictor, "channel_order", "")),
         "device": str(getattr(predictor, "device", "")),
         "precision": str(getattr(predictor, "precision", "")).removeprefix("torch."),
+        "engine": str(getattr(getattr(predictor, "engine", None), "name", "")),
     }
 
 

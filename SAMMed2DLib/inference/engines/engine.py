@@ -154,11 +154,15 @@ def chosen_engine(
 
 
 def trouble_with_torch() -> tuple[str, Exception | None] | None:
-    """What is wrong with PyTorch, which is imported here; None for nothing."""
+    """What is wrong with PyTorch, in words and by its error; None for nothing. It is imported here."""
+    missing = "it is not installed: pip install torch"
     if not has_torch():
-        return "it is not installed: pip install torch", None
+        return missing, None
     try:
         import torch  # noqa: F401
     except Exception as error:  # libraries that are missing or do not fit raise what they like
-        return f"it does not work here ({str(error).splitlines()[0] if str(error) else error!r})", error
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            return missing, error
+        words = str(error).splitlines()[0] if str(error) else repr(error)
+        return f"it does not work here ({words}); `sammed2d doctor` says what to do", error
     return None
