@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.propagation.panel.whole_object import WholeObjectTool
     from SAMMed2DSlicer.widgets.shortcuts import ExclusiveShortcuts
 
+# The Segment Editor's keys for its undo.
+_UNDO_KEYS = ("Ctrl+Z", "Z")
 # With Shift, turns of the wheel (sideways on some systems): to the next larger mask, or to a smaller one.
 _LARGER = (vtk.vtkCommand.MouseWheelForwardEvent, vtk.vtkCommand.MouseWheelRightEvent)
 _SMALLER = (vtk.vtkCommand.MouseWheelBackwardEvent, vtk.vtkCommand.MouseWheelLeftEvent)
@@ -49,7 +51,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._shortcuts: ExclusiveShortcuts | None = None
         self._overlay: KeyOverlay | None = None
         self._press: MousePress | None = None
-        self._is_at_work = self._has_open_work = False  # as the controller has told
+        self._is_at_work = self._has_open_work = self._has_new_prompts = False  # as the controller has told
 
     def register(self) -> None:
         """Join the Segment Editor, once for all of its copies."""
@@ -152,7 +154,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         )
         self._service.listen(self._show_service)
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
-        self._shortcuts, self._overlay = new_shortcuts(self, parent, self.clear)
+        borrowed = {"Esc": self.clear} | dict.fromkeys(_UNDO_KEYS, self.take_back)
+        self._shortcuts, self._overlay = new_shortcuts(self, parent, borrowed)
         self._shortcuts.install()
         self._check_torch()
         self._start(self.controller)
@@ -324,6 +327,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Take the last prompt back."""
         self._act("prompt_undo.remove_last")
 
+    def take_back(self) -> None:
+        """Undo what was not written yet: a line that is drawn, an object that is shown, or the last prompt."""
+        if self._press is not None or (self.whole is not None and self.whole.is_open):
+            self.clear()
+        else:
+            self.remove_last()
+
     def model_chosen(self) -> None:
         """Load the model that was chosen."""
         if self.controller is not None:
@@ -349,11 +359,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _show_work(self, state: EffectState) -> None:
         """Show the state of the work, which is kept in case of a crash."""
         if self.controller and self.panel and self.propagation and self.whole:
-            had_open_work, self._has_open_work = self._has_open_work, state.has_open_work
+            before = (self._has_open_work, self._has_new_prompts)
+            self._has_open_work, self._has_new_prompts = state.has_open_work, state.has_new_prompts
             self.panel.show(state)
             self.propagation.show()
             self.whole.keep_work()
-            if self._has_open_work != had_open_work:
+            if before != (self._has_open_work, self._has_new_prompts):
                 self._arrange_keys()
 
     def _show_service(self, state: ServiceState) -> None:
@@ -368,7 +379,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     # Keys
 
     def _arrange_keys(self) -> None:
-        """Esc is for prompts or a drag while there are any."""
-        if self._shortcuts is not None:
-            has_any = self._press or self._has_open_work or (self.whole and self.whole.is_open)
-            self._shortcuts.arrange(self._is_at_work and bool(has_any))
+        """Esc is for prompts, a drag or an object that is shown while there are any, and so are the keys for undo."""
+        if self._shortcuts is None:
+            return
+        needed: set[str] = set()
+        if self._is_at_work:
+            shows_more = bool(self._press or (self.whole and self.whole.is_open))
+            needed |= {"Esc"} if shows_more or self._has_open_work else set()
+            needed |= set(_UNDO_KEYS) if shows_more or self._has_new_prompts else set()
+        self._shortcuts.arrange(needed)

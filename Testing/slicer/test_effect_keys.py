@@ -68,12 +68,60 @@ def test_letters_choose_the_tool(fixture, key, tool):
     assert fixture.panel._tools[tool].checked
 
 
-def test_undo_keys_are_slicers_own(fixture):
+@pytest.mark.parametrize("key", ["Ctrl+Z", "Z"])
+def test_undo_keys_take_open_prompts_back_one_by_one_and_then_undo_what_was_accepted(fixture, key):
     fixture.click()
     fixture.accept()
-    keys.press("Ctrl+Z")
-    fixture.pump()
+    accepted = fixture.segment()
+    fixture.click((30, 25, 10))
+    fixture.click((20, 25, 10), control=True)
+    assert keys.ambiguous() == []
+    for left in (1, 0):
+        keys.press(key)
+        fixture.wait()
+        assert sum(sum(group.counts()) for group in fixture.controller.groups) == 1 + left
+        assert (fixture.segment() == accepted).all()
+    keys.press(key)
+    fixture.wait()
     assert not fixture.segment().any()
+
+
+def test_undo_goes_on_through_slicers_own_steps_and_redo_brings_them_back(fixture):
+    fixture.click()
+    fixture.accept()
+    one = fixture.segment()
+    fixture.show(2, 12)
+    fixture.click((25, 22, 12))
+    fixture.accept()
+    two = fixture.segment()
+    for expected in (one, one & False):  # prompts that were undone are not in the way
+        keys.press("Ctrl+Z")
+        fixture.wait()
+        assert (fixture.segment() == expected).all()
+    for expected in (one, two):
+        keys.press("Y")
+        fixture.wait()
+        assert (fixture.segment() == expected).all()
+
+
+def test_with_accept_at_once_undo_is_slicers_own(fixture):
+    fixture.set(AcceptAtOnce=1)
+    fixture.click()
+    assert fixture.segment().any()
+    keys.press("Ctrl+Z")
+    fixture.wait()
+    assert not fixture.segment().any() and fixture.controller.groups[0].counts() == (1, 0, 0)
+
+
+def test_undo_while_a_box_is_drawn_ends_only_that(fixture):
+    fixture.click()
+    fixture.accept()
+    fixture.view.press(*fixture.xy((10, 10, 10)))
+    fixture.view.move(fixture.xy((10, 10, 10)), fixture.xy((40, 35, 10)))
+    keys.press("Ctrl+Z")
+    fixture.view.release(*fixture.xy((40, 35, 10)))
+    fixture.wait()
+    assert fixture.segment().any() and len(fixture.controller.groups) == 1
 
 
 def test_delete_over_a_point_removes_it(fixture):

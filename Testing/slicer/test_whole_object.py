@@ -70,12 +70,13 @@ def test_one_click_and_two_keys_give_the_whole_object_and_undo_takes_it_back(fix
     np.testing.assert_array_equal(fixture.segment(), one_slice)
 
 
-def test_what_is_shown_on_the_slice_is_accepted_first_and_esc_drops_the_rest(fixture):
+@pytest.mark.parametrize("key", ["Esc", "Ctrl+Z"])
+def test_what_is_shown_on_the_slice_is_accepted_first_and_a_key_drops_the_rest(fixture, key):
     fixture.click()
     found(fixture)
     one_slice = fixture.segment()
     assert one_slice[INSIDE[2]].any()
-    keys.press("Esc")
+    keys.press(key)
     assert preview_of(fixture) is None and not fixture.effect.whole.is_open
     np.testing.assert_array_equal(fixture.segment(), one_slice)
     fixture.wait(lambda: strip(fixture)._keyframes is not None and not hasattr(strip(fixture)._keyframes, "task"), 60)

@@ -17,6 +17,7 @@ from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.effect.preview import DrawnMask, ObjectMask, ShownMask, SliceViews
 from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
+from SAMMed2DSlicer.prompts.prompt_nodes import OPEN
 from SAMMed2DSlicer.scene.segment_reader import modified_time
 from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets.messages import INFO
@@ -35,6 +36,7 @@ class EffectState:
         pending_view: a view that shows the last of these; None if there is none.
         unfinished: groups of the selected segment, in view, that the user is not done with.
         is_waiting: whether a prediction is on its way.
+        has_new_prompts: whether there are prompts whose mask was never written, or that were changed since.
         has_object: whether a whole object waits to be accepted.
         proposals: how many objects are proposed.
         search_share: how much of the search for them is done, 0 .. 1; None while there is none.
@@ -49,6 +51,7 @@ class EffectState:
     pending_view: Any
     unfinished: Sequence[PromptGroup]
     is_waiting: bool
+    has_new_prompts: bool
     has_object: bool = False
     proposals: int = 0
     search_share: float | None = None
@@ -183,12 +186,16 @@ class EffectDisplay:
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self._groups.unfinished,
                 is_waiting=self._requests.running is not None,
+                has_new_prompts=any(self._is_new(group) for group in self._groups.still_open(self.now)),
                 has_object=self.whole_object is not None,
                 proposals=len(self.proposals_of(self.now)),
                 search_share=self.search_share,
                 search_text=self.search_text,
             )
         )
+
+    def _is_new(self, group: PromptGroup) -> bool:
+        return group.state == OPEN and not self._groups.is_undone(group)
 
 
 def changed_at(now: EditorSnapshot) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import qt
@@ -13,27 +13,27 @@ _owners: list[ExclusiveShortcuts] = []
 
 
 class ExclusiveShortcuts:
-    """Shortcuts for some actions, and Esc while it is needed; they rest while the user types."""
+    """Shortcuts for some actions, and keys of others while they are needed; they rest while the user types."""
 
     def __init__(
         self,
         parent: Callable[[], qt.QWidget],
         actions: Mapping[str, Callable[[], Any]],
-        on_escape: Callable[[], Any],
+        borrowed: Mapping[str, Callable[[], Any]],
     ) -> None:
         """Describe the keys; nothing is made before `install`.
 
         Args:
             parent: gives the widget that the shortcuts are for.
             actions: what each key does.
-            on_escape: what Esc does while it is needed.
+            borrowed: what keys do that are somebody else's, while they are needed, as Qt writes them.
         """
-        self._parent_of, self._actions, self._on_escape = parent, actions, on_escape
-        self._needs_escape = False
+        self._parent_of, self._actions, self._borrowed = parent, actions, borrowed
+        self._needed: frozenset[str] = frozenset()
         self._parent: Any = None
         self._shortcuts: list[qt.QShortcut] = []
-        self._escape: qt.QShortcut | None = None
-        self._quieted: list[qt.QShortcut] = []
+        self._lent: dict[str, qt.QShortcut] = {}
+        self._quieted: dict[str, list[qt.QShortcut]] = {}
         self._calls: list[tuple[qt.QShortcut, Callable[[], Any]]] = []
 
     def install(self) -> None:
@@ -43,7 +43,7 @@ class ExclusiveShortcuts:
         _owners.append(self)
         self._parent = self._parent_of()
         self._shortcuts = [self._shortcut(key, call) for key, call in self._actions.items()]
-        self._escape = self._shortcut("Esc", self._on_escape)
+        self._lent = {key: self._shortcut(key, call) for key, call in self._borrowed.items()}
         slicer.app.connect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
         self._enable()
 
@@ -53,32 +53,36 @@ class ExclusiveShortcuts:
             return
         _owners.remove(self)
         slicer.app.disconnect("focusChanged(QWidget*,QWidget*)", self._focus_changed)
-        self._quiet_others(False)
+        for key in self._borrowed:
+            self._quiet_others(key, False)
         for shortcut, call in self._calls:
             shortcut.disconnect("activated()", call)  # or it would keep its owner alive
             shortcut.setEnabled(False)
             shortcut.setParent(None)
             shortcut.deleteLater()
-        self._shortcuts, self._escape, self._calls = [], None, []
+        self._shortcuts, self._lent, self._calls = [], {}, []
 
-    def arrange(self, needs_escape: bool) -> None:
-        """Esc is for the owner while it is needed, and all keys are for texts while the user types.
+    def arrange(self, needed: Collection[str]) -> None:
+        """Borrow keys while they are needed; all keys are for texts while the user types.
 
         The Segment Editor, which ends an effect with Esc, has to give it up meanwhile.
+
+        Args:
+            needed: keys of those that may be borrowed.
         """
-        self._needs_escape = needs_escape
+        self._needed = frozenset(needed)
         if self in _owners:
             self._enable()
-        elif needs_escape:  # the keys are for the editor that was worked with last
+        elif self._needed:  # the keys are for the editor that was worked with last
             self.install()
 
     def _enable(self) -> None:
         is_typing = _is_text_field(qt.QApplication.focusWidget())
         for shortcut in self._shortcuts:
             shortcut.setEnabled(not is_typing)
-        self._quiet_others(self._needs_escape)
-        if self._escape is not None:
-            self._escape.setEnabled(self._needs_escape and not is_typing)
+        for key, shortcut in self._lent.items():
+            self._quiet_others(key, key in self._needed)
+            shortcut.setEnabled(key in self._needed and not is_typing)
 
     def _shortcut(self, key: str, call: Callable[[], Any]) -> qt.QShortcut:
         shortcut = qt.QShortcut(qt.QKeySequence(key), self._parent)
@@ -89,16 +93,18 @@ class ExclusiveShortcuts:
     def _focus_changed(self, old: qt.QWidget, new: qt.QWidget) -> None:
         self._enable()
 
-    def _quiet_others(self, quiet: bool) -> None:
-        """Switch the other shortcuts with Esc in the window off, or on again."""
-        if quiet and not self._quieted:
+    def _quiet_others(self, key: str, quiet: bool) -> None:
+        """Switch the other shortcuts with a key in the window off, or on again."""
+        quieted = self._quieted.setdefault(key, [])
+        if quiet and not quieted:
             children = [child for child in self._parent.children() if child.className() == "QShortcut"]
-            escapes = [child for child in children if child.key.toString() == "Esc" and child.enabled]
-            self._quieted = [child for child in escapes if child is not self._escape and child != self._escape]
-        for shortcut in self._quieted:
+            same = [child for child in children if child.key.toString() == key and child.enabled]
+            own = self._lent.get(key)
+            quieted += [child for child in same if child is not own and child != own]
+        for shortcut in quieted:
             shortcut.setEnabled(not quiet)
         if not quiet:
-            self._quieted = []
+            quieted.clear()
 
 
 def _is_text_field(widget: qt.QWidget | None) -> bool:

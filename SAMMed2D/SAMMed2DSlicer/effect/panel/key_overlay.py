@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import qt
@@ -67,7 +67,11 @@ def sheet_html(actions: Sequence[KeyAction]) -> str:
     """
     keys = [(action.shown or action.keys[0], action.text) for action in actions]
     keys.insert(1, (_("Esc"), _("clear the prompts that are open")))
-    slicers = [(_("Ctrl+Z"), _("undo")), ("B, F", _("slice back, forth")), (_("Del"), _("delete what the mouse is on"))]
+    slicers = [
+        (_("Ctrl+Z"), _("take the last open prompt back; else undo")),
+        ("B, F", _("slice back, forth")),
+        (_("Del"), _("delete what the mouse is on")),
+    ]
     return (
         f"<b>{_('SAM-Med2D: mouse and keys')}</b>"
         f"<table cellspacing='0' cellpadding='2'>{_rows(mouse_gestures())}{_rows(keys)}{_rows(slicers)}</table>"
@@ -80,14 +84,14 @@ def _rows(entries: Sequence[tuple[str, str]]) -> str:
 
 
 def new_shortcuts(
-    target: KeyTarget, parent: qt.QWidget, on_escape: Callable[[], object]
+    target: KeyTarget, parent: qt.QWidget, borrowed: Mapping[str, Callable[[], object]]
 ) -> tuple[ExclusiveShortcuts, KeyOverlay]:
     """The shortcuts of the effect, not installed yet, and the sheet that shows them.
 
     Args:
         target: what the keys act on.
         parent: the widget that the shortcuts are for.
-        on_escape: what Esc does while it is needed.
+        borrowed: what keys of Slicer do while they are needed.
     """
     actions = key_actions(target)
-    return ExclusiveShortcuts(lambda: parent, shortcuts(actions), on_escape), KeyOverlay(actions)
+    return ExclusiveShortcuts(lambda: parent, shortcuts(actions), borrowed), KeyOverlay(actions)
