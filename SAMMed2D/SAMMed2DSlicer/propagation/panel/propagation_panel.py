@@ -242,7 +242,7 @@ class PropagationPanel:
     # Showing
 
     def _read_keyframes(self) -> None:
-        if not self.is_running and not self._undo.is_running:
+        if self._context.is_open and not self.is_running and not self._undo.is_running:
             self.update_axis()
             self._reader.read(self._axis_type)
 
