@@ -25,45 +25,15 @@ sys.path[:0] = [str(ROOT / "Testing")]
 import host  # noqa: E402
 
 APP = host.start()
-sys.path[:0] = [str(ROOT / "Testing" / "slicer")]
+sys.path[:0] = [str(ROOT / "Testing" / "slicer"), str(ROOT / "Testing" / "desktop")]
 import qt  # noqa: E402
 import slicer  # noqa: E402
+from event_loop import Gaps  # noqa: E402
 
 SIZE = (512, 512, 300)
 MIDDLE = (250, 260)
 SHORTEST_S = 0.08  # between two actions, as fast hands work
 LONGEST_MS = 50  # the aim
-
-
-class Gaps:
-    """Notes how long the event loop does not come round, by what the user does: on the wall, and computing."""
-
-    def __init__(self) -> None:
-        self.wall_ms: dict[str, list[float]] = {}
-        self.cpu_ms: dict[str, list[float]] = {}
-        self._kind, self._last = "", self._now()
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._round)
-
-    def start(self, kind: str) -> None:
-        """Count for a kind of action from now on."""
-        self._kind, self._last = kind, self._now()
-        self._timer.start()
-
-    def stop(self) -> None:
-        """Count no more."""
-        self._timer.stop()
-
-    @staticmethod
-    def _now() -> tuple[float, float]:
-        return time.perf_counter(), time.thread_time()
-
-    def _round(self) -> None:
-        now = self._now()
-        for ms, then, before in zip((self.wall_ms, self.cpu_ms), now, self._last, strict=True):
-            ms.setdefault(self._kind, []).append(1000 * (then - before))
-        self._last = now
 
 
 def make_editor_fixture(model: str):
