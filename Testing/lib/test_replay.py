@@ -132,6 +132,35 @@ def test_the_order_of_points_counts_and_survives_the_file(folder, session):
     assert (found != session.answer(image, prompts()).mask).any()
 
 
+LOCKED = [(48, 42, 1), (66, 42, 0)]  # what was accepted, and a click that takes away
+
+
+def test_what_was_accepted_stays_locked_in_files_of_prompts_and_in_reports(folder, session):
+    plane, image = plane_of(folder)
+    given = np.array(LOCKED, float)
+    free = Prompts(given[:, :2], given[:, 2].astype(int))
+    expected = session.answer(image, Prompts(given[:1, :2], [1]).with_acceptance().with_point(given[1, :2], 0)).mask
+    assert (expected != session.answer(image, free).mask).any()  # the lock tells
+    asked = {"slice": 2, "axis": "k", "points": [[*point[:2], int(point[2])] for point in given], "accepted": [1]}
+    (folder / "l.json").write_text(json.dumps({"segments": [{"name": "a", "prompts": [asked]}]}))
+    assert segment(folder, "l.seg.nrrd", "--prompts", folder / "l.json", "--window", "100,200") == 0
+    assert segment(folder, "l2.seg.nrrd", "--prompts", folder / "l.seg.nrrd") == 0  # what the first tells of itself
+    for name in ("l.seg.nrrd", "l2.seg.nrrd"):
+        np.testing.assert_array_equal(plane.extract(read_segmentation(folder / name).mask("a")), expected)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "message"),
+    [([1.5], "whole numbers from 0 on"), (["a"], "whole numbers from 0 on"), ([-1], "from 0 on"), (2, "wrong type")],
+)
+def test_what_is_wrong_with_accepted_in_a_file_is_said(folder, capsys, accepted, message):
+    asked = {"slice": 2, "points": [[50, 40, 1]], "accepted": accepted}
+    (folder / "w.json").write_text(json.dumps({"segments": [{"name": "a", "prompts": [asked]}]}))
+    assert segment(folder, "w.seg.nrrd", "--prompts", folder / "w.json") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line and not (folder / "w.seg.nrrd").exists()
+
+
 @pytest.mark.parametrize("point", [[1, 2], [1, 2, 2], [1, 2, -1], [], "a", [1, "b", 1], [None, 1, 1]])
 def test_points_without_a_side_are_refused(folder, capsys, point):
     asked = {"slice": 2, "points": [[50, 40, 1], point]}

@@ -14,6 +14,7 @@ Keys that are not listed here are refused, so that a slip of the pen is not a lo
 Points and boxes are as on the command line, see the head of `cli.prompts`. Points whose order does not matter may be
 given as "positive": [[120, 88]] and "negative": [[10, 12], [30, 31]]; they come before those of "points", the positive
 ones first. "candidates": [[1, 2], [3, 1]] takes the second of the candidates after one point, the first after three.
+"accepted": [2] accepts the mask after two points and strokes: later ones change it near themselves only.
 "strokes" are scribbles and lassos: {"points": [[100, 80], [130, 85]], "inside": true, "closed": false, "after": 1}, the
 corners of a line, drawn after the first point; what is left out is as here, and it comes after all points. A segment
 with "whole": true is followed from the masks of its prompts through the other slices until it ends.
@@ -47,6 +48,7 @@ _PROMPT_KINDS: dict[str, Any] = {
     "points": list,
     "box": list,
     "candidates": list,
+    "accepted": list,
     "strokes": list,
 }
 _STROKE_KINDS: dict[str, Any] = {"points": list, "inside": bool, "closed": bool, "after": int}
@@ -139,6 +141,8 @@ def _add_json_prompt(
         add_stroke(builder, segment, stroke, at)
     if given.get("candidates"):
         builder.set_choices(segment, [_choice(pair) for pair in given["candidates"]], at)
+    if given.get("accepted"):
+        builder.set_accepted(segment, given["accepted"], at)
 
 
 def _stroke(entry: Any) -> dict[str, Any]:

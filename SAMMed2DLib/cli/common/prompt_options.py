@@ -218,10 +218,29 @@ class RequestBuilder:
             RequestError: the slice is not named, or has no prompts.
             PromptError: a number is not one from 1 on.
         """
+        plane = self._slice_with_prompts(segment, place, "candidates")
+        segment.prompts[plane] = replace(segment.prompts[plane], choices=tuple(choices))
+
+    def set_accepted(self, segment: SegmentRequest, counts: Sequence[int], place: PromptFrame) -> None:
+        """Accept the mask on one slice after some of its prompts; arguments as of `set_choices`.
+
+        Args:
+            segment: has prompts on the slice; they are changed.
+            counts: numbers of points and strokes before that.
+            place: names the slice.
+
+        Raises:
+            RequestError: the slice is not named, or has no prompts.
+            PromptError: a number is not a whole one from 0 on.
+        """
+        plane = self._slice_with_prompts(segment, place, "accepted masks")
+        segment.prompts[plane] = replace(segment.prompts[plane], accepted=tuple(counts))
+
+    def _slice_with_prompts(self, segment: SegmentRequest, place: PromptFrame, what: str) -> SlicePlane:
         plane = self.plane(place)
         if plane not in segment.prompts:
-            raise RequestError(f"segment {segment.name!r}: candidates without prompts on {slice_text(plane)}")
-        segment.prompts[plane] = replace(segment.prompts[plane], choices=tuple(choices))
+            raise RequestError(f"segment {segment.name!r}: {what} without prompts on {slice_text(plane)}")
+        return plane
 
     def plane(self, place: PromptFrame) -> SlicePlane:
         """The slice that a place names.

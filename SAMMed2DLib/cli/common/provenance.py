@@ -268,6 +268,8 @@ def _slice_record(plane: SlicePlane, prompts: Prompts, view: View) -> dict[str, 
         ]
     if prompts.choices:
         given["candidates"] = [list(choice) for choice in prompts.choices]
+    if prompts.accepted:
+        given["accepted"] = list(prompts.accepted)
     return {"axis": "kji"[axis], "slice": index, **given, "limits": list(view.limits), "seen": view.checksum}
 
 

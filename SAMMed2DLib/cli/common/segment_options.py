@@ -54,7 +54,8 @@ candidates:
   Prompts may mean a part, the whole or a larger whole. --candidate 1 takes the smallest of up to five different masks,
   --candidate 2 the next larger one, and so on, on each slice of the segment; prompts after it go on from that mask. A
   number that is too large is refused with how many there are. In a file of --prompts, "candidates": [[1, 2]] takes
-  the second one after the first point.
+  the second one after the first point; "accepted": [2] accepts the mask after two, and later ones change it near
+  themselves only.
 
 the same masks again:
   A report of --json and the header of a .seg.nrrd hold the prompts, the model, its checksum, and all that the model
