@@ -206,7 +206,6 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
 
     def test_a_point_and_a_box_segment_a_slice(self) -> None:
         """The Python API finds a bright ball from a point, and from a box."""
-        self._skip_without_torch()
         logic = SAMMed2DLogic()
         volume = self._ball()
         segmentation = logic.newSegmentation(volume, "Test", ["point", "box"])
@@ -236,7 +235,6 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
         manager = slicer.app.layoutManager()
         if manager is None or slicer.util.mainWindow() is None:
             self.skipTest("there is no slice view to click in")
-        self._skip_without_torch()
         register_effect()
         volume = self._ball()
         segmentation = SAMMed2DLogic().newSegmentation(volume, "Test", ["ball"])
@@ -258,12 +256,6 @@ class SAMMed2DTest(ScriptedLoadableModuleTest):
         points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
         editor.setActiveEffect(None)
         self.assertEqual([node.GetNumberOfControlPoints() for node in points], [1])
-
-    def _skip_without_torch(self) -> None:
-        from SAMMed2DSlicer.setup.pytorch import torch_state
-
-        if not torch_state().is_ready:
-            self.skipTest(torch_state().text)
 
     def _ball(self) -> Any:
         """A volume with a bright ball around `_INSIDE_IJK`; its voxels are twice as high as wide."""

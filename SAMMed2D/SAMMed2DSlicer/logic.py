@@ -385,7 +385,8 @@ class SAMMed2DLogic(ObjectLogic, ScriptedLoadableModuleLogic):
 
         Args:
             model: the name of a model that is installed, or the path of a weights file.
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps"; "numpy" is the processor without PyTorch, for the
+                built-in model.
 
         Raises:
             RegistryError: there is no such model, or it is not on this computer yet.

@@ -335,9 +335,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.remove_last()
 
     def model_chosen(self) -> None:
-        """Load the model that was chosen."""
+        """Load the model that was chosen, if what it needs is there."""
         if self.controller is not None:
-            self._service.prepare()
+            self._check_torch()
 
     def stop_loading(self) -> None:
         """Wait for the model no longer; prompts are kept."""
@@ -353,7 +353,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._act("predict_again")
 
     def _check_torch(self) -> None:
-        if self.panel is not None and self.panel.has_torch():
+        if self.panel is not None and self.panel.can_compute():
             self._service.prepare()
 
     def _show_work(self, state: EffectState) -> None:

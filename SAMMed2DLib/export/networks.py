@@ -48,7 +48,7 @@ def load_network(model: str | Path) -> ExportedNetwork:
         RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
     """
-    from SAMMed2DLib.inference.predictor import load_model
+    from SAMMed2DLib.inference.engines.loading import load_model
 
     path = weights_path(model)
     checkpoint = read_checkpoint(path)

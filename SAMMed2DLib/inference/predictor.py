@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.imaging.bilinear import resized
 from SAMMed2DLib.inference.devices import Precision
 from SAMMed2DLib.inference.engines.engine import (
@@ -18,14 +18,14 @@ from SAMMed2DLib.inference.engines.engine import (
     Engine,
     EngineError,
     EngineName,
-    chosen_engine,
     trouble_with_torch,
 )
+from SAMMed2DLib.inference.engines.loading import load_engine, torch_engine
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
 from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
-from SAMMed2DLib.model.config.model_config import ConfigError, ModelConfig
+from SAMMed2DLib.model.config.model_config import ConfigError
 from SAMMed2DLib.model.config.shapes import config_of
 from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
@@ -88,7 +88,7 @@ class Predictor:
         self.click_scales = tuple(click_scales)
         self.coarse_size = coarse_size
         self.score_calibration = score_calibration
-        self.engine = model if isinstance(model, Engine) else _torch_engine(model, name, device, precision)
+        self.engine = model if isinstance(model, Engine) else torch_engine(model, name, device, precision)
 
     @property
     def model(self) -> Sam:
@@ -281,13 +281,6 @@ def _encoded(prompts: Sequence[Prompts], frame: ResizeTransform) -> EncodedPromp
     return EncodedPrompts(points, boxes, np.stack(logits) if logits else None)
 
 
-def _torch_engine(model: Sam, name: str, device: str, precision: Precision) -> Engine:
-    """The engine of a network of PyTorch."""
-    from SAMMed2DLib.inference.engines.torch_engine import TorchEngine
-
-    return TorchEngine(model, name, device, precision)
-
-
 def _alike(pairs: Sequence[tuple[Embedding, Prompts]]) -> Iterator[list[int]]:
     """Indices of what fits in one decoder batch: slices of one size and frame, as many points, boxes and masks."""
     groups: dict[tuple[object, ...], list[int]] = {}
@@ -339,12 +332,8 @@ def load_predictor(
     config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
     name = f"{current_name(model) if isinstance(model, str) else model.name}@{config.image_size}"
     name += "*" if full.adapter and not adapters else ""
-    if chosen_engine(engine, config, name, needs_torch=_only_torch(device, precision)) == "numpy":
-        network = _numpy_engine(checkpoint, config)
-    else:
-        network = _torch_engine(load_model(checkpoint, config), name, device, precision)
     return Predictor(
-        network,
+        load_engine(engine, checkpoint, config, name, device, precision),
         name,
         fit=fit,
         channel_order=channel_order,
@@ -353,43 +342,3 @@ def load_predictor(
         coarse_size=coarse_size_of(checkpoint.provenance, config.takes_size),
         score_calibration=ScoreCalibration.of_record(checkpoint.provenance.get("score_calibration")),
     )
-
-
-def _only_torch(device: str, precision: Precision) -> str:
-    """What of this only PyTorch does, for a message; empty for nothing."""
-    if device not in ("auto", "cpu"):
-        return f"the device {device!r}"
-    return "" if precision in ("auto", "float32") else f"the precision {precision!r}"
-
-
-def _numpy_engine(checkpoint: Checkpoint, config: ModelConfig) -> Engine:
-    from SAMMed2DLib.inference.numpy_engine.engine import NumpyEngine
-
-    try:
-        return NumpyEngine(checkpoint.state, config)
-    except KeyError as error:
-        raise CheckpointError(
-            f"weights are missing, one is {error.args[0]!r}: the file is incomplete. Download it again."
-        ) from error
-
-
-def load_model(checkpoint: Checkpoint, config: ModelConfig) -> Sam:
-    """Build a network of PyTorch and fill it strictly from a checkpoint.
-
-    Raises:
-        CheckpointError: the weights are of another network, or some are missing.
-    """
-    from SAMMed2DLib.checkpoints.fit import fit_state_dict
-    from SAMMed2DLib.model.build import build_empty
-
-    network = build_empty(config)
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    fitted = fit_state_dict(checkpoint.state, shapes)
-    if fitted.missing:
-        raise CheckpointError(
-            f"{len(fitted.missing)} weights are missing, the first is {fitted.missing[0]!r}: the file is incomplete. "
-            "Download it again."
-        )
-    state = {name: value.float() for name, value in fitted.state.items()}
-    network.load_state_dict(state, strict=True, assign=True)
-    return network

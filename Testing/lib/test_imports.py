@@ -67,6 +67,7 @@ ROOMS = {
     "inference": Room("imaging"),
     "inference.devices": Room(late="torch"),
     "inference.engines": Room("model.config", late="torch"),
+    "inference.engines.loading": Room("inference checkpoints model", late="torch"),
     "inference.engines.torch_engine": Room("inference model", **TORCH),
     "inference.numpy_engine": Room("imaging inference.engines.engine model.config"),
     "inference.prediction": Room("model.preprocessing"),
@@ -88,7 +89,9 @@ ROOMS = {
     ),
     "evaluation": Room("data imaging inference model plots propagation system", **TORCH),
     # files for other programs
-    "export": Room("checkpoints inference.predictor model registry system", late="torch onnx onnxruntime"),
+    "export": Room(
+        "checkpoints inference.predictor inference.engines model registry system", late="torch onnx onnxruntime"
+    ),
     "export.graphs": Room("model", **TORCH),
     # many cases, and the command line
     "batch_run": Room("system"),

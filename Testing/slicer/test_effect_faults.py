@@ -346,16 +346,30 @@ def test_a_model_that_cannot_be_loaded_is_explained(fixture, model, monkeypatch)
     assert service.shared().state.name == "failed"
 
 
-def test_without_torch_the_effect_opens_and_offers_to_install_it(fixture, monkeypatch):
+def test_without_torch_the_built_in_model_needs_nothing_installed(fixture, monkeypatch):
     from SAMMed2DSlicer.setup import pytorch
 
     missing = pytorch.TorchState("missing", "PyTorch is not installed yet.")
     monkeypatch.setattr(pytorch, "torch_state", lambda: missing)
     fixture.editor.setActiveEffect(None)
     fixture.activate()
+    assert not fixture.panel.ui.installRow.isVisibleTo(fixture.panel.widget)
+    fixture.click()
+    assert fixture.shown is not None
+
+
+def test_without_torch_a_device_that_needs_it_offers_to_install_it(fixture, monkeypatch):
+    from SAMMed2DSlicer.inference import service
+    from SAMMed2DSlicer.setup import pytorch
+
+    missing = pytorch.TorchState("missing", "PyTorch is not installed yet.")
+    monkeypatch.setattr(pytorch, "torch_state", lambda: missing)
+    monkeypatch.setattr(service.shared(), "choice", service.ModelChoice(device="cuda"))
+    fixture.editor.setActiveEffect(None)
+    fixture.activate()
     assert fixture.panel.ui.installRow.isVisibleTo(fixture.panel.widget)
     assert "not installed" in fixture.panel.ui.installLabel.text
-    monkeypatch.undo()
+    monkeypatch.setattr(pytorch, "torch_state", lambda: pytorch.TorchState("ready"))
     monkeypatch.setattr(pytorch, "ensure_torch", lambda: True)
     fixture.panel.ui.installButton.click()
     assert not fixture.panel.ui.installRow.isVisibleTo(fixture.panel.widget)

@@ -195,12 +195,16 @@ def test_moving_a_point_or_the_slice_is_noticed(panel, case):
     assert panel.ui.segmentButton.enabled
 
 
-def test_a_missing_torch_is_said_and_can_be_installed(widget, panel, case, monkeypatch):
+def test_a_missing_torch_is_said_where_it_is_needed_and_can_be_installed(widget, panel, case, monkeypatch):
+    from SAMMed2DSlicer.inference import service
     from SAMMed2DSlicer.setup import pytorch
 
     asked = []
     state = pytorch.TorchState("missing", "PyTorch is not installed yet.")
     monkeypatch.setattr(pytorch, "torch_state", lambda: state)
+    panel.refresh()
+    assert not panel.ui.installRow.isVisible() and panel.ui.segmentButton.enabled  # the built-in model does without
+    monkeypatch.setattr(service.shared(), "choice", service.ModelChoice(device="cuda"))
     monkeypatch.setattr(pytorch, "ensure_torch", lambda: asked.append("install"))
     panel.refresh()
     assert panel.ui.installRow.isVisible() and panel.ui.installLabel.text == state.text

@@ -44,15 +44,16 @@ def call(work: service.Work) -> Any:
     """Compute with the model in its thread, and wait.
 
     Raises:
-        InstallError: PyTorch is missing or broken.
+        InstallError: PyTorch is missing or broken, and the model needs it.
         RegistryError: the chosen model is not here.
         whatever else `work` raises.
     """
+    from SAMMed2DLib.inference.engines.engine import EngineError
     from SAMMed2DLib.registry.known_models import RegistryError
 
     try:
         return service.shared().call(work)
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, EngineError) as error:
         raise pytorch.InstallError(pytorch.explain_error(error)) from error
     except RegistryError as error:
         raise RegistryError(pytorch.explain_error(error)) from error

@@ -12,14 +12,14 @@ from slicer.i18n import tr as _
 
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DSlicer.inference.worker import AHEAD, LATEST, TASK, Job, Worker
-from SAMMed2DSlicer.setup import pytorch
+from SAMMed2DSlicer.setup import engines, pytorch
 from SAMMed2DSlicer.widgets import messages
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
 
 _SETTINGS = "SAMMed2D/"
-_cores = 0  # as torch counts them; 0 before torch was loaded
+_cores: dict[str, int] = {}  # as each engine counts them at first
 
 ShouldStop = Callable[[], bool]
 Work = Callable[["Session", ShouldStop], Any]
@@ -31,7 +31,7 @@ class ModelChoice:
 
     Attributes:
         model: the name of a known or added model, or the path of a weights file.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "numpy" is the processor without PyTorch.
         cache_mib: the most that kept embeddings may take.
     """
 
@@ -146,7 +146,7 @@ class InferenceService:
         def failed(error: BaseException) -> None:
             loaded = self._loaded
             if loaded is not None and loaded[0] == self.choice:
-                self._became_ready(str(loaded[1].predictor.device))
+                self._became_ready(_place_of(loaded[1]))
             else:
                 self._set_state(ServiceState("failed", messages.capitalized(pytorch.explain_error(error))))
             if on_error is not None:
@@ -179,7 +179,7 @@ class InferenceService:
     def _with_session(self, choice: ModelChoice, work: Work) -> Callable[[ShouldStop], tuple[Any, str]]:
         def run(should_stop: ShouldStop) -> tuple[Any, str]:
             session = self._session(choice)
-            return work(session, should_stop), str(session.predictor.device)
+            return work(session, should_stop), _place_of(session)
 
         return run
 
@@ -191,8 +191,10 @@ class InferenceService:
 
             self._loaded = None  # the old model goes before the new one comes
             began = time.perf_counter()
-            _leave_a_core_to_slicer()
-            predictor = load_predictor(choice.model, device=choice.device)
+            engine = engines.engine_of(choice.model, choice.device)
+            device = "cpu" if choice.device == engines.NUMPY else choice.device
+            predictor = load_predictor(choice.model, engine=engine, device=device)
+            _leave_a_core_to_slicer(predictor.engine.name)
             self._loaded = choice, Session(predictor, choice.cache_mib * 1024**2)
             self._load_seconds = time.perf_counter() - began
         return self._loaded[1]
@@ -210,13 +212,23 @@ class InferenceService:
             listener(state)
 
 
-def _leave_a_core_to_slicer() -> None:
-    """Let torch use one core less in this thread: see docs/decisions/one-core-for-slicer.md."""
-    import torch
+def _place_of(session: Session) -> str:
+    """Where a session computes, for people."""
+    predictor = session.predictor
+    is_numpy = getattr(getattr(predictor, "engine", None), "name", "") == "numpy"
+    return engines.NUMPY_NAME if is_numpy else str(predictor.device)
 
-    global _cores
-    _cores = _cores or torch.get_num_threads()
-    torch.set_num_threads(max(1, _cores - 1))
+
+def _leave_a_core_to_slicer(engine: str) -> None:
+    """Let the network use one core less in this thread: see docs/decisions/one-core-for-slicer.md."""
+    if engine == "numpy":
+        from SAMMed2DLib.inference.numpy_engine import threads
+
+        threads.set_threads(max(1, _cores.setdefault(engine, threads.threads()) - 1))
+    else:
+        import torch
+
+        torch.set_num_threads(max(1, _cores.setdefault(engine, torch.get_num_threads()) - 1))
 
 
 def shared() -> InferenceService:

@@ -62,13 +62,17 @@ class EnvironmentPanel:
         """Show whether PyTorch is installed."""
         state = pytorch.torch_state()
         version = _("PyTorch {version} is installed.").format(version=state.version)
-        messages.show(self.ui.torchLabel, state.text or version, messages.INFO if state.is_ready else messages.WARNING)
+        is_quiet = state.is_ready or state.name == "missing"  # the built-in model does without
+        messages.show(self.ui.torchLabel, state.text or version, messages.INFO if is_quiet else messages.WARNING)
         self.ui.torchButton.enabled = not state.is_ready
         self.ui.torchButton.text = _("Repair PyTorch...") if state.name == "broken" else _("Install PyTorch...")
         self.ui.torchButton.toolTip = (
             _("PyTorch is there. To replace it, uninstall it in the module PyTorch Utils first.")
             if state.is_ready
-            else _("Slicer's extension PyTorch installs what fits this computer, after asking.")
+            else _(
+                "The built-in model runs on NumPy without it. The published models and graphics cards need PyTorch: "
+                "Slicer's extension PyTorch installs what fits this computer, after asking."
+            )
         )
 
     def check(self) -> None:

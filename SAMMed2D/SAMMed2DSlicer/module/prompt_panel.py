@@ -21,7 +21,8 @@ from SAMMed2DSlicer.module.registration import open_segment_editor
 from SAMMed2DSlicer.module.segment_controller import SegmentController
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import segmentations
-from SAMMed2DSlicer.setup import pytorch
+from SAMMed2DSlicer.setup import engines
+from SAMMed2DSlicer.setup.pytorch import TorchState
 from SAMMed2DSlicer.widgets import messages
 from SAMMed2DSlicer.widgets.status_line import StatusLine
 
@@ -40,7 +41,7 @@ class PromptPanel:
             status_line: of the module.
             on_install: installs PyTorch.
         """
-        self.widget, self.status_line = widget, status_line
+        self.widget, self.status_line, self._service = widget, status_line, service
         self.ui = slicer.util.childWidgetVariables(widget)
         self.on_refreshed: Callable[[], None] = lambda: None  # another panel may depend on the selection
         self._inputs = ParameterWidgets(self.ui)
@@ -100,8 +101,9 @@ class PromptPanel:
     def problem(self) -> str:
         """Why the slice cannot be segmented now, and what to do; empty if it can."""
         parameters = self.parameters
-        if not pytorch.torch_state().is_ready:
-            return pytorch.torch_state().text
+        missing = self._missing_torch()
+        if missing is not None:
+            return missing.text
         if parameters is None or parameters.volume is None:
             return _("Select the volume to segment.")
         if parameters.segmentation is None:
@@ -119,9 +121,13 @@ class PromptPanel:
         return ""
 
     def _show_torch(self) -> None:
-        state = pytorch.torch_state()
-        self.ui.installRow.visible = not state.is_ready
-        self.ui.installLabel.text = state.text
+        missing = self._missing_torch()
+        self.ui.installRow.visible = missing is not None
+        self.ui.installLabel.text = "" if missing is None else missing.text
+
+    def _missing_torch(self) -> TorchState | None:
+        choice = self._service.choice
+        return engines.missing_torch(choice.model, choice.device)
 
     def _show_action(self) -> None:
         if self.parameters is None:
@@ -136,7 +142,7 @@ class PromptPanel:
         button.text = _("Cancel") if self.is_running else action
         button.enabled = not problem
         button.toolTip = problem or tip
-        self.status_line.set_hint(problem if pytorch.torch_state().is_ready else "")
+        self.status_line.set_hint(problem if self._missing_torch() is None else "")
 
     def _request_changed(self) -> None:
         self._show_action()

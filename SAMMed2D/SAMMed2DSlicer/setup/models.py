@@ -113,7 +113,7 @@ def device_names(chosen: str, *, is_ready: bool) -> dict[str, str]:
         chosen: name of the chosen device.
         is_ready: whether a model is loaded; before that PyTorch is not imported to list devices.
     """
-    names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)")}
+    names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)"), "numpy": _("Processor, by NumPy")}
     if is_ready and "torch" in sys.modules:
         from SAMMed2DLib.inference.devices import available_devices
 

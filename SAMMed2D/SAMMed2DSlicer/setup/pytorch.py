@@ -72,6 +72,8 @@ def explain_error(error: BaseException) -> str:
             return _("PyTorch is not installed yet. Install it in the module SAMMed2D.")
         if name and name.split(".")[0] == "torch":
             return _broken("").text
+        if type(cause).__name__ == "EngineError" and "needs PyTorch" in str(cause):
+            return _("This model or device needs PyTorch. Install it in the module SAMMed2D, or choose another.")
         if isinstance(cause, MemoryError):
             return _("The memory is full: close other programs, or choose a smaller model.")
         if type(cause).__name__ == "NotInstalledError":

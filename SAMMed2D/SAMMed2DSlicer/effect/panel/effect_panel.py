@@ -33,7 +33,7 @@ from SAMMed2DSlicer.effect.panel.tour import Tour
 from SAMMed2DSlicer.inference.service import InferenceService, ModelChoice
 from SAMMed2DSlicer.prompts import prompt_nodes
 from SAMMed2DSlicer.scene import overwrite_mode
-from SAMMed2DSlicer.setup import models, pytorch
+from SAMMed2DSlicer.setup import engines, models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.scrolling import follow_section
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 _LONGEST_NAME = 24
+_NUMPY_TOLD = "SAMMed2D/NumPyTold"  # in the settings: whether the user was told once that it runs without PyTorch
 
 
 class EffectPanel:
@@ -189,6 +190,11 @@ class EffectPanel:
             self.status_line.end(MODEL_LOADING)
         if state.name == "failed":
             self.status_line.show_message(state.text, messages.ERROR)
+        hint = engines.numpy_hint() if state.device == engines.NUMPY_NAME else ""
+        self.ui.modelStateLabel.setToolTip(hint)
+        if hint and not int(slicer.app.settings().value(_NUMPY_TOLD, 0)):
+            slicer.app.settings().setValue(_NUMPY_TOLD, 1)
+            self.status_line.show_message(hint)
 
     def close(self) -> None:
         """Show no status any more, since the effect ends."""
@@ -196,12 +202,13 @@ class EffectPanel:
         self.tour.close()
         self._status, self._is_waiting = None, False
 
-    def has_torch(self) -> bool:
-        """Tell whether PyTorch is there; if not, say it, and offer to install it."""
-        torch = pytorch.torch_state()
-        self.ui.installRow.setVisible(bool(torch.text))
-        self.ui.installLabel.setText(torch.text)
-        return torch.is_ready
+    def can_compute(self) -> bool:
+        """Tell whether what the chosen model needs is there; if PyTorch is missing, say it, and offer to install it."""
+        choice = self._service.choice
+        missing = engines.missing_torch(choice.model, choice.device)
+        self.ui.installRow.setVisible(missing is not None)
+        self.ui.installLabel.setText("" if missing is None else missing.text)
+        return missing is None
 
     def _show_groups(self) -> None:
         """Bring the table up to date while it is seen."""
