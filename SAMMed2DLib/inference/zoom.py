@@ -353,13 +353,17 @@ def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:
 
 def touches_border(found: ViewPrediction) -> bool:
     """Whether the mask reaches a border of its crop that is not the slice's: the object may go on beyond."""
-    view, inside = found.view, found.view.cut(found.mask)
+    return is_cut_off(found.view.cut(found.mask), found.view)
+
+
+def is_cut_off(mask_hw: np.ndarray, view: Crop) -> bool:
+    """The same of a mask of all of a view, (h, w) bool, of any size."""
     height, width = view.size_hw
     edges = [
-        (view.y0 > 0, inside[0]),
-        (view.y1 < height, inside[-1]),
-        (view.x0 > 0, inside[:, 0]),
-        (view.x1 < width, inside[:, -1]),
+        (view.y0 > 0, mask_hw[0]),
+        (view.y1 < height, mask_hw[-1]),
+        (view.x0 > 0, mask_hw[:, 0]),
+        (view.x1 < width, mask_hw[:, -1]),
     ]
     return any(cut_off and bool(edge.any()) for cut_off, edge in edges)
 

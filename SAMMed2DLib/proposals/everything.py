@@ -15,7 +15,7 @@ import numpy as np
 from SAMMed2DLib.imaging.components import largest_component
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.scoring.evidence import evidence_of_logits, stability_of
-from SAMMed2DLib.inference.zoom import Crop, ViewPrediction, touches_border
+from SAMMed2DLib.inference.zoom import Crop, is_cut_off
 from SAMMed2DLib.proposals.ranking import NestedMasks, Proposal
 from SAMMed2DLib.proposals.tiles import best_tile, tile_image, tiles_of_side
 
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 # Views on which is clicked: their side, of the slice's longer side, and clicks along that. Chosen on validation images
 # as are the other numbers: docs/everything.md.
-_SCALES = ((1.0, 16), (0.5, 16), (0.25, 20))
+_SCALES = ((1.0, 14), (0.5, 14), (0.3, 18))
 # Without zoom all is seen in one view.
 _WHOLE = ((1.0, 24),)
+# A view whose grey values, of 255, have a smaller standard deviation shows air or plain background: no place to look.
+_LEAST_SPREAD = 2.0
 # Masks of coarse views that are less sure, or less stable, are not looked at once more.
 _LEAST_GUESS = 0.35
+# A plain patch of background is as stable as can be; that the network itself thinks little of it tells it apart.
+_LEAST_PREDICTED = 0.4
 _LEAST_STABILITY = 0.6
 # Proposals that are less sure are left out.
 _LEAST_SCORE = 0.7
@@ -117,7 +121,7 @@ def everything_steps(
     looked_at, boxes = NestedMasks(known), []
     for guess in guesses:
         mask = guess.mask()
-        if _is_object(mask) and looked_at.add_unless_same(mask):
+        if is_object(mask) and looked_at.add_unless_same(mask):
             boxes.append((Prompts.of(box=box_of_mask(mask)), guess.rank))
             if len(boxes) >= most:
                 break
@@ -126,7 +130,7 @@ def everything_steps(
         yield _GRIDS + (1 - _GRIDS) * done / len(boxes)
         answer = session.answer(image, box, zoom=zoom, should_stop=should_stop)
         score = answer.score if answer.grade is not None else answer.score * answer.stability
-        if _is_object(answer.mask) and score >= _LEAST_SCORE:
+        if is_object(answer.mask) and score >= _LEAST_SCORE:
             rank = sureness * score  # whether clicks agree that it is an object, and how good its outline is
             found.append(Proposal(slice_index, box, answer.mask, answer.score, rank, answer.stability, answer.grade))
     yield 1.0
@@ -175,14 +179,17 @@ def _guesses(
     should_stop: ShouldStop | None,
 ) -> list[_Guess]:
     """Masks of clicks on a view that are sure and stable, each object once."""
+    cut = tile_image(image, view)
+    if cut.std(axis=(0, 1)).max() < _LEAST_SPREAD:
+        return []
     clicks = [view.prompts(Prompts.of(positive=[point])) for point in points_xy]
-    drawn = session.draw_all(tile_image(image, view), clicks, coarse=coarse, should_stop=should_stop)
+    drawn = session.draw_all(cut, clicks, coarse=coarse, should_stop=should_stop)
     calibration = session.predictor.score_calibration
     guesses = []
     for prediction in (prediction for masks in drawn for prediction in masks):
         logits = prediction.low_res_logits
         stability = stability_of(logits)
-        if stability < _LEAST_STABILITY:
+        if prediction.score < _LEAST_PREDICTED or stability < _LEAST_STABILITY or is_cut_off(logits > 0, view):
             continue
         rank = prediction.score * stability
         if calibration is not None:
@@ -191,11 +198,10 @@ def _guesses(
             guesses.append(_Guess(view, prediction, rank))
     guesses.sort(key=lambda guess: -guess.rank)
     distinct = NestedMasks()  # of small masks as the network draws them: few are left that need the slice's pixels
-    kept = [guess for guess in guesses if distinct.add_unless_same(guess.drawn.low_res_logits > 0)]
-    return [guess for guess in kept if not touches_border(ViewPrediction(guess.mask(), 0.0, view))]
+    return [guess for guess in guesses if distinct.add_unless_same(guess.drawn.low_res_logits > 0)]
 
 
-def _is_object(mask_hw: np.ndarray) -> bool:
+def is_object(mask_hw: np.ndarray) -> bool:
     """Whether a mask is neither a speck nor all of the slice."""
     area = np.count_nonzero(mask_hw)
     return bool(max(_SMALLEST_SHARE * mask_hw.size, _FEWEST_PX) <= area <= _LARGEST_SHARE * mask_hw.size)
