@@ -222,6 +222,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             return False
         if self._press is None:
             self.controller.hover.see(eventId, callerInteractor, viewWidget, self.scriptedEffect.parameter("Tool"))
+            if eventId == vtk.vtkCommand.MouseMoveEvent:
+                self.controller.proposer.mark_at(viewWidget, callerInteractor.GetEventPosition())
         if eventId == vtk.vtkCommand.LeftButtonPressEvent:
             return self._pressed(self.controller, callerInteractor, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonDoubleClickEvent:

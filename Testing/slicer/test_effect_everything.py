@@ -159,3 +159,47 @@ def test_masking_and_protected_segments_hold_for_what_is_taken(fixture):
     fixture.accept()
     np.testing.assert_array_equal(fixture.segment(other), held)
     np.testing.assert_array_equal(written(fixture)[0], disc(centre) & ~held)
+
+
+def test_what_is_taken_back_is_proposed_again_and_what_is_accepted_is_not(fixture):
+    first = propose(fixture)[0]
+    keys.press("A")
+    fixture.wait()
+    assert first not in fixture.controller.proposer.proposals
+    fixture.effect.remove_last()
+    assert fixture.controller.proposer.proposals[0] is first and not fixture.shown
+    keys.press("A")
+    fixture.accept()
+    fixture.editor.undo()
+    assert first not in fixture.controller.proposer.proposals and len(fixture.controller.proposer.proposals) == 14
+
+
+def test_keys_are_about_the_proposal_under_the_mouse(fixture):
+    proposals = propose(fixture)
+    last = proposals[-1]
+    centre = next(centre for centre in CENTRES if last.mask[centre[1], centre[0]])
+    before = fixture.image()
+    fixture.view.hover(*fixture.xy((*centre, K)))
+    assert fixture.controller.proposer.proposals == [last, *proposals[:-1]]
+    assert (fixture.image() != before).any()
+    keys.press("D")
+    assert fixture.controller.proposer.proposals == proposals[:-1]
+
+
+def test_the_module_opens_the_editor_and_proposes_there(fixture):
+    fixture.editor.setActiveEffect(None)
+    slicer.util.selectModule("SAMMed2D")
+    panel = slicer.util.getModuleWidget("SAMMed2D").panels[0]
+    panel.parameters.segmentation = None
+    panel.ui.proposeButton.click()
+    assert "Select a volume and a segment" in panel.status_line.text
+    chosen = panel.parameters
+    chosen.volume, chosen.segmentation, chosen.segment_id = fixture.volume, fixture.segmentation, fixture.segment_id
+    chosen.view = "Red"
+    panel.ui.proposeButton.click()
+    editor = slicer.modules.SegmentEditorWidget.editor
+    proposer = editor.activeEffect().self().controller.proposer
+    fixture.wait(lambda: not proposer.is_searching)
+    assert len(proposer.proposals) == 15 and not written(fixture)[0].any()
+    editor.setActiveEffect(None)
+    slicer.util.selectModule("")

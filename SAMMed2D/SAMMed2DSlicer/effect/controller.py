@@ -62,7 +62,7 @@ class EffectController:
             effect,
             self.updater,
             service,
-            lambda widget, taken: self.add(widget, taken.points_world, taken.side, taken.give_to, True),
+            lambda widget, taken, give: self.add(widget, taken.points_world, taken.side, give, True),
         )
 
     @property

@@ -17,7 +17,7 @@ from SAMMed2DSlicer.module.parameter_observer import ParameterObserver
 from SAMMed2DSlicer.module.parameter_widgets import ParameterWidgets
 from SAMMed2DSlicer.module.parameters import Parameters
 from SAMMed2DSlicer.module.prompt_placement import PromptPlacement
-from SAMMed2DSlicer.module.registration import open_segment_editor
+from SAMMed2DSlicer.module.registration import open_segment_editor, propose_objects
 from SAMMed2DSlicer.module.segment_controller import SegmentController
 from SAMMed2DSlicer.prompts import slice_prompts
 from SAMMed2DSlicer.scene import segmentations
@@ -177,6 +177,18 @@ class PromptPanel:
         with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
             open_segment_editor(parameters.volume, parameters.segmentation, parameters.segment_id)
 
+    def _propose(self) -> None:
+        parameters = self.parameters
+        if parameters is None:
+            return
+        if parameters.volume is None or parameters.segmentation is None or not parameters.segment_id:
+            text = _("Select a volume and a segment first: what you take goes into it.")
+            self.status_line.show_message(text, messages.WARNING)
+            return
+        chosen = (parameters.volume, parameters.segmentation, parameters.segment_id)
+        with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
+            propose_objects(*chosen, parameters.view)
+
     # Widgets
 
     def _connect(self, on_install: Callable[[], None]) -> None:
@@ -186,6 +198,7 @@ class PromptPanel:
         ui.segmentButton.connect("clicked()", self._segment_clicked)
         ui.editorButton.icon = qt.QIcon(resources.icon_path("SAMMed2D"))
         ui.editorButton.connect("clicked()", self._open_editor)
+        ui.proposeButton.connect("clicked()", self._propose)
         ui.installButton.connect("clicked()", on_install)
 
 

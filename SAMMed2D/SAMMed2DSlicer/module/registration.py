@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMMed2DSlicer.resources import MODULE_DIR
+from SAMMed2DSlicer.scene.slice_views import slice_widgets
 
 EFFECT_NAME = "SAM-Med2D"
 _EFFECT_FILE = os.path.join(MODULE_DIR, "SegmentEditorSAMMed2DLib", "SegmentEditorEffect.py")
@@ -63,6 +64,27 @@ def open_segment_editor(
     if segment_id:
         editor.setCurrentSegmentID(segment_id)
     editor.setActiveEffectByName(EFFECT_NAME)
+
+
+def propose_objects(
+    volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, view: str
+) -> None:
+    """Open the Segment Editor with the effect, which proposes all objects of a slice there.
+
+    Args:
+        volume: the image.
+        segmentation: to edit.
+        segment_id: of the segment that takes what the user takes.
+        view: the name of the slice view that shows the slice.
+    """
+    open_segment_editor(volume, segmentation, segment_id)
+    active = slicer.modules.SegmentEditorWidget.editor.activeEffect()
+    controller = active.self().controller if active is not None and active.name == EFFECT_NAME else None
+    if controller is None:  # the editor has said why
+        return
+    if view in slice_widgets():
+        controller.view_entered(slice_widgets()[view])
+    controller.proposer.search_all()
 
 
 def register_sample_data() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from SAMMed2DSlicer.widgets.messages import ERROR, INFO, WARNING
 
 if TYPE_CHECKING:
     from SAMMed2DLib.proposals.ranking import Proposal
+    from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 
 
 class Proposer:
@@ -35,7 +36,7 @@ class Proposer:
         effect: slicer.qSlicerSegmentEditorScriptedEffect,
         updater: EffectUpdater,
         service: InferenceService,
-        begin_object: Callable[[Any, ShownProposal], bool],
+        begin_object: Callable[[Any, ShownProposal, Callable[[PromptGroup], None]], bool],
     ) -> None:
         """Begin without proposals.
 
@@ -43,13 +44,15 @@ class Proposer:
             effect: the qSlicerSegmentEditorScriptedEffect.
             updater: knows the context and shows the state.
             service: computes.
-            begin_object: begins an object by a proposal in a slice view; tells whether it did.
+            begin_object: begins an object by a proposal in a slice view, with what gives its prompt to a group; tells
+                whether it did.
         """
         self._effect, self._updater, self._service, self._begin_object = effect, updater, service, begin_object
         self._task: SearchTask | None = None
         self._job: Job | None = None
         self._place: tuple[Any, ...] = ()  # segmentation, volume and frame that the proposals are of
         self._proposals: list[ShownProposal] = []
+        self._taken: dict[PromptGroup, ShownProposal] = {}  # those that are not accepted yet
         updater.display.proposals_of = self.shown
 
     @property
@@ -98,6 +101,7 @@ class Proposer:
             self._job.cancel()
         was_searching, self._task, self._job = self._task is not None, None, None
         had_any, self._proposals = bool(self._proposals), []
+        self._taken.clear()
         if had_any or was_searching:
             self._show()
 
@@ -114,20 +118,35 @@ class Proposer:
 
     def take_at(self, widget: Any, point_world: np.ndarray) -> bool:
         """Take the proposal that a click, (3,) mm, in a slice view is on; tells whether there was one."""
+        number = self._number_at(widget, point_world)
+        if number is not None:
+            self._take(number, widget)
+        return number is not None
+
+    def mark_at(self, widget: Any, xy: Sequence[int]) -> None:
+        """Mark the proposal that the mouse is over, at view px: keys are about it, and a click takes it."""
+        if not self._proposals:
+            return
+        number = self._number_at(widget, volumes.world_from_xy(widget.mrmlSliceNode(), xy))
+        if number:
+            self._updater.begin()
+            self._proposals[0] = replace(self._proposals[0], is_marked=False)
+            self._proposals.insert(0, self._proposals.pop(number))
+            self._show()
+
+    def _number_at(self, widget: Any, point_world: np.ndarray) -> int | None:
+        """The number of the proposal at a place, the smallest one if one lies within another; None for none."""
         now = self._updater.editor.take()
         plane = now.planes.get(widget.mrmlSliceNode().GetLayoutName())
         if not self._proposals or plane is None or now.world_from_ijk is None or not self._is_here(now):
-            return False
+            return None
         xy = plane.project_ras(point_world[None], now.world_from_ijk)[0][0]
         x, y = (int(value) for value in np.floor(xy + 0.5))
         height, width = plane.size_hw
         if not (0 <= x < width and 0 <= y < height):
-            return False
+            return None
         on = [n for n, shown in enumerate(self._proposals) if shown.plane == plane and shown.proposal.mask[y, x]]
-        if not on:
-            return False
-        self._take(min(on, key=lambda n: self._proposals[n].area_px), widget)  # one may lie within another
-        return True
+        return min(on, key=lambda n: self._proposals[n].area_px, default=None)
 
     def take(self) -> None:
         """Take the marked proposal."""
@@ -147,8 +166,13 @@ class Proposer:
 
     def _take(self, number: int, widget: Any) -> None:
         shown = self._proposals.pop(number)
+
+        def give(group: PromptGroup) -> None:
+            shown.give_to(group)
+            self._taken[group] = shown
+
         if widget is not None:
-            self._begin_object(widget, shown)
+            self._begin_object(widget, shown, give)
         self._mark_next()
 
     def _say_nothing_marked(self) -> None:
@@ -230,11 +254,22 @@ class Proposer:
         """The proposals where they are now, the marked one first; none for another volume, segmentation or frame."""
         if now.world_from_ijk is None or not self._is_here(now):
             return []
+        self._propose_again()
         if any(not np.array_equal(shown.world_from_ijk, now.world_from_ijk) for shown in self._proposals):
             self._proposals = [replace(shown, world_from_ijk=now.world_from_ijk) for shown in self._proposals]
         if self._proposals and not self._proposals[0].is_marked:
             self._proposals[0] = replace(self._proposals[0], is_marked=True)
         return self._proposals
+
+    def _propose_again(self) -> None:
+        """Propose anew what was taken, and taken back before it was accepted."""
+        there = self._updater.groups.groups
+        for group, shown in list(self._taken.items()):
+            if group not in there or group.is_accepted:
+                del self._taken[group]
+            if group not in there:
+                first = [replace(marked, is_marked=False) for marked in self._proposals[:1]]
+                self._proposals[:1] = [replace(shown, is_marked=False), *first]
 
     def _is_here(self, now: EditorSnapshot) -> bool:
         return self._place == (now.segmentation, now.volume, now.item)
