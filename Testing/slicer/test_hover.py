@@ -14,6 +14,7 @@ def fixture(model) -> EditorFixture:
     fixture = EditorFixture(model)
     fixture.set(LookAhead=0)
     fixture.wait(lambda: fixture.effect._service.state.is_ready)
+    fixture.pump(0.2)  # until all views have their slices
     return fixture
 
 
