@@ -95,7 +95,7 @@ def ultrasound(rng: np.random.Generator) -> np.ndarray:
     noise = rng.normal(size=(2, height, width))
     speckle = np.hypot(*(gaussian_blur(part, 1.6) for part in noise))
     value = gaussian_blur(echo, 1.2) * (0.35 + 0.8 * speckle / speckle.mean()) * np.exp(-np.clip(depth, 0, None) / 900)
-    return np.where(fan, 255 * np.clip(value, 0, 1) ** 0.75 + 4, 0).astype(np.uint8)
+    return np.where(fan, 4 + 251 * np.clip(value, 0, 1) ** 0.75, 0).astype(np.uint8)
 
 
 def fundus(rng: np.random.Generator) -> np.ndarray:

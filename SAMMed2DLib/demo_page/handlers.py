@@ -15,7 +15,7 @@ from SAMMed2DLib.demo_page.downloads import write_files, write_surfaces
 from SAMMed2DLib.demo_page.examples import Example, examples
 from SAMMed2DLib.demo_page.model_shelf import ModelShelf
 from SAMMed2DLib.demo_page.opening import Limits, open_upload
-from SAMMed2DLib.demo_page.view import limits_shown, place_in_slice, progress_bar, segments_html, shown
+from SAMMed2DLib.demo_page.view import candidate_text, limits_shown, place_in_slice, progress_bar, segments_html, shown
 from SAMMed2DLib.demo_page.visitors import Visitor, Visitors
 from SAMMed2DLib.demo_page.workspace import DemoError, Workspace
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
@@ -64,6 +64,13 @@ class DemoPage:
     def prompt(self, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], str]:
         """A click, a box, or one of the buttons over the slice."""
         return self._done(request, lambda workspace: _do(workspace, event._data or {}))
+
+    def candidates(self, request: gr.Request) -> dict[str, Any]:
+        """How many other masks the prompts may mean: told after the mask, which does not wait for them."""
+        workspace = self.visitor(request).workspace
+        with workspace.lock:
+            found = workspace.answer(candidates=True)
+        return gr.skip() if found is None else {"only": "candidate", "candidate": candidate_text(found)}
 
     def scroll(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Another slice."""

@@ -56,20 +56,23 @@ class ModelShelf:
         """
         return self._asked(None, lambda: self._loaded(name))
 
-    def answer(self, visitor: object, model: str, image: np.ndarray, prompts: Prompts) -> MaskPrediction:
-        """Answer prompts, with candidates.
+    def answer(
+        self, visitor: object, model: str, image: np.ndarray, prompts: Prompts, *, candidates: bool = False
+    ) -> MaskPrediction:
+        """Answer prompts.
 
         Args:
             visitor: whose session it is.
             model: name.
             image: (H, W, 3) uint8.
             prompts: slice px.
+            candidates: also draw the other masks that they may mean.
 
         Raises:
             PromptError: the prompts contradict each other.
         """
         return self._asked(
-            visitor, lambda: self._session(visitor, model).answer(image, prompts, candidates=True)
+            visitor, lambda: self._session(visitor, model).answer(image, prompts, candidates=candidates)
         )
 
     def encode_ahead(self, visitor: object, model: str, image: Callable[[], np.ndarray]) -> None:
@@ -98,7 +101,8 @@ class ModelShelf:
     def forget(self, visitor: object) -> None:
         """Free what was kept for a visitor."""
         self._ahead_for = None
-        self._asked(None, lambda: self._sessions.pop(visitor, None))
+        with suppress(RuntimeError):  # the program ends, and the thread has ended
+            self._asked(None, lambda: self._sessions.pop(visitor, None))
 
     def close(self) -> None:
         """End the thread."""

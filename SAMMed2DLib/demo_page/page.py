@@ -130,7 +130,8 @@ def _lay_out(page: DemoPage, model: str) -> None:
             files = gr.Files(label="Download", elem_id="files", interactive=False)
     both = [view, segments]
     opened = [view, segments, axis, window, level, width, files]
-    view.select(page.prompt, None, both, trigger_mode="multiple", **_IN_ORDER)
+    done = view.select(page.prompt, None, both, trigger_mode="multiple", **_IN_ORDER)
+    done.then(page.candidates, None, view, trigger_mode="once", **_IN_ORDER)
     view.input(page.scroll, None, view, trigger_mode="always_last", **_IN_ORDER)
     example.input(page.open_example, example, opened, concurrency_limit=2, **_QUIET)
     upload.upload(page.open_file, [upload, frame, series], opened, concurrency_limit=2, api_visibility="private")

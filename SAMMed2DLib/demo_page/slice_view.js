@@ -121,6 +121,10 @@ element.addEventListener("keydown", (event) => {
 const show = () => {
   const value = props.value;
   if (!value) return;
+  if (value.only) {
+    find(`.${value.only}`).textContent = value[value.only];
+    return;
+  }
   waiting = Math.max(0, waiting - 1);
   find(".frame").classList.toggle("waiting", waiting > 0 && !value.is_last);
   if (value.is_last) waiting = 0;

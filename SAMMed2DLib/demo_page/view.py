@@ -68,9 +68,14 @@ def shown(workspace: Workspace, message: str = "", *, trouble: bool = False) -> 
         "left": letters[0],
         "top": letters[1],
         "legend": legend_of(workspace.plane, workspace.volume),
-        "candidate": f"{found.candidate} of {len(found.candidates)}" if found and found.candidates else "",
+        "candidate": candidate_text(found),
         "message": message or _words(workspace, found, given),
     }
+
+
+def candidate_text(found: MaskPrediction | None) -> str:
+    """Which of the candidates a mask is; empty where they were not asked for."""
+    return f"{found.candidate} of {len(found.candidates)}" if found and found.candidates else ""
 
 
 def limits_shown(workspace: Workspace) -> tuple[float, float]:

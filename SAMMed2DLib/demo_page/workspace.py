@@ -130,8 +130,11 @@ class Workspace:
         """What the model sees of a slice, (H, W, 3) uint8."""
         return image_and_view((plane or self.plane).extract(self.volume.array), self.seen_rule)[0]
 
-    def answer(self) -> MaskPrediction | None:
-        """The mask of the selected segment's draft on the slice that is shown, with its candidates; None without one.
+    def answer(self, *, candidates: bool = False) -> MaskPrediction | None:
+        """The mask of the selected segment's draft on the slice that is shown; None without one.
+
+        Args:
+            candidates: also draw the other masks that the prompts may mean.
 
         Raises:
             PromptError: the prompts contradict each other.
@@ -139,7 +142,7 @@ class Workspace:
         prompts = self.draft.segment.drafts.get(self.plane)
         if prompts is None or prompts.is_empty:
             return None
-        return self.shelf.answer(self, self.model, self.model_image(), prompts)
+        return self.shelf.answer(self, self.model, self.model_image(), prompts, candidates=candidates)
 
     # --- the image
 
@@ -223,7 +226,7 @@ class Workspace:
         prompts = segment.prompts_on(plane)
         if prompts.is_empty:
             raise DemoError("Click on an object first: then its other candidates can be taken.")
-        found = self.shelf.answer(self, self.model, self.model_image(), prompts)
+        found = self.shelf.answer(self, self.model, self.model_image(), prompts, candidates=True)
         number = (found.candidate - 1 + step) % len(found.candidates) + 1
         self._do(self.draft.with_segment(segment.with_draft(plane, prompts.with_candidate(number))))
 

@@ -156,7 +156,7 @@ def test_refused_prompts_change_nothing(workspace):
 
 def test_candidates_go_around(workspace):
     workspace.point(np.array(BALL), 1)
-    found = workspace.answer()
+    found = workspace.answer(candidates=True)
     numbers = []
     for _ in found.candidates:
         workspace.other_candidate(1)

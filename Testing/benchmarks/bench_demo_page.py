@@ -1,0 +1,82 @@
+"""From a click in the browser to the mask in the picture, on the page of `sammed2d demo`, with the built-in model.
+
+Slices of the chest CT in Chromium without a screen. The time is measured in the page, from the mouse button to the
+decoded picture with the mask, so that queue, model, drawing, transfer and decoding all count. "first" is the first
+click on a slice that was shown for a moment, and encoded meanwhile; "at once" one on a slice that just came; "further"
+a correcting click; "undo" takes it back.
+
+    python Testing/benchmarks/bench_demo_page.py [--slices 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "lib")]
+from demo_browser import OPTIONS, DemoPageDriver, chromium, serving  # noqa: E402
+
+PLACES = ((0.32, 0.45), (0.5, 0.42), (0.68, 0.5))
+WATCH = """
+window.began = 0; window.took = [];
+for (const kind of ["pointerdown", "keydown"])
+  document.addEventListener(kind, () => { window.began = performance.now(); }, true);
+const picture = document.querySelector("#slice-view img");
+new MutationObserver(async () => { await picture.decode(); window.took.push(performance.now() - window.began); })
+  .observe(picture, { attributes: true, attributeFilter: ["src"] });
+"""
+
+
+def took(driver: DemoPageDriver, act) -> float:
+    """Seconds from the event to the new picture."""
+    before = driver.page.evaluate("window.took.length")
+    act()
+    driver.page.wait_for_function("n => window.took.length > n", arg=before, polling=10)
+    return driver.page.evaluate("window.took.at(-1)") / 1000
+
+
+def measured(driver: DemoPageDriver, slices: int) -> dict[str, list[float]]:
+    """The seconds of each kind of click."""
+    page = driver.page
+    page.evaluate(WATCH)
+    seconds: dict[str, list[float]] = {"first": [], "at once": [], "further": [], "undo": []}
+    page.mouse.move(*driver.place(0.5, 0.5))
+    for number in range(slices):
+        driver.after(lambda number=number: page.mouse.wheel(0, -100 if number < slices // 2 else 100))
+        is_ahead = number % 2 == 0
+        time.sleep(2.5 if is_ahead else 0)
+        x, y = PLACES[number % len(PLACES)]
+        kind = "first" if is_ahead else "at once"
+        seconds[kind].append(took(driver, lambda x=x, y=y: page.mouse.click(*driver.place(x, y))))
+        seconds["further"].append(
+            took(driver, lambda x=x, y=y: page.mouse.click(*driver.place(x, y + 0.12), button="right"))
+        )
+        seconds["undo"].append(took(driver, lambda: driver.press("z")))
+        driver.press("x")
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=int, default=10)
+    slices = parser.parse_args().slices
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(OPTIONS))
+        seconds = measured(DemoPageDriver.at(browser, server.address), slices)
+        browser.close()
+    print("| click | p50 s | p90 s | n |\n|---|---|---|---|")
+    for kind, values in seconds.items():
+        print(f"| {kind} | {np.median(values):.2f} | {np.quantile(values, 0.9):.2f} | {len(values)} |")
+
+
+if __name__ == "__main__":
+    main()
