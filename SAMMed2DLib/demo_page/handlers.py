@@ -97,7 +97,7 @@ class DemoPage:
         try:
             return self._opened(request, work)
         finally:
-            self._sweep()
+            _sweep(self.folder)
 
     def choose_axis(self, axis: str, request: gr.Request) -> dict[str, Any]:
         """Slices of another direction, from the middle on."""
@@ -152,6 +152,10 @@ class DemoPage:
     def add_segment(self, name: str, request: gr.Request) -> tuple[Any, ...]:
         """A new segment."""
         return *self._done(request, lambda workspace: workspace.add_segment(name)), ""
+
+    def rename_segment(self, name: str, request: gr.Request) -> tuple[Any, ...]:
+        """Another name for the selected segment."""
+        return *self._done(request, lambda workspace: workspace.add_segment(name, rename=True)), ""
 
     def propagate(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """All segments through all slices; what comes meanwhile is how far it is."""
@@ -256,14 +260,6 @@ class DemoPage:
         name = next((name for name, rule in WINDOWS.items() if rule == workspace.rule), CUSTOM)
         return *((name,) if with_name else ()), round(level, 3), round(width, 3)
 
-    def _sweep(self) -> None:
-        """Remove what Gradio leaves of an upload: an empty file, and the folder of the one that was read."""
-        for path in self.folder.iterdir():
-            if path.is_file() and not path.stat().st_size:
-                path.unlink(missing_ok=True)
-            elif path.is_dir() and len(path.name) == _DIGEST_LETTERS and not any(path.iterdir()):
-                path.rmdir()
-
     def _written(self, request: gr.Request, write: Callable[[Visitor], Any]) -> tuple[Any, ...]:
         """Write files; returns their names and what is to be told."""
         try:
@@ -285,6 +281,15 @@ def _do(workspace: Workspace, what: dict[str, Any]) -> None:
         workspace.other_candidate(1 if what["do"] == "larger" else -1)
     elif what["do"] in ("undo", "clear", "accept"):
         getattr(workspace, what["do"])()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what Gradio leaves of an upload: an empty file, and the folder of the one that was read."""
+    for path in folder.iterdir():
+        if path.is_file() and not path.stat().st_size:
+            path.unlink(missing_ok=True)
+        elif path.is_dir() and len(path.name) == _DIGEST_LETTERS and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _told(error: Exception) -> str:

@@ -89,7 +89,7 @@ def _lay_out(page: DemoPage, model: str) -> None:
     """All controls, and what they call."""
     gr.HTML(f"<h1>SAM-Med2D</h1><p>{NOT_A_DIAGNOSIS}</p>", elem_id="head")
     with gr.Row():
-        with gr.Column(scale=2, min_width=230):
+        with gr.Column(scale=2, min_width=255):
             titles = list(page.examples)
             example = gr.Dropdown(titles, value=titles[0], label="Example", elem_id="example")
             upload = gr.UploadButton("Open a file of yours", file_types=_SUFFIXES, elem_id="upload", size="sm")
@@ -114,20 +114,22 @@ def _lay_out(page: DemoPage, model: str) -> None:
                 js_on_load=(_OWN / "slice_view.js").read_text(encoding="utf-8"),
                 elem_id="slice-view",
             )
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=3, min_width=330):
             segments = gr.HTML("", js_on_load=_SEGMENTS_JS, elem_id="segments")
             with gr.Row():
-                name = gr.Textbox(placeholder="Name", show_label=False, elem_id="new-name", min_width=100, scale=2)
-                add = gr.Button("Add", elem_id="add-segment", size="sm", min_width=60)
+                name = gr.Textbox(placeholder="Name", container=False, elem_id="new-name", min_width=90)
+                add = gr.Button("Add", elem_id="add-segment", size="sm", min_width=50, scale=0)
+                rename = gr.Button("Rename", elem_id="rename-segment", size="sm", min_width=70, scale=0)
             with gr.Row():
                 propagate = gr.Button("Propagate", variant="primary", elem_id="propagate", size="sm", min_width=90)
                 cancel = gr.Button("Cancel", elem_id="cancel", size="sm", min_width=60)
+                least_sure = gr.Button("Least sure slice", elem_id="least-sure", size="sm", min_width=120)
             progress = gr.HTML("", elem_id="progress")
-            least_sure = gr.Button("Least sure slice", elem_id="least-sure", size="sm")
-            show_3d = gr.Button("3D view", elem_id="show-3d", size="sm")
+            with gr.Row():
+                show_3d = gr.Button("3D view", elem_id="show-3d", size="sm", min_width=80)
+                make = gr.Button("Files", elem_id="make-files", size="sm", min_width=80)
             model_3d = gr.Model3D(label="3D view", elem_id="model-3d", height=260, interactive=False)
-            make = gr.Button("Files", elem_id="make-files", size="sm")
-            files = gr.Files(label="Download", elem_id="files", interactive=False)
+            files = gr.Files(label="Download", elem_id="files", interactive=False, height=190)
     both = [view, segments]
     opened = [view, segments, axis, window, level, width, files]
     done = view.select(page.prompt, None, both, trigger_mode="multiple", **_IN_ORDER)
@@ -143,6 +145,7 @@ def _lay_out(page: DemoPage, model: str) -> None:
     chosen.input(page.choose_model, chosen, [view, chosen], **_IN_ORDER)
     segments.select(page.segment, None, both, trigger_mode="multiple", **_IN_ORDER)
     gr.on([add.click, name.submit], page.add_segment, name, [*both, name], **_IN_ORDER)
+    rename.click(page.rename_segment, name, [*both, name], **_IN_ORDER)
     propagate.click(page.propagate, None, [*both, progress], concurrency_limit=4, **_QUIET)
     cancel.click(page.cancel, None, None, queue=False, **_QUIET)
     least_sure.click(page.least_sure, None, [*both, axis], **_IN_ORDER)

@@ -90,8 +90,7 @@ element.addEventListener("pointerup", (event) => {
 const finish = (place) => {
   const end = place.map((share) => Math.max(0, Math.min(0.9999, share)));
   ask({ do: "box", at: [corner, end] });
-  corner = null;
-  band(null);
+  choose("inside"); // what follows a box is a correction
 };
 element.addEventListener("wheel", (event) => {
   if (!event.target.closest(".frame") || Number(find(".slice").max) === 0) return;

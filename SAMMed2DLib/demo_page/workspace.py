@@ -280,8 +280,12 @@ class Workspace:
 
     # --- segments
 
-    def add_segment(self, name: str) -> None:
+    def add_segment(self, name: str, *, rename: bool = False) -> None:
         """Add a segment, and select it.
+
+        Args:
+            name: empty for the next free one.
+            rename: give the selected segment this name instead.
 
         Raises:
             DemoError: the name is taken.
@@ -290,7 +294,8 @@ class Workspace:
         name = " ".join(name.split())[:64] or next(n for k in range(1, 999) if (n := f"Segment_{k}") not in taken)
         if name in taken:
             raise DemoError(f"There is a segment {name} already: give another name.")
-        self._do(self.draft.with_new(name))
+        named = self.draft.with_segment(replace(self.draft.segment, name=name))
+        self._do(named if rename else self.draft.with_new(name))
 
     def select(self, number: int) -> None:
         """Select a segment by its number."""

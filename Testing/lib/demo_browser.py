@@ -183,6 +183,11 @@ class DemoPageDriver:
         self.page.fill("#new-name input, #new-name textarea", name)
         self.press_button("#add-segment")
 
+    def rename_segment(self, name: str) -> None:
+        """Rename the selected segment."""
+        self.page.fill("#new-name input, #new-name textarea", name)
+        self.press_button("#rename-segment")
+
     def propagate(self) -> None:
         """Press Propagate and wait for its end."""
         self.after(lambda: self.page.click("#propagate"))

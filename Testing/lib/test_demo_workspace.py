@@ -122,6 +122,7 @@ def test_each_step_can_be_taken_back_and_the_slice_is_shown_where_it_was_done(wo
         lambda: workspace.point(np.array(BALL), 1),
         lambda: workspace.point(np.array((2.0, 2.0)), 0),
         workspace.accept,
+        lambda: workspace.add_segment("ball", rename=True),
         lambda: workspace.add_segment("rod"),
         lambda: workspace.box(np.array([(44.0, 17.0), (56.0, 43.0)])),
         workspace.clear,
@@ -129,6 +130,7 @@ def test_each_step_can_be_taken_back_and_the_slice_is_shown_where_it_was_done(wo
     ):
         states.append((workspace.draft, workspace.index))
         step()
+    assert [segment.name for segment in workspace.draft.segments] == ["ball", "rod"]
     workspace.show(0)
     for draft, index in reversed(states):
         workspace.undo()
@@ -149,8 +151,9 @@ def test_refused_prompts_change_nothing(workspace):
     assert workspace.draft is before
     with pytest.raises(DemoError, match="no carried"):
         workspace.show_least_sure()
-    with pytest.raises(DemoError, match="already"):
-        workspace.add_segment("Segment_1")
+    for rename in (False, True):
+        with pytest.raises(DemoError, match="already"):
+            workspace.add_segment("Segment_1", rename=rename)
     assert workspace.draft is before
 
 
