@@ -11,7 +11,7 @@ MODULES = ("SAMMed2D", "SAMMed2DLib")
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
 SUFFIXES = {
     SCRIPTS: {".py"},
-    RESOURCES: {".ui", ".png", ".svg", ".json", ".pt", ".md", ".typed", ".css", ".html", ".js"},
+    RESOURCES: {".ui", ".png", ".svg", ".json", ".pt", ".md", ".typed", ".css", ".html", ".js", ".txt"},
 }
 NEVER_PACKAGED = {"CMakeLists.txt"}
 
@@ -38,7 +38,7 @@ def _is_left_behind(path: Path) -> bool:
 
 def lists_of_tree(module: str, root: Path = ROOT) -> Lists:
     """The lists that a module's CMakeLists.txt should have."""
-    files = files_of(module, root)
+    files = [file for file in files_of(module, root) if Path(file).name not in NEVER_PACKAGED]
     return {name: [file for file in files if Path(file).suffix in suffixes] for name, suffixes in SUFFIXES.items()}
 
 

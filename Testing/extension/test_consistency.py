@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from catalogue_entry import (
@@ -196,6 +197,63 @@ def test_the_librarys_version_is_the_changelogs_newest() -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert version and newest
     assert version.group(1) == newest.group(1)
+
+
+def test_the_oldest_pytorch_is_the_same_wherever_it_is_named() -> None:
+    requirements = (ROOT / NAME / "Resources" / "requirements.txt").read_text(encoding="utf-8")
+    (wanted,) = re.findall(r"^torch>=(\S+)$", requirements, re.MULTILINE)
+    doctor = (ROOT / "SAMMed2DLib" / "doctor.py").read_text(encoding="utf-8")
+    assert f'"torch>={wanted}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"OLDEST_TORCH = ({wanted.replace('.', ', ')})" in doctor
+    named = re.findall(r"torch>=([\d.]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert set(named) <= {wanted}
+
+
+def test_slicer_is_asked_for_no_package_but_pytorch_which_is_optional() -> None:
+    lines = (ROOT / NAME / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == ["torch>=2.1.2"]
+    assert any("Optional" in line for line in lines)
+
+
+# --- what the Extensions Index checks of an entry, as far as it needs no network ---
+
+
+def test_the_index_accepts_address_and_name_of_the_repository(entry: dict[str, object]) -> None:
+    address = urlsplit(str(entry["scm_url"]))
+    assert address.scheme in ("git", "https") and address.netloc
+    assert "slicer" in Path(address.path).stem.lower()
+
+
+def test_the_index_knows_the_category(entry: dict[str, object]) -> None:
+    assert entry["category"] == "Segmentation"
+
+
+@pytest.mark.parametrize("variable", ["iconurl", "screenshoturls"])
+def test_the_index_finds_pictures_behind_the_addresses(
+    cmake: dict[str, str], entry: dict[str, object], variable: str
+) -> None:
+    beginning = f"{RAW}{cmake['homepage'].removeprefix(GITHUB)}/{entry['scm_revision']}/"
+    for address in cmake[variable].split():
+        path = ROOT / address.removeprefix(beginning)
+        assert address.startswith("https://") and path.suffix == ".png" and min(png_size(path)) >= 128
+
+
+def test_the_index_finds_the_licence(cmake: dict[str, str]) -> None:
+    named = [name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (ROOT / name).is_file()]
+    assert named == ["LICENSE"]
+
+
+def test_cmake_asks_for_slicer_before_it_uses_it() -> None:
+    order = [cmake_text().index(part) for part in ("project(", "find_package(Slicer", "include(${Slicer_USE_FILE})")]
+    assert order == sorted(order)
+
+
+def test_the_readme_has_publications_and_a_clone_is_small() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "## Publication and citation" in readme
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.split(b"\0")
+    sizes = [(ROOT / name.decode()).stat().st_size for name in files if name and (ROOT / name.decode()).is_file()]
+    assert sum(sizes) < 100e6
 
 
 def test_the_citation_names_the_same_version_and_repository(cmake: dict[str, str]) -> None:

@@ -147,6 +147,18 @@ def test_numpy_is_imported_at_the_top_where_start_up_does_not_pay_for_it(file: s
     assert [ast.unparse(node) for node in late if re.search(r"\bnumpy\b", ast.unparse(node))] == []
 
 
+def test_torchvision_is_never_imported() -> None:
+    """Its import has crashed Slicer; whether it is there is none of our business."""
+    importing = [
+        path.relative_to(ROOT).as_posix()
+        for folder in OUR_FOLDERS
+        for path in sorted((folder / "SAMMed2DLib" if folder == ROOT else folder).rglob("*.py"))
+        for node in ast.walk(source_of(path))
+        if isinstance(node, ast.Import | ast.ImportFrom) and re.search(r"\btorchvision\b", ast.unparse(node))
+    ]
+    assert importing == []
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_file_scope_reaches_for_no_network_no_pip_and_no_process(file: str) -> None:
     calls = [node for node in at_file_scope(source_of(SLICER_LAYER / file)) if isinstance(node, ast.Call)]

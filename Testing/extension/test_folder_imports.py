@@ -28,7 +28,7 @@ FILES = {
 MAY_IMPORT = {
     "resources": ("", ""),
     "scene": ("", "imaging"),
-    "setup": ("", "inference registry system"),
+    "setup": ("resources", "inference registry system"),
     "widgets": ("resources scene setup", ""),
     "prompts": ("scene", "imaging inference io"),
     "inference": ("prompts scene setup widgets", "imaging inference registry"),

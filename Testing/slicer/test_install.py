@@ -96,6 +96,16 @@ def test_what_a_failed_import_left_counts_as_broken(pytorch, torch, monkeypatch)
     assert pytorch.torch_state().name == "broken"
 
 
+def test_the_requirements_are_read_by_slicer_and_alike_where_it_cannot(sammed2d, monkeypatch):
+    from slicer import packaging
+
+    from SAMMed2DSlicer.setup import requirements
+
+    assert requirements.specifiers() == {"torch": ">=2.1.2"} and requirements.oldest_torch() == "2.1.2"
+    monkeypatch.delattr(packaging, "load_requirements")
+    assert requirements.specifiers() == {"torch": ">=2.1.2"}
+
+
 def test_this_computers_torch_is_ready(pytorch):
     assert pytorch.torch_state().is_ready
 

@@ -15,7 +15,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-OLDEST_TORCH = "2.1.2"
+from SAMMed2DSlicer.setup.requirements import oldest_torch
 
 
 class InstallError(RuntimeError):
@@ -123,7 +123,7 @@ def install_torch(ask: bool = True) -> bool:
             return False
         _call_torch_utils(logic.uninstallTorch)  # pip takes a partial installation for a whole one
         ask = False
-    torch = _call_torch_utils(logic.installTorch, askConfirmation=ask, torchVersionRequirement=f">={OLDEST_TORCH}")
+    torch = _call_torch_utils(logic.installTorch, askConfirmation=ask, torchVersionRequirement=f">={oldest_torch()}")
     if torch is None:
         return False
     importlib.invalidate_caches()
@@ -135,9 +135,9 @@ def install_torch(ask: bool = True) -> bool:
 
 def _state_of_version(version: str) -> TorchState:
     # slicer.packaging.pip_check would refuse pre-releases, which the newest graphics cards need.
-    if _numbers(version) < _numbers(OLDEST_TORCH):
+    if _numbers(version) < _numbers(oldest_torch()):
         text = _("PyTorch {version} is too old: {oldest} or newer is needed.").format(
-            version=version, oldest=OLDEST_TORCH
+            version=version, oldest=oldest_torch()
         )
         return TorchState("old", text, version)
     return TorchState("ready", "", version)

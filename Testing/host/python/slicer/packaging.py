@@ -1,14 +1,23 @@
 """Stands for slicer.packaging (Slicer 5.12 and newer) where Slicer's own file is not at hand.
 
-pip_check really looks; nothing is installed (see host.installing). Left out: pip_ensure, requirement files.
+pip_check really looks; nothing is installed (see host.installing). Left out: pip_ensure.
 """
 
 from importlib import metadata
+from pathlib import Path
 
 from host.installing import NoInstallationError, answer, answers, is_busy
 from packaging.requirements import Requirement
 
-__all__ = ["NoInstallationError", "answers", "isPipInstallInProgress", "pip_check", "pip_install", "pip_uninstall"]
+__all__ = [
+    "NoInstallationError",
+    "answers",
+    "isPipInstallInProgress",
+    "load_requirements",
+    "pip_check",
+    "pip_install",
+    "pip_uninstall",
+]
 
 
 isPipInstallInProgress = is_busy
@@ -24,6 +33,12 @@ def _is_met(requirement):
     except metadata.PackageNotFoundError:
         return False
     return requirement.specifier.contains(version, prereleases=True)
+
+
+def load_requirements(path):
+    """The requirements in a file, without its comments."""
+    lines = (line.partition("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    return [Requirement(line) for line in lines if line]
 
 
 def pip_check(req):

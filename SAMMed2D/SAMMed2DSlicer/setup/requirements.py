@@ -1,0 +1,28 @@
+"""The packages that Slicer's Python does not bring, as Resources/requirements.txt names them."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+from SAMMed2DSlicer import resources
+
+
+@lru_cache(maxsize=1)
+def oldest_torch() -> str:
+    """The oldest version of PyTorch that is supported."""
+    return specifiers()["torch"].removeprefix(">=")
+
+
+def specifiers() -> dict[str, str]:
+    """What versions are needed of each package, ">=2.1.2", by its name; nothing is imported or installed."""
+    path = os.path.join(resources.MODULE_DIR, "Resources", "requirements.txt")
+    try:
+        from slicer.packaging import load_requirements
+    except ImportError:  # before Slicer 5.11
+        with open(path, encoding="utf-8") as file:
+            lines = [line.partition("#")[0].strip() for line in file]
+        found = [re.fullmatch(r"([\w.-]+)\s*(.*)", line) for line in lines if line]
+        return {match[1]: match[2] for match in found if match}
+    return {requirement.name: str(requirement.specifier) for requirement in load_requirements(path)}

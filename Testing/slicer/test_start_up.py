@@ -1,0 +1,35 @@
+"""What Slicer's start pays for the extension, used or not: module and effect, in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "torchvision", "SimpleITK", "scipy", "requests", "pydicom", "SAMMed2DLib.inference")
+AIM_S = 0.1
+
+START = f"""
+import json, sys, time
+sys.path[:0] = [{str(TESTING)!r}]
+import host
+app = host.start()
+import slicer
+before, began = set(sys.modules), time.process_time()
+module = slicer.qSlicerScriptedLoadableModule({str(TESTING.parent / "SAMMed2D" / "SAMMed2D.py")!r})
+module.load()
+app.startupCompleted.emit()
+seconds = time.process_time() - began
+names = [effect.name for effect in slicer.qSlicerSegmentEditorEffectFactory.instance().registeredEffects()]
+print(json.dumps([seconds, sorted(set(sys.modules) - before), names]))
+"""
+
+
+def test_module_and_effect_add_less_than_a_tenth_of_a_second_and_import_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True, timeout=300)
+    seconds, imported, effects = json.loads(done.stdout.splitlines()[-1])
+    assert "SAM-Med2D" in effects
+    assert seconds < AIM_S
+    assert [name for name in imported if name.startswith(HEAVY)] == []
