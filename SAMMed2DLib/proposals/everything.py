@@ -21,6 +21,7 @@ from SAMMed2DLib.proposals.tiles import best_tile, tile_image, tiles_of_side
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.prediction import Prediction
+    from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
     from SAMMed2DLib.inference.session import Session
 
 # Views on which is clicked: their side, of the slice's longer side, and clicks along that. Chosen on validation images
@@ -40,6 +41,8 @@ _LEAST_SCORE = 0.7
 # Of the slice's pixels: what is smaller is a speck, what is larger is the whole image or its background.
 _SMALLEST_SHARE, _LARGEST_SHARE = 0.0007, 0.6
 _FEWEST_PX = 12
+# Clicks of one step: somebody may be waiting for the next one.
+_CLICKS_AT_ONCE = 32
 # The share of the work that the grids are.
 _GRIDS = 0.5
 
@@ -54,7 +57,7 @@ def propose_objects(
     *,
     slice_index: int = 0,
     known: Sequence[np.ndarray] = (),
-    most: int = 15,
+    most: int = 12,
     zoom: bool | None = None,
     on_progress: OnProgress = lambda share: None,
     should_stop: ShouldStop | None = None,
@@ -94,7 +97,7 @@ def everything_steps(
     *,
     slice_index: int = 0,
     known: Sequence[np.ndarray] = (),
-    most: int = 15,
+    most: int = 12,
     zoom: bool | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Steps:
@@ -112,14 +115,10 @@ def everything_steps(
         should_stop: see there.
     """
     zoomed = session.predictor.prefers_zoom if zoom is None else zoom
-    guesses: list[_Guess] = []
-    views = list(_views((image.shape[0], image.shape[1]), _SCALES if zoomed else _WHOLE))
-    for done, (view, points_xy) in enumerate(views):
-        yield _GRIDS * done / len(views)
-        guesses += _guesses(session, image, view, points_xy, zoomed, should_stop)
-    guesses.sort(key=lambda guess: -guess.rank)
+    guesses = yield from _guesses(session, image, _SCALES if zoomed else _WHOLE, zoomed, should_stop)
     looked_at, boxes = NestedMasks(known), []
     for guess in guesses:
+        yield _GRIDS
         mask = guess.mask()
         if is_object(mask) and looked_at.add_unless_same(mask):
             boxes.append((Prompts.of(box=box_of_mask(mask)), guess.rank))
@@ -173,20 +172,34 @@ def _middles(length: int, step: float) -> np.ndarray:
 def _guesses(
     session: Session,
     image: np.ndarray,
-    view: Crop,
-    points_xy: Sequence[np.ndarray],
+    scales: Sequence[tuple[float, int]],
     coarse: bool,
     should_stop: ShouldStop | None,
-) -> list[_Guess]:
-    """Masks of clicks on a view that are sure and stable, each object once."""
-    cut = tile_image(image, view)
-    if cut.std(axis=(0, 1)).max() < _LEAST_SPREAD:
-        return []
-    clicks = [view.prompts(Prompts.of(positive=[point])) for point in points_xy]
-    drawn = session.draw_all(cut, clicks, coarse=coarse, should_stop=should_stop)
-    calibration = session.predictor.score_calibration
+) -> Generator[float, None, list[_Guess]]:
+    """Masks of clicks on all views that are sure and stable, the surest first; yields the share of all the work."""
+    views = list(_views((image.shape[0], image.shape[1]), scales))
+    total, done = sum(len(points_xy) for _, points_xy in views), 0
     guesses = []
-    for prediction in (prediction for masks in drawn for prediction in masks):
+    for view, points_xy in views:
+        cut = tile_image(image, view)
+        is_plain = cut.std(axis=(0, 1)).max() < _LEAST_SPREAD
+        drawn: list[Prediction] = []
+        for start in range(0, len(points_xy), _CLICKS_AT_ONCE):
+            yield _GRIDS * done / total
+            clicks = [Prompts.of(positive=[point]) for point in points_xy[start : start + _CLICKS_AT_ONCE]]
+            done += len(clicks)
+            if not is_plain:
+                inside = [view.prompts(click) for click in clicks]
+                masks = session.draw_all(cut, inside, coarse=coarse, should_stop=should_stop)
+                drawn += [each for of_click in masks for each in of_click]
+        guesses += _sure_ones(drawn, view, session.predictor.score_calibration)
+    return sorted(guesses, key=lambda guess: -guess.rank)
+
+
+def _sure_ones(drawn: Sequence[Prediction], view: Crop, calibration: ScoreCalibration | None) -> list[_Guess]:
+    """Masks of a view that are sure and stable, each object once."""
+    guesses = []
+    for prediction in drawn:
         logits = prediction.low_res_logits
         stability = stability_of(logits)
         if prediction.score < _LEAST_PREDICTED or stability < _LEAST_STABILITY or is_cut_off(logits > 0, view):

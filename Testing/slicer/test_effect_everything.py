@@ -12,6 +12,8 @@ from host import keys
 from test_effect_many_objects import CENTRES, K, OneObject, disc, discs_kji, names, press_at, written
 from test_effect_similar import OFF, found_centres
 
+MOST = 12  # at once
+
 
 class Proposing(OneObject):
     """Draws, for each click of a grid, the disc that it is on."""
@@ -54,8 +56,8 @@ def propose(fixture) -> list:
 def test_all_objects_are_proposed_without_one_that_was_accepted_and_nothing_is_written(fixture):
     before = fixture.image()
     proposals = propose(fixture)
-    assert len(proposals) == 15 and found_centres(proposals) < set(CENTRES)  # no more at once
-    assert "15 proposals" in fixture.status.text and (fixture.image() != before).any()
+    assert len(proposals) == MOST and found_centres(proposals) < set(CENTRES)  # no more at once
+    assert f"{MOST} proposals" in fixture.status.text and (fixture.image() != before).any()
     assert names(fixture) == ["A"] and not fixture.controller.groups and not written(fixture)[0].any()
 
 
@@ -68,7 +70,8 @@ def test_the_button_does_the_same_and_what_is_segmented_is_not_proposed(fixture)
     assert not button.enabled
     fixture.wait(lambda: not fixture.controller.proposer.is_searching)
     assert button.enabled
-    assert found_centres(fixture.controller.proposer.proposals) == set(CENTRES[2:])
+    found = found_centres(fixture.controller.proposer.proposals)
+    assert found < set(CENTRES[2:]) and len(found) == MOST
 
 
 def test_a_click_takes_one_into_the_selected_segment_and_undo_takes_it_back(fixture):
@@ -76,7 +79,7 @@ def test_a_click_takes_one_into_the_selected_segment_and_undo_takes_it_back(fixt
     taken = next(centre for centre in CENTRES if any(each.mask[centre[1], centre[0]] for each in proposals))
     fixture.click((*taken, K))
     assert len(fixture.shown) == 1 and not written(fixture)[0].any()
-    assert len(fixture.controller.proposer.proposals) == 14 and names(fixture) == ["A"]
+    assert len(fixture.controller.proposer.proposals) == MOST - 1 and names(fixture) == ["A"]
     fixture.accept()
     np.testing.assert_array_equal(written(fixture)[0], disc(taken))
     second = next(centre for centre in CENTRES if centre != taken and centre in found_centres(proposals))
@@ -95,7 +98,7 @@ def test_with_a_segment_for_each_object_keys_take_into_new_ones(fixture):
     keys.press("A")
     keys.press("A")
     fixture.wait()
-    assert names(fixture) == ["A", "A #2"] and len(fixture.controller.proposer.proposals) == 13
+    assert names(fixture) == ["A", "A #2"] and len(fixture.controller.proposer.proposals) == MOST - 2
     fixture.accept()
     for found, proposal in zip(written(fixture), (first, second), strict=True):
         np.testing.assert_array_equal(found[K], proposal.mask)
@@ -107,7 +110,7 @@ def test_escape_refuses_all_and_a_click_beside_them_is_a_click(fixture):
     assert fixture.controller.proposer.proposals == proposals[1:]
     press_at(fixture, OFF)
     fixture.wait()
-    assert len(fixture.controller.proposer.proposals) == 14 and len(fixture.controller.groups) == 1
+    assert len(fixture.controller.proposer.proposals) == MOST - 1 and len(fixture.controller.groups) == 1
     keys.press("Escape")
     assert not fixture.controller.proposer.proposals and "refused" in fixture.status.text
     assert not written(fixture)[0].any()
@@ -171,7 +174,7 @@ def test_what_is_taken_back_is_proposed_again_and_what_is_accepted_is_not(fixtur
     keys.press("A")
     fixture.accept()
     fixture.editor.undo()
-    assert first not in fixture.controller.proposer.proposals and len(fixture.controller.proposer.proposals) == 14
+    assert first not in fixture.controller.proposer.proposals and len(fixture.controller.proposer.proposals) == MOST - 1
 
 
 def test_keys_are_about_the_proposal_under_the_mouse(fixture):
@@ -200,6 +203,6 @@ def test_the_module_opens_the_editor_and_proposes_there(fixture):
     editor = slicer.modules.SegmentEditorWidget.editor
     proposer = editor.activeEffect().self().controller.proposer
     fixture.wait(lambda: not proposer.is_searching)
-    assert len(proposer.proposals) == 15 and not written(fixture)[0].any()
+    assert len(proposer.proposals) == MOST and not written(fixture)[0].any()
     editor.setActiveEffect(None)
     slicer.util.selectModule("")

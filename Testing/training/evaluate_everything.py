@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "held_out"), default="validation", help="(%(default)s)")
     parser.add_argument("--sets", nargs="+", help="only these data sets of the split")
     parser.add_argument("--images", type=int, default=1000, help="images of each set at most, evenly chosen")
-    parser.add_argument("--most", type=int, default=15, help="proposals on an image at most (%(default)s)")
+    parser.add_argument("--most", type=int, default=12, help="proposals on an image at most (%(default)s)")
     parser.add_argument("--model", default=BUILT_IN, help="name or file of weights (%(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)

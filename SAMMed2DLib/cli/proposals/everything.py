@@ -74,7 +74,7 @@ class EverythingJob(ImageJob):
 
     slice: int | str | None = None
     mask: str | None = None
-    most: int = 15
+    most: int = 12
     csv: str | None = None
 
     @property
@@ -96,7 +96,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--axis", choices=AXES, help="slices: by the patient, or stored along k, j, i (default axial)")
     where.add_argument("--slice", type=slice_number, metavar="N|mid", help="number of the slice, from 0")
     where.add_argument("--mask", metavar="FILE", help="segmentation of the image; its objects are not proposed again")
-    where.add_argument("--most", type=at_least(1), default=15, metavar="N", help="proposals at most (%(default)s)")
+    where.add_argument("--most", type=at_least(1), default=12, metavar="N", help="proposals at most (%(default)s)")
     add_seeing(parser, "the slice")
     results = add_results(parser, "the slice with the proposals", "boxes, scores and times")
     results.add_argument("--csv", metavar="FILE", help="table of the proposals with their scores")
