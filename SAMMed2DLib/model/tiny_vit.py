@@ -75,6 +75,10 @@ class TinyVit(nn.Module):
         return images * self._working_bytes
 
     def prepare_for_cpu(self) -> None:
+        """Nothing more than `fold_norms`."""
+        self.fold_norms()
+
+    def fold_norms(self) -> None:
         """Fold the batch norms into their convolutions; the encoder can then be neither trained nor saved."""
         for module in self.modules():
             if isinstance(module, ConvNorm):

@@ -49,7 +49,9 @@ def torch_engine(model: Sam, name: str, device: str, precision: Precision) -> En
     """
     from SAMMed2DLib.inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(model, name, device, precision)
+    engine = TorchEngine(model, name, device, precision)
+    engine.warm_up()
+    return engine
 
 
 def is_file_for_numpy(path: Path) -> bool:

@@ -16,6 +16,7 @@ from SAMMed2DLib.inference.devices import FallbackWarning, Precision, choose_dev
 from SAMMed2DLib.inference.engines.engine import EncodedPrompts, Engine
 from SAMMed2DLib.model.refiner import prompt_maps
 from SAMMed2DLib.model.sam import Sam
+from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.model.transformer import SharedImage
 
 _IMAGES_AT_ONCE = 8  # bounds the memory of one call; larger batches gain nothing more
@@ -47,6 +48,8 @@ class TorchEngine(Engine):
         self.mask_input_size = model.prompt_encoder.mask_input_size
         self.preprocessing = model.preprocessing
         self.embedding_bytes = model.image_encoder.feature_bytes
+        if isinstance(model.image_encoder, TinyVit):
+            model.image_encoder.fold_norms()  # before the weights are rounded to half precision
         chosen = choose_device(device)
         self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
 
@@ -58,6 +61,18 @@ class TorchEngine(Engine):
         if device.type == "cpu":
             self.model.image_encoder.prepare_for_cpu()
             self.model.mask_decoder.prepare_for_cpu()
+
+    def warm_up(self) -> None:
+        """Load the kernels of a graphics card in this thread, or the first click waits for them."""
+        if self.device.type == "cpu":
+            return
+        side = self.image_size
+        features = self.encode([np.zeros((3, side, side), np.float32)])
+        middle = np.full((1, 1, 2), self.prompt_size / 2, np.float32)
+        prompts = EncodedPrompts(points=(middle, np.ones((1, 1), np.int64)))
+        low_res, _ = self.decode([features], prompts, best=True)
+        if self.has_refiner:
+            self.refine(np.zeros((3, 2 * low_res.shape[-1], 2 * low_res.shape[-1]), np.float32), low_res[0, 0], prompts)
 
     @property
     def has_refiner(self) -> bool:
@@ -99,7 +114,7 @@ class TorchEngine(Engine):
         boxes = None if prompts.boxes is None else torch.from_numpy(prompts.boxes)
         maps = prompt_maps(points, boxes, len(low_res), self.prompt_size, 1)
         seen = (torch.from_numpy(image)[None], torch.from_numpy(low_res)[None, None], maps)
-        return refiner(*(part.to(self.device) for part in seen))[0, 0].cpu().numpy()
+        return refiner(*map(self._sent, seen))[0, 0].cpu().numpy()
 
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:
@@ -113,7 +128,7 @@ class TorchEngine(Engine):
                 hook.remove()
 
     def _encode(self, inputs: Sequence[np.ndarray]) -> Tensor:
-        batch = torch.from_numpy(np.stack(inputs)).to(self.device, self.precision)
+        batch = self._sent(torch.from_numpy(np.stack(inputs))).to(self.precision)
         features = self.model.image_encoder(batch).float()
         if self.precision != torch.float16 or features.isfinite().all():
             return features
@@ -127,11 +142,11 @@ class TorchEngine(Engine):
         points = boxes = masks = None
         if prompts.points is not None:
             xy, labels = prompts.points
-            points = (torch.from_numpy(xy).to(self.device), torch.from_numpy(labels).to(self.device))
+            points = self._sent(torch.from_numpy(xy)), self._sent(torch.from_numpy(labels))
         if prompts.boxes is not None:
-            boxes = torch.from_numpy(prompts.boxes).to(self.device)
+            boxes = self._sent(torch.from_numpy(prompts.boxes))
         if prompts.logits is not None:
-            masks = torch.from_numpy(prompts.logits)[:, None].to(self.device).sigmoid()
+            masks = self._sent(torch.from_numpy(prompts.logits)[:, None]).sigmoid()
         if len(features) == 1:
             seen = features[0].to(self.device)
             shared: SharedImage | None = self._share(seen)
@@ -139,6 +154,12 @@ class TorchEngine(Engine):
             seen, shared = torch.cat(list(features)).to(self.device), None
         low_res, scores = self.model.decode(seen, points, boxes, masks, shared=shared, best=best)
         return low_res.cpu().numpy(), scores.cpu().numpy()
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """A tensor of main memory on the device; a card fetches it while this thread goes on."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _share(self, features: Tensor) -> SharedImage:
         """What the prompts on one slice share; kept until the prompts are on another slice."""
