@@ -84,6 +84,18 @@ def test_more_prompts_than_fit_in_one_batch_are_all_answered(tiny, slices, monke
     np.testing.assert_allclose(several[4].low_res_logits, tiny.predict(embedding, points[4]).low_res_logits, atol=1e-5)
 
 
+def test_all_masks_of_many_prompts_equal_those_of_each(tiny, slices, monkeypatch):
+    monkeypatch.setattr(predictor_module, "_PROMPTS_AT_ONCE", 2)
+    embedding = tiny.embed(slices[:1])
+    order = [KINDS["a point"], KINDS["a box"], *(Prompts.of(positive=[(x, 5)]) for x in range(3))]
+    for prompts, masks in zip(order, tiny.predict_all_many(embedding, order), strict=True):
+        alone = tiny.predict_all(embedding, prompts)
+        assert len(masks) == len(alone) == 3
+        for mask, other in zip(masks, alone, strict=True):
+            np.testing.assert_allclose(mask.low_res_logits, other.low_res_logits, atol=1e-5)
+            assert mask.score == pytest.approx(other.score, abs=1e-5)
+
+
 def test_a_batch_of_slices_equals_one_slice_each(tiny, slices, monkeypatch):
     monkeypatch.setattr(torch_engine, "_IMAGES_AT_ONCE", 2)
     batch = tiny.embed([*slices, slices[0]])

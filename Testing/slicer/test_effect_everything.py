@@ -92,6 +92,19 @@ def test_a_click_takes_one_into_the_selected_segment_and_undo_takes_it_back(fixt
     assert not written(fixture)[0].any()
 
 
+def test_where_answers_are_accepted_at_once_what_is_taken_is_written_and_undone_alone(fixture):
+    fixture.set(AcceptAtOnce=1)
+    first, second = propose(fixture)[:2]
+    keys.press("A")
+    fixture.wait()
+    keys.press("A")
+    fixture.wait()
+    np.testing.assert_array_equal(written(fixture)[0][K], first.mask | second.mask)
+    fixture.editor.undo()
+    np.testing.assert_array_equal(written(fixture)[0][K], first.mask)
+    assert len(fixture.controller.proposer.proposals) == MOST - 2
+
+
 def test_with_a_segment_for_each_object_keys_take_into_new_ones(fixture):
     fixture.set(NewSegments=1)
     first, second = propose(fixture)[:2]

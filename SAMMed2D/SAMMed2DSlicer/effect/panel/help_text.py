@@ -22,6 +22,7 @@ def help_html() -> str:
             "Masking works as for other effects; other segments are protected until you say otherwise. "
             "After accepting, the next point or box begins another object; Ctrl+click, or choose its row under "
             "<b>Prompts</b> and move its prompts, to correct what was accepted. "
+            "<b>Propose objects</b> shows what the model takes for objects, and a click takes one. "
             "With <b>New segment each time</b> each click begins an object, and <b>Find similar</b> proposes more. "
             "<b>Propagate</b> carries a segment from the slices that you have segmented to the others.<p>"
             "Not a medical device: every mask needs a look."
