@@ -74,6 +74,19 @@ def test_a_panel_that_slicer_destroys_at_its_end_is_left_alone(fixture, app):
     assert not section._refresh_timer.isActive() and not app.errors
 
 
+def test_visible_segments_without_a_voxel_are_left_out(fixture):
+    empty = fixture.add_segment("B")
+    segments = fixture.segmentation.GetSegmentation()
+    segments.CollapseBinaryLabelmaps(False)  # as Slicer does: the new segment shares the other one's labelmap
+    segments.GetSegment(empty).AddRepresentation(
+        "Binary labelmap", segments.GetSegment(fixture.segment_id).GetRepresentation("Binary labelmap")
+    )
+    segments.GetSegment(empty).SetLabelValue(7)
+    fixture.section.ui.allCheckBox.checked = True
+    run(fixture)
+    assert dice(fixture.segment(), fixture.structure) > 0.9 and not fixture.segment(empty).any()
+
+
 def test_undo_takes_the_whole_run_back(fixture):
     before = fixture.segment()
     run(fixture)

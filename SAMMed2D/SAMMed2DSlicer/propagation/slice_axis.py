@@ -85,7 +85,7 @@ class SliceAxis(PropagationAxis):
         volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str
     ) -> bool:
         """Whether a segment has voxels."""
-        return segment_reader.binary_labelmap(segmentation, segment_id) is not None
+        return segment_reader.has_voxels(segmentation, segment_id)
 
     @property
     def texts(self) -> AxisTexts:
