@@ -22,10 +22,10 @@ def style_points(display: Any) -> None:
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(True)
     display.SetVisibility3D(False)
-    text = display.GetTextProperty()  # a dark plate: a segment may have the colour of a label
+    text = display.GetTextProperty()
     text.SetBold(True)
-    text.SetBackgroundColor(0, 0, 0)
-    text.SetBackgroundOpacity(0.6)
+    text.SetShadow(True)  # a segment may have the colour of a label; a plate behind it would hide the image
+    text.SetBackgroundOpacity(0)
 
 
 def style_box(display: Any) -> None:
