@@ -112,6 +112,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ModelStorePanel(self._load("ManageModels"), service.shared(), model.refresh),
             EnvironmentPanel(self._load("Environment"), self.installTorch),
         )
+        status_line.widget.setContentsMargins(4, 0, 4, 0)  # text at the very edge is hard to read
         self.layout.addWidget(status_line.widget)
         for panel in self.panels:
             self.layout.addWidget(panel.widget)

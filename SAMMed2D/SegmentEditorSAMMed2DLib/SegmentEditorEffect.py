@@ -139,8 +139,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         from SAMMed2DSlicer.inference import service
         from SAMMed2DSlicer.recovery import restoring
         from SAMMed2DSlicer.scene.edit_history import shared_edit_history
+        from SAMMed2DSlicer.widgets.scrolling import scroll_to_all_soon
 
-        if self.panel is None:  # the Segment Editor goes
+        if self.panel is None or self.propagation is None:  # the Segment Editor goes
             return
         self._service = service.shared()
         self._choice = self._service.choice
@@ -162,6 +163,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         qt.QTimer.singleShot(0, restoring.offer_left_work)
         self._show_service(self._service.state)
         qt.QTimer.singleShot(0, self.panel.tour.show_once)
+        shown = self.panel.status_line.widget, self.propagation.ui.propagateButton
+        scroll_to_all_soon(*shown, lambda: self.controller is not None)
 
     def _start(self, controller: EffectController) -> None:
         self._is_at_work = True

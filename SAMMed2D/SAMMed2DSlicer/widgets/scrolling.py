@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
 
 _MARGIN_PX = 4
+_SETTLED_MS = 100  # widgets that have just been shown have their places then
 
 
 def scroll_into_view(widget: Any) -> None:
@@ -16,6 +18,23 @@ def scroll_into_view(widget: Any) -> None:
         parent = parent.parentWidget()
     if parent is not None:
         parent.ensureWidgetVisible(widget, 0, _MARGIN_PX)
+
+
+def scroll_to_all_soon(first: Any, last: Any, is_wanted: Callable[[], bool]) -> None:
+    """Scroll, as far as is needed, down to the last of some widgets that have just been shown, never past the first.
+
+    Args:
+        first: the uppermost widget.
+        last: the lowest.
+        is_wanted: whether they are still shown when it is time.
+    """
+
+    def scroll() -> None:
+        if is_wanted():
+            scroll_into_view(last)
+            scroll_into_view(first)
+
+    qt.QTimer.singleShot(_SETTLED_MS, scroll)
 
 
 def follow_section(section: Any) -> None:

@@ -1,4 +1,4 @@
-"""The row of *Propose objects* and *Find similar* in the effect's panel, and their progress in the status line."""
+"""The rows of *Propose objects* and *Find similar* in the effect's panel, and their progress in the status line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProposalRow:
         self._line, self._call = status_line, call
         self.widget = qt.QWidget()
         self.widget.objectName = "proposalRow"
-        self._layout = qt.QHBoxLayout(self.widget)
+        self._layout = qt.QGridLayout(self.widget)  # one row of all would be cut on a small screen
         self._layout.setContentsMargins(0, 0, 0, 0)
         everything_tip = _("Propose all objects of this slice (J). A click takes one; nothing is written.")
         similar_tip = _("Propose more objects like the accepted ones (M). A click takes one; nothing is written.")
@@ -39,12 +39,13 @@ class ProposalRow:
         self.in_volume = qt.QCheckBox(_("All slices"))
         self.in_volume.objectName = "similarInVolumeCheckBox"
         self.in_volume.setToolTip(_("Find similar: search all slices parallel to the one that is shown."))
-        for widget in (*self._buttons, self.in_volume):
-            self._layout.addWidget(widget)
+        self._layout.addWidget(self._buttons[0], 0, 1)
+        self._layout.addWidget(self._buttons[1], 1, 0)
+        self._layout.addWidget(self.in_volume, 1, 1)
 
     def add_before(self, button: Any) -> None:
         """Put another button before the others."""
-        self._layout.insertWidget(0, button)
+        self._layout.addWidget(button, 0, 0)
 
     def show(self, state: EffectState) -> None:
         """Show whether a search is going on, and how far it is."""

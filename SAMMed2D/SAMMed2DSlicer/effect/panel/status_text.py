@@ -130,7 +130,7 @@ def of_masks(masks: Sequence[ShownMask], in_view: Collection[PromptGroup]) -> St
         about = "; ".join(filter(None, (_size(pending, found), score.word)))
         text = _("{about}. Enter accepts, Esc clears.").format(about=about)
         if len(pending.result.candidates) > 1:
-            words = _("Mask {number} of {count} (smaller and larger: K and L, or Shift+wheel).")
+            words = _("Mask {number} of {count} (others: K, L).")
             count = len(pending.result.candidates)
             text = words.format(number=pending.result.candidate, count=count) + " " + text
     taken: Counter[str] = Counter()
