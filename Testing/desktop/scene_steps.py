@@ -44,9 +44,7 @@ class SceneSteps:
         if was_there:
             return f"the module was there; {1000 * computed:.0f} ms to register"
         check(not heavy, f"imported at start: {heavy}")
-        return (
-            f"{1000 * seconds:.0f} ms, computing {1000 * computed:.0f} ms, of it the module {1000 * loaded:.0f} ms"
-        )
+        return f"{1000 * seconds:.0f} ms, computing {1000 * computed:.0f} ms, of it the module {1000 * loaded:.0f} ms"
 
     def load_ct(self):
         """A CT from a file."""
