@@ -15,7 +15,7 @@ import numpy as np
 from SAMMed2DLib.imaging.components import largest_component
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.scoring.evidence import evidence_of_logits, stability_of
-from SAMMed2DLib.inference.zoom import Crop, is_cut_off
+from SAMMed2DLib.inference.zoom import SMALLEST_CROP_PX, Crop, is_cut_off
 from SAMMed2DLib.proposals.ranking import NestedMasks, Proposal
 from SAMMed2DLib.proposals.tiles import best_tile, tile_image, tiles_of_side
 
@@ -152,10 +152,13 @@ class _Guess:
 
 
 def _views(size_hw: tuple[int, int], scales: Sequence[tuple[float, int]]) -> Iterator[tuple[Crop, list[np.ndarray]]]:
-    """The views, and the clicks on each, slice px: a click is in the view in which it lies deepest."""
-    for share, count in scales:
-        step = max(size_hw) / count
-        tiles = tiles_of_side(size_hw, round(share * max(size_hw)))
+    """The views, the largest first, and the clicks on each, slice px, which are in the view where they lie deepest."""
+    longest = max(size_hw)
+    # Of a small slice several scales are the same: the first one counts.
+    sides = {min(max(round(share * longest), SMALLEST_CROP_PX), longest): count for share, count in scales[::-1]}
+    for side, count in sorted(sides.items(), reverse=True):
+        step = max(longest / count, 1.0)
+        tiles = tiles_of_side(size_hw, side)
         clicks: list[list[np.ndarray]] = [[] for _ in tiles]
         for y in _middles(size_hw[0], step):
             for x in _middles(size_hw[1], step):

@@ -65,6 +65,15 @@ def test_it_can_be_stopped_at_once_and_between_steps(session):
     assert 0.1 < share < 0.3
 
 
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 70), (20, 16)])
+def test_the_smallest_images_are_searched_and_plain_ones_have_nothing(session, size_hw):
+    values = np.random.default_rng(0).integers(0, 255, (*size_hw, 1), np.uint8)
+    image = np.repeat(values, 3, axis=2)
+    assert all(each.mask.shape == size_hw for each in session.everything(image, most=1))
+    encoded = session.encoded
+    assert session.everything(np.full_like(image, 90)) == [] and session.encoded == encoded
+
+
 class Drawn:
     """A mask as a network draws it, of the whole view."""
 

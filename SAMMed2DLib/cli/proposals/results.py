@@ -108,5 +108,6 @@ def picture(
         layers = [MaskLayer(there[n], (1.0, 1.0, 1.0))] if n in there else []
         layers += [MaskLayer(p.mask, color) for p, color in zip(found, colors, strict=True) if p.slice_index == n]
         view = SliceView.of(planes[n], volume.ijk_to_ras, _PICTURE_PX if len(shown) > 1 else _SINGLE_PX)
-        images.append(draw_slice(rgb_from_slice(planes[n].extract(volume.array), intensity), view, layers))
+        pixels = rgb_from_slice(planes[n].extract(volume.array), intensity)
+        images.append(draw_slice(pixels, view, layers, letters=min(volume.size_ijk) > 1))
     return images[0] if len(images) == 1 else contact_sheet(images, [f"slice {n}" for n in shown])
