@@ -90,8 +90,7 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SAMMed2DSlicer.module.model_panel import ModelPanel
         from SAMMed2DSlicer.module.model_store_panel import ModelStorePanel
         from SAMMed2DSlicer.module.prompt_panel import PromptPanel
-        from SAMMed2DSlicer.propagation.panel.module_whole_object import WholeObjectButton
-        from SAMMed2DSlicer.propagation.panel.propagation_panel import ModulePropagation
+        from SAMMed2DSlicer.propagation.panel.module_propagation import ModulePropagation
         from SAMMed2DSlicer.propagation.segmentation_context import ModuleContext
         from SAMMed2DSlicer.widgets.status_line import StatusLine
 
@@ -101,10 +100,9 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         status_line = StatusLine()
         model = ModelPanel(self._load("Model"), service.shared(), status_line)
         slices = PromptPanel(prompts, service.shared(), status_line, self.installTorch)
-        context = ModuleContext(lambda: slices.parameters)
-        propagation = ModulePropagation(service.shared(), context, status_line)
-        whole = WholeObjectButton(slices.ui.wholeButton, context, status_line, propagation)
-        slices.on_refreshed = partial(self._refreshed, slices, propagation, whole)
+        context, button = ModuleContext(lambda: slices.parameters), slices.ui.wholeButton
+        propagation = ModulePropagation(service.shared(), context, status_line, button)
+        slices.on_refreshed = partial(self._refreshed, slices, propagation)
         self.panels = (
             slices,
             propagation,
@@ -116,7 +114,6 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(status_line.widget)
         for panel in self.panels:
             self.layout.addWidget(panel.widget)
-        self.panels += (whole,)
         self.layout.addStretch(1)
         for event, method in (
             (slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
@@ -135,14 +132,14 @@ class SAMMed2DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             panel.enter(self.logic.getParameterNode())
         qt.QTimer.singleShot(0, restoring.offer_left_work)
 
-    def _refreshed(self, slices: Any, propagation: Any, whole: Any) -> None:
+    def _refreshed(self, slices: Any, propagation: Any) -> None:
         """Show what has changed, and keep the work in case of a crash."""
         from SAMMed2DSlicer.recovery import autosave
 
         propagation.show()
         if slices.parameters is not None:
             chosen = slices.parameters
-            autosave.shared().follow(chosen.segmentation, chosen.volume, whole.unwritten)
+            autosave.shared().follow(chosen.segmentation, chosen.volume, propagation.unwritten)
 
     def exit(self) -> None:
         """Stop observing the scene: the module is left."""

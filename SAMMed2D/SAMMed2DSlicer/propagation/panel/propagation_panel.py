@@ -5,7 +5,7 @@ Effect and module use the same panel; a `SegmentationContext` gives it the selec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -311,40 +311,3 @@ def _modified_time(context: SegmentationContext) -> int:
     if not context.is_open or context.segmentation is None:
         return 0
     return modified_time(context.segmentation, context.segment_id)
-
-
-class ModulePropagation(PropagationPanel):
-    """The propagation panel of the module, with the methods of the module's other panels.
-
-    Attributes:
-        is_other_running: whether something else is at work on the segment, so that no run begins.
-    """
-
-    is_other_running: Callable[[], bool] = staticmethod(lambda: False)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a propagation is going on, or something else that writes to the segment."""
-        return super().is_running or self.is_other_running()
-
-    def enter(self, node: Any) -> None:
-        """Show the selection."""
-        self.show()
-
-    def exit(self) -> None:
-        """Stop following the selection; a run goes on, and is written."""
-        self._refresh_timer.stop()
-        self._reader.forget()
-
-    def refresh(self) -> None:
-        """Show the selection."""
-        self.show()
-
-    def forget(self) -> None:
-        """End a run without writing: the scene is being closed."""
-        self.stop()
-        self._context.close()
-
-    def cleanup(self) -> None:
-        """End everything."""
-        self.forget()
