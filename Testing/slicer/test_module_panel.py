@@ -78,8 +78,7 @@ def test_the_views_are_those_of_the_layout(panel):
     box = panel.ui.viewSelector
     assert {box.itemData(n) for n in range(box.count)} == {"Red", "Green", "Yellow"}
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpYellowSliceView)
-    host.pump(0.15)
-    assert [box.itemData(n) for n in range(box.count)] == ["Yellow"]
+    assert host.pump(10, lambda: [box.itemData(n) for n in range(box.count)] == ["Yellow"])
     assert panel.parameters.view == "Yellow"
 
 
