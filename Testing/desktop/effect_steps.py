@@ -1,6 +1,7 @@
 """The steps in the Segment Editor: prompts, accepting, undo, an oblique view, propagation."""
 
 import re
+import time
 
 import made_ct
 import numpy as np
@@ -34,10 +35,13 @@ class EffectSteps:
         work.editor.setCurrentSegmentID("liver")
         work.show_slice(LIVER)
         yield 0.3
+        began, computed = time.perf_counter(), time.thread_time()
         self._press_effect()
+        chosen_s, computed_s = time.perf_counter() - began, time.thread_time() - computed
         seconds = yield Until(lambda: work.service.state.is_ready, "the model is ready")
         check(work.editor.activeEffect().name == EFFECT, "the effect is not active")
-        return f"model ready after {seconds:.2f} s"
+        chosen = f"chosen in {1000 * chosen_s:.0f} ms, computing {1000 * computed_s:.0f} ms"
+        return f"{chosen}; model ready after {seconds:.2f} s"
 
     def _press_effect(self):
         buttons = [button for button in work_buttons(self.work.editor) if button.objectName == EFFECT]

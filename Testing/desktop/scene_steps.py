@@ -130,6 +130,7 @@ class SceneSteps:
         sys.path.append(str(ROOT / "Testing" / "slicer"))
         from sequence_kit import a_cine
 
+        before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
         a_cine().volume.SetName("Cine")
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             if node.GetName() == "Organs":
@@ -141,6 +142,10 @@ class SceneSteps:
             with redirect_stdout(printed):
                 exec(compile(block, f"docs/python.md, example {number + 1}", "exec"), names)
             yield 0.05
+        names.clear()
+        for node in slicer.util.getNodesByClass("vtkMRMLNode"):  # an ROI would lie where the next steps click
+            if node.GetID() not in before and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
         check("liver: " in printed.getvalue(), "the examples printed nothing")
         return f"{len(blocks)} examples"
 
