@@ -24,7 +24,7 @@ def write_published(network: ExportedNetwork, path: Path) -> str:
         path: of the file; one that is there is replaced.
 
     Returns:
-        the name of the network: which of `model.build.VARIANTS` it is.
+        the name of the network: which of `model_config.VARIANTS` it is.
 
     Raises:
         ExportError: the published code cannot build this network.
@@ -42,7 +42,7 @@ def published_state(network: ExportedNetwork) -> dict[str, Tensor]:
 
 
 def variant_of(config: ModelConfig) -> str:
-    """The name in `model.build.VARIANTS` of a network.
+    """The name in `model_config.VARIANTS` of a network.
 
     Raises:
         ExportError: it has none.

@@ -32,7 +32,7 @@ class Sam(nn.Module):
             prompt_encoder: points, boxes and masks to tokens and maps.
             mask_decoder: features and prompts to logits and scores.
             refiner: draws outlines at the image's resolution; None: there is none.
-            preprocessing: how pixels come into the model frame, see `build.ModelConfig`.
+            preprocessing: how pixels come into the model frame, see `ModelConfig`.
         """
         super().__init__()
         self.image_encoder = image_encoder

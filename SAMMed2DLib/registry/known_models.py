@@ -65,7 +65,7 @@ class KnownModel:
         sources: addresses to download from, best first; none for the embedded model.
         sha256: published checksum of the download; without one, the first that is seen is held to.
         embedded: the file comes with the program.
-        network: which of `model.build.VARIANTS` it is; empty for the embedded model, which says so itself.
+        network: which of `model_config.VARIANTS` it is; empty for the embedded model, which says so itself.
     """
 
     name: str

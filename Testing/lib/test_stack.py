@@ -200,7 +200,8 @@ from pathlib import Path
 import numpy as np
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.session import Session
-from SAMMed2DLib.model import build
+from SAMMed2DLib.model.build import build_model
+from SAMMed2DLib.model.config import model_config
 from SAMMed2DLib.propagation.stack import memory_of_run, propagate_stack
 
 sizes, count = sys.argv[1], int(sys.argv[2])
@@ -209,7 +210,7 @@ def mib(name):
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1]) / 1024
 
-session = Session(Predictor(build.build_model(getattr(build, sizes)), device="cpu", precision="float32"))
+session = Session(Predictor(build_model(getattr(model_config, sizes)), device="cpu", precision="float32"))
 rng = np.random.default_rng(0)
 slices = rng.integers(60, 90, (count, 256, 256), np.uint8)
 disc = np.hypot(*np.ogrid[-128:128, -128:128]) < 40
