@@ -118,7 +118,7 @@ class DemoPage:
         view, _ = self._done(request, work, ahead=True)
         return view, *self._levels(request)
 
-    def set_window(self, level: float, width: float, request: gr.Request) -> tuple[Any, ...]:
+    def set_window(self, level: float | None, width: float | None, request: gr.Request) -> tuple[Any, ...]:
         """A window of the visitor's own.
 
         Args:
@@ -126,9 +126,11 @@ class DemoPage:
             width: of it.
             request: of the visitor.
         """
+        if level is None or width is None or (level, width) == self._levels(request):  # a field was only left
+            return gr.skip(), gr.skip()
 
         def work(workspace: Workspace) -> str:
-            workspace.rule = Window(width=max(width, 1e-6), level=level)
+            workspace.rule = Window(width=width, level=level)
             return _frozen_words(workspace)
 
         return self._done(request, work, ahead=True)[0], CUSTOM

@@ -5,14 +5,22 @@ It is skipped only where there is no Chromium, and never in CI.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import socket
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
-from demo_browser import OPTIONS, DemoPageDriver, DemoServer, chromium, serving
+from demo_browser import OPTIONS, ROOT, DemoPageDriver, DemoServer, chromium, serving
 
 from SAMMed2DLib.__main__ import OK, main
 from SAMMed2DLib.io.segmentation_io import read_segmentation
@@ -169,5 +177,32 @@ def test_only_this_computer_can_open_it_and_its_folder_goes_with_it(browser, tmp
             if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == port
         ]
         assert listening == ["0100007F"]  # 127.0.0.1
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{server.address}gradio_api/file=/etc/hostname", timeout=30)
+        with urllib.request.urlopen(f"{server.address}gradio_api/info", timeout=30) as answer:
+            assert json.load(answer)["named_endpoints"] == {}
         assert list(tmp_path.glob("sammed2d-demo-*"))
     assert not list(tmp_path.glob("sammed2d-demo-*"))
+
+
+def test_the_file_of_a_space_is_the_page_where_the_space_wants_it(browser, tmp_path):
+    shutil.copy(ROOT / "SAMMed2DLib" / "demo_page" / "app.py", tmp_path / "app.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.2", 0))
+        port = free.getsockname()[1]
+    place = {"GRADIO_SERVER_NAME": "127.0.0.2", "GRADIO_SERVER_PORT": str(port)}
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, **place, "TMPDIR": str(tmp_path), "PYTHONPATH": paths}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=environment)
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.2:{port}/config", timeout=30) as answer:
+                assert json.load(answer)["title"] == "SAM-Med2D demo"
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail("the page did not come up")
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -69,6 +69,22 @@ def test_a_box_in_space_ends_the_object(image: Path, segment: Any) -> None:
     np.testing.assert_array_equal(found_in(image, "again.seg.nrrd"), found)
 
 
+def test_a_file_of_prompts_says_which_segments_are_followed(image: Path, segment: Any) -> None:
+    boxes = [{"slice": k, "box": [10, 6, 39, 35]} for k in (7, 8, 9)]
+    segments = [{"name": "followed", "whole": True, "prompts": boxes}, {"name": "not", "prompts": boxes[:1]}]
+    prompts, report = image.parent / "p.json", image.parent / "r.json"
+    prompts.write_text(json.dumps({"segments": segments}))
+    assert segment("--prompts", prompts, "--json", report) == OK
+    found = read_segmentation(image.parent / "out.seg.nrrd")
+    assert np.flatnonzero(found.mask("not").any(axis=(1, 2))).tolist() == [7]
+    followed = found.mask("followed")
+    assert dice(followed, the_ball()) > 0.9 and followed.any(axis=(1, 2)).sum() > 5  # three boxes are no box in space
+    assert segment("--prompts", report, output="again.seg.nrrd") == OK
+    again = read_segmentation(image.parent / "again.seg.nrrd")
+    for name in ("followed", "not"):
+        np.testing.assert_array_equal(again.mask(name), found.mask(name))
+
+
 def test_prompts_along_two_axes_are_refused(image: Path, segment: Any, capsys: pytest.CaptureFixture[str]) -> None:
     prompts = {
         "segments": [

@@ -48,7 +48,8 @@ JSON file of --prompts:
 whole objects:
   With --whole the masks that the prompts give are keyframes: each object is followed from them through the other slices
   of their axis until it ends. A box in space (--roi, or --box with --ijk or --ras) is enough: the model is asked on
-  some of its slices, the best mask is the keyframe, and the object goes as far as the box.
+  some of its slices, the best mask is the keyframe, and the object goes as far as the box. In a file of --prompts,
+  "whole": true in a segment does it for that one.
 
 candidates:
   Prompts may mean a part, the whole or a larger whole. --candidate 1 takes the smallest of up to five different masks,
