@@ -58,8 +58,15 @@ class DemoPage:
         self.visitors = Visitors(self.shelf, folder, self.limits, model)
 
     def visitor(self, request: gr.Request) -> Visitor:
-        """Who asks."""
-        return self.visitors.of(request.session_hash)
+        """Who asks.
+
+        Raises:
+            gradio.Error: nobody who can be answered; the page shows the message.
+        """
+        try:
+            return self.visitors.of(request.session_hash)
+        except DemoError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     def prompt(self, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], str]:
         """A click, a box, or one of the buttons over the slice."""
@@ -246,7 +253,7 @@ class DemoPage:
         view, segments = self._done(request, opened, ahead=True)
         try:
             workspace = self.visitor(request).workspace
-        except DemoError:
+        except gr.Error:
             return view, segments, *[gr.skip()] * 5
         is_volume = workspace.image is not None and 1 not in workspace.volume.array.shape[:3]
         names = ["Axial", "Coronal", "Sagittal"] if is_volume else []
@@ -296,6 +303,8 @@ def _sweep(folder: Path) -> None:
 
 def _told(error: Exception) -> str:
     """An error as the visitor reads it."""
+    if isinstance(error, gr.Error):
+        return error.message
     return str(error) if isinstance(error, DemoError) else message_of(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -44,6 +45,7 @@ class Visitors:
         """
         self.shelf, self.folder, self.limits, self.model = shelf, folder, limits, model
         self._open: dict[str, Visitor] = {}
+        self._left: deque[str] = deque(maxlen=1000)  # what they had asked before may come later
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -54,12 +56,14 @@ class Visitors:
         """The visitor of a session, a new one if need be.
 
         Raises:
-            DemoError: there are too many.
+            DemoError: there are too many, or this one has left.
         """
         if not session:
             raise DemoError("This page works in a browser only.")
         self.close_idle()
         with self._lock:
+            if session in self._left:
+                raise DemoError("This page was left, and what was on it is gone: load it again.")
             if session not in self._open:
                 if len(self._open) >= self.limits.visitors:
                     raise DemoError("Too many people have this page open: try again later.")
@@ -74,6 +78,7 @@ class Visitors:
         """Free all that a session has."""
         with self._lock:
             visitor = self._open.pop(session or "", None)
+            self._left.append(session or "")
         if visitor is not None:
             visitor.workspace.is_cancelled.set()
             with visitor.workspace.lock:

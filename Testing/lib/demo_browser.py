@@ -89,13 +89,16 @@ class DemoPageDriver:
     complaints: list[str] = field(default_factory=list)
 
     @classmethod
-    def at(cls, browser: Any, address: str, size: tuple[int, int] = (1400, 950)) -> DemoPageDriver:
-        """Come to the page, and wait for its first slice.
+    def at(
+        cls, browser: Any, address: str, size: tuple[int, int] = (1400, 950), *, waits: bool = True
+    ) -> DemoPageDriver:
+        """Come to the page.
 
         Args:
             browser: Playwright's.
             address: of the page.
             size: of the window, px.
+            waits: until the first slice is shown.
         """
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
         context.set_default_timeout(WAIT_MS)
@@ -103,6 +106,8 @@ class DemoPageDriver:
         driver.page.on("request", lambda request: driver._note(request.url))
         driver.page.on("pageerror", lambda error: driver.complaints.append(str(error)))
         driver.page.goto(address)
+        if not waits:
+            return driver
         driver.page.wait_for_selector("#slice-view img[src^=data]")
         driver.page.wait_for_function("!document.querySelector('#slice-view .frame').classList.contains('waiting')")
         return driver

@@ -167,8 +167,14 @@ def test_two_visitors_have_nothing_in_common_and_nothing_is_left_of_them(browser
     assert [path for path in server.files if path.is_file()] == []
 
 
-def test_only_this_computer_can_open_it_and_its_folder_goes_with_it(browser, tmp_path):
-    with serving(tmp_path) as server:
+def test_only_this_computer_and_so_many_visitors_can_open_it_and_its_folder_goes_with_it(browser, tmp_path):
+    with serving(tmp_path, "--visitors", "1") as server:
+        one, other = (DemoPageDriver.at(browser, server.address, waits=waits) for waits in (True, False))
+        other.page.wait_for_function(
+            "document.querySelector('#slice-view .message')?.innerText.includes('Too many people')"
+        )
+        for driver in (one, other):
+            driver.page.context.close()
         port = int(server.address.rstrip("/").rpartition(":")[2])
         listening = [
             line.split()[1].split(":")[0]

@@ -260,6 +260,8 @@ def test_who_leaves_is_forgotten_and_two_do_not_share_anything(shelf, image, tmp
     del one
     gc.collect()
     assert [ref() for ref in kept] == [None, None] and not folder.exists()
+    with pytest.raises(DemoError, match="load it again"):  # what was asked before and comes late begins nothing anew
+        visitors.of("one")
     assert visitors.of("other") is other
     visitors.close_all()
     assert list(tmp_path.iterdir()) == []
