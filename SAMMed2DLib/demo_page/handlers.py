@@ -19,6 +19,7 @@ from SAMMed2DLib.demo_page.view import candidate_text, limits_shown, place_in_sl
 from SAMMed2DLib.demo_page.visitors import Visitor, Visitors
 from SAMMed2DLib.demo_page.workspace import DemoError, Workspace
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Stopped
 
 WINDOWS: dict[str, Intensity] = {
@@ -73,11 +74,32 @@ class DemoPage:
         return self._done(request, lambda workspace: _do(workspace, event._data or {}))
 
     def candidates(self, request: gr.Request) -> dict[str, Any]:
-        """How many other masks the prompts may mean: told after the mask, which does not wait for them."""
+        """How many other masks the prompts may mean: told after the mask, unless something else is asked first."""
         workspace = self.visitor(request).workspace
         with workspace.lock:
-            found = workspace.answer(candidates=True)
-        return gr.skip() if found is None else {"only": "candidate", "candidate": candidate_text(found)}
+            draft, model = workspace.draft, workspace.model
+            prompts = None if workspace.image is None else draft.segment.drafts.get(workspace.plane)
+            image = None if prompts is None else workspace.model_image()
+        if prompts is None or image is None:
+            return gr.skip()
+        try:
+            found = self.shelf.answer(workspace, model, image, prompts, candidates=True, gives_way=True)
+        except Stopped:
+            return gr.skip()
+        is_current = workspace.draft is draft
+        return {"only": "candidate", "candidate": candidate_text(found)} if is_current else gr.skip()
+
+    def rest(self, request: gr.Request, event: gr.EventData) -> None:
+        """The mouse rests over the slice: the answer to a first click there is prepared, if nothing else is done."""
+        workspace = self.visitor(request).workspace
+        if workspace.image is not None and workspace.lock.acquire(blocking=False):
+            try:
+                if workspace.draft.segment.prompts_on(workspace.plane).is_empty:
+                    place = place_in_slice(workspace, (event._data or {})["at"])[0]
+                    prompts, image = Prompts.of().with_point(place, 1), workspace.model_image()
+                    self.shelf.answer_ahead(workspace, workspace.model, image, prompts.checked(image.shape[:2]))
+            finally:
+                workspace.lock.release()
 
     def scroll(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Another slice."""
@@ -123,7 +145,7 @@ class DemoPage:
             return _frozen_words(workspace)
 
         view, _ = self._done(request, work, ahead=True)
-        return view, *self._levels(request)
+        return view, *_levels(self.visitor(request).workspace)
 
     def set_window(self, level: float | None, width: float | None, request: gr.Request) -> tuple[Any, ...]:
         """A window of the visitor's own.
@@ -133,7 +155,8 @@ class DemoPage:
             width: of it.
             request: of the visitor.
         """
-        if level is None or width is None or (level, width) == self._levels(request):  # a field was only left
+        before = _levels(self.visitor(request).workspace)
+        if level is None or width is None or (level, width) == before:  # a field was only left
             return gr.skip(), gr.skip()
 
         def work(workspace: Workspace) -> str:
@@ -170,9 +193,9 @@ class DemoPage:
         """All segments through all slices; what comes meanwhile is how far it is."""
         try:
             workspace = self.visitor(request).workspace
-            shown_share = 0
+            steps, shown_share = workspace.propagated(), 0
             yield gr.skip(), gr.skip(), progress_bar(0, "Propagating")
-            for done, total in workspace.propagated():
+            for done, total in steps:
                 if 50 * done // total > shown_share:
                     shown_share = 50 * done // total
                     yield gr.skip(), gr.skip(), progress_bar(done / total, f"Propagating: slice {done} of {total}")
@@ -258,16 +281,7 @@ class DemoPage:
         is_volume = workspace.image is not None and 1 not in workspace.volume.array.shape[:3]
         names = ["Axial", "Coronal", "Sagittal"] if is_volume else []
         axis = gr.Radio(choices=names, value=workspace.axis_name.capitalize() if names else None, visible=bool(names))
-        return view, segments, axis, *self._levels(request, with_name=True), None
-
-    def _levels(self, request: gr.Request, *, with_name: bool = False) -> tuple[Any, ...]:
-        """Level and width as they are, and the name of the window."""
-        workspace = self.visitor(request).workspace
-        if workspace.image is None:
-            return (gr.skip(),) * (3 if with_name else 2)
-        level, width = limits_shown(workspace)
-        name = next((name for name, rule in WINDOWS.items() if rule == workspace.rule), CUSTOM)
-        return *((name,) if with_name else ()), round(level, 3), round(width, 3)
+        return view, segments, axis, *_window_and_levels(workspace), None
 
     def _written(self, request: gr.Request, write: Callable[[Visitor], Any]) -> tuple[Any, ...]:
         """Write files; returns their names and what is to be told."""
@@ -278,6 +292,20 @@ class DemoPage:
         except Exception as error:
             workspace = self.visitor(request).workspace
             return None, shown(workspace, _told(error), trouble=True)
+
+
+def _levels(workspace: Workspace) -> tuple[Any, ...]:
+    """Level and width as they are shown."""
+    if workspace.image is None:
+        return gr.skip(), gr.skip()
+    level, width = limits_shown(workspace)
+    return round(level, 3), round(width, 3)
+
+
+def _window_and_levels(workspace: Workspace) -> tuple[Any, ...]:
+    """The same after the name of the window."""
+    name = next((name for name, rule in WINDOWS.items() if rule == workspace.rule), CUSTOM)
+    return gr.skip() if workspace.image is None else name, *_levels(workspace)
 
 
 def _do(workspace: Workspace, what: dict[str, Any]) -> None:

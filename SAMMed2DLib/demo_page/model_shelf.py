@@ -15,7 +15,7 @@ from SAMMed2DLib.inference.prompts import Prompts
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.predictor import Predictor
-    from SAMMed2DLib.inference.session import MaskPrediction, Session
+    from SAMMed2DLib.inference.session import MaskPrediction, Session, ShouldStop
 
 # What each visitor's model keeps of the slices that were looked at.
 _CACHE_BYTES = 128 * 1024**2
@@ -33,10 +33,11 @@ class ModelShelf:
         self.device = device
         self._predictors: dict[str, Predictor] = {}
         self._sessions: WeakKeyDictionary[Any, tuple[str, Session]] = WeakKeyDictionary()
-        self._thread = ThreadPoolExecutor(1, "model")
+        self._thread = ThreadPoolExecutor(1, "model", _leave_a_core)
         self._waiting = 0
-        self._waiting_for: object = None
-        self._ahead_for: object = None
+        self._token: object = None
+        self._asked_by: object = None
+        self._asked_prompts: Prompts | None = None
         self._count = threading.Lock()
 
     @staticmethod
@@ -57,7 +58,14 @@ class ModelShelf:
         return self._asked(None, lambda: self._loaded(name))
 
     def answer(
-        self, visitor: object, model: str, image: np.ndarray, prompts: Prompts, *, candidates: bool = False
+        self,
+        visitor: object,
+        model: str,
+        image: np.ndarray,
+        prompts: Prompts,
+        *,
+        candidates: bool = False,
+        gives_way: bool = False,
     ) -> MaskPrediction:
         """Answer prompts.
 
@@ -67,13 +75,18 @@ class ModelShelf:
             image: (H, W, 3) uint8.
             prompts: slice px.
             candidates: also draw the other masks that they may mean.
+            gives_way: stop when somebody asks for something else meanwhile.
 
         Raises:
+            Stopped: somebody did.
             PromptError: the prompts contradict each other.
         """
-        return self._asked(
-            visitor, lambda: self._session(visitor, model).answer(image, prompts, candidates=candidates)
-        )
+        def work() -> MaskPrediction:
+            should_stop = (lambda: self._waiting > 1) if gives_way else None
+            session = self._session(visitor, model)
+            return session.answer(image, prompts, candidates=candidates, should_stop=should_stop)
+
+        return self._asked(visitor, work, prompts)
 
     def encode_ahead(self, visitor: object, model: str, image: Callable[[], np.ndarray]) -> None:
         """Encode an image unless somebody else asks for something; another call ends the one before.
@@ -83,37 +96,65 @@ class ModelShelf:
             model: name.
             image: makes the image, (H, W, 3) uint8.
         """
+        self._ahead(
+            visitor, None, lambda should_stop: self._session(visitor, model).encode(image(), should_stop)
+        )
+
+    def answer_ahead(self, visitor: object, model: str, image: np.ndarray, prompts: Prompts) -> None:
+        """Answer prompts that will probably come, unless something else is asked; another call ends the one before.
+
+        Args:
+            visitor: whose session it is.
+            model: name.
+            image: (H, W, 3) uint8.
+            prompts: slice px.
+        """
+
+        def answer(should_stop: ShouldStop) -> None:
+            self._session(visitor, model).answer(image, prompts, should_stop=should_stop)
+
+        self._ahead(visitor, prompts, answer)
+
+    def _ahead(self, visitor: object, wanted: Prompts | None, work: Callable[[ShouldStop], object]) -> None:
+        """Do something in the models' thread that nobody waits for yet, while it helps what is asked next.
+
+        Args:
+            visitor: whose it is.
+            wanted: the only prompts that it helps; None for all of this visitor's.
+            work: takes what ends it.
+        """
         from SAMMed2DLib.inference.session import Stopped
 
         token = object()
 
         def should_stop() -> bool:
-            return self._ahead_for is not token or (self._waiting > 0 and self._waiting_for is not visitor)
+            helps = self._asked_by is visitor and wanted in (None, self._asked_prompts)
+            return self._token is not token or (self._waiting > 0 and not helps)
 
-        def encode() -> None:
+        def run() -> None:
             if not should_stop():
                 with suppress(Stopped):
-                    self._session(visitor, model).encode(image(), should_stop)
+                    work(should_stop)
 
-        self._ahead_for = token
-        self._thread.submit(encode)
+        self._token = token
+        self._thread.submit(run)
 
     def forget(self, visitor: object) -> None:
         """Free what was kept for a visitor."""
-        self._ahead_for = None
+        self._token = None
         with suppress(RuntimeError):  # the program ends, and the thread has ended
             self._asked(None, lambda: self._sessions.pop(visitor, None))
 
     def close(self) -> None:
         """End the thread."""
-        self._ahead_for = None
+        self._token = None
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _asked(self, visitor: object, work: Callable[[], Any]) -> Any:
+    def _asked(self, visitor: object, work: Callable[[], Any], prompts: Prompts | None = None) -> Any:
         """Do something in the models' thread, and wait for it."""
         with self._count:
             self._waiting += 1
-            self._waiting_for = visitor
+            self._asked_by, self._asked_prompts = visitor, prompts
         try:
             return self._thread.submit(work).result()
         finally:
@@ -135,3 +176,13 @@ class ModelShelf:
         if kept is None or kept[0] != model:
             kept = self._sessions[visitor] = (model, Session(self._loaded(model), _CACHE_BYTES))
         return kept[1]
+
+
+def _leave_a_core() -> None:
+    """Give this thread one core less than there are: the browser, if it is here, and the server need one, too.
+
+    Threads of torch spin while they wait for each other; docs/decisions/one-core-for-slicer.md has the measurements.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))

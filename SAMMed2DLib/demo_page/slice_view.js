@@ -7,6 +7,7 @@ let isDragged = false;
 let index = 0;
 let scrolledAt = 0;
 let waiting = 0;
+let resting = null; // what happens when the mouse stays where it is
 
 const ask = (what) => {
   waiting += 1;
@@ -33,7 +34,8 @@ const go = (to) => {
 };
 const placeOf = (event) => {
   const area = find(".picture").getBoundingClientRect();
-  return [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
+  // Whole px, so that a click is where the mouse rested before.
+  return [(Math.round(event.clientX) - area.left) / area.width, (Math.round(event.clientY) - area.top) / area.height];
 };
 const isInside = ([x, y]) => x >= 0 && x < 1 && y >= 0 && y < 1;
 const band = (end) => {
@@ -60,6 +62,7 @@ element.addEventListener("contextmenu", (event) => {
 element.addEventListener("pointerdown", (event) => {
   if (!event.target.closest(".frame") || !find(".picture").src) return;
   event.preventDefault();
+  clearTimeout(resting);
   find(".frame").focus({ preventScroll: true });
   const place = placeOf(event);
   if (!isInside(place)) return;
@@ -77,6 +80,11 @@ element.addEventListener("pointerdown", (event) => {
   }
 });
 element.addEventListener("pointermove", (event) => {
+  clearTimeout(resting);
+  const place = find(".picture").src && event.target.closest(".frame") && tool === "inside" ? placeOf(event) : null;
+  if (place !== null && !event.buttons && isInside(place)) {
+    resting = setTimeout(() => trigger("focus", { at: place }), 120);
+  }
   if (corner !== null) band(placeOf(event).map((share) => Math.max(0, Math.min(0.9999, share))));
 });
 element.addEventListener("pointerup", (event) => {

@@ -320,28 +320,32 @@ class Workspace:
             DemoError: there is nothing to follow, or it was changed meanwhile.
             Stopped: `is_cancelled` was set; nothing is kept.
         """
-        with self.lock:
-            before, volume, rule = self.draft, self.volume, self.seen_rule
-            self.is_cancelled.clear()
-        segments = [segment for segment in before.segments if segment.accepted and not segment.whole]
-        if not any(segment.accepted for segment in before.segments):
-            raise DemoError("Accept a mask first: it is carried from its slice to the others.")
-        axes = {segment.name: _one_axis(segment, volume) for segment in segments}
-        total, done, found = sum(volume.array.shape[axis] for axis in axes.values()), 0, {}
-        for segment in segments:
-            axis = axes[segment.name]
-            planes = planes_of(volume, axis)
-            keyframes = {axis_and_index(plane)[1]: kept.mask for plane, kept in segment.accepted.items()}
-            carried: dict[SlicePlane, CarriedMask] = {}
-            done += len(keyframes)
-            for result in followed_slices(volume, axis, keyframes, rule, should_stop=self.is_cancelled.is_set):
-                if result.mask.any():
-                    carried[planes[result.index]] = CarriedMask(result.mask, result.confidence)
-                done += 1
-                yield done, total
-            found[segment.name] = carried
-        with self.lock:
-            self._keep_carried(before, found)
+        self.is_cancelled.clear()  # now, so that whoever cancels before the first slice is heard
+
+        def run() -> Iterator[tuple[int, int]]:
+            with self.lock:
+                before, volume, rule = self.draft, self.volume, self.seen_rule
+            segments = [segment for segment in before.segments if segment.accepted and not segment.whole]
+            if not any(segment.accepted for segment in before.segments):
+                raise DemoError("Accept a mask first: it is carried from its slice to the others.")
+            axes = {segment.name: _one_axis(segment, volume) for segment in segments}
+            total, done, found = sum(volume.array.shape[axis] for axis in axes.values()), 0, {}
+            for segment in segments:
+                axis = axes[segment.name]
+                planes = planes_of(volume, axis)
+                keyframes = {axis_and_index(plane)[1]: kept.mask for plane, kept in segment.accepted.items()}
+                carried: dict[SlicePlane, CarriedMask] = {}
+                done += len(keyframes)
+                for result in followed_slices(volume, axis, keyframes, rule, should_stop=self.is_cancelled.is_set):
+                    if result.mask.any():
+                        carried[planes[result.index]] = CarriedMask(result.mask, result.confidence)
+                    done += 1
+                    yield done, total
+                found[segment.name] = carried
+            with self.lock:
+                self._keep_carried(before, found)
+
+        return run()
 
     def _keep_carried(self, before: Draft, found: Mapping[str, Mapping[SlicePlane, CarriedMask]]) -> None:
         accepted = {segment.name: segment.accepted for segment in before.segments}

@@ -1,9 +1,9 @@
 """From a click in the browser to the mask in the picture, on the page of `sammed2d demo`, with the built-in model.
 
 Slices of the chest CT in Chromium without a screen. The time is measured in the page, from the mouse button to the
-decoded picture with the mask, so that queue, model, drawing, transfer and decoding all count. "first" is the first
-click on a slice that was shown for a moment, and encoded meanwhile; "at once" one on a slice that just came; "further"
-a correcting click; "undo" takes it back.
+decoded picture with the mask, so that queue, model, drawing, transfer and decoding all count. "rested" is the first
+click on a slice where the mouse had been for a second, "moved" one right after the mouse came there, "at once" one on a
+slice that just came as well; "further" a correcting click; "undo" takes it back.
 
     python Testing/benchmarks/bench_demo_page.py [--slices 10]
 """
@@ -45,14 +45,15 @@ def measured(driver: DemoPageDriver, slices: int) -> dict[str, list[float]]:
     """The seconds of each kind of click."""
     page = driver.page
     page.evaluate(WATCH)
-    seconds: dict[str, list[float]] = {"first": [], "at once": [], "further": [], "undo": []}
-    page.mouse.move(*driver.place(0.5, 0.5))
+    seconds: dict[str, list[float]] = {"rested": [], "moved": [], "at once": [], "further": [], "undo": []}
     for number in range(slices):
+        kind = ("rested", "moved", "at once")[number % 3]
+        x, y = PLACES[number // 3 % len(PLACES)]
+        page.mouse.move(*driver.place(0.5, 0.9))
         driver.after(lambda number=number: page.mouse.wheel(0, -100 if number < slices // 2 else 100))
-        is_ahead = number % 2 == 0
-        time.sleep(2.5 if is_ahead else 0)
-        x, y = PLACES[number % len(PLACES)]
-        kind = "first" if is_ahead else "at once"
+        time.sleep(0 if kind == "at once" else 2)
+        page.mouse.move(*driver.place(x, y))
+        time.sleep(1 if kind == "rested" else 0)
         seconds[kind].append(took(driver, lambda x=x, y=y: page.mouse.click(*driver.place(x, y))))
         seconds["further"].append(
             took(driver, lambda x=x, y=y: page.mouse.click(*driver.place(x, y + 0.12), button="right"))

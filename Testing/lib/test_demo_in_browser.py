@@ -138,7 +138,7 @@ def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path
 
 
 def test_a_propagation_is_cancelled(visitor, tmp_path):
-    visitor.upload(write_image(tmp_path / "long.nrrd", (300, 400, 400), noise=0))
+    visitor.upload(write_image(tmp_path / "long.nrrd", (3000, 96, 96), noise=0))
     visitor.click(0.75, 0.5)
     visitor.press("Enter")
     visitor.page.click("#propagate")

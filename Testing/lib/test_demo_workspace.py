@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import threading
+import time
 import weakref
 import zipfile
 from pathlib import Path
@@ -21,6 +23,7 @@ from SAMMed2DLib.demo_page.view import place_in_slice, shown
 from SAMMed2DLib.demo_page.visitors import Visitors
 from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace
 from SAMMed2DLib.imaging.intensity import Window
+from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Stopped
 from SAMMed2DLib.io.segmentation_io import read_segmentation
 from SAMMed2DLib.io.volume_io import read_volume
@@ -158,8 +161,9 @@ def test_refused_prompts_change_nothing(workspace):
 
 
 def test_candidates_go_around(workspace):
-    workspace.point(np.array(BALL), 1)
+    workspace.point(np.array((38.0, 24.0)), 1)
     found = workspace.answer(candidates=True)
+    assert len(found.candidates) > 2
     numbers = []
     for _ in found.candidates:
         workspace.other_candidate(1)
@@ -194,6 +198,11 @@ def test_a_propagation_that_is_cancelled_or_outdated_changes_nothing(workspace):
     run = workspace.propagated()
     next(run)
     workspace.is_cancelled.set()
+    with pytest.raises(Stopped):
+        list(run)
+    assert workspace.draft is before
+    run = workspace.propagated()
+    workspace.is_cancelled.set()  # before it has begun
     with pytest.raises(Stopped):
         list(run)
     assert workspace.draft is before
@@ -337,3 +346,49 @@ def test_what_is_too_large_once_unpacked_is_refused_before_it_is(tmp_path):
     with pytest.raises(DemoError, match="takes 3 MiB, more than 2"):
         open_upload(path.parent / "large.nrrd", frame=None, series=None, limits=Limits(image_mb=2))
     assert list(path.parent.iterdir()) == []
+
+
+# The models' thread
+
+
+def test_a_click_where_the_mouse_rested_is_answered_from_what_was_prepared(workspace, shelf, monkeypatch):
+    image, prompts = workspace.model_image(), Prompts.of(positive=[BALL])
+    shelf.answer_ahead(workspace, BUILT_IN, image, prompts)
+    shelf._thread.submit(lambda: None).result()  # it is done: nobody waited for anything else
+    monkeypatch.setattr(type(shelf.predictor(BUILT_IN)), "embed", None)  # nothing is encoded any more
+    workspace.point(np.array(BALL), 1)
+    assert workspace.answer().mask[int(BALL[1]), int(BALL[0])]
+
+
+def test_what_was_prepared_for_another_place_ends_when_something_is_asked(workspace, shelf):
+    shelf.predictor(BUILT_IN)
+    asked, ended = threading.Event(), []
+
+    def long_work(should_stop):
+        asked.set()
+        until = time.monotonic() + 20
+        while not should_stop() and time.monotonic() < until:
+            time.sleep(0.01)
+        ended.append(should_stop())
+        raise Stopped
+
+    for wanted in (Prompts.of(positive=[ROD]), None):
+        asked.clear()
+        shelf._ahead(workspace if wanted else object(), wanted, long_work)
+        assert asked.wait(20)
+        workspace.point(np.array(BALL), 1)
+        workspace.undo()
+    assert ended == [True, True]
+
+
+def test_candidates_do_not_keep_the_next_click_waiting(workspace, shelf):
+    workspace.point(np.array((38.0, 24.0)), 1)
+    image, prompts = workspace.model_image(), workspace.draft.segment.drafts[workspace.plane]
+    shelf._waiting += 1  # somebody waits
+    try:
+        with pytest.raises(Stopped):
+            shelf.answer(workspace, BUILT_IN, image, prompts, candidates=True, gives_way=True)
+        assert not shelf.answer(workspace, BUILT_IN, image, prompts).candidates
+    finally:
+        shelf._waiting -= 1
+    assert len(shelf.answer(workspace, BUILT_IN, image, prompts, candidates=True, gives_way=True).candidates) >= 2

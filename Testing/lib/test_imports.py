@@ -100,7 +100,7 @@ ROOMS = {
         late="torch SimpleITK requests",
     ),
     "cli": COMMAND_LINE,
-    "demo_page": Room(EVERY_ROOM, late="PIL", is_bare=False),
+    "demo_page": Room(EVERY_ROOM, late="PIL torch", is_bare=False),
     "demo_page.handlers": Room(EVERY_ROOM, outside="gradio", is_bare=False),
     "demo_page.page": Room(EVERY_ROOM, outside="gradio", is_bare=False),
     "__main__": COMMAND_LINE,
