@@ -159,7 +159,7 @@ class Pictures:
 
         work, k = self.work, SLICE
         work.editor.setActiveEffect(None)
-        segmentation = SAMMed2DLogic().newSegmentation(work.volume, "Module", [LUNGS[0]])
+        segmentation = SAMMed2DLogic().newSegmentation(work.volume, "Organs", [LUNGS[0]])
         work.segmentation.GetDisplayNode().SetVisibility(False)
         roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "lung box")
         low, high = (np.array(self._world((*corner, k))) for corner in self._box(LUNGS[0], k))
