@@ -72,7 +72,8 @@ def start(arguments, on_end):
     if unknown:
         raise SystemExit(f"no such steps: {', '.join(sorted(unknown))}")
     chosen = [step for step in steps if not wanted or step in steps[:3] or step[0] in wanted]
-    runner = Runner(chosen, write, arguments.longest_gap)
+    scripts = ("Python examples",)  # calls of scripts return when they are done
+    runner = Runner(chosen, write, arguments.longest_gap, scripts)
     began = time.perf_counter()
 
     def watch():
