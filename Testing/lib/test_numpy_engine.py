@@ -17,6 +17,7 @@ from test_tiny_vit import with_golden_weights
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
 from SAMMed2DLib.inference.engines.engine import EncodedPrompts, EngineError
+from SAMMed2DLib.inference.numpy_engine import threads
 from SAMMed2DLib.inference.numpy_engine.engine import NumpyEngine
 from SAMMed2DLib.inference.numpy_engine.functions import gelu_
 from SAMMed2DLib.inference.numpy_engine.refiner import prompt_maps
@@ -148,6 +149,21 @@ def test_the_encoding_can_be_stopped_before_every_block(predictors):
     assert len(asked) == 6 and session.encoded == 0
     session.encode(image)
     assert session.is_encoded(image)
+
+
+def test_several_threads_find_what_one_finds_and_give_the_blas_its_threads_back(predictors):
+    _, ours = predictors
+    views, before = [np.random.default_rng(0).random((3, 56, 56), np.float32)], threads.threads()
+    found = []
+    try:
+        for count in (1, 3):
+            threads.set_threads(count)
+            with threads.blas_threads(2):
+                found.append(ours.engine.encode(views))
+                assert threads._blas() is None or threads._blas()[0]() == 2
+    finally:
+        threads.set_threads(before)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
 # Files
