@@ -59,7 +59,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--peer", choices=("litemedsam",), help="another model, given the same boxes")
     parser.add_argument("--restart", action="store_true", help="discard the results that the folder holds")
     add_measures(parser.add_argument_group("what is measured"))
-    parser.set_defaults(device="cpu", precision="auto", progress=True)
+    parser.set_defaults(engine="auto", device="cpu", precision="auto", progress=True)
     return parser.parse_args()
 
 
