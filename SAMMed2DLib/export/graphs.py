@@ -43,9 +43,10 @@ class PreprocessingGraph(nn.Module):
 
     def _nearest(self, length: Tensor) -> Tensor:
         """The index that `preprocessing.nearest_index` gives each of S pixels, in double as there."""
-        # Divisions of tensors: a number over a tensor would be a product with its inverse, which rounds otherwise.
-        one, side = torch.ones(1, dtype=torch.float64), torch.full((1,), self.image_size, dtype=torch.float64)
-        ratio = one / (side / length.double())
+        # Divisions of tensors of one shape: by a single number, onnxruntime multiplies with its inverse, which rounds
+        # otherwise, and of 300 px one row is another.
+        one = torch.ones(self.image_size, dtype=torch.float64)
+        ratio = one / (self.image_size * one / (length.double() * one))
         index = (torch.arange(self.image_size, dtype=torch.float64) * ratio).floor()
         return torch.minimum(index, length.double() - 1).long()
 

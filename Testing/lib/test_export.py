@@ -180,6 +180,16 @@ def test_images_of_any_size_are_brought_into_the_frame(exported, size_hw):
     np.testing.assert_allclose(exported.encode(image), exported.predictor.embed([image]).features, atol=1e-4)
 
 
+@pytest.mark.parametrize("size_hw", [(300, 400), (200, 300), (512, 97)])
+def test_published_weights_see_the_rows_and_columns_that_they_see_here(size_hw, tmp_path):
+    network = build_model(replace(VIT, image_size=256))
+    (encoder, *_) = write_onnx(network, replace(VIT, image_size=256), "net", tmp_path, OnnxOptions(True), {})
+    image = image_of(*size_hw)
+    features = onnxruntime.InferenceSession(encoder).run(None, {"input_image": image})[0]
+    predictor = Predictor(network, "net", device="cpu", precision="float32")
+    np.testing.assert_allclose(features, predictor.embed([image]).features, atol=1e-4)
+
+
 @pytest.mark.parametrize("config", [VIT, TINY], ids=["vit", "tiny"])
 def test_without_preprocessing_the_encoder_takes_the_model_frame_and_all_masks_come_out(config, tmp_path):
     files = Exported(tmp_path, config, multimask=True)
