@@ -6,7 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing on a busy computer: no test fails of that.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 # A shell starts background jobs with Ctrl+C ignored, and processes pass that on to the ones they start: the tests
 # that send it would then wait for nothing.
