@@ -16,6 +16,7 @@ from test_tiny_vit import with_golden_weights
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
+from SAMMed2DLib.imaging.bilinear import blas_calls
 from SAMMed2DLib.inference.engines.engine import EncodedPrompts, EngineError
 from SAMMed2DLib.inference.numpy_engine import threads
 from SAMMed2DLib.inference.numpy_engine.engine import NumpyEngine
@@ -160,7 +161,7 @@ def test_several_threads_find_what_one_finds_and_give_the_blas_its_threads_back(
             threads.set_threads(count)
             with threads.blas_threads(2):
                 found.append(ours.engine.encode(views))
-                assert threads._blas() is None or threads._blas()[0]() == 2
+                assert blas_calls() is None or blas_calls()[0]() == 2
     finally:
         threads.set_threads(before)
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)

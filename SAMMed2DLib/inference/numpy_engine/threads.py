@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-import numpy as np
+from SAMMed2DLib.imaging.bilinear import blas_calls, blas_threads
 
 _BAND_PIXELS = 448  # products of matrices are not faster with more
 
@@ -62,42 +57,6 @@ def each(work: Callable[[int], object], numbers: Iterable[int]) -> None:
             pass
 
 
-@contextmanager
-def blas_threads(count: int) -> Iterator[None]:
-    """Let NumPy's BLAS use so many threads within the context, where it lets itself be told."""
-    calls = _blas()
-    if calls is None:
-        yield
-        return
-    get, set_ = calls
-    before = get()
-    if before != count:
-        set_(count)
-    try:
-        yield
-    finally:
-        if before != count:
-            set_(before)
-
-
 def _blas_threads() -> int:
-    calls = _blas()
+    calls = blas_calls()
     return calls[0]() if calls else 0
-
-
-@cache
-def _blas() -> tuple[Any, Any] | None:
-    """Functions that get and set the threads of the OpenBLAS that comes with NumPy; None for another BLAS."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".libs", package / ".dylibs")
-    for file in (file for folder in folders for file in sorted(folder.glob("*openblas*"))):
-        try:
-            library = ctypes.CDLL(str(file))
-        except OSError:
-            continue
-        for form in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-            get, set_ = (getattr(library, form.format(what), None) for what in ("get", "set"))
-            if get is not None and set_ is not None:
-                set_.restype, set_.argtypes = None, [ctypes.c_int]
-                return get, set_
-    return None
