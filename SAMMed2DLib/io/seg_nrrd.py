@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -77,6 +77,10 @@ class Segmentation:
     layers_lkji: np.ndarray
     places: tuple[Place, ...]
     ijk_to_ras: np.ndarray
+
+    def masks(self) -> Iterator[np.ndarray]:
+        """(K, J, I) bool of each segment, one after the other."""
+        return (self.layers_lkji[layer] == value for layer, value in self.places)
 
     def mask(self, name: str) -> np.ndarray:
         """(K, J, I) bool: the voxels of the segment of this name.

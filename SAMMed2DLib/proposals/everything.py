@@ -6,7 +6,7 @@ answers as any other prompt: what is proposed is the mask that somebody gets who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
 from SAMMed2DLib.inference.scoring.evidence import evidence_of_logits, stability_of
 from SAMMed2DLib.inference.zoom import SMALLEST_CROP_PX, Crop, is_cut_off
 from SAMMed2DLib.proposals.ranking import NestedMasks, Proposal
+from SAMMed2DLib.proposals.steps import OnProgress, ShouldStop, Steps, take_all
 from SAMMed2DLib.proposals.tiles import best_tile, tile_image, tiles_of_side
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ _FEWEST_PX = 12
 _CLICKS_AT_ONCE = 32
 # The share of the work that the grids are.
 _GRIDS = 0.5
-
-OnProgress = Callable[[float], None]
-ShouldStop = Callable[[], bool]
-Steps = Generator[float, None, list[Proposal]]
 
 
 def propose_objects(
@@ -83,12 +80,7 @@ def propose_objects(
     steps = everything_steps(
         session, image, slice_index=slice_index, known=known, most=most, zoom=zoom, should_stop=should_stop
     )
-    while True:
-        try:
-            on_progress(next(steps))
-        except StopIteration as end:
-            found: list[Proposal] = end.value
-            return found
+    return take_all(steps, on_progress)
 
 
 def everything_steps(

@@ -5,7 +5,7 @@ Nothing is decided here: what is found is a proposal, for somebody to take or re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from SAMMed2DLib.inference.session import Session
 from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.proposals.likeness import ObjectLikeness, peaks
 from SAMMed2DLib.proposals.ranking import Proposal, one_per_object, ranked
-from SAMMed2DLib.proposals.tiles import FeatureMap, ShouldStop, best_tile, feature_map, tile_image, tiles_of
+from SAMMed2DLib.proposals.steps import OnProgress, ShouldStop, Steps, take_all
+from SAMMed2DLib.proposals.tiles import FeatureMap, best_tile, feature_map, tile_image, tiles_of
 
 # Places that are less like the objects, which have 1 on average, are no peaks.
 _LEAST_PEAK = 0.3
@@ -36,9 +37,6 @@ _UNSEEN = 0.5
 _MOST_SLICES = 5
 # The share of the work on a slice that encoding its tiles is.
 _FEATURES = 0.3
-
-OnProgress = Callable[[float], None]
-Steps = Generator[float, None, list[Proposal]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +87,7 @@ def find_similar(
     steps = similar_steps(
         session, image_of, examples, slices, known=known, most=most, zoom=zoom, should_stop=should_stop
     )
-    while True:
-        try:
-            on_progress(next(steps))
-        except StopIteration as end:
-            found: list[Proposal] = end.value
-            return found
+    return take_all(steps, on_progress)
 
 
 def similar_steps(

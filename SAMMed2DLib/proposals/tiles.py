@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMMed2DLib.inference.zoom import Crop
+from SAMMed2DLib.proposals.steps import ShouldStop
 
 if TYPE_CHECKING:
     from SAMMed2DLib.inference.session import Session
 
-ShouldStop = Callable[[], bool]
 
 # A tile is so many times as long as an object: features are then a few for each object, and the decoder, which sees the
 # tile, sees more than a speck.

@@ -139,7 +139,7 @@ def everything_case(job: EverythingJob, load: Load, progress: Progress = no_prog
     check_output_fits(job.output, volume)
     log.notes += [*volume.notes, *advice_on(job, volume)]
     plane = RequestBuilder(volume).plane(PromptFrame("xy", job.axis, job.slice))
-    known = [] if drawn is None else [plane.extract(drawn.mask(segment.name)) for segment in drawn.segments]
+    known = [] if drawn is None else list(map(plane.extract, drawn.masks()))
     intensity = intensity_of(job, volume)
     image, view = image_and_view(plane.extract(volume.array), intensity)
     with log.step("load"):
@@ -168,7 +168,7 @@ def everything_case(job: EverythingJob, load: Load, progress: Progress = no_prog
             kept = [replace(proposal, slice_index=0) for proposal in found]
             if suffix_of(job.output) != ".seg.nrrd":
                 kept = _without_smaller(kept)
-            masks = volume_masks(volume, _known_masks(drawn), [plane], kept, voxels)
+            masks = volume_masks(volume, iter(()) if drawn is None else drawn.masks(), [plane], kept, voxels)
             header = None if drawn is not None else header_record(head, records)
             note_overlap(log, write_segmentation(staged.place(job.output), masks, volume, segments, header))
         entries = [
@@ -191,11 +191,6 @@ def _named(count: int, drawn: Segmentation | None) -> list[Segment]:
     taken = {segment.name for segment in drawn.segments} if drawn else set()
     free = (name for n in range(1, len(taken) + count + 1) if (name := f"object {n}") not in taken)
     return [Segment(next(free)) for _ in range(count)]
-
-
-def _known_masks(drawn: Segmentation | None) -> Iterator[np.ndarray]:
-    """What is there already, (K, J, I) bool, one after the other."""
-    return iter(()) if drawn is None else (drawn.layers_lkji[layer] == value for layer, value in drawn.places)
 
 
 def _without_smaller(found: Sequence[Proposal]) -> list[Proposal]:

@@ -38,7 +38,7 @@ from SAMMed2DLib.io.segmentation_io import (
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.plots.overlay import write_png
 from SAMMed2DLib.system.files import StagedFiles
-from SAMMed2DLib.system.formatting import counted
+from SAMMed2DLib.system.formatting import counted, numbered_names
 
 DESCRIPTION = """\
 Propose further objects like those of a segmentation, such as nuclei or lesions of which a few were segmented. The
@@ -149,14 +149,14 @@ def similar_case(job: SimilarJob, load: Load, progress: Progress) -> dict[str, A
             zoom=job.zoom,
             on_progress=lambda share: progress(round(100 * share), 100),
         )
-    names = _names(drawn.segments[next(iter(chosen))].name, {segment.name for segment in drawn.segments}, len(found))
+    taken = {segment.name for segment in drawn.segments}
+    names = numbered_names(drawn.segments[next(iter(chosen))].name, taken, len(found))
     segments = with_colors([*drawn.segments, *map(Segment, names)])
     head = record_of(job, predictor, job.mask)
     with StagedFiles() as staged:
         with log.step("write"):
             voxels: list[int] = []
-            known = (drawn.layers_lkji[layer] == value for layer, value in drawn.places)
-            masks = volume_masks(volume, known, planes, found, voxels)
+            masks = volume_masks(volume, drawn.masks(), planes, found, voxels)
             note_overlap(log, write_segmentation(staged.place(job.output), masks, volume, segments))
         if job.png:
             with log.step("draw"):
@@ -190,13 +190,6 @@ def _slices(job: SimilarJob, volume: Volume, axis: int, shown: Sequence[int]) ->
     if not 0 <= first <= last < count:
         raise RequestError(f"--range {first},{last}: {along(axis, volume)} are slices 0 to {count - 1}, lowest first")
     return range(first, last + 1)
-
-
-def _names(first: str, taken: set[str], count: int) -> list[str]:
-    """Names for new segments, as "lesion #2" and "lesion #3" beside "lesion"."""
-    base = first.rsplit(" #", 1)[0]
-    free = (name for n in range(2, len(taken) + count + 2) if (name := f"{base} #{n}") not in taken)
-    return [next(free) for _ in range(count)]
 
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:

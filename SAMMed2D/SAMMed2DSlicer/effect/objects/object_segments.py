@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from SAMMed2DLib.system.formatting import numbered_names
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -55,9 +56,8 @@ class ObjectSegments:
 
     def _add(self, now: EditorSnapshot) -> str:
         segments, names = now.segmentation.GetSegmentation(), segment_names(now.segmentation)
-        name, taken = names[now.segment_id].rsplit(" #", 1)[0], set(names.values())
-        number = next(n for n in range(2, len(taken) + 3) if f"{name} #{n}" not in taken)
-        segment_id = segments.AddEmptySegment("", f"{name} #{number}")
+        (name,) = numbered_names(names[now.segment_id], set(names.values()), 1)
+        segment_id = segments.AddEmptySegment("", name)
         self._made.add((now.segmentation, segment_id))
         self.select(segment_id)
         return segment_id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from SAMMed2DLib.system.formatting import base_name
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.objects.search_task import SearchTask, add_mask
 from SAMMed2DSlicer.scene.segmentations import segment_names
@@ -72,8 +73,3 @@ class SimilarTask(SearchTask):
         self.found = yield from similar_steps(
             session, self._image, examples, self._slices, known=known, **self._options()
         )
-
-
-def base_name(name: str) -> str:
-    """The name that segments of several objects share: "lesion" of "lesion #2"."""
-    return name.rsplit(" #", 1)[0]
