@@ -11,6 +11,7 @@ import numpy as np
 from SAMMed2DLib.cli.common.image_job import LOWEST_OF_CT, LOWEST_WITHOUT_ADVICE, ImageJob, intensity_of
 from SAMMed2DLib.cli.common.prompt_options import axis_and_index
 from SAMMed2DLib.cli.common.provenance import image_and_view
+from SAMMed2DLib.cli.segment import FIRST_SEGMENT
 from SAMMed2DLib.cli.whole_objects import followed_slices, planes_of
 from SAMMed2DLib.demo_page.drafts import AcceptedMask, CarriedMask, Draft, DraftSegment
 from SAMMed2DLib.demo_page.model_shelf import ModelShelf
@@ -23,7 +24,6 @@ from SAMMed2DLib.inference.session import MaskPrediction
 from SAMMed2DLib.io.segmentation_io import SEGMENT_COLORS
 from SAMMed2DLib.io.volume import Volume
 
-FIRST_SEGMENT = "Segment_1"
 _MOST_STEPS = 200
 SOFT_TISSUE = Window(width=400, level=40)
 

@@ -25,6 +25,7 @@ from SAMMed2DLib.cli.common.prompt_options import RequestBuilder, RequestError, 
 from SAMMed2DLib.cli.common.provenance import record_of, rule_entry
 from SAMMed2DLib.cli.propagation.keyframes import chosen_masks, fewest_slices, slices_shown
 from SAMMed2DLib.cli.proposals.results import picture, proposal_entries, volume_masks
+from SAMMed2DLib.cli.whole_objects import planes_of
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import rgb_from_slice
 from SAMMed2DLib.io.segmentation_io import (
@@ -129,7 +130,7 @@ def similar_case(job: SimilarJob, load: Load, progress: Progress) -> dict[str, A
     log.notes += [*volume.notes, *advice_on(job, volume)]
     chosen = chosen_masks(drawn, job.segment, job.mask)
     axis = RequestBuilder(volume).array_axis(job.axis) if job.axis else _axis_of(volume, chosen)
-    planes = [SlicePlane.of_axis(volume.size_ijk, axis, n) for n in range(volume.array.shape[axis])]
+    planes = planes_of(volume, axis)
     objects, there = (
         _by_slice(planes, axis, np.any([drawn.layers_lkji[drawn.places[n][0]] == drawn.places[n][1] for n in of], 0))
         for of in (chosen, range(len(drawn.segments)))
