@@ -50,6 +50,11 @@ class Checkpoint:
     config: dict[str, Any] | None
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each weight."""
+        return {name: tuple(value.shape) for name, value in self.state.items()}
+
 
 def read_checkpoint(path: str | Path, *, as_arrays: bool = False) -> Checkpoint:
     """Read the weights of a file: authors' training checkpoints, bare SAM state dicts, our own inference checkpoints.

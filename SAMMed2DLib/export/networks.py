@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SAMMed2DLib.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint, weights_sha256
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, weights_sha256
 from SAMMed2DLib.registry.built_in import current_name
 from SAMMed2DLib.registry.known_models import weights_path
 from SAMMed2DLib.system.files import stem_of
@@ -48,21 +48,11 @@ def load_network(model: str | Path) -> ExportedNetwork:
         RegistryError: no model of this name here.
         CheckpointError: no such file, no weights in it, or weights of another network.
     """
-    from SAMMed2DLib.inference.engines.loading import load_model
+    from SAMMed2DLib.inference.engines.loading import config_of_checkpoint, load_model
 
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
-    config = _config_of(checkpoint, path)
+    config = config_of_checkpoint(checkpoint, path.name)
     name = stem_of(path) if path == Path(model) else current_name(str(model))
     digest = str(checkpoint.provenance.get("weights_sha256") or weights_sha256(checkpoint.state))
     return ExportedNetwork(name, load_model(checkpoint, config), config, digest)
-
-
-def _config_of(checkpoint: Checkpoint, path: Path) -> ModelConfig:
-    from SAMMed2DLib.model.config.model_config import ConfigError
-    from SAMMed2DLib.model.config.shapes import config_of
-
-    try:
-        return config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"{path.name}: {error}") from error

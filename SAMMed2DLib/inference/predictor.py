@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint
 from SAMMed2DLib.imaging.bilinear import resized
 from SAMMed2DLib.inference.devices import Precision
 from SAMMed2DLib.inference.engines.engine import (
@@ -20,13 +20,11 @@ from SAMMed2DLib.inference.engines.engine import (
     EngineName,
     trouble_with_torch,
 )
-from SAMMed2DLib.inference.engines.loading import load_engine, torch_engine
+from SAMMed2DLib.inference.engines.loading import config_of_checkpoint, load_engine, torch_engine
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.scoring.calibration import ScoreCalibration
 from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
-from SAMMed2DLib.model.config.model_config import ConfigError
-from SAMMed2DLib.model.config.shapes import config_of
 from SAMMed2DLib.model.preprocessing import Fit, ResizeTransform, stretched
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 from SAMMed2DLib.registry.known_models import weights_path
@@ -325,10 +323,7 @@ def load_predictor(
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path, as_arrays=engine == "numpy" or trouble_with_torch() is not None)
-    try:
-        full = config_of(checkpoint.config, {key: tuple(value.shape) for key, value in checkpoint.state.items()})
-    except ConfigError as error:
-        raise CheckpointError(f"{path.name}: {error}") from error
+    full = config_of_checkpoint(checkpoint, path.name)
     config = replace(full, image_size=image_size or full.image_size, adapter=full.adapter and adapters)
     name = f"{current_name(model) if isinstance(model, str) else model.name}@{config.image_size}"
     name += "*" if full.adapter and not adapters else ""

@@ -142,8 +142,7 @@ def _check_network(entry: KnownModel, file: Path, checkpoint: Checkpoint) -> Non
     from SAMMed2DLib.model.config.model_config import VARIANTS
     from SAMMed2DLib.model.config.shapes import config_of
 
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
-    found, wanted = config_of(checkpoint.config, shapes), VARIANTS[entry.network]
+    found, wanted = config_of(checkpoint.config, checkpoint.shapes), VARIANTS[entry.network]
     if _network_words(found) != _network_words(wanted):
         raise ModelNameError(
             f"{file}: is not {entry.name}, which has {_network_words(wanted)}; this file has {_network_words(found)}: "

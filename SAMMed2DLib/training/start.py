@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint, sha256_of
+from SAMMed2DLib.checkpoints.checkpoint import read_checkpoint, sha256_of
 from SAMMed2DLib.checkpoints.fit import HEAD_PARTS, fit_state_dict
+from SAMMed2DLib.inference.engines.loading import config_of_checkpoint
 from SAMMed2DLib.inference.zoom import click_scales_of, coarse_size_of
 from SAMMed2DLib.model.build import build_empty, build_model
-from SAMMed2DLib.model.config.model_config import SMALL, VIT_B, VIT_H, VIT_L, ConfigError, ModelConfig
-from SAMMed2DLib.model.config.shapes import config_of
+from SAMMed2DLib.model.config.model_config import SMALL, VIT_B, VIT_H, VIT_L, ModelConfig
 from SAMMed2DLib.model.sam import Sam
 from SAMMed2DLib.registry.known_models import KNOWN_MODELS, weights_path
 from SAMMed2DLib.training.config import TrainingConfig, TrainingError
@@ -79,11 +79,7 @@ def known_start(
     """
     path = weights_path(model)
     checkpoint = read_checkpoint(path)
-    shapes = {name: tuple(value.shape) for name, value in checkpoint.state.items()}
-    try:
-        own = config_of(checkpoint.config, shapes)
-    except ConfigError as error:
-        raise CheckpointError(f"{path.name}: {error}") from error
+    own = config_of_checkpoint(checkpoint, path.name)
     config = replace(own, image_size=image_size or own.image_size, adapter=own.adapter or add_adapters)
     wanted = {name: tuple(value.shape) for name, value in build_empty(config).state_dict().items()}
     fitted = fit_state_dict(checkpoint.state, wanted, reset_heads=reset_heads and not own.adapter)

@@ -57,11 +57,25 @@ def torch_engine(model: Sam, name: str, device: str, precision: Precision) -> En
 def is_file_for_numpy(path: Path) -> bool:
     """Whether NumPy computes the network of a weights file; False also where it cannot be read."""
     try:
-        checkpoint = read_checkpoint(path, as_arrays=True)
-        shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
-        return is_for_numpy(config_of(checkpoint.config, shapes))
-    except (CheckpointError, ConfigError):
+        return is_for_numpy(config_of_checkpoint(read_checkpoint(path, as_arrays=True), path.name))
+    except CheckpointError:
         return False
+
+
+def config_of_checkpoint(checkpoint: Checkpoint, file_name: str) -> ModelConfig:
+    """The sizes of the network whose weights were read.
+
+    Args:
+        checkpoint: the weights.
+        file_name: where they came from, for the message.
+
+    Raises:
+        CheckpointError: they are of no network that is known here.
+    """
+    try:
+        return config_of(checkpoint.config, checkpoint.shapes)
+    except ConfigError as error:
+        raise CheckpointError(f"{file_name}: {error}") from error
 
 
 def _only_torch(device: str, precision: Precision) -> str:
