@@ -1,8 +1,8 @@
-"""How numbers, counts and sizes are written in messages, notes and summaries; how objects of one kind are named."""
+"""How numbers, counts and sizes are written in messages, notes and summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 
 def listed(indices: Sequence[int]) -> str:
@@ -50,21 +50,3 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
         plural: for more; None adds an s.
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
-
-
-def base_name(name: str) -> str:
-    """The name that segments of several objects share: "lesion" of "lesion #2"."""
-    return name.rsplit(" #", 1)[0]
-
-
-def numbered_names(first: str, taken: Collection[str], count: int) -> list[str]:
-    """Names for further objects, as "lesion #2" and "lesion #3" beside "lesion".
-
-    Args:
-        first: name of one of the objects.
-        taken: names that are in use.
-        count: how many names are wanted.
-    """
-    base = base_name(first)
-    free = (name for n in range(2, len(taken) + count + 2) if (name := f"{base} #{n}") not in taken)
-    return [next(free) for _ in range(count)]

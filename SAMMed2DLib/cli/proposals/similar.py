@@ -38,8 +38,9 @@ from SAMMed2DLib.io.segmentation_io import (
 )
 from SAMMed2DLib.io.volume_io import Volume, read_volume
 from SAMMed2DLib.plots.overlay import write_png
+from SAMMed2DLib.proposals.names import numbered_names
 from SAMMed2DLib.system.files import StagedFiles
-from SAMMed2DLib.system.formatting import counted, numbered_names
+from SAMMed2DLib.system.formatting import counted
 
 DESCRIPTION = """\
 Propose further objects like those of a segmentation, such as nuclei or lesions of which a few were segmented. The

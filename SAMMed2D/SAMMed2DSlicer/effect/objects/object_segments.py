@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from SAMMed2DLib.system.formatting import numbered_names
+from SAMMed2DLib.proposals.names import numbered_names
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorReader, EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup

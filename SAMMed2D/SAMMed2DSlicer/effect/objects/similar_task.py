@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from SAMMed2DLib.system.formatting import base_name
+from SAMMed2DLib.proposals.names import base_name
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.objects.search_task import SearchTask, add_mask
 from SAMMed2DSlicer.scene.segmentations import segment_names
