@@ -113,7 +113,13 @@ def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(
 
 
 def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path):
-    seen = {visitor.page.get_attribute("#slice-view img", "src")}
+    seen = [visitor.page.get_attribute("#slice-view img", "src")]
+
+    def see_another() -> None:
+        """Wait for a picture that was not shown yet: the page may show the one before once more in between."""
+        unseen = "seen => !seen.includes(document.querySelector('#slice-view img').src)"
+        visitor.page.wait_for_function(unseen, arg=seen)
+        seen.append(visitor.page.get_attribute("#slice-view img", "src"))
 
     def scroll() -> None:
         visitor.page.mouse.move(*visitor.place(0.5, 0.5))
@@ -121,15 +127,14 @@ def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path
 
     visitor.after(scroll)
     assert visitor.legend == "axial slice 18 of 0 to 33"
-    seen.add(visitor.page.get_attribute("#slice-view img", "src"))
+    see_another()
     visitor.press_button("#axis label:has-text('Coronal')")
     assert visitor.legend.startswith("coronal slice")
-    seen.add(visitor.page.get_attribute("#slice-view img", "src"))
+    see_another()
     for title in ("MR: brain", "Ultrasound", "Fundus"):
         visitor.page.click("#example input")
         visitor.press_button(f"[role=option]:has-text('{title}')")
-        seen.add(visitor.page.get_attribute("#slice-view img", "src"))
-    assert len(seen) == 6
+        see_another()
     visitor.click(0.69, 0.49)
     visitor.press("Enter")
     visitor.page.click("#show-3d")
