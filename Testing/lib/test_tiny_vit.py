@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,9 @@ from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.model.config.model_config import TINY, ConfigError, ModelConfig
 from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
 from SAMMed2DLib.model.sam import Sam
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+from export_embedded import untrained
 
 # Two stages of attention, the second after a merging that keeps the size, as in the published network.
 MINIATURE = ModelConfig(
@@ -58,6 +64,22 @@ def test_features_masks_and_scores_are_those_of_litemedsam(recorded):
     logits, iou = (torch.cat(parts, dim=1)[0] for parts in zip(*decoded, strict=True))
     np.testing.assert_allclose(logits[:, ::9, ::9], recorded["logits"], atol=2e-4)
     np.testing.assert_allclose(iou, recorded["iou"], atol=1e-4)
+
+
+@torch.no_grad()
+def test_litemedsam_as_a_weights_file_answers_with_its_one_trained_mask_unchanged():
+    published = with_golden_weights(ModelConfig(patch_size=4, adapter=False, tiny_vit=TinyVitSizes()))
+    state, config, _ = untrained(published.state_dict(), size=56)
+    exported = build_model(config)
+    exported.load_state_dict(state, strict=True)
+    features, box = torch.linspace(-2, 2, 256 * 14 * 14).sin().view(1, 256, 14, 14), torch.tensor([[9.0, 12, 40, 47]])
+    all_scores = exported.decode(features, boxes=box)[1]
+    best, score = exported.decode(features, boxes=box, best=True)
+    published.prompt_encoder.image_size = 56  # boxes count in the frame of the crop
+    logits, iou = published.decode(features, boxes=box, multimask=False)
+    assert all_scores.argmax() == 0 and logits.std() > 0.1
+    np.testing.assert_allclose(best, logits, atol=1e-5)
+    np.testing.assert_allclose(score, iou, atol=1e-5)
 
 
 @torch.no_grad()

@@ -42,11 +42,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="LiteMedSAM's checkpoint")
     parser.add_argument("--data", type=Path, help="folder that prepare_data.py wrote")
     parser.add_argument("--held", nargs="*", default=[], help="training sets that were held out, as in training")
+    parser.add_argument("--size", type=int, default=LITE_PX, help="frame of LiteMedSAM itself, px (%(default)s)")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     lite = torch.load(options.weights, map_location="cpu", weights_only=True)
     if options.checkpoint is None:
-        state, config, provenance = untrained(lite)
+        state, config, provenance = untrained(lite, options.size)
     else:
         kept = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
         state, config, provenance = trained(lite, kept)
@@ -81,12 +82,29 @@ def trained(lite: State, kept: dict[str, Any]) -> tuple[State, ModelConfig, dict
     return {**lite, **tuned, **heads, **refiner}, config, provenance
 
 
-def untrained(lite: State) -> tuple[State, ModelConfig, dict[str, Any]]:
-    """LiteMedSAM, answered on our crops; its one trained mask stands for all three."""
-    heads = Heads.from_lite(lite, LITE_PX, noise=0.0).state_dict()
-    config = replace(TINY, image_size=LITE_PX, preprocessing="min-max")
-    provenance = {"name": "LiteMedSAM", "licence": "Apache-2.0", "prefers_zoom": True}
-    return {**lite, **{_name_of_head(name): value for name, value in heads.items()}}, config, provenance
+def untrained(lite: State, size: int = LITE_PX) -> tuple[State, ModelConfig, dict[str, Any]]:
+    """LiteMedSAM, answered on our crops, which it sees at `size` px, by the one mask that it was trained for.
+
+    That is mask 0, where the product takes the best of masks 1 to 3: it changes places with mask 1. All four tokens
+    stay, as they attend to each other, but what masks 2 and 3 would show, untrained, is empty and never the best.
+    """
+    state = dict(lite)
+    decoder = "mask_decoder."
+    place_of = {"mlps.0.": "mlps.1.", "mlps.1.": "mlps.0."}
+    for name in (name for name in lite if name.startswith(f"{decoder}output_hypernetworks_mlps.")):
+        for place, other in place_of.items():
+            if place in name:
+                state[name] = lite[name.replace(place, other)]
+    head = f"{decoder}iou_prediction_head.layers.2"
+    for name in (f"{decoder}mask_tokens.weight", f"{head}.weight", f"{head}.bias"):
+        state[name] = lite[name][[1, 0, 2, 3]]
+    for number in (2, 3):
+        for name in ("weight", "bias"):
+            last = f"{decoder}output_hypernetworks_mlps.{number}.layers.2.{name}"
+            state[last] = torch.zeros_like(state[last])
+    state[f"{head}.weight"][2:], state[f"{head}.bias"][2:] = 0.0, -1.0  # no IoU is as low
+    config = replace(TINY, image_size=size, preprocessing="min-max")
+    return state, config, {"name": "LiteMedSAM", "licence": "Apache-2.0", "prefers_zoom": True}
 
 
 def _name_of_head(name: str) -> str:
