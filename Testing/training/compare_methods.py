@@ -3,8 +3,9 @@
     python Testing/training/compare_methods.py --data DATA --output RESULTS.csv \
         --methods box ellipse ellipse+fit disc+fit product product:FILE --sets us_breast_busuc ct_lung_tumor_msd
 
-`product` is the built-in model and `product:FILE` a weights file, answered as the product answers. Methods that the
-results hold are not scored again.
+`product` is the built-in model and `product:FILE` a weights file, answered as the product answers; `unfitted:FILE` is
+what its network draws in the same crop of a box, and `litemedsam` what LiteMedSAM's own code draws on the whole slice
+(see evaluate_packed.py). Methods that the results hold are not scored again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SAMMed2DLib.data.dataset import read_cache
@@ -28,14 +30,17 @@ from SAMMed2DLib.data.simulated_user import centre_point
 from SAMMed2DLib.evaluation.baselines import ellipse, filled_box, fitted_disc, fitted_ellipse
 from SAMMed2DLib.evaluation.protocols.objects import Target, moved_box, targets_of
 from SAMMed2DLib.evaluation.protocols.simulated_user_protocol import click_by_click
+from SAMMed2DLib.evaluation.scores import Peer
 from SAMMed2DLib.imaging.metrics import dice, normalised_surface_distance
-from SAMMed2DLib.inference.predictor import Predictor, load_predictor
+from SAMMed2DLib.inference.predictor import load_predictor
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Session
+from SAMMed2DLib.inference.zoom import Crop
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
 CLICKS = (1, 3, 5)
 TOLERANCE_PX, FRAME_PX = 2.0, 256
+KEPT_BYTES = 2**30  # of encoded crops, for methods that look at the same
 COLUMNS = ("method", "dataset", "object", "prompt", "dice", "nsd")
 
 
@@ -64,6 +69,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True, help="data sets")
     parser.add_argument("--most", type=int, default=14, help="objects of each set at most (%(default)s)")
     parser.add_argument("--methods", nargs="+", required=True)
+    parser.add_argument("--clicks", action=argparse.BooleanOptionalAction, default=True, help="ask products by clicks")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -71,7 +77,7 @@ def main() -> None:
     done = {row["method"] for row in read_rows(options.output)}
     for name in options.methods:
         if name not in done:
-            score(name, method_of(name), cases, options.output)
+            score(name, method_of(name, options.clicks), cases, options.output)
     print_table(read_rows(options.output), options.methods)
 
 
@@ -130,8 +136,8 @@ def _cell(rows: list[dict[str, str]], kind: str) -> str:
     return f"{np.mean([np.mean(v) for v in by_set.values()]):.3f}" if by_set else ""
 
 
-def method_of(name: str) -> Method:
-    """Build a method from its name."""
+def method_of(name: str, clicks: bool = True) -> Method:
+    """Build a method from its name; `clicks` also asks products by clicks."""
     simple: dict[str, Method] = {
         "box": partial(_from_box, filled_box),
         "ellipse": partial(_from_box, ellipse),
@@ -141,9 +147,20 @@ def method_of(name: str) -> Method:
     if name in simple:
         return simple[name]
     kind, _, weights = name.partition(":")
-    if kind != "product":
-        raise SystemExit(f"unknown method {name}")
-    return partial(_product, load_predictor(Path(weights) if weights else BUILT_IN, device="cpu"))
+    if name == "litemedsam":
+        from peer_litemedsam import LiteMedSam
+
+        return partial(_peer, LiteMedSam())
+    if kind == "product":
+        return partial(_product, _session(weights), clicks)
+    if kind == "unfitted":
+        return partial(_from_box, partial(_unfitted, _session(weights)))
+    raise SystemExit(f"unknown method {name}")
+
+
+@cache
+def _session(weights: str) -> Session:
+    return Session(load_predictor(Path(weights) if weights else BUILT_IN, device="cpu"), KEPT_BYTES)
 
 
 def _from_box(mask_of: Callable[[np.ndarray, np.ndarray], np.ndarray], case: Case) -> Iterator[tuple[str, np.ndarray]]:
@@ -155,14 +172,26 @@ def _disc(case: Case) -> Iterator[tuple[str, np.ndarray]]:
     yield "1 click", fitted_disc(case.image, centre_point(case.target.mask))
 
 
-def _product(predictor: Predictor, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+def _peer(peer: Peer, case: Case) -> Iterator[tuple[str, np.ndarray]]:
+    seen = peer.embed(case.image)
+    yield "box", peer.segment(seen, case.box)
+    yield "box 10", peer.segment(seen, case.moved)
+
+
+def _unfitted(session: Session, image: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
+    view = Crop.around(box_xyxy, (image.shape[0], image.shape[1]))
+    view = Crop.of_slice(image) if view.is_whole else view
+    found = session.predict(session.embed([view.cut(image)]), view.prompts(Prompts.of(box=box_xyxy)))
+    return view.whole_mask(found.mask)
+
+
+def _product(session: Session, clicks: bool, case: Case) -> Iterator[tuple[str, np.ndarray]]:
     def found(prompts: Prompts) -> np.ndarray:
         return session.answer(case.image, prompts).mask
 
-    session = Session(predictor)
     yield "box", found(Prompts.of(box=case.box))
     yield "box 10", found(Prompts.of(box=case.moved))
-    for count, mask, _ in click_by_click(found, case.target.mask, CLICKS[-1]):
+    for count, mask, _ in click_by_click(found, case.target.mask, CLICKS[-1]) if clicks else ():
         if count in CLICKS:
             yield _clicks(count), mask
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cut_views import COARSE_PX, SEEN_PX, VIEW_PX
-from heads import REFINER_DIM, Heads, tuned_weights
+from heads import REFINER_DIM, tuned_weights
 from prepare_data import SPLIT
 
 from SAMMed2DLib.checkpoints.checkpoint import sha256_of
