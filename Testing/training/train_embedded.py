@@ -34,6 +34,7 @@ from SAMMed2DLib.model.tiny_vit import TinyVit
 from SAMMed2DLib.training import AccumulatedClicks
 from SAMMed2DLib.training.losses import hard_iou, object_loss
 
+CHECKPOINT = "checkpoint.pt"
 ROUNDS = (1, 2, 3, 4)
 ROUND_SHARES = (0.3, 0.3, 0.2, 0.2)
 COARSE_ROUND_SHARES = (0.7, 0.3, 0.0, 0.0)
@@ -67,7 +68,7 @@ class Kept:
     def draw(self, rng: np.random.Generator, count: int, per_view: int) -> tuple[Tensor | None, Tensor, Tensor]:
         """Tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view.
 
-        Without tokens, views and masks are mirrored and turned by chance.
+        Without tokens, views and masks are mirrored and turned by chance, and some views get a ring.
         """
         tokens, views, masks = [], [], []
         for number in rng.integers(len(self._index), size=count):
@@ -77,11 +78,11 @@ class Kept:
             chosen = rng.permutation(len(unpacked))[:per_view]
             view = torch.from_numpy(shard["views"][i]).float().permute(2, 0, 1)
             mask = torch.from_numpy(unpacked[chosen]).float()
-            if rng.random() < RING_SHARE:
-                view, mask = ring_view(view, rng, per_view)
-            if "tokens" in self._names:
+            if "tokens" in self._names:  # they are of the view as it was kept
                 tokens.append(torch.from_numpy(shard["tokens"][i]).float().permute(2, 0, 1))
             else:
+                if rng.random() < RING_SHARE:
+                    view, mask = ring_view(view, rng, per_view)
                 flips = [axis for axis in (-1, -2) if rng.random() < 0.5]
                 turns = int(rng.integers(2))
                 view, mask = (torch.rot90(x.flip(flips), turns, (-2, -1)) for x in (view, mask))
@@ -109,6 +110,10 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    path = options.output / CHECKPOINT
+    if path.is_file() and (taken := torch.load(path, map_location="cpu", weights_only=True)["step"]) >= options.steps:
+        print(f"{path} has {taken} steps already")
+        return
     Run(options).go()
 
 
@@ -129,7 +134,7 @@ class Run:
             self.parts["stages"] = _tuned_stages(state, options.tune_stages)
         self._optimiser = self._make_optimiser()
         self.step = 0
-        self._path = options.output / "checkpoint.pt"
+        self._path = options.output / CHECKPOINT
         if self._path.is_file():
             self._resume()
         else:
