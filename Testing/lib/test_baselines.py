@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from SAMMed2DLib.evaluation.report.baseline_comparison import Comparison
 from SAMMed2DLib.evaluation.report.evaluation_report import write_report
 from SAMMed2DLib.imaging.metrics import dice
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from peer_litemedsam import LiteMedSam, ZoomedLiteMedSam
+
 BOX = np.array([20.0, 30, 60, 50])
 
 
@@ -29,6 +34,34 @@ def an_image(mask: np.ndarray) -> np.ndarray:
     """An object brighter than what surrounds it, (H, W, 3) uint8, with noise."""
     noise = np.random.default_rng(0).normal(0, 8, mask.shape)
     return np.repeat(np.clip(90 + 70 * mask + noise, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+class _Sees(LiteMedSam):
+    """Draws the upper half of the box, and notes what it was shown; no package, no weights."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, int]] = []
+
+    def embed(self, image):
+        self.shown.append(image.shape[:2])
+        return image.shape[:2]
+
+    def logits(self, embedding, box_xyxy):
+        logits = np.full(embedding, -8, np.float32)
+        x0, y0, x1, y1 = box_xyxy.astype(int)
+        logits[y0 : (y0 + y1) // 2, x0:x1] = 8
+        return logits
+
+
+def test_a_peer_in_our_zoom_draws_in_the_crop_of_its_box():
+    mask = np.zeros((300, 400), bool)
+    mask[100:120, 200:240] = True
+    image, network = an_image(mask), _Sees()
+    zoomed = ZoomedLiteMedSam(network)
+    found = zoomed.segment(zoomed.embed(image), np.array([200.0, 100, 240, 140]))
+    whole = network.segment(network.embed(image), np.array([200.0, 100, 240, 140]))
+    assert network.shown == [(67, 67), (300, 400)]  # 40 px are 60 % of a crop's side
+    assert dice(found, mask) > 0.95 and dice(whole, mask) == 1
 
 
 def a_triangle() -> np.ndarray:
