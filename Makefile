@@ -92,19 +92,9 @@ $(VENV)/torch.done: $(VENV)/python.done
 	$(call install,$(TORCH))
 	@touch $@
 
-ifeq ($(ENGINE),numpy)
-demo_packages = $$($(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-    packages = project["dependencies"] + project["optional-dependencies"]["demo"]; \
-    print(*(package for package in packages if not package.startswith("torch")))')
-$(VENV)/demo.done: pyproject.toml $(VENV)/python.done
-	$(call install,$(demo_packages))
-	$(call install,--no-deps --editable .)
-	@touch $@
-else
-$(VENV)/demo.done: pyproject.toml $(VENV)/torch.done
+$(VENV)/demo.done: pyproject.toml $(VENV)/$(if $(filter numpy,$(ENGINE)),python,torch).done
 	$(call install,--editable '.[plots]' 'slicerio>=1.1')
 	@touch $@
-endif
 
 $(VENV)/test.done: pyproject.toml $(VENV)/torch.done
 	$(call install,--editable '.[test]')

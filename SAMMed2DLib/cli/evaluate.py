@@ -207,6 +207,8 @@ def _evaluate(
     if reason := missing():
         print(f"sammed2d: note: the report has no pictures: {reason}", file=sys.stderr)
     predictor, compared = load(args), compared_models(args)
+    if args.protocol == "published":
+        _ = predictor.model  # or it would be refused for each image
     others = [other.name for other in (*peers, *compared)]
     masks, prompts = _mask_folder(args, folder, options), _prompts(args, options, sources)
     if args.restart:
@@ -302,7 +304,8 @@ def _settings(
     named: dict[str, Any] = {"model": _name_of(args.model), "weights (SHA-256)": weights}
     others = [f"{_name_of(model)}, {digest}" for model, digest in zip(args.compare, compared, strict=True)]
     told = {key.replace("_", " "): list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
-    network = {"fit": args.fit, "precision": str(predictor.precision).removeprefix("torch.")}
+    precision = str(predictor.precision).removeprefix("torch.")
+    network = {"engine": predictor.engine.name, "fit": args.fit, "precision": precision}
     kept = {} if prompts is None else {"prompts file": f"{prompts.path.name}, {prompts.digest}"}
     kept |= {} if args.save_masks is None else {"masks saved in": str(args.save_masks)}
     others_named = {"peers": peers, "compared with": others}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from SAMMed2DLib.evaluation.scores import Peer
+from SAMMed2DLib.inference.engines.engine import has_torch
+from SAMMed2DLib.inference.numpy_engine import threads as numpy_threads
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import Prompts
 
@@ -30,7 +31,7 @@ class Speed:
         images: how many were measured.
         device: where.
         precision: of the image encoder.
-        threads: of torch on the CPU.
+        threads: of the model on the CPU.
     """
 
     name: str
@@ -60,13 +61,13 @@ def measure(predictor: Predictor, samples: Sequence[tuple[np.ndarray, np.ndarray
 
     times = _times(encode, decode, samples)
     precision = str(predictor.precision).removeprefix("torch.")
-    return Speed(predictor.name, *times, _device_name(predictor), precision, torch.get_num_threads())
+    return Speed(predictor.name, *times, _device_name(predictor), precision, _threads(predictor.engine.name))
 
 
 def measure_peer(peer: Peer, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Speed:
     """Time another model in the same way; it is taken to run on the CPU in float32."""
     times = _times(peer.embed, peer.segment, samples)
-    return Speed(peer.name, *times, "cpu", "float32", torch.get_num_threads())
+    return Speed(peer.name, *times, "cpu", "float32", _threads("torch" if has_torch() else "numpy"))
 
 
 def _times(
@@ -98,14 +99,31 @@ def _time_once(
     return between - start, time.perf_counter() - between
 
 
+def _threads(engine: str) -> int:
+    """How many threads compute in an engine, "torch" or "numpy"."""
+    if engine == "numpy":
+        return numpy_threads.threads()
+    import torch
+
+    return torch.get_num_threads()
+
+
 def _wait_for(device: Any) -> None:
     """Graphics cards go on working after the call has returned."""
     if str(device).startswith("cuda"):
+        import torch
+
         torch.cuda.synchronize(device)
     elif str(device) == "mps":
+        import torch
+
         torch.mps.synchronize()
 
 
 def _device_name(predictor: Predictor) -> str:
     device = predictor.device
-    return torch.cuda.get_device_name(device) if str(device).startswith("cuda") else str(device)
+    if not str(device).startswith("cuda"):
+        return str(device)
+    import torch
+
+    return torch.cuda.get_device_name(device)

@@ -97,7 +97,10 @@ class Predictor:
         """
         model = getattr(self.engine, "model", None)
         if model is None:
-            raise EngineError(f"{self.name!r} is computed by NumPy: load it with the engine torch for this")
+            raise EngineError(
+                f"{self.name!r} is computed by NumPy, and this needs PyTorch: "
+                "choose the engine torch, or install it (pip install torch)"
+            )
         return model
 
     @property

@@ -728,7 +728,7 @@ def test_an_output_of_an_unknown_kind_is_refused(
         (MemoryError(), FAILURE, "out of memory; close other programs"),
         (RuntimeError("device lost\nsecond line"), FAILURE, "RuntimeError: device lost second line"),
         (ImportError("DLL load failed"), FAILURE, "`sammed2d doctor` says what is missing"),
-        (ModuleNotFoundError("No module named 'torch'", name="torch"), FAILURE, "PyTorch (torch) is not installed"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), FAILURE, "this needs PyTorch, and it is not"),
         (ValueError("a mistake of ours"), FAILURE, "ValueError: a mistake of ours"),
     ],
 )

@@ -74,8 +74,13 @@ def test_doctor_and_models_say_what_there_is(environment):
 
 
 def test_what_needs_torch_says_so_in_one_line(environment):
-    (code, _, error), *_ = run_all(environment, "models add mine nothing.pt").values()
-    assert code in (1, 2) and error.count("\n") == 1 and "Traceback" not in error
+    missing, train, export = run_all(
+        environment, "models add mine nothing.pt", "train . -o run", "export published out.pth"
+    ).values()
+    assert missing[0] in (1, 2) and "Traceback" not in missing[2]
+    for code, _, error in (train, export):
+        assert code == 1 and error.endswith("PyTorch, and it is not installed: pip install torch\n"), error
+    assert [error.count("\n") for _, _, error in (missing, train, export)] == [1, 1, 1]
 
 
 def test_a_slice_is_shown(environment):
@@ -132,6 +137,28 @@ print(session.predictor.engine.name, time.process_time() - began)
     )
     engine, seconds = done.stdout.split()
     assert engine == "numpy" and float(seconds) < 1
+
+
+def test_the_built_in_model_is_measured_on_labelled_images(environment):
+    folder = Path(environment["SAMMED2D_MODELS_DIR"]).parent
+    disc = np.hypot(*np.mgrid[-40:40, -50:50]) < 20
+    for name, picture in (("image", 60 + 100 * disc), ("mask", 255 * disc)):
+        (folder / "labelled").mkdir(exist_ok=True)
+        SimpleITK.WriteImage(
+            SimpleITK.GetImageFromArray(picture.astype(np.uint8)), str(folder / f"labelled/{name}.png")
+        )
+    (folder / "labelled/label2image_test.json").write_text(json.dumps({"mask.png": "image.png"}))
+    quick = "--clicks 1 --most-clicks 0 --jitter 0"
+    told = run_all(
+        environment,
+        f"evaluate labelled -o report {quick}",
+        f"evaluate labelled -o refused {quick} --protocol published",
+    )
+    good, published = told.values()
+    assert good[0] == 0, good
+    assert json.loads((folder / "report/settings.json").read_text())["engine"] == "numpy"
+    assert published[0] == 2, published
+    assert "pip install torch" in published[2] and "Traceback" not in published[2]
 
 
 def test_segments_are_carried_through_the_slices(environment):

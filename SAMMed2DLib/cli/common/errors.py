@@ -24,7 +24,7 @@ def is_bad_input(error: BaseException) -> bool:
 def message_of(error: BaseException) -> str:
     """The message in one line."""
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        return "PyTorch (torch) is not installed; `sammed2d doctor` says how to install it"
+        return "this needs PyTorch, and it is not installed: pip install torch"
     if isinstance(error, ImportError) and not _is_of_library(error):
         return f"{error}; `sammed2d doctor` says what is missing and what to do"
     if isinstance(error, MemoryError):

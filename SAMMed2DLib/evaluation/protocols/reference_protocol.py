@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from SAMMed2DLib.data.simulated_user import error_points, first_point
 from SAMMed2DLib.evaluation.evaluation_options import (
@@ -28,7 +28,9 @@ from SAMMed2DLib.evaluation.scores import ScoreSheet
 from SAMMed2DLib.inference.prediction import Embedding
 from SAMMed2DLib.inference.predictor import Predictor
 from SAMMed2DLib.inference.prompts import box_of_mask
-from SAMMed2DLib.model.mask_decoder import select_best
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FIT = "pad"
 _POINT, _ERRORS = "first click", "corrections"
@@ -46,7 +48,7 @@ class ProtocolPrediction:
 
     frame_hw: np.ndarray
     slice_hw: np.ndarray
-    low_res: torch.Tensor
+    low_res: Tensor
 
 
 class FramePredictor:
@@ -62,7 +64,6 @@ class FramePredictor:
         if self.frame.fit != FIT:
             raise EvaluationError(f"the reference protocol takes the fit {FIT!r}, not {self.frame.fit!r}; load so")
 
-    @torch.inference_mode()
     def predict(
         self,
         points_xy: np.ndarray | None = None,
@@ -77,17 +78,25 @@ class FramePredictor:
             labels: (N,), 1 inside, 0 outside, -1 for a point that pads.
             box_xyxy: (4,) px of the frame, half-open.
             previous: what was found before; its logits are a prompt too.
+
+        Raises:
+            EngineError: the model is computed by NumPy.
         """
         device, model = self._predictor.device, self._predictor.model
+        import torch
+
+        from SAMMed2DLib.model.mask_decoder import select_best
+
         points = boxes = masks = None
         if points_xy is not None and labels is not None:
             points = (torch.from_numpy(points_xy[None]).float().to(device), torch.from_numpy(labels[None]).to(device))
         if box_xyxy is not None:
             boxes = torch.from_numpy(box_xyxy.reshape(1, 2, 2)).float().to(device)
-        if previous is not None:
-            masks = previous.low_res.to(device).sigmoid()
-        low_res = select_best(*model.decode(self._features, points, boxes, masks))[0].float().cpu()
-        in_frame = model.upscale(low_res)[0, 0] > 0
+        with torch.inference_mode():
+            if previous is not None:
+                masks = previous.low_res.to(device).sigmoid()
+            low_res = select_best(*model.decode(self._features, points, boxes, masks))[0].float().cpu()
+            in_frame = model.upscale(low_res)[0, 0] > 0
         return ProtocolPrediction(in_frame.numpy(), self.frame.slice_logits(low_res.numpy())[0, 0] > 0, low_res)
 
 
