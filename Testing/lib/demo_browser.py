@@ -23,7 +23,7 @@ OPTIONS = (
     "--enable-unsafe-swiftshader",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
-WAIT_MS = 60_000
+WAIT_MS = 180_000
 
 
 def chromium() -> str | None:

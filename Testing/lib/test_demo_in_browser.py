@@ -143,13 +143,23 @@ def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path
 
 
 def test_a_propagation_is_cancelled(visitor, tmp_path):
-    visitor.upload(write_image(tmp_path / "long.nrrd", (3000, 96, 96), noise=0))
-    visitor.click(0.75, 0.5)
-    visitor.press("Enter")
+    slices = 2500  # between two keyframes, so that there is work until somebody cancels
+    visitor.upload(write_image(tmp_path / "long.nrrd", (slices, 160, 160), noise=0))
+    for index in (5, slices - 5):
+        visitor.after(lambda index=index: visitor.page.fill("#slice-view .slice", str(index)))
+        visitor.click(0.75, 0.5)
+        visitor.press("Enter")
+    assert "2 accepted" in visitor.page.inner_text("#segments")
+    visitor.page.evaluate(
+        """() => new MutationObserver((_, observer) => {
+            if (!document.querySelector("#progress .bar")) return;
+            observer.disconnect();
+            document.querySelector("#cancel").click();
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
     visitor.page.click("#propagate")
-    visitor.page.wait_for_selector("#progress .bar")
-    visitor.page.click("#cancel")
-    visitor.page.wait_for_function("document.querySelector('#progress').innerText.includes('Cancelled')")
+    visitor.page.wait_for_function("/Cancelled|Done/.test(document.querySelector('#progress').innerText)")
+    assert "Cancelled" in visitor.page.inner_text("#progress")
     assert "carried" not in visitor.page.inner_text("#segments")
 
 
