@@ -44,6 +44,7 @@ from SAMMed2DLib.cli.common.provenance import (
     rule_entry,
     segment_record,
 )
+from SAMMed2DLib.cli.propagation.keyframes import slices_shown
 from SAMMed2DLib.cli.whole_objects import KnownMask, WholeObjects
 from SAMMed2DLib.imaging.geometry import SlicePlane
 from SAMMed2DLib.imaging.intensity import Intensity, rgb_from_slice
@@ -175,7 +176,8 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     with StagedFiles() as staged:
         with this.step("write"):
             voxels: list[int] = []
-            whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels)
+            shown: list[tuple[int, ...]] = []
+            whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels, shown)
             pairs = zip(segments, requests, strict=True)
             records = [segment_record(segment, request, views) for segment, request in pairs]
             metadata = header_record(head, records)
@@ -186,7 +188,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
                 write_png(staged.place(job.png), _drawn_slices(job, volume, requests, segments, masks, intensity))
         report = {
             **head,
-            "segments": segment_entries(volume, requests, segments, masks, voxels, views),
+            "segments": segment_entries(volume, requests, segments, masks, voxels, views, _followed(objects, shown)),
             **report_end(this),
         }
         write_report(staged, job, report)
@@ -357,8 +359,17 @@ def _drawn_slices(
     return images[0] if len(images) == 1 else contact_sheet(images, () if job.rulers else captions)
 
 
-def _counted(masks: Iterable[np.ndarray], voxels: list[int]) -> Iterator[np.ndarray]:
-    """The same masks; their numbers of voxels are appended as they pass."""
+def _counted(
+    masks: Iterable[np.ndarray], voxels: list[int], shown: list[tuple[int, ...]]
+) -> Iterator[np.ndarray]:
+    """The same masks; their numbers of voxels, and of slices along each array axis, are appended as they pass."""
     for mask in masks:
         voxels.append(int(mask.sum()))
+        shown.append(tuple(int(slices_shown(mask, axis).sum()) for axis in range(3)))
         yield mask
+
+
+def _followed(objects: WholeObjects | None, shown: Sequence[tuple[int, ...]]) -> dict[int, int]:
+    """On how many slices the segments are that were followed, by their number."""
+    axes = [] if objects is None else objects.axes
+    return {n: shown[n][axis] for n, axis in enumerate(axes) if axis is not None}

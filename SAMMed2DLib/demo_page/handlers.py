@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from SAMMed2DLib.demo_page.model_shelf import ModelShelf
 from SAMMed2DLib.demo_page.opening import Limits, open_upload
 from SAMMed2DLib.demo_page.view import candidate_text, limits_shown, place_in_slice, progress_bar, segments_html, shown
 from SAMMed2DLib.demo_page.visitors import Visitor, Visitors
-from SAMMed2DLib.demo_page.workspace import DemoError, Workspace
+from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Stopped
@@ -32,6 +32,7 @@ WINDOWS: dict[str, Intensity] = {
     "8-bit as it is (0 to 255)": Window.of_range(0, 255),
 }
 CUSTOM = "Own"
+OPEN = "Open a file of yours"
 _DIGEST_LETTERS = 64  # of a folder that Gradio names after an upload's SHA-256
 # The view before an image is open.
 NOTHING = {"serial": 0, "picture": "", "slices": 1, "index": 0, "trouble": True, "is_last": True}
@@ -232,9 +233,9 @@ class DemoPage:
         def write(visitor: Visitor) -> list[str]:
             paths = write_files(visitor.workspace, visitor.folder)
             image = visitor.workspace.image
-            for example in self.examples.values():
-                if image is not None and image.note and example.path.name == image.file:
-                    paths.append(Path(shutil.copy(example.path, visitor.folder / example.path.name)))
+            if image is not None and (title := _title(image, self.examples)):
+                path = self.examples[title].path
+                paths.append(Path(shutil.copy(path, visitor.folder / path.name)))
             return list(map(str, paths))
 
         return self._written(request, write)
@@ -277,11 +278,11 @@ class DemoPage:
         try:
             workspace = self.visitor(request).workspace
         except gr.Error:
-            return view, segments, *[gr.skip()] * 5
+            return view, segments, *[gr.skip()] * 7
         is_volume = workspace.image is not None and 1 not in workspace.volume.array.shape[:3]
         names = ["Axial", "Coronal", "Sagittal"] if is_volume else []
         axis = gr.Radio(choices=names, value=workspace.axis_name.capitalize() if names else None, visible=bool(names))
-        return view, segments, axis, *_window_and_levels(workspace), None
+        return view, segments, axis, *_window_and_levels(workspace), None, *_named(workspace, self.examples)
 
     def _written(self, request: gr.Request, write: Callable[[Visitor], Any]) -> tuple[Any, ...]:
         """Write files; returns their names and what is to be told."""
@@ -292,6 +293,19 @@ class DemoPage:
         except Exception as error:
             workspace = self.visitor(request).workspace
             return None, shown(workspace, _told(error), trouble=True)
+
+
+def _title(image: OpenImage, examples: Mapping[str, Example]) -> str | None:
+    """The example that an image is; None for a file of the visitor's."""
+    return next((title for title, one in examples.items() if image.note and one.path.name == image.file), None)
+
+
+def _named(workspace: Workspace, examples: Mapping[str, Example]) -> tuple[Any, ...]:
+    """The list of examples and the button for files, which say what is open."""
+    if workspace.image is None:
+        return gr.skip(), gr.skip()
+    title = _title(workspace.image, examples)
+    return title, gr.UploadButton(label=OPEN if title else f"{workspace.image.file} is open: open another")
 
 
 def _levels(workspace: Workspace) -> tuple[Any, ...]:

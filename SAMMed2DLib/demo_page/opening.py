@@ -20,6 +20,7 @@ _CHOICES = {
     "--frame N": "Frame under More",
     "--series N (series=N in Python)": "Series under More",
     "--series N": "Series under More",
+    "; give the image that it was drawn on, and the segmentation with --mask": "; open the image that it was drawn on",
     "--frame": "Frame",
     "--series": "Series",
 }

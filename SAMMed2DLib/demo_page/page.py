@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from SAMMed2DLib.demo_page.handlers import CUSTOM, NOTHING, WINDOWS, DemoPage
+from SAMMed2DLib.demo_page.handlers import CUSTOM, NOTHING, OPEN, WINDOWS, DemoPage
 from SAMMed2DLib.demo_page.opening import Limits
 from SAMMed2DLib.registry.built_in import BUILT_IN
 
@@ -92,7 +92,7 @@ def _lay_out(page: DemoPage, model: str) -> None:
         with gr.Column(scale=2, min_width=255):
             titles = list(page.examples)
             example = gr.Dropdown(titles, value=titles[0], label="Example", elem_id="example")
-            upload = gr.UploadButton("Open a file of yours", file_types=_SUFFIXES, elem_id="upload", size="sm")
+            upload = gr.UploadButton(OPEN, file_types=_SUFFIXES, elem_id="upload", size="sm")
             with gr.Accordion("More", open=False):
                 frame = gr.Number(None, label="Frame", info="of a 4D image, from 0", precision=0, minimum=0)
                 series = gr.Textbox("", label="Series", info="of a DICOM archive: its number or UID")
@@ -131,7 +131,7 @@ def _lay_out(page: DemoPage, model: str) -> None:
             model_3d = gr.Model3D(label="3D view", elem_id="model-3d", height=260, interactive=False)
             files = gr.Files(label="Download", elem_id="files", interactive=False, height=190)
     both = [view, segments]
-    opened = [view, segments, axis, window, level, width, files]
+    opened = [view, segments, axis, window, level, width, files, example, upload]
     done = view.select(page.prompt, None, both, trigger_mode="multiple", **_IN_ORDER)
     done.then(page.candidates, None, view, trigger_mode="multiple", concurrency_limit=4, **_QUIET)
     view.focus(page.rest, None, None, trigger_mode="always_last", concurrency_limit=1, **_QUIET)

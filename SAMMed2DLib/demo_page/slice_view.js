@@ -3,7 +3,7 @@
 const find = (selector) => element.querySelector(selector);
 let tool = "inside";
 let corner = null; // where a box begins, [x, y] as shares of the picture
-let isDragged = false;
+let press = null; // where the left button went down, and whether a click there is inside
 let index = 0;
 let scrolledAt = 0;
 let waiting = 0;
@@ -66,17 +66,13 @@ element.addEventListener("pointerdown", (event) => {
   find(".frame").focus({ preventScroll: true });
   const place = placeOf(event);
   if (!isInside(place)) return;
-  if (tool === "box" && event.button === 0) {
-    if (corner === null) {
-      corner = place;
-      isDragged = true;
-      find(".frame").setPointerCapture(event.pointerId);
-    } else {
-      finish(place);
-    }
-  } else if (event.button === 0 || event.button === 2) {
-    const isOutside = tool === "outside" || event.button === 2 || event.ctrlKey;
-    ask({ do: "point", at: place, inside: !isOutside });
+  if (event.button === 2 || (event.button === 0 && event.ctrlKey)) {
+    ask({ do: "point", at: place, inside: false });
+  } else if (event.button === 0 && tool === "box" && corner !== null) {
+    finish(place);
+  } else if (event.button === 0) {
+    press = { place, inside: tool !== "outside" };
+    find(".frame").setPointerCapture(event.pointerId);
   }
 });
 element.addEventListener("pointermove", (event) => {
@@ -85,16 +81,26 @@ element.addEventListener("pointermove", (event) => {
   if (place !== null && !event.buttons && isInside(place)) {
     resting = setTimeout(() => trigger("focus", { at: place }), 120);
   }
+  if (press !== null && isDrag(placeOf(event))) corner = press.place;
   if (corner !== null) band(placeOf(event).map((share) => Math.max(0, Math.min(0.9999, share))));
 });
 element.addEventListener("pointerup", (event) => {
-  if (!isDragged || corner === null) return;
-  isDragged = false;
-  const place = placeOf(event);
-  const area = find(".picture").getBoundingClientRect();
-  // A click is the first of two corners; a drag has both.
-  if (Math.hypot((place[0] - corner[0]) * area.width, (place[1] - corner[1]) * area.height) > 5) finish(place);
+  if (press === null) return;
+  const [{ place, inside }, end] = [press, placeOf(event)];
+  const isBox = isDrag(end);
+  press = null;
+  if (isBox || tool === "box") corner = place; // a click is the first of two corners
+  if (isBox) finish(end); // a drag is a box, whatever the tool, as in 3D Slicer
+  else if (tool !== "box") ask({ do: "point", at: place, inside });
 });
+element.addEventListener("pointercancel", () => {
+  press = null;
+  choose(tool);
+});
+const isDrag = (end) => {
+  const area = find(".picture").getBoundingClientRect();
+  return Math.hypot((end[0] - press.place[0]) * area.width, (end[1] - press.place[1]) * area.height) > 5;
+};
 const finish = (place) => {
   const end = place.map((share) => Math.max(0, Math.min(0.9999, share)));
   ask({ do: "box", at: [corner, end] });
@@ -117,8 +123,10 @@ element.addEventListener("keydown", (event) => {
   const steps = { z: "undo", x: "clear", k: "smaller", l: "larger", enter: "accept" };
   const slices = { arrowup: 1, arrowdown: -1, pageup: 5, pagedown: -5 };
   const key = event.key.toLowerCase();
-  if (key === "escape") choose(tool);
-  else if (key in tools) choose(tools[key]);
+  if (key === "escape") {
+    press = null;
+    choose(tool);
+  } else if (key in tools) choose(tools[key]);
   else if (key in steps) ask({ do: steps[key] });
   else if (key in slices) go(index + slices[key]);
   else return;

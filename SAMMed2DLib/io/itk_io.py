@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,8 @@ def executed(path: Path, read: Any) -> Any:
         with itk_warnings_off():
             return read()
     except (RuntimeError, MemoryError) as error:
+        if path.is_file() and zipfile.is_zipfile(path):
+            raise VolumeError(f"{path}: is a ZIP archive; unpack it, and give the file or folder in it") from error
         raise VolumeError(
             f"{path}: cannot be read as an image (NIfTI, NRRD, MHA, DICOM, PNG, JPEG, TIFF): {_reason(error)}"
         ) from error

@@ -73,6 +73,8 @@ def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(
     image = write_image(tmp_path / "my image.nrrd")
     visitor.upload(image)
     assert visitor.legend == f"axial slice 10 of 0 to {SHAPE[0] - 1}"
+    assert "my image.nrrd is open" in visitor.page.inner_text("#upload")
+    assert visitor.page.input_value("#example input") == ""
     assert not [path for path in server.files if "my image" in path.name]  # it is read, and gone
 
     visitor.click(0.25, 0.5)
@@ -87,8 +89,7 @@ def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(
 
     visitor.rename_segment("ball")
     visitor.add_segment("rod")
-    visitor.page.click("[data-tool=box]")
-    visitor.drag((0.64, 0.22), (0.86, 0.78))
+    visitor.drag((0.64, 0.22), (0.86, 0.78))  # a box, whatever the tool
     visitor.click(0.76, 0.3)  # after a box, clicks are inside again
     visitor.press_button("[data-do=accept]")
     visitor.propagate()
@@ -100,6 +101,8 @@ def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(
     assert "carried" not in visitor.page.inner_text("#segments")  # the propagation is taken back
     visitor.propagate()
     files = visitor.download(tmp_path)
+    rod = json.loads(files["my image-prompts.json"].read_text(encoding="utf-8"))["segments"][1]
+    assert rod["prompts"][0]["box"] and len(rod["prompts"][0]["points"]) == 1
     assert set(files) == {"my image.seg.nrrd", "my image-labels.nii.gz", "my image-prompts.json"}
     again = tmp_path / "again.seg.nrrd"
     prompts = files["my image-prompts.json"]
@@ -140,6 +143,18 @@ def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path
     visitor.page.click("#show-3d")
     visitor.page.wait_for_selector("#model-3d canvas")
     assert "fundus.png" in visitor.download(tmp_path)
+
+
+def test_the_box_tool_takes_two_clicks_and_what_is_no_image_is_refused_in_words_of_the_page(visitor, tmp_path):
+    visitor.page.click("[data-tool=box]")
+    visitor.page.mouse.click(*visitor.place(0.45, 0.35))
+    visitor.click(0.6, 0.6)
+    assert "expected overlap" in visitor.message
+    masks = tmp_path / "masks.seg.nrrd"
+    masks.write_text("NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nSegment0_ID:=a\n\n........")
+    visitor.upload(masks)
+    assert visitor.message.endswith("is a segmentation of 3D Slicer, no image; open the image that it was drawn on")
+    assert visitor.page.input_value("#example input") == "CT: chest"
 
 
 def test_a_propagation_is_cancelled(visitor, tmp_path):

@@ -276,7 +276,7 @@ def test_masks_of_another_geometry_are_refused_with_advice(
 def test_no_keyframe_at_all_is_an_error(image: Path, propagate: Any, capsys: pytest.CaptureFixture[str]) -> None:
     draw(image, ball=np.zeros(SHAPE_KJI, bool))
     assert propagate() == BAD_INPUT
-    assert "there is no keyframe, all segments are empty" in capsys.readouterr().err
+    assert "all segments are empty; segment one slice at least" in capsys.readouterr().err
 
 
 def test_a_single_slice_has_nothing_to_propagate_to(

@@ -159,6 +159,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         ("a.nii.gz", b"", r"empty \(0 bytes\)"),
         ("a.nii.gz", b"<html>not found</html>", "no format that SimpleITK knows"),
         ("a.txt", b"hello", "no format that SimpleITK knows"),
+        ("a.zip", b"PK\5\6" + bytes(18), "is a ZIP archive; unpack it"),
         (
             "a.nrrd",
             b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 9 9 9\nencoding: raw\n\nabc",

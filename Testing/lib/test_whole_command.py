@@ -46,11 +46,16 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
-def test_a_box_on_one_slice_gives_the_whole_object_and_its_record_gives_it_again(image: Path, segment: Any) -> None:
+def test_a_box_on_one_slice_gives_the_whole_object_and_its_record_gives_it_again(
+    image: Path, segment: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = image.parent / "r.json"
     assert segment("--slice", 8, "--box", "10,6,39,35", "--whole", "--json", report) == OK
     assert dice(found_in(image), the_ball()) > 0.9
     assert json.loads(report.read_text())["whole"] is True
+    slices = int(found_in(image).any(axis=(1, 2)).sum())
+    assert slices > 5 and f" {slices} slices, followed from 1, " in capsys.readouterr().out
+    assert json.loads(report.read_text())["segments"][0]["slices_followed"] == slices
     assert segment("--prompts", report, output="again.seg.nrrd") == OK
     np.testing.assert_array_equal(found_in(image, "again.seg.nrrd"), found_in(image))
     assert segment("--slice", 8, "--box", "10,6,39,35", output="one.seg.nrrd") == OK

@@ -69,6 +69,7 @@ def segment_entries(
     masks: Masks,
     voxels: Sequence[int],
     views: Mapping[SlicePlane, View],
+    followed: Mapping[int, int],
 ) -> list[dict[str, Any]]:
     """The segments of a report, of plain types.
 
@@ -79,11 +80,13 @@ def segment_entries(
         masks: the predictions.
         voxels: of each segment.
         views: what the model saw of each slice.
+        followed: of segments that were followed through the slices, on how many they are.
     """
     return [
         {
             **segment_record(segment, requests[n], views),
             **sizes(volume, voxels[n]),
+            **({"slices_followed": followed[n]} if n in followed else {}),
             "slices": list(_slices(n, requests[n], masks)),
         }
         for n, segment in enumerate(segments)
@@ -167,8 +170,11 @@ def _summary(report: dict[str, Any]) -> Iterable[str]:
         count = len(entry["slices"])
         if not count:  # it was there already, and nothing was asked about it
             continue
+        where = counted(count, "slice")
+        if "slices_followed" in entry:
+            where = f"{counted(entry['slices_followed'], 'slice')}, followed from {count}"
         yield (
-            f"{' '.join(entry['name'].split())}: {size_text(entry)}, {counted(count, 'slice')}, "
+            f"{' '.join(entry['name'].split())}: {size_text(entry)}, {where}, "
             f"{_score_text(entry['slices'])}"
         )
     yield written(report)

@@ -34,7 +34,7 @@ def chosen_masks(drawn: Segmentation, names: Sequence[str] | None, path: str) ->
         if names is None or there[n] in names
     }
     if not any(mask.any() for mask in masks.values()):
-        raise RequestError(f"{path}: there is no keyframe, all segments are empty; segment one slice at least")
+        raise RequestError(f"{path}: all segments are empty; segment one slice at least")
     return masks
 
 
