@@ -14,6 +14,7 @@ from SAMMed2DLib.data.sa_med2d import MaskedImage, MaskEntry
 from SAMMed2DLib.evaluation import EvaluationError, EvaluationOptions, ObjectResult, result_file
 from SAMMed2DLib.evaluation.evaluation_run import MASKS_FILE, EvaluationRun, Problem, Source, thinned
 from SAMMed2DLib.evaluation.report import averages, evaluation_contact_sheet, evaluation_report
+from SAMMed2DLib.evaluation.speed import Speed
 
 OPTIONS = EvaluationOptions(clicks=(1, 3), box_jitters=(0.1,), most_clicks=4, tolerance_px=2.0)
 
@@ -210,6 +211,16 @@ def test_the_report_has_tables_and_pictures_of_everything(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert summary["masks"] == 8 and summary["finished"] and set(summary["averages"]) == {"dice", "iou", "nsd"}
     assert len((tmp_path / MASKS_FILE).read_text(encoding="utf-8").splitlines()) == 9
+
+
+def test_speeds_name_no_encoding_where_there_is_none(tmp_path, monkeypatch):
+    speeds = [Speed("ours", 0.32, 0.015, 13, "cpu", "float32", 1), Speed("zoomed", 1e-6, 4.0, 3, "cpu", "float32", 1)]
+    monkeypatch.setattr("SAMMed2DLib.evaluation.evaluation_run.measure_speeds", lambda *args: speeds)
+    run = a_run(tmp_path)
+    run.go(_Counting(), SOURCES)
+    text = evaluation_report.write_report(run, _Counting(), SOURCES).read_text(encoding="utf-8")
+    assert "| 3.1 | 67 | 3.0 | cpu" in text
+    assert "| zoomed |  | 0.2 | 0.2 | cpu" in text
 
 
 def test_a_report_of_a_stopped_run_says_so(tmp_path):

@@ -38,6 +38,7 @@ REMARK_ON_CLICKS = (
     "Their clicks are drawn at random where the mask is wrong; those of this run are in the middle of the largest "
     "error. `--protocol published` draws them as they do."
 )
+_FASTEST = 1e4  # images in a second; what is faster does not encode at all
 
 
 def write_report(
@@ -286,14 +287,20 @@ def _speed_part(run: EvaluationRun) -> Iterator[str]:
     rows = [
         [
             names.get(speed.name, speed.name),
-            f"{1 / speed.encode_s:.1f}",
-            f"{1 / speed.decode_s:.0f}",
-            f"{1 / (speed.encode_s + speed.decode_s):.1f}",
+            _per_second(speed.encode_s),
+            _per_second(speed.decode_s),
+            _per_second(speed.encode_s + speed.decode_s),
             f"{speed.device}, {speed.precision}, {counted(speed.threads, 'thread')}, {counted(speed.images, 'image')}",
         ]
         for speed in run.speeds
     ]
     yield table(["model", "images encoded/s", "boxes decoded/s", "both/s", "measured on"], rows)
+
+
+def _per_second(seconds: float) -> str:
+    """How often in a second; nothing where nothing is done, as by a model that encodes only what a box shows."""
+    rate = 1 / max(seconds, 1e-9)
+    return "" if rate > _FASTEST else f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"
 
 
 def _problem_part(run: EvaluationRun) -> Iterator[str]:
