@@ -183,6 +183,11 @@ def _leave_a_core() -> None:
 
     Threads of torch spin while they wait for each other; docs/decisions/one-core-for-slicer.md has the measurements.
     """
-    import torch
+    from SAMMed2DLib.inference.engines.engine import trouble_with_torch
+    from SAMMed2DLib.inference.numpy_engine import threads
 
-    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+    threads.set_threads(min(threads.threads(), threads.cores() - 1))
+    if trouble_with_torch() is None:
+        import torch
+
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))

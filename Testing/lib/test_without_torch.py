@@ -161,6 +161,23 @@ def test_the_built_in_model_is_measured_on_labelled_images(environment):
     assert "pip install torch" in published[2] and "Traceback" not in published[2]
 
 
+def test_the_demo_page_has_a_model(environment):
+    script = """
+import numpy as np
+from SAMMed2DLib.demo_page.model_shelf import ModelShelf
+from SAMMed2DLib.inference.prompts import Prompts
+disc = np.hypot(*np.mgrid[-40:40, -50:50]) < 20
+image = np.repeat(np.uint8(60 + 100 * disc)[..., None], 3, axis=-1)
+shelf = ModelShelf()
+found = shelf.answer(shelf, "sam-med2d-tiny", image, Prompts.of(box=(30, 20, 70, 60)))
+dice = 2 * (found.mask & disc).sum() / (found.mask.sum() + disc.sum())
+print(shelf.predictor("sam-med2d-tiny").engine.name, round(dice, 1))
+shelf.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["numpy", "1.0"], done.stderr
+
+
 def test_segments_are_carried_through_the_slices(environment):
     folder = Path(environment["SAMMED2D_MODELS_DIR"]).parent
     ball = np.zeros((5, 24, 32), np.uint8)
