@@ -85,7 +85,6 @@ SPLIT: dict[str, str] = {
     "fundus_ridge_hvdropdb": "train",
     "ct_abdomen_dcmqi": "train",
     "histo_breast_region_bcss": "train",
-    "xr_mammogram_dense": "train",
     "xr_chest_projected": "train",
     "xr_abdomen_projected": "train",
     "xr_spine_projected": "train",
