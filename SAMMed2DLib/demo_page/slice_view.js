@@ -72,6 +72,7 @@ element.addEventListener("pointerdown", (event) => {
     finish(place);
   } else if (event.button === 0) {
     press = { place, inside: tool !== "outside" };
+    if (tool === "inside") trigger("focus", { at: place }); // the answer is prepared while the button is held
     find(".frame").setPointerCapture(event.pointerId);
   }
 });
@@ -79,7 +80,7 @@ element.addEventListener("pointermove", (event) => {
   clearTimeout(resting);
   const place = find(".picture").src && event.target.closest(".frame") && tool === "inside" ? placeOf(event) : null;
   if (place !== null && !event.buttons && isInside(place)) {
-    resting = setTimeout(() => trigger("focus", { at: place }), 120);
+    resting = setTimeout(() => trigger("focus", { at: place }), 60);
   }
   if (press !== null && isDrag(placeOf(event))) corner = press.place;
   if (corner !== null) band(placeOf(event).map((share) => Math.max(0, Math.min(0.9999, share))));
