@@ -17,7 +17,6 @@ from SAMMed2DLib.registry.built_in import BUILT_IN
 
 NOT_A_DIAGNOSIS = "For research and teaching only: not a medical device, not for diagnosis or treatment."
 _OWN = Path(__file__).parent
-_SUFFIXES = [".nii", ".gz", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".dcm", ".zip", ".tif", ".tiff", ".bz2"]
 # Fonts of the computer itself: nothing is loaded from elsewhere.
 _FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -92,7 +91,7 @@ def _lay_out(page: DemoPage, model: str) -> None:
         with gr.Column(scale=2, min_width=255):
             titles = list(page.examples)
             example = gr.Dropdown(titles, value=titles[0], label="Example", elem_id="example")
-            upload = gr.UploadButton(OPEN, file_types=_SUFFIXES, elem_id="upload", size="sm")
+            upload = gr.UploadButton(OPEN, elem_id="upload", size="sm")
             with gr.Accordion("More", open=False):
                 frame = gr.Number(None, label="Frame", info="of a 4D image, from 0", precision=0, minimum=0)
                 series = gr.Textbox("", label="Series", info="of a DICOM archive: its number or UID")

@@ -155,6 +155,10 @@ def test_the_box_tool_takes_two_clicks_and_what_is_no_image_is_refused_in_words_
     visitor.upload(masks)
     assert visitor.message.endswith("is a segmentation of 3D Slicer, no image; open the image that it was drawn on")
     assert visitor.page.input_value("#example input") == "CT: chest"
+    scanned = tmp_path / "IM00001"  # DICOM files of scanners have no suffix, and files of other kinds may come as well
+    scanned.write_bytes(b"hello")
+    visitor.upload(scanned)
+    assert visitor.message.startswith("IM00001: cannot be read as an image (NIfTI, NRRD, MHA, DICOM")
 
 
 def test_a_propagation_is_cancelled(visitor, tmp_path):

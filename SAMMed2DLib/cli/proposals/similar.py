@@ -16,6 +16,7 @@ from SAMMed2DLib.cli.common.console_report import (
     print_report,
     progress_line,
     report_end,
+    size_text,
     write_report,
     written,
 )
@@ -199,5 +200,5 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     entries = report["proposals"]
     yield f"{counted(len(entries), 'proposal')}, the most likely first"
     for entry in entries:
-        yield f"{entry['name']}: slice {entry['slice']}, {counted(entry['voxels'], 'voxel')}, rank {entry['rank']:.2f}"
+        yield f"{entry['name']}: slice {entry['slice']}, {size_text(entry)}, rank {entry['rank']:.2f}"
     yield written(report)
