@@ -79,7 +79,7 @@ embedded-model: $(VENV)/test.done
 	$(BIN)/python Testing/training/calibrate_scores.py --data $(DATA) --weights $(RUN)/sam-med2d-tiny.pt \
 	    --answers $(RUN)/answers.csv --most 3 --write
 	$(BIN)/python Testing/training/evaluate_packed.py --data $(DATA) --model $(RUN)/sam-med2d-tiny.pt --most $(MOST) \
-	    --jitter 10 --output $(RUN)/report
+	    --jitter 10 --output $(RUN)/report --restart
 	@sed -n '/^## Beside what needs no network/,/^## All prompts/{/^## All/!p;}' $(RUN)/report/report.md
 
 $(VENV)/python.done: Makefile
