@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import signal
+import socket
 import sys
 
-from SAMMed2DLib.cli.common.options import Unstated
+from SAMMed2DLib.cli.common.options import Unstated, at_least
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
 
 DESCRIPTION = """\
@@ -29,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `sammed2d demo`."""
     parser.set_defaults(run=run)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s: this computer alone)")
-    parser.add_argument("--port", type=int, metavar="N", help="the first free one from 7860 on")
+    parser.add_argument("--port", type=_port, metavar="N", help="the first free one from 7860 on")
     parser.add_argument(
         "--model",
         type=current_name,
@@ -38,9 +39,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="that is asked at first (%(default)s)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
-    parser.add_argument("--upload-mb", type=int, default=512, metavar="N", help="largest file, MiB (%(default)s)")
-    parser.add_argument("--image-mb", type=int, default=1024, metavar="N", help="largest image, unpacked (%(default)s)")
-    parser.add_argument("--visitors", type=int, default=8, metavar="N", help="open pages at a time (%(default)s)")
+    limits = (
+        ("--upload-mb", 512, "largest file, MiB"),
+        ("--image-mb", 1024, "largest image, unpacked, MiB"),
+        ("--visitors", 8, "open pages at a time"),
+    )
+    for name, default, words in limits:
+        parser.add_argument(name, type=at_least(1), default=default, metavar="N", help=f"{words} (%(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
@@ -52,6 +57,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if importlib.util.find_spec("gradio") is None:
         raise PageError('the page is made by gradio, which is not installed: pip install "sammed2d[demo]"')
+    where = f"{args.host}:{args.port or '7860 to 7959'}"
+    refusal = f"{where} cannot be listened on: give another --port or --host"
+    _check_address(args.host, args.port or 0, refusal)
     from SAMMed2DLib.demo_page.opening import Limits
     from SAMMed2DLib.demo_page.page import build, launch
 
@@ -61,7 +69,32 @@ def run(args: argparse.Namespace) -> None:
     try:
         _, address = launch(demo, host=args.host, port=args.port, inbrowser=not args.no_browser)
     except OSError as error:
-        where = f"{args.host}:{args.port or '7860 to 7959'}"
-        raise PageError(f"{where} cannot be listened on: give another --port or --host") from error
+        raise PageError(refusal) from error
     print(f"The page is at {address} (Ctrl+C ends it).", flush=True)
     demo.block_thread()
+
+
+def _port(text: str) -> int:
+    """The number of a port."""
+    number = at_least(1)(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, not {text!r}")
+    return number
+
+
+def _check_address(host: str, port: int, refusal: str) -> None:
+    """Try an address before anything is loaded: Gradio tries a hundred ports of one that is not of this computer.
+
+    Args:
+        host: name or address.
+        port: 0 for any.
+        refusal: what to say.
+
+    Raises:
+        PageError: nothing can listen there.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        raise PageError(refusal) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import threading
 import time
 import weakref
@@ -15,7 +16,7 @@ import pytest
 import SimpleITK
 from dicom_files import slice_file
 
-from SAMMed2DLib.__main__ import OK, main
+from SAMMed2DLib.__main__ import BAD_INPUT, OK, main
 from SAMMed2DLib.demo_page.downloads import write_files, write_surfaces
 from SAMMed2DLib.demo_page.model_shelf import ModelShelf
 from SAMMed2DLib.demo_page.opening import Limits, open_upload
@@ -392,3 +393,20 @@ def test_candidates_do_not_keep_the_next_click_waiting(workspace, shelf):
     finally:
         shelf._waiting -= 1
     assert len(shelf.answer(workspace, BUILT_IN, image, prompts, candidates=True, gives_way=True).candidates) >= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--port 99999", "must be a whole number from 1 to 65535, not '99999'"),
+        ("--visitors 0", "must be a whole number of 1 or more, not '0'"),
+        ("--host 192.0.2.1", "192.0.2.1:7860 to 7959 cannot be listened on"),
+        ("--port {taken}", "{taken} cannot be listened on: give another --port or --host"),
+    ],
+)
+def test_an_address_or_a_limit_that_cannot_be_is_refused_at_once(words, told, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        assert main(["demo", "--no-browser", *words.format(taken=taken).split()]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert told.format(taken=taken) in error and error.count("\n") == 1
