@@ -96,14 +96,28 @@ def test_what_a_failed_import_left_counts_as_broken(pytorch, torch, monkeypatch)
     assert pytorch.torch_state().name == "broken"
 
 
-def test_the_requirements_are_read_by_slicer_and_alike_where_it_cannot(sammed2d, monkeypatch):
+def test_the_requirements_are_read_as_slicer_reads_them_without_its_import(pytorch, monkeypatch):
     from slicer import packaging
 
+    from SAMMed2DSlicer import resources
     from SAMMed2DSlicer.setup import requirements
 
-    assert requirements.specifiers() == {"torch": ">=2.1.2"} and requirements.oldest_torch() == "2.1.2"
-    monkeypatch.delattr(packaging, "load_requirements")
-    assert requirements.specifiers() == {"torch": ">=2.1.2"}
+    path = f"{resources.MODULE_DIR}/Resources/requirements.txt"
+    slicers = {requirement.name: str(requirement.specifier) for requirement in packaging.load_requirements(path)}
+    monkeypatch.setattr(packaging, "load_requirements", lambda path: pytest.fail("its import takes too long"))
+    requirements.oldest_torch.cache_clear()
+    assert requirements.specifiers() == slicers == {"torch": ">=2.1.2"} and requirements.oldest_torch() == "2.1.2"
+    assert pytorch.torch_state().is_ready
+
+
+def test_pytorch_is_not_looked_at_for_what_numpy_computes(pytorch, monkeypatch):
+    from SAMMed2DSlicer.setup import engines
+
+    missing = pytorch.TorchState("missing", "not there")
+    monkeypatch.setattr(pytorch, "torch_state", lambda: pytest.fail("this takes longer than all else"))
+    assert engines.missing_torch("sam-med2d-tiny", "auto") is None
+    monkeypatch.setattr(pytorch, "torch_state", lambda: missing)
+    assert engines.missing_torch("sam-med2d-tiny", "cuda") is missing
 
 
 def test_this_computers_torch_is_ready(pytorch):

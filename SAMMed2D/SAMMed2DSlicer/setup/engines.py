@@ -35,8 +35,10 @@ def missing_torch(model: str, device: str) -> TorchState | None:
         model: the name of a known or added model, or the path of a weights file.
         device: as in `ModelChoice`.
     """
+    if does_numpy(model, device):  # first: to look at PyTorch takes longer, and each activation asks
+        return None
     state = pytorch.torch_state()
-    return None if state.is_ready or does_numpy(model, device) else state
+    return None if state.is_ready else state
 
 
 def does_numpy(model: str, device: str) -> bool:

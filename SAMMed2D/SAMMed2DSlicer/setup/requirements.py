@@ -16,13 +16,12 @@ def oldest_torch() -> str:
 
 
 def specifiers() -> dict[str, str]:
-    """What versions are needed of each package, ">=2.1.2", by its name; nothing is imported or installed."""
+    """What versions are needed of each package, ">=2.1.2", by its name; nothing is imported or installed.
+
+    Equal to what slicer.packaging reads, whose import would hold the window up when the effect is chosen first.
+    """
     path = os.path.join(resources.MODULE_DIR, "Resources", "requirements.txt")
-    try:
-        from slicer.packaging import load_requirements
-    except ImportError:  # before Slicer 5.11
-        with open(path, encoding="utf-8") as file:
-            lines = [line.partition("#")[0].strip() for line in file]
-        found = [re.fullmatch(r"([\w.-]+)\s*(.*)", line) for line in lines if line]
-        return {match[1]: match[2] for match in found if match}
-    return {requirement.name: str(requirement.specifier) for requirement in load_requirements(path)}
+    with open(path, encoding="utf-8") as file:
+        lines = [line.partition("#")[0].strip() for line in file]
+    found = [re.fullmatch(r"([\w.-]+)\s*(.*)", line) for line in lines if line]
+    return {match[1]: match[2] for match in found if match}
