@@ -109,6 +109,20 @@ def test_the_range_and_every_n_th_slice_are_those_of_the_panel(fixture):
     assert filled.tolist() == [6, 8, 9, 10, 11, 14]
 
 
+def test_the_range_does_not_stay_for_another_volume(fixture):
+    section, first = fixture.section, fixture.section.ui.firstSpinBox
+    fixture.wait(lambda: section._reader.axis is not None)
+    first.value = 9
+    section.update_axis()
+    assert first.value == 9
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
+    slicer.util.updateVolumeFromArray(other, slicer.util.arrayFromVolume(fixture.volume)[:5])
+    fixture.editor.setSourceVolumeNode(other)
+    section.propagate(BOTH)
+    assert first.value == 0
+    fixture.wait(lambda: not section.is_running)
+
+
 def test_a_hidden_segment_is_not_touched(fixture):
     before = fixture.segment()
     fixture.segmentation.GetDisplayNode().SetSegmentVisibility(fixture.segment_id, False)

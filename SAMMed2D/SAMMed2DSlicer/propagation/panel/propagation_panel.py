@@ -52,6 +52,7 @@ class PropagationPanel:
         """
         self._context, self.status_line = context, status_line
         self._phase = ""
+        self._volume_of_range = ""  # the volume that the slices to fill are counted in
         self.widget = slicer.util.loadUI(resources.ui_path("SAMMed2DPropagation"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._refresh_timer = single_shot(_SHOW_MS, self._read_keyframes)  # edits come in bursts
@@ -217,6 +218,12 @@ class PropagationPanel:
             self._axis_type = axis_type
             ui.firstSpinBox.value = ui.lastSpinBox.value = 0
             self._show_axis()
+        if context.volume is not None:
+            # The scene gives the same ids again after it was closed, hence the address.
+            volume = context.volume.GetAddressAsString("") + context.volume.GetID()
+            if self._volume_of_range not in ("", volume):
+                ui.firstSpinBox.value = ui.lastSpinBox.value = 0
+            self._volume_of_range = volume
         needs_sequence = self.is_along_time and sequences.needs_sequence(context.volume, context.segmentation)
         ui.sequenceButton.setVisible(needs_sequence)
 
