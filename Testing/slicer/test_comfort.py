@@ -132,6 +132,14 @@ def test_a_key_shows_and_hides_a_sheet_of_all_keys(fixture, key):
     assert sheet() is None
 
 
+def test_the_sheet_of_keys_is_shown_whole_on_a_low_screen(fixture):
+    keys.press("?")
+    fixture.pump(0.05)
+    label = sheet()
+    assert label.height >= label.sizeHint().height() and label.width >= label.sizeHint().width()
+    assert label.height < 600  # below it, and above it, are the bars of a window 768 px high
+
+
 def test_the_sheet_of_keys_goes_with_the_effect(fixture):
     fixture.panel.ui.keysButton.click()
     assert sheet() is not None

@@ -22,12 +22,12 @@ class KeyOverlay:
     def __init__(self, actions: Sequence[KeyAction]) -> None:
         """Prepare; widgets are made when the sheet is shown first."""
         self._actions = actions
-        self._label: Any = None
+        self._frame: Any = None
 
     @property
     def is_shown(self) -> bool:
         """Whether the sheet is seen."""
-        return self._label is not None and bool(self._label.isVisible())
+        return self._frame is not None and bool(self._frame.isVisible())
 
     def toggle(self) -> None:
         """Show the sheet, or hide it."""
@@ -38,25 +38,30 @@ class KeyOverlay:
 
     def hide(self) -> None:
         """Show the sheet no more."""
-        if self._label is not None:
-            self._label.hide()
-            self._label.deleteLater()
-            self._label = None
+        if self._frame is not None:
+            self._frame.hide()
+            self._frame.deleteLater()
+            self._frame = None
 
     def _show(self) -> None:
         window: Any = slicer.util.mainWindow()
-        self._label = qt.QLabel(window)
-        self._label.setText(sheet_html(self._actions))
-        self._label.setWindowFlags(qt.Qt.ToolTip | qt.Qt.FramelessWindowHint)
-        self._label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
-        self._label.setAttribute(qt.Qt.WA_ShowWithoutActivating)
-        self._label.objectName = "SAMMed2DKeys"
-        self._label.styleSheet = _STYLE
-        self._label.adjustSize()
+        label = qt.QLabel()
+        label.setText(sheet_html(self._actions))
+        label.objectName = "SAMMed2DKeys"
+        label.styleSheet = _STYLE
+        self._frame = qt.QFrame(window)
+        self._frame.setWindowFlags(qt.Qt.ToolTip | qt.Qt.FramelessWindowHint)
+        self._frame.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+        self._frame.setAttribute(qt.Qt.WA_ShowWithoutActivating)
+        layout = qt.QVBoxLayout(self._frame)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(label)
+        # The size by the layout: adjustSize would cut off what is higher than two thirds of the screen.
+        layout.setSizeConstraint(qt.QLayout.SetFixedSize)
         corner = window.centralWidget().mapToGlobal(qt.QPoint(_MARGIN_PX, 2 * _MARGIN_PX)) if window else None
         if corner is not None:
-            self._label.move(corner)
-        self._label.show()
+            self._frame.move(corner)
+        self._frame.show()
 
 
 def sheet_html(actions: Sequence[KeyAction]) -> str:
@@ -74,7 +79,7 @@ def sheet_html(actions: Sequence[KeyAction]) -> str:
     ]
     return (
         f"<b>{_('SAM-Med2D: mouse and keys')}</b>"
-        f"<table cellspacing='0' cellpadding='2'>{_rows(mouse_gestures())}{_rows(keys)}{_rows(slicers)}</table>"
+        f"<table cellspacing='0' cellpadding='0'>{_rows(mouse_gestures())}{_rows(keys)}{_rows(slicers)}</table>"
     )
 
 
