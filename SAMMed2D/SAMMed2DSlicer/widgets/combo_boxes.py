@@ -21,7 +21,7 @@ def intensity_names() -> dict[str, str]:
 
 def zoom_names() -> dict[str, str]:
     """Texts of the zoom modes, by `slice_task.ZOOMS`."""
-    return {"auto": _("Automatic: as the model was trained"), "on": _("On"), "off": _("Off")}
+    return {"auto": _("As the model was trained"), "on": _("On"), "off": _("Off")}
 
 
 def overwrite_names() -> dict[str, str]:

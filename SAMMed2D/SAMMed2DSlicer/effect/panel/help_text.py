@@ -10,7 +10,7 @@ def help_html() -> str:
     return (
         "<html>"
         + _(
-            "Clicks and boxes give a mask.<br><ul>"
+            "Clicks and boxes give a mask<br>.<ul>"
             "<li><b>Click</b> on the structure; <b>Ctrl+click</b> where the mask goes too far.</li>"
             "<li><b>Drag</b> a box around the structure; with <b>Scribble</b> a line in it, with <b>Lasso</b> one "
             "around it; with <b>Ctrl</b> what is outside.</li>"

@@ -49,7 +49,7 @@ class KeyOverlay:
         label.setText(sheet_html(self._actions))
         label.objectName = "SAMMed2DKeys"
         label.styleSheet = _STYLE
-        self._frame = qt.QFrame(window)
+        self._frame = qt.QWidget(window)
         self._frame.setWindowFlags(qt.Qt.ToolTip | qt.Qt.FramelessWindowHint)
         self._frame.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         self._frame.setAttribute(qt.Qt.WA_ShowWithoutActivating)
