@@ -169,7 +169,7 @@ def write_volume(source: Source, output: Path) -> Iterator[dict[str, str]]:
     SimpleITK.WriteImage(image, str(output / f"{source.name}.nrrd"), useCompression=True)
     SimpleITK.WriteImage(labels, str(output / f"{source.name}_labels.nrrd"), useCompression=True)
     part = SPLIT.get(SEEN_IN.get(source.dataset, source.dataset), "")
-    seen = "the embedded model was trained on slices of it" if part == "train" else "never trained on"
+    seen = "the embedded model may have been trained on slices of it" if part == "train" else "never trained on"
     note = f"labels: {source.labels_by}; {seen}"
     spacing = image.GetSpacing()
     is_cubic = max(spacing) <= CUBIC * min(spacing)
