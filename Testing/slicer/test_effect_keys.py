@@ -172,3 +172,30 @@ def test_escape_while_dragging_ends_the_drag_only(fixture, model):
     fixture.view.mouse("LeftButtonReleaseEvent", *b)
     fixture.pump()
     assert fixture.controller is not None and fixture.controller.groups == [] and model.asked == []
+
+
+def test_what_was_said_of_the_segment_holds_until_undo_changes_it(fixture):
+    fixture.click()
+    fixture.accept()
+    fixture.show(2, 12)
+    fixture.click((25, 22, 12))
+    keys.press("Esc")
+    fixture.pump()
+    assert "as it was" in fixture.panel.status_line.text
+    keys.press("Ctrl+Z")
+    fixture.wait()
+    assert not fixture.segment().any()
+    assert "as it was" not in fixture.panel.status_line.text
+
+
+def test_prompts_of_a_removed_segment_are_listed_as_hidden_and_are_not_to_be_cleared(fixture):
+    other = fixture.add_segment("B")
+    fixture.click()
+    ui = fixture.panel.ui
+    ui.promptsButton.collapsed = False
+    assert ui.clearButton.enabled
+    fixture.editor.setCurrentSegmentID(other)
+    fixture.segmentation.GetSegmentation().RemoveSegment(fixture.segment_id)
+    fixture.wait()
+    assert [ui.promptsTable.item(0, column).text() for column in range(4)] == ["(removed)", "axial 11", "1+", "hidden"]
+    assert not ui.acceptButton.enabled and not ui.clearButton.enabled

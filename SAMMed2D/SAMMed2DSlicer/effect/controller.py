@@ -255,7 +255,7 @@ class EffectController:
         groups = self.updater.groups
         for group in groups.unfinished or groups.still_open(now) or list(groups.in_view):
             self.updater.remove(group)
-        self.display.notify(_("Prompts were cleared; the segment is as it was."))
+        self.display.notify(_("Prompts were cleared; the segment is as it was."), is_of_segment=True)
 
     @renders_once
     def toggle_prompts(self) -> None:

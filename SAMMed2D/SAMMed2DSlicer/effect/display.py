@@ -35,6 +35,7 @@ class EffectState:
         pending: the masks of the selected segment among them.
         pending_view: a view that shows the last of these; None if there is none.
         unfinished: groups of the selected segment, in view, that the user is not done with.
+        can_clear: whether there are prompts in view, or such that are not accepted, that could be cleared.
         is_waiting: whether a prediction is on its way.
         has_new_prompts: whether there are prompts whose mask was never written, or that were changed since.
         has_object: whether a whole object waits to be accepted.
@@ -50,6 +51,7 @@ class EffectState:
     pending: Sequence[ShownMask]
     pending_view: Any
     unfinished: Sequence[PromptGroup]
+    can_clear: bool
     is_waiting: bool
     has_new_prompts: bool
     has_object: bool = False
@@ -148,16 +150,20 @@ class EffectDisplay:
         self.begin()
         self.draw()
 
-    def notify(self, text: str, level: str = INFO, group: PromptGroup | None = None) -> None:
+    def notify(
+        self, text: str, level: str = INFO, group: PromptGroup | None = None, *, is_of_segment: bool = False
+    ) -> None:
         """Show a text in the status line.
 
         Args:
             text: for the user.
             level: INFO, WARNING or ERROR.
             group: whom it is about; None, and groups that are not in view, for all.
+            is_of_segment: it holds only until the selected segment is changed.
         """
         of = group if group in self._groups.in_view else None
-        self.status.notify(Status(text, level), self.now.place, of)
+        time = changed_at(self.now) if is_of_segment else None
+        self.status.notify(Status(text, level), self.now.place, of, changed_at=time)
         self._hand_on()
 
     def publish(self, redraws: bool = False) -> None:
@@ -185,6 +191,7 @@ class EffectDisplay:
                 pending=pending,
                 pending_view=self.last_view if self.last_view in widgets else next(iter(widgets), None),
                 unfinished=self._groups.unfinished,
+                can_clear=bool(self._groups.in_view or self._groups.still_open(self.now)),
                 is_waiting=self._requests.running is not None,
                 has_new_prompts=any(self._is_new(group) for group in self._groups.still_open(self.now)),
                 has_object=self.whole_object is not None,

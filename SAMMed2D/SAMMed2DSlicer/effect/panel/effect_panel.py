@@ -78,6 +78,7 @@ class EffectPanel:
             "stroke": _("stroke"),
             "strokes": _("strokes"),
             "removed": _("(removed)"),
+            "hidden": _("hidden"),
         }
         self.status_line, self.tour = StatusLine(), Tour()
         self._status: Any = None
@@ -142,19 +143,19 @@ class EffectPanel:
         """Show the state of the work."""
         self._show_status(state)
         self._proposals.show(state)
-        has_answer, has_groups = bool(state.pending), bool(state.groups)
-        can_accept = has_answer or state.is_waiting or state.has_object or bool(state.unfinished)
+        can_clear = state.can_clear or state.has_object or state.proposals > 0
+        can_accept = bool(state.pending) or state.is_waiting or state.has_object or bool(state.unfinished)
         self.ui.acceptButton.setEnabled(can_accept)
         self.ui.acceptButton.setToolTip(
             _("Write what is shown to the segment (Enter).")
             if can_accept
             else _("Nothing is shown yet: click on the structure, or drag a box around it.")
         )
-        self.ui.clearButton.setEnabled(has_groups)
+        self.ui.clearButton.setEnabled(can_clear)
         self.ui.clearButton.setToolTip(
             _("Take the prompts of this slice away (Esc); the segment stays as it is.")
-            if has_groups
-            else _("There are no prompts.")
+            if can_clear
+            else _("There are no prompts here.")
         )
         self._state = state
         self.ui.promptsButton.setText(_("Prompts ({count})").format(count=len(state.groups)))
@@ -231,9 +232,11 @@ class EffectPanel:
         parts += [self._texts["box"]] * bool(boxes)
         count = len(group.strokes)
         parts += [f"{count} {self._texts['stroke' if count == 1 else 'strokes']}"] * bool(count)
+        counts = " ".join(parts)
+        if segment is None:  # its prompts are seen nowhere; Undo may bring it back
+            return self._texts["removed"], group.slice_text(), counts, self._texts["hidden"]
         shown = self._texts["shown" if group in state.predictions else group.state]
-        name = segment.GetName() if segment is not None else self._texts["removed"]
-        return name, group.slice_text(), " ".join(parts), shown
+        return segment.GetName(), group.slice_text(), counts, shown
 
     def _enable_table_buttons(self) -> None:
         chosen = bool(self._chosen())
