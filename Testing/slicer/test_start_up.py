@@ -26,6 +26,22 @@ names = [effect.name for effect in slicer.qSlicerSegmentEditorEffectFactory.inst
 print(json.dumps([seconds, sorted(set(sys.modules) - before), names]))
 """
 
+OPEN_EDITOR = f"""
+import json, sys
+sys.path[:0] = [{str(TESTING)!r}]
+import host
+app = host.start()
+import slicer
+slicer.qSlicerScriptedLoadableModule({str(TESTING.parent / "SAMMed2D" / "SAMMed2D.py")!r}).load()
+app.startupCompleted.emit()
+before = set(sys.modules)
+slicer.util.selectModule("SegmentEditor")
+host.pump(5, lambda: "SAMMed2DSlicer.effect.mouse_press" in sys.modules)
+editor, opened = slicer.modules.SegmentEditorWidget.editor, set(sys.modules)
+editor.setActiveEffectByName("SAM-Med2D")
+print(json.dumps([sorted(opened - before), sorted(set(sys.modules) - opened)]))
+"""
+
 
 def test_module_and_effect_add_less_than_a_tenth_of_a_second_and_import_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True, timeout=300)
@@ -33,3 +49,11 @@ def test_module_and_effect_add_less_than_a_tenth_of_a_second_and_import_nothing_
     assert "SAM-Med2D" in effects
     assert seconds < AIM_S
     assert [name for name in imported if name.startswith(HEAVY)] == []
+
+
+def test_the_effect_imports_next_to_nothing_when_it_is_chosen_as_it_did_so_while_slicer_rested():
+    done = subprocess.run([sys.executable, "-c", OPEN_EDITOR], capture_output=True, text=True, check=True, timeout=300)
+    idle, chosen = json.loads(done.stdout.splitlines()[-1])
+    assert "SAMMed2DSlicer.effect.controller" in idle
+    assert [name for name in chosen if name.startswith("SAMMed2DSlicer.effect")] == []
+    assert [name for name in idle if name.startswith(HEAVY[:-1])] == []

@@ -6,8 +6,9 @@ garbage collector cannot see this cycle, since it goes through Qt.
 
 from __future__ import annotations
 
+import importlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
@@ -27,6 +28,17 @@ def repeating(interval_ms: int, slot: Callable[[], None]) -> Any:
     timer.setInterval(interval_ms)
     timer.connect("timeout()", _weak(slot) if isinstance(slot, MethodType) else slot)
     return timer
+
+
+def import_when_idle(names: Sequence[str], interval_ms: int = 50) -> None:
+    """Import modules one after the other while Slicer rests, so that what needs them first does not wait for them."""
+
+    def import_next() -> None:
+        importlib.import_module(names[0])
+        import_when_idle(names[1:], interval_ms)
+
+    if names:
+        qt.QTimer.singleShot(interval_ms, import_next)
 
 
 def _weak(method: MethodType) -> Callable[[], None]:

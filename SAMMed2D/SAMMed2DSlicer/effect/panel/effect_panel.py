@@ -37,6 +37,7 @@ from SAMMed2DSlicer.setup import engines, models
 from SAMMed2DSlicer.widgets import combo_boxes, messages
 from SAMMed2DSlicer.widgets.scrolling import follow_section
 from SAMMed2DSlicer.widgets.status_line import MODEL_LOADING, PREDICTION, StatusLine
+from SAMMed2DSlicer.widgets.timers import import_when_idle
 
 if TYPE_CHECKING:
     from SAMMed2DSlicer.effect.display import EffectState
@@ -44,6 +45,18 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 24
 _NUMPY_TOLD = "SAMMed2D/NumPyTold"  # in the settings: whether the user was told once that it runs without PyTorch
+
+# What the first activation and the first click would import, in an order in which no import takes long.
+_USED_SOON = (
+    "SAMMed2DSlicer.effect.context.group_chooser",
+    "SAMMed2DSlicer.effect.acceptance",
+    "SAMMed2DSlicer.effect.objects.proposer",
+    "SAMMed2DSlicer.effect.controller",
+    "SAMMed2DSlicer.effect.panel.key_overlay",
+    "SAMMed2DSlicer.effect.panel.help_text",
+    "SAMMed2DSlicer.recovery.restoring",
+    "SAMMed2DSlicer.effect.mouse_press",
+)
 
 
 class EffectPanel:
@@ -113,6 +126,7 @@ class EffectPanel:
         self._proposals.add_before(self.ui.wholeButton)  # there is no room beside *Accept*
         self.add_section(self._proposals.widget)
         self.ui.installRow.setVisible(False)
+        import_when_idle(_USED_SOON)
 
     def add_section(self, widget: Any) -> None:
         """Put a section before the others, which are needed less often."""
