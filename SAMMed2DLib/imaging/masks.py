@@ -35,6 +35,21 @@ def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False
     return bool(distances_px[nearest] <= beside_px)
 
 
+def without_lines(mask_hw: np.ndarray) -> np.ndarray:
+    """The parts of a mask, (H, W) bool, that are 3 px or more wide: masks of other slices cross this one as lines."""
+    inner_hw = _spread(mask_hw, np.logical_and)
+    spread_hw: np.ndarray = _spread(inner_hw, np.logical_or)
+    return spread_hw
+
+
+def _spread(mask_hw: np.ndarray, joined: np.ufunc) -> np.ndarray:
+    """Each pixel joined with its eight neighbours; there is no mask beyond the edge."""
+    height, width = mask_hw.shape
+    padded = np.pad(np.asarray(mask_hw, bool), 1)
+    found: np.ndarray = joined.reduce([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)])
+    return found
+
+
 def extent_of(mask_hw: np.ndarray) -> np.ndarray:
     """The half-open box (x0, y0, x1, y1) around all of a mask that is not empty: (4,) float64, px."""
     rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))

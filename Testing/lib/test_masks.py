@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SAMMed2DLib.imaging.masks import is_on_mask, mask_of_text, mask_to_text
+from SAMMed2DLib.imaging.masks import is_on_mask, mask_of_text, mask_to_text, without_lines
 
 
 def a_mask(*blocks: tuple[int, int, int, int]) -> np.ndarray:
@@ -43,3 +43,13 @@ def test_a_mask_comes_back_from_its_text(size_hw):
 
 def test_the_text_of_a_larger_mask_is_no_mask():
     assert mask_of_text(mask_to_text(np.ones((500, 600), bool)), (50, 60)) is None
+
+
+def test_lines_are_left_out_and_what_is_wider_stays():
+    wide_hw = np.zeros((20, 30), bool)
+    wide_hw[0:3, 25:30] = True  # at the edge
+    wide_hw[10:16, 4:9] = True
+    lines_hw = np.zeros_like(wide_hw)
+    lines_hw[7] = lines_hw[:, 12:14] = True
+    np.testing.assert_array_equal(without_lines(wide_hw | lines_hw), wide_hw)
+    assert not without_lines(lines_hw).any()

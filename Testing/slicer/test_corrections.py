@@ -164,6 +164,20 @@ def test_a_click_far_from_the_mask_begins_another_object(fixture, model):
     assert (fixture.segment()[K] & fixture.structure[K]).sum() == 370
 
 
+def test_where_the_mask_of_another_slice_crosses_a_click_finds_the_structure_and_not_a_wider_line(fixture, model):
+    fixture.click()
+    fixture.accept()
+    expected = fixture.segment()
+    fixture.show(1, INSIDE[1])
+    fixture.view.hover(*fixture.xy(INSIDE), control=True, shift=True)
+    fixture.wait(lambda: len(model.asked) == 2)
+    fixture.click()
+    assert [known is None for known in model.corrected] == [True] * 3
+    fixture.accept()
+    expected[:, INSIDE[1]] |= fixture.structure[:, INSIDE[1]]
+    np.testing.assert_array_equal(fixture.segment(), expected)
+
+
 def test_a_click_outside_beside_the_mask_is_explained_and_makes_no_prompt(fixture, model):
     painted(fixture, np.s_[K, 0:6, 0:6])
     fixture.click((40, 40, K), control=True)

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DLib.imaging.masks import is_on_mask
+from SAMMed2DLib.imaging.masks import is_on_mask, without_lines
 from SAMMed2DSlicer.effect.context.editor_snapshot import EditorSnapshot
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
@@ -73,8 +73,9 @@ class GroupChooser:
 
         It is the one that is not accepted yet; else, for a point that takes away, the one whose mask is there;
         else a new one, because what was accepted must not be lost to the next object. A new one corrects the mask that
-        the segment has on the slice, of whatever origin, where a point is on it. With a segment for each object, each
-        prompt begins another one, unless it is on a mask that is shown and not accepted.
+        the segment has on the slice, of whatever origin, where a point is on it (for lines see `_mask_to_correct`).
+        With a segment for each object, each prompt begins another one, unless it is on a mask that is shown and not
+        accepted.
 
         Args:
             now: the context.
@@ -114,7 +115,7 @@ class GroupChooser:
         initial_mask_hw = None
         if positive is not None and not begins_object:
             found = self.whole_object
-            mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
+            mask_hw = _mask_to_correct(now, plane, segment_id, positive)
             if found is not None and not mask_hw.any():
                 mask_hw = found.mask_on(plane)
             first = next((n for n, on in enumerate(_are_on(mask_hw, xy)) if on), 0)  # of a stroke, that is on the mask
@@ -160,7 +161,7 @@ class GroupChooser:
         still_open = next((group for group in here if not group.is_accepted), None)
         if still_open is not None:
             return still_open
-        mask_hw = mask_on_slice(now.volume, plane, now.segmentation, now.segment_id)
+        mask_hw = _mask_to_correct(now, plane, now.segment_id, positive)
         is_on = is_on_mask(mask_hw, xy[0], widely=positive)
         accepted = None if positive else self._accepted_at(here, point_world, is_on)
         if accepted is None and not positive and not is_on:
@@ -205,6 +206,16 @@ class GroupChooser:
         if display is not None and not display.GetVisibility():
             return False
         return self._effect.confirmCurrentSegmentVisible() != self._effect.NotConfirmed
+
+
+def _mask_to_correct(now: EditorSnapshot, plane: SlicePlane, segment_id: str, positive: bool) -> np.ndarray:
+    """The mask that the segment has on a slice, (H, W) bool, as far as a point may be meant to correct it.
+
+    What was written on slices of other directions crosses this one as lines. A point inside, on or beside such a line
+    is meant for the structure, of which nothing is written on this slice, and a larger line is no answer to it.
+    """
+    mask_hw = mask_on_slice(now.volume, plane, now.segmentation, segment_id)
+    return without_lines(mask_hw) if positive else mask_hw
 
 
 def _are_on(mask_hw: np.ndarray, xy: np.ndarray) -> np.ndarray:
