@@ -40,7 +40,8 @@ def fixture(model, folder):
 
 
 def files(folder):
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """The files of kept work; one that is being written has a dot before its name."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
 def kept(fixture, folder):
