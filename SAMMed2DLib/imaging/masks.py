@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from SAMMed2DLib.imaging.components import label_components
 
 # A click counts as one on a mask up to so far beside it: px, and a share of the longer side of that part of the mask.
 _BESIDE_PX, _BESIDE_SHARE = 2.0, 0.1
+# A mask crosses others if it shows as lines on so many slices at least, on which they are so long at least, px.
+_LEAST_LINES, _LINE_PX = 3, 8
 
 
 def is_on_mask(mask_hw: np.ndarray, xy: Sequence[float], *, widely: bool = False) -> bool:
@@ -40,6 +42,22 @@ def without_lines(mask_hw: np.ndarray) -> np.ndarray:
     inner_hw = _spread(mask_hw, np.logical_and)
     spread_hw: np.ndarray = _spread(inner_hw, np.logical_or)
     return spread_hw
+
+
+def crossing_lines(masks: Mapping[int, np.ndarray]) -> set[int]:
+    """Which slices show only what was drawn on slices across them: the same thin lines on several of them.
+
+    Args:
+        masks: (H, W) bool, by slice.
+    """
+    lines = {n: mask_hw for n, mask_hw in masks.items() if mask_hw.any() and not without_lines(mask_hw).any()}
+    long_hw = [mask_hw for mask_hw in lines.values() if np.ptp(np.argwhere(mask_hw), axis=0).max() + 1 >= _LINE_PX]
+    if len(long_hw) < _LEAST_LINES:
+        return set()
+    all_hw = np.logical_or.reduce(long_hw)
+    if without_lines(all_hw).any():  # they move from slice to slice, as a thin structure does
+        return set()
+    return {n for n, mask_hw in lines.items() if not (mask_hw & ~all_hw).any()}
 
 
 def _spread(mask_hw: np.ndarray, joined: np.ufunc) -> np.ndarray:

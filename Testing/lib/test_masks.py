@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SAMMed2DLib.imaging.masks import is_on_mask, mask_of_text, mask_to_text, without_lines
+from SAMMed2DLib.imaging.masks import crossing_lines, is_on_mask, mask_of_text, mask_to_text, without_lines
 
 
 def a_mask(*blocks: tuple[int, int, int, int]) -> np.ndarray:
@@ -53,3 +53,25 @@ def test_lines_are_left_out_and_what_is_wider_stays():
     lines_hw[7] = lines_hw[:, 12:14] = True
     np.testing.assert_array_equal(without_lines(wide_hw | lines_hw), wide_hw)
     assert not without_lines(lines_hw).any()
+
+
+def crossed_by(y: int, half_lengths: dict[int, int]) -> dict[int, np.ndarray]:
+    masks = {number: np.zeros((40, 40), bool) for number in half_lengths}
+    for number, half in half_lengths.items():
+        masks[number][y, 20 - half : 21 + half] = True
+    return masks
+
+
+def test_slices_that_another_one_crosses_are_told_from_what_was_drawn_on_them():
+    masks = crossed_by(18, {3: 1, 4: 6, 5: 9, 7: 6, 8: 1})
+    drawn_hw = np.zeros((40, 40), bool)
+    drawn_hw[10:30, 10:30] = True
+    tip_hw = np.zeros((40, 40), bool)
+    tip_hw[30:32, 20:22] = True
+    assert crossing_lines(masks | {6: drawn_hw, 9: tip_hw}) == {3, 4, 5, 7, 8}
+
+
+def test_thin_structures_are_no_crossing_lines():
+    few, short = crossed_by(18, {4: 9, 5: 9}), crossed_by(18, dict.fromkeys(range(9), 2))
+    moving = {y: crossed_by(y, {y: 9})[y] for y in range(10, 20)}
+    assert crossing_lines(few) == crossing_lines(short) == crossing_lines(moving) == crossing_lines({}) == set()

@@ -45,6 +45,22 @@ def strip(fixture):
     return fixture.effect.propagation.strip
 
 
+def test_a_mask_drawn_across_the_slices_gives_no_keyframes_on_them_and_stays(fixture):
+    fixture.click()
+    fixture.accept()
+    fixture.show(1, INSIDE[1])
+    fixture.click()
+    fixture.accept()
+    drawn = fixture.segment()
+    assert len(np.flatnonzero(drawn.any(axis=(1, 2)))) > 8
+    fixture.show(2, INSIDE[2])
+    found(fixture)
+    assert preview_of(fixture).numbers == [INSIDE[2]]
+    fixture.accept()
+    result = written(fixture)
+    assert (result & drawn).sum() == drawn.sum() and dice(result, fixture.structure) > 0.9
+
+
 def test_one_click_and_two_keys_give_the_whole_object_and_undo_takes_it_back(fixture):
     fixture.click()
     fixture.accept()

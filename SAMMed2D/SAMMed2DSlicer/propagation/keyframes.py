@@ -3,7 +3,8 @@
 A propagation keeps, in a tag of the segment, a digest of what it wrote at each position; the tag is saved with the
 scene. A position whose voxels have another digest now was edited by the user: it is a keyframe. So is a position that
 was emptied while others of the same run are still there: the object is not there. `PropagationAxis.clear` empties a
-position without making it a keyframe.
+position without making it a keyframe. Slices that show only the lines in which masks of other directions cross them are
+no keyframes either, as long as there are others: they are filled, and the lines stay.
 
 Along slices the segment has one tag, which undo restores together with the voxels. Along time each frame has its own
 segmentation, and its segment a tag of its own.
@@ -194,6 +195,7 @@ class SegmentFrames:
         self.frames = frames
         self._size_hw, self._only = size_hw, only
         self.numbers: list[int] = []
+        self.crossed: set[int] = set()  # none
 
     def read(self) -> None:
         """Read all frames, in any thread; takes seconds for many frames."""
@@ -233,6 +235,7 @@ class SegmentVoxels(Protocol):
     """The voxels of a segment position by position, as they are when `read` is called."""
 
     numbers: list[int]  # positions with voxels, from low to high
+    crossed: set[int]  # those that show only lines of masks that were drawn across them
 
     def read(self) -> None:
         """Read the segment, in any thread; takes seconds for large ones."""
@@ -299,7 +302,8 @@ class SegmentKeyframes:
             self.state = PropagationState()
         self.emptied = written - present
         if self._chosen is None:
-            self.nonempty = present - self.generated
+            drawn = present - self.generated
+            self.nonempty = drawn - self.voxels.crossed or drawn
             self.empty = self.emptied if self.generated else set()
         else:
             self.nonempty, self.empty = present & set(self._chosen), set(self._chosen) - present

@@ -16,6 +16,7 @@ import slicer
 import vtk
 
 from SAMMed2DLib.imaging import voxel_patches
+from SAMMed2DLib.imaging.masks import crossing_lines
 from SAMMed2DLib.imaging.planes import pixels_outside
 from SAMMed2DSlicer.scene import segment_reader, volumes
 
@@ -216,6 +217,7 @@ class SegmentSlices:
         self._reader = segment_reader.SegmentReader(segmentation, segment_id, stack.geometry)
         self._pieces: dict[int, list[VoxelPatch]] = {}
         self.numbers: list[int] = []
+        self.crossed: set[int] = set()  # that show only lines, of masks on slices across them
 
     def read(self) -> None:
         """Read the segment, in any thread; in small pieces, so that other threads get their turn."""
@@ -225,6 +227,7 @@ class SegmentSlices:
             if found is not None:
                 self._sort(found)
         self.numbers = sorted(number for number in self._pieces if 0 <= number < len(self._stack.planes))
+        self.crossed = crossing_lines({n: self.mask(n) for n in self.numbers if _may_be_line(self.patch(n))})
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""
@@ -297,3 +300,8 @@ class SegmentSlices:
     def _add(self, number: int, patch: VoxelPatch | None) -> None:
         if patch is not None:
             self._pieces.setdefault(number, []).append(patch)
+
+
+def _may_be_line(patch: VoxelPatch | None) -> bool:
+    """Whether a slice has no more voxels than lines of two voxels' width along the sides of their box."""
+    return patch is not None and int(np.count_nonzero(patch.mask_kji)) <= 4 * sum(patch.mask_kji.shape)
