@@ -139,6 +139,19 @@ def test_enter_while_one_of_two_is_on_its_way_writes_and_counts_both(fixture, li
     assert line.text == f"Accepted 2 objects: {expected:,} voxels changed."
 
 
+def test_a_prompt_after_enter_that_waits_is_seen_before_it_is_written(fixture, line, model):
+    model.delay_s = 0.3
+    fixture.view.click(*fixture.xy(INSIDE))
+    fixture.effect.accept()
+    fixture.show(2, 12)
+    fixture.view.click(*fixture.xy((26, 22, 12)))
+    assert line.text == "Not accepted, as another prompt came: look at the mask, and press Enter again."
+    fixture.wait()
+    assert not fixture.segment().any() and len(fixture.controller.pending) == 2
+    fixture.accept()
+    assert fixture.segment().sum() == int(fixture.structure[[10, 12]].sum())
+
+
 # What is going on
 
 

@@ -209,6 +209,10 @@ class EffectController:
             updater.observer.observe_group(group)
         updater.groups.show(now)
         updater.predict_changes()
+        if updater.accepts_next and not now.options.accepts_at_once:  # nobody has seen what this prompt gives
+            updater.accepts_next = False
+            text = _("Not accepted, as another prompt came: look at the mask, and press Enter again.")
+            self.display.notify(text, WARNING)
         return True
 
     @renders_once
