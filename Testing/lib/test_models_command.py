@@ -29,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)  # with some weights a box gives no mask
     return save_tiny(tmp_path / "mine.pt")
 
 
