@@ -176,8 +176,9 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
     with StagedFiles() as staged:
         with this.step("write"):
             voxels: list[int] = []
-            shown: list[tuple[int, ...]] = []
-            whole = _counted(_volume_masks(volume, masks, known, len(segments)), voxels, shown)
+            followed: dict[int, int] = {}
+            axes = [] if objects is None else objects.axes
+            whole = _counted(_volume_masks(volume, masks, known, len(segments)), axes, voxels, followed)
             pairs = zip(segments, requests, strict=True)
             records = [segment_record(segment, request, views) for segment, request in pairs]
             metadata = header_record(head, records)
@@ -188,7 +189,7 @@ def segment_case(job: SegmentJob, load: Load, progress: Progress = no_progress) 
                 write_png(staged.place(job.png), _drawn_slices(job, volume, requests, segments, masks, intensity))
         report = {
             **head,
-            "segments": segment_entries(volume, requests, segments, masks, voxels, views, _followed(objects, shown)),
+            "segments": segment_entries(volume, requests, segments, masks, voxels, views, followed),
             **report_end(this),
         }
         write_report(staged, job, report)
@@ -360,16 +361,12 @@ def _drawn_slices(
 
 
 def _counted(
-    masks: Iterable[np.ndarray], voxels: list[int], shown: list[tuple[int, ...]]
+    masks: Iterable[np.ndarray], axes: Sequence[int | None], voxels: list[int], followed: dict[int, int]
 ) -> Iterator[np.ndarray]:
-    """The same masks; their numbers of voxels, and of slices along each array axis, are appended as they pass."""
-    for mask in masks:
+    """The same masks; as they pass, their voxels are counted, and the slices of those followed along an array axis."""
+    for n, mask in enumerate(masks):
         voxels.append(int(mask.sum()))
-        shown.append(tuple(int(slices_shown(mask, axis).sum()) for axis in range(3)))
+        axis = axes[n] if n < len(axes) else None
+        if axis is not None:
+            followed[n] = int(slices_shown(mask, axis).sum())
         yield mask
-
-
-def _followed(objects: WholeObjects | None, shown: Sequence[tuple[int, ...]]) -> dict[int, int]:
-    """On how many slices the segments are that were followed, by their number."""
-    axes = [] if objects is None else objects.axes
-    return {n: shown[n][axis] for n, axis in enumerate(axes) if axis is not None}
