@@ -44,16 +44,20 @@ def without_lines(mask_hw: np.ndarray) -> np.ndarray:
     return spread_hw
 
 
-def crossing_lines(masks: Mapping[int, np.ndarray]) -> set[int]:
+def crossing_lines(masks: Mapping[int, np.ndarray], are_flat: bool = False) -> set[int]:
     """Which slices show only what was drawn on slices across them: the same thin lines on several of them.
 
     Args:
         masks: (H, W) bool, by slice.
+        are_flat: whether together they are known to be a mask on a slice, so that they may move from slice to slice.
     """
-    lines = {n: mask_hw for n, mask_hw in masks.items() if mask_hw.any() and not without_lines(mask_hw).any()}
-    long_hw = [mask_hw for mask_hw in lines.values() if np.ptp(np.argwhere(mask_hw), axis=0).max() + 1 >= _LINE_PX]
+    lines = {n: mask_hw for n, mask_hw in masks.items() if not without_lines(mask_hw).any()}
+    drawn_hw = [mask_hw for mask_hw in lines.values() if mask_hw.any()]  # a cut may miss the centres of few voxels
+    long_hw = [mask_hw for mask_hw in drawn_hw if np.ptp(np.argwhere(mask_hw), axis=0).max() + 1 >= _LINE_PX]
     if len(long_hw) < _LEAST_LINES:
         return set()
+    if are_flat:
+        return set(lines)
     all_hw = np.logical_or.reduce(long_hw)
     if without_lines(all_hw).any():  # they move from slice to slice, as a thin structure does
         return set()

@@ -75,3 +75,5 @@ def test_thin_structures_are_no_crossing_lines():
     few, short = crossed_by(18, {4: 9, 5: 9}), crossed_by(18, dict.fromkeys(range(9), 2))
     moving = {y: crossed_by(y, {y: 9})[y] for y in range(10, 20)}
     assert crossing_lines(few) == crossing_lines(short) == crossing_lines(moving) == crossing_lines({}) == set()
+    assert crossing_lines(moving, are_flat=True) == set(moving)  # a mask that oblique slices cross
+    assert crossing_lines(few, are_flat=True) == crossing_lines(short, are_flat=True) == set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from editor_fixture import INSIDE, EditorFixture
+from editor_fixture import INSIDE, EditorFixture, turned
 from host import keys
 from module_kit import a_case
+from sequence_kit import a_cine
 from test_propagation import dice, draw
 
 
@@ -59,6 +60,62 @@ def test_a_mask_drawn_across_the_slices_gives_no_keyframes_on_them_and_stays(fix
     fixture.accept()
     result = written(fixture)
     assert (result & drawn).sum() == drawn.sum() and dice(result, fixture.structure) > 0.9
+
+
+def test_what_was_drawn_across_the_slices_only_is_explained_and_nothing_begins(fixture):
+    fixture.show(1, INSIDE[1])
+    fixture.click()
+    fixture.accept()
+    drawn = fixture.segment()
+    fixture.show(2, INSIDE[2])
+    fixture.view.hover(*fixture.xy((3, 3, INSIDE[2])))
+    section = fixture.effect.propagation
+    keys.press("E")
+    fixture.wait(lambda: "only lines on these slices" in section.status_line.text, 60)
+    section.ui.bothButton.click()
+    fixture.wait(lambda: not section.is_running, 60)
+    assert "only lines on these slices" in section.status_line.text
+    np.testing.assert_array_equal(fixture.segment(), drawn)
+    fixture.click()
+    found(fixture)
+    assert preview_of(fixture).numbers == [INSIDE[2]]
+    keys.press("Esc")
+
+
+def test_lines_in_an_oblique_view_are_no_keyframes(fixture):
+    fixture.show(1, INSIDE[1])
+    fixture.click()
+    fixture.accept()
+    view = turned(20, 15)
+    view[:3, 3] = fixture.world(INSIDE)
+    fixture.show_plane(view)
+    fixture.view.click(*fixture.xy_of_world(fixture.world(INSIDE)))
+    found(fixture)
+    assert len(preview_of(fixture).numbers) == 1
+    keys.press("Return")
+    assert dice(written(fixture), fixture.structure) > 0.85
+
+
+def test_another_frame_ends_it_and_says_so_while_frames_play(model):
+    cine = a_cine(frames=4, size_kji=(6, 40, 48))
+    fixture = EditorFixture(model)
+    fixture.editor.setSegmentationNode(cine.segmentation)
+    fixture.editor.setSourceVolumeNode(cine.volume)
+    fixture.editor.setCurrentSegmentID("A")
+    fixture.segmentation, fixture.volume = cine.segmentation, cine.volume
+    fixture.activate()
+    fixture.show(2, 1)
+    fixture.click((14, 20, 1))
+    found(fixture)
+    fixture.pump(1.0)  # what was said is settled
+    line = fixture.effect.propagation.status_line
+    for frame in (1, 2, 3):
+        cine.show(frame)
+        fixture.pump(1.0)
+        assert "In frame 1, Whole object finds it again" in line.text
+    assert preview_of(fixture) is None and not fixture.effect.whole.is_open
+    fixture.click((20, 20, 1))
+    assert "Enter accepts" in line.text
 
 
 def test_one_click_and_two_keys_give_the_whole_object_and_undo_takes_it_back(fixture):

@@ -63,6 +63,7 @@ class AxisTexts:
     nothing_left: str
     one_filled: str
     many_filled: str
+    only_lines: str = ""
 
 
 class AxisImages(Protocol):

@@ -3,8 +3,7 @@
 A propagation keeps, in a tag of the segment, a digest of what it wrote at each position; the tag is saved with the
 scene. A position whose voxels have another digest now was edited by the user: it is a keyframe. So is a position that
 was emptied while others of the same run are still there: the object is not there. `PropagationAxis.clear` empties a
-position without making it a keyframe. Slices that show only the lines in which masks of other directions cross them are
-no keyframes either, as long as there are others: they are filled, and the lines stay.
+position without making it a keyframe. Slices with no more than lines of masks across them are filled; the lines stay.
 
 Along slices the segment has one tag, which undo restores together with the voxels. Along time each frame has its own
 segmentation, and its segment a tag of its own.
@@ -88,8 +87,7 @@ class PropagationState:
             "keyframes": {str(n): text for n, text in sorted(self.keyframes.items())},
             "done": contiguous_ranges(self.done),
         }
-        segment = segment_of(segmentation, segment_id)
-        segment.SetTag(SLICES_TAG, json.dumps(kept, separators=(",", ":")))
+        segment_of(segmentation, segment_id).SetTag(SLICES_TAG, json.dumps(kept, separators=(",", ":")))
 
 
 @dataclass(frozen=True)
@@ -303,7 +301,9 @@ class SegmentKeyframes:
         self.emptied = written - present
         if self._chosen is None:
             drawn = present - self.generated
-            self.nonempty = drawn - self.voxels.crossed or drawn
+            self.nonempty = drawn - self.voxels.crossed
+            if drawn and len(drawn) <= max(drawn) - min(drawn):  # slices apart: a thin structure is drawn on them
+                self.nonempty = self.nonempty or drawn
             self.empty = self.emptied if self.generated else set()
         else:
             self.nonempty, self.empty = present & set(self._chosen), set(self._chosen) - present

@@ -14,6 +14,7 @@ from SAMMed2DSlicer.propagation.axis import SliceMask
 from SAMMed2DSlicer.propagation.results import PropagationSettings, SegmentRun
 from SAMMed2DSlicer.propagation.slice_axis import SliceAxis
 from SAMMed2DSlicer.propagation.task import PropagationTask
+from SAMMed2DSlicer.scene import volumes
 from SAMMed2DSlicer.scene.volumes import SceneError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class ObjectTask(PropagationTask):
         """
         super().__init__(axis, [segment_id], settings, model)
         self.slice_axis, self.boxes, self.corrections = axis, boxes, dict(corrections or {})
+        self._frame = volumes.sequence_item(axis.volume)
 
     @property
     def asks_model(self) -> bool:
@@ -81,9 +83,21 @@ class ObjectTask(PropagationTask):
         found = ((n, slices.get(n)) for n, slices in list(self._runs[0].results.items()))
         return {n: result[1] for n, result in found if result is not None and result[0] is not None}
 
+    def check(self) -> None:
+        """As `PropagationTask.check`; of a sequence, an object belongs to the frame that it was looked for in."""
+        if volumes.sequence_item(self.axis.volume) != self._frame:
+            text = _(
+                "Another frame is shown: the object was given up before it was written. In frame {number}, Whole "
+                "object finds it again."
+            )
+            raise SceneError(text.format(number=self._frame + 1))
+        super().check()
+
     def _find_targets(self, run: SegmentRun) -> None:
         keyframes = run.keyframes
         if not keyframes.nonempty and not self.corrections and self.boxes is None:
+            if keyframes.voxels.crossed:
+                raise SceneError(self.axis.texts.only_lines.format(name=keyframes.name))
             raise SceneError(
                 _(
                     "{name} is on no slice yet: accept it on one slice, or draw an ROI around the object with the "

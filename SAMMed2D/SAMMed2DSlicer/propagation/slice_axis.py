@@ -99,6 +99,10 @@ class SliceAxis(PropagationAxis):
                 "{name} has no keyframe: segment it on one slice at least, best on its first, a middle and its last "
                 "one."
             ),
+            only_lines=_(
+                "{name} shows only lines on these slices, since it was segmented on slices across them: move the mouse "
+                "into the view in which it was segmented, or segment it on a slice here."
+            ),
             nothing_left=_(
                 "Nothing is left to do: all slices of this range are keyframes, or as the last run left them. "
                 "Correct a slice, or choose another range."
@@ -189,9 +193,7 @@ class SliceAxis(PropagationAxis):
             lambda number: image(number, number),
             [run.keyframe_masks for run in runs],
             runs[0].first, runs[0].last,
-            zoom=settings.zoom,
-            every=settings.every,
-            asks_model=settings.asks_model,
+            zoom=settings.zoom, every=settings.every, asks_model=settings.asks_model,
             only=runs[0].outdated,
             slice_px=self.stack.slice_px,
             should_stop=should_stop,
@@ -226,10 +228,8 @@ class SliceAxis(PropagationAxis):
     def clear(self, keyframes: SegmentKeyframes, number: int, open_target: TargetOpener) -> None:
         """Empty a segment on a slice."""
         with open_target() as target:
-            patch, state = (
-                keyframes.voxels.patch(number),
-                PropagationState.load(target.segmentation, keyframes.segment_id),
-            )
+            patch = keyframes.voxels.patch(number)
+            state = PropagationState.load(target.segmentation, keyframes.segment_id)
             target.save_state()
             if patch is not None:
                 labelmap = segment_writer.labelmap_of(patch, self.stack.geometry)

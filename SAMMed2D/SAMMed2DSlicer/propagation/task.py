@@ -113,7 +113,9 @@ class PropagationTask:
     def _find_targets(self, run: SegmentRun) -> None:
         keyframes = run.keyframes
         if not keyframes.slices_per_position:
-            raise SceneError(self.axis.texts.no_keyframe.format(name=keyframes.name))
+            texts = self.axis.texts
+            text = texts.only_lines if keyframes.voxels.crossed else texts.no_keyframe
+            raise SceneError(text.format(name=keyframes.name))
         first, last = self.axis.range_to_fill(self._settings)
         run.first, run.last = keyframes.range_of(self._settings.direction, first, last)
         run.outdated = keyframes.outdated(self._state_key, run.first, run.last)

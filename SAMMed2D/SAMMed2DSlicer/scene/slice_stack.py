@@ -227,7 +227,15 @@ class SegmentSlices:
             if found is not None:
                 self._sort(found)
         self.numbers = sorted(number for number in self._pieces if 0 <= number < len(self._stack.planes))
-        self.crossed = crossing_lines({n: self.mask(n) for n in self.numbers if _may_be_line(self.patch(n))})
+        lines = {n: self.mask(n) for n in self.numbers if _may_be_line(self.patch(n))}
+        self.crossed = crossing_lines(lines, are_flat=self._are_flat(lines))
+
+    def _are_flat(self, numbers: Collection[int]) -> bool:
+        """Whether the voxels of these slices are a mask on a slice of the grid: oblique ones show lines that move."""
+        if not numbers:
+            return False
+        ends = voxel_patches.joined([patch.extent for patch in map(self.patch, numbers) if patch is not None])
+        return min(last - first for first, last in zip(ends[::2], ends[1::2], strict=True)) < 2
 
     def is_stale(self) -> bool:
         """Whether the segment was changed since; on the main thread."""

@@ -127,6 +127,7 @@ class StatusLine:
         self._is_valid: Callable[[], bool] | None = None
         self._context: Any = None
         self._is_settled = True  # whether the message belongs to this context
+        self._lasts = False  # whether it holds in others, too
         self._works: dict[str, _Work] = {}
         self._busy = BusyBar(self.ui.progressBar)
         self._window = WindowStatus()
@@ -160,6 +161,8 @@ class StatusLine:
         level: str = messages.INFO,
         is_valid: Callable[[], bool] | None = None,
         score: MaskScore | None = None,
+        *,
+        lasts: bool = False,
     ) -> None:
         """Show a message until `set_context` is called with another context.
 
@@ -171,9 +174,10 @@ class StatusLine:
             level: INFO, WARNING or ERROR of `messages`.
             is_valid: whether the message is still true, if that can end in the same context; called by `set_context`.
             score: of the mask that the text is about, for the short bar.
+            lasts: whether it holds in other contexts, too, until there is another message, or work.
         """
         self._text, self._level, self._is_settled, self._is_valid = text, level, False, is_valid
-        self._score = score
+        self._score, self._lasts = score, lasts
         self._settling.start()
         self._show()
         if level != messages.INFO:
@@ -189,7 +193,7 @@ class StatusLine:
         is_new, was_settled = self._context is not None and context != self._context, self._is_settled
         self._context, self._is_settled = context, True
         is_over = self._is_valid is not None and not self._is_valid()
-        if not is_over and (not is_new or not was_settled):
+        if not is_over and (self._lasts or not is_new or not was_settled):
             return False
         self._text, self._level, self._is_valid, self._score = "", messages.INFO, None, None
         self._show()
@@ -277,7 +281,7 @@ class StatusLine:
         self._soon.stop()
         self._settling.stop()
         self._works.clear()
-        self._text, self._is_valid, self._context, self._score = "", None, None, None
+        self._text, self._is_valid, self._context, self._score, self._lasts = "", None, None, None, False
         self._show()
 
     # Showing
@@ -288,7 +292,7 @@ class StatusLine:
         for work in fresh:
             work.is_shown = True
         if fresh:
-            self._text, self._level, self._score = "", messages.INFO, None
+            self._text, self._level, self._score, self._lasts = "", messages.INFO, None, False
         self._show()
 
     def _cancel(self) -> None:

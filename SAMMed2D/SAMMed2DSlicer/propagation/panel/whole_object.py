@@ -211,8 +211,9 @@ class WholeObject:
             self._status_line.update(PROPAGATION, text)
             return
         self._status_line.end(PROPAGATION)
-        self._status_line.show_message(text, level)
-        if self.preview is not None:  # the scene has changed
+        # An error ends an object that is shown, such as another frame, and while frames play it must be seen.
+        self._status_line.show_message(text, level, lasts=level == messages.ERROR)
+        if self.preview is not None:
             self._show(None)
 
 
