@@ -103,7 +103,8 @@ class Faults:
         dialog = qt.QApplication.activeModalWidget()
         if dialog is not None:
             words = getattr(dialog, "text", "") or dialog.windowTitle
-            self.texts.append(f"a dialog that nobody expects: {words}")
+            if "unsaved work" not in dialog.windowTitle:  # of a Slicer that crashed before; it is kept
+                self.texts.append(f"a dialog that nobody expects: {words}")
             dialog.close()
 
 

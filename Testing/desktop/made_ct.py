@@ -1,5 +1,7 @@
 """A CT that needs no download: a body with organs, of which it is known where they are."""
 
+from functools import cache
+
 import numpy as np
 
 SIZE_KJI = (100, 150, 150)
@@ -26,8 +28,9 @@ def _ras():
     return [origin + spacing * index for origin, spacing, index in zip(ORIGIN, SPACING, (i, j, k), strict=True)]
 
 
+@cache
 def organs():
-    """Where each organ is: (K, J, I) bool by name."""
+    """Where each organ is: (K, J, I) bool by name; not to be changed."""
     r, a, s = _ras()
     return {
         name: (r - r0) ** 2 + (a - a0) ** 2 + (s - s0) ** 2 < radius**2
@@ -35,8 +38,9 @@ def organs():
     }
 
 
+@cache
 def voxels():
-    """The image: (K, J, I) int16, HU."""
+    """The image: (K, J, I) int16, HU; not to be changed."""
     r, a, _s = _ras()
     values = np.full(SIZE_KJI, -1000.0)
     values[(r / 140) ** 2 + (a / 115) ** 2 < 1] = 40

@@ -39,6 +39,7 @@ class Workplace:
         self.output = output
         self.hands = HostHands() if is_host() else Hands()
         self.organs = made_ct.organs()
+        made_ct.voxels()  # half a second of computing, which no step shall be blamed for
         self.volume = self.segmentation = None
 
     # The editor
