@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from SAMMed2DLib.demo_page.downloads import write_files, write_surfaces
 from SAMMed2DLib.demo_page.examples import Example, examples
 from SAMMed2DLib.demo_page.model_shelf import ModelShelf
 from SAMMed2DLib.demo_page.opening import Limits, open_upload
-from SAMMed2DLib.demo_page.view import candidate_text, limits_shown, place_in_slice, progress_bar, segments_html, shown
+from SAMMed2DLib.demo_page.view import (
+    candidate_text,
+    limits_shown,
+    picture_of,
+    place_in_slice,
+    progress_bar,
+    segments_html,
+    shown,
+)
 from SAMMed2DLib.demo_page.visitors import Visitor, Visitors
 from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
@@ -72,7 +81,9 @@ class DemoPage:
 
     def prompt(self, request: gr.Request, event: gr.EventData) -> tuple[dict[str, Any], str]:
         """A click, a box, or one of the buttons over the slice."""
-        return self._done(request, lambda workspace: _do(workspace, event._data or {}))
+        what = event._data or {}
+        view, segments = self._done(request, lambda workspace: _do(workspace, what))
+        return {**view, "answers": what.get("at")}, segments
 
     def candidates(self, request: gr.Request) -> dict[str, Any]:
         """How many other masks the prompts may mean: told after the mask, unless something else is asked first."""
@@ -90,17 +101,25 @@ class DemoPage:
         is_current = workspace.draft is draft
         return {"only": "candidate", "candidate": candidate_text(found)} if is_current else gr.skip()
 
-    def rest(self, request: gr.Request, event: gr.EventData) -> None:
-        """The mouse rests over the slice: the answer to a first click there is prepared, if nothing else is done."""
-        workspace = self.visitor(request).workspace
-        if workspace.image is not None and workspace.lock.acquire(blocking=False):
-            try:
-                if workspace.draft.segment.prompts_on(workspace.plane).is_empty:
-                    place = place_in_slice(workspace, (event._data or {})["at"])[0]
-                    prompts, image = Prompts.of().with_point(place, 1), workspace.model_image()
-                    self.shelf.answer_ahead(workspace, workspace.model, image, prompts.checked(image.shape[:2]))
-            finally:
-                workspace.lock.release()
+    def rest(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
+        """The mouse rests or is pressed: the answer to a first click there is prepared, if nothing else is done.
+
+        Returns:
+            for one that is pressed, a coarse mask, to be shown until the answer to the click is there.
+        """
+        workspace, what = self.visitor(request).workspace, event._data or {}
+        if workspace.image is None or not workspace.lock.acquire(blocking=False):
+            return gr.skip()
+        try:
+            if not workspace.draft.segment.prompts_on(workspace.plane).is_empty:
+                return gr.skip()
+            seen, image = copy(workspace), workspace.model_image()
+            prompts = Prompts.of().with_point(place_in_slice(seen, what["at"])[0], 1).checked(image.shape[:2])
+            coarse = self.shelf.answer_ahead(workspace, workspace.model, image, prompts)
+        finally:
+            workspace.lock.release()
+        mask = coarse.result() if what.get("pressed") else None
+        return gr.skip() if mask is None else {"coarse": picture_of(seen, prompts, mask), "at": what["at"]}
 
     def scroll(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Another slice."""

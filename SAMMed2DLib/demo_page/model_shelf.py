@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -100,7 +100,9 @@ class ModelShelf:
             visitor, None, lambda should_stop: self._session(visitor, model).encode(image(), should_stop)
         )
 
-    def answer_ahead(self, visitor: object, model: str, image: np.ndarray, prompts: Prompts) -> None:
+    def answer_ahead(
+        self, visitor: object, model: str, image: np.ndarray, prompts: Prompts
+    ) -> Future[np.ndarray | None]:
         """Answer prompts that will probably come, unless something else is asked; another call ends the one before.
 
         Args:
@@ -108,14 +110,25 @@ class ModelShelf:
             model: name.
             image: (H, W, 3) uint8.
             prompts: slice px.
+
+        Returns:
+            a coarse mask, (H, W) bool, that is there before the answer; None where the answer is there, or given up.
         """
+        coarse: Future[np.ndarray | None] = Future()
 
         def answer(should_stop: ShouldStop) -> None:
-            self._session(visitor, model).answer(image, prompts, should_stop=should_stop)
+            self._session(visitor, model).answer(
+                image, prompts, should_stop=should_stop, on_coarse=coarse.set_result
+            )
 
-        self._ahead(visitor, prompts, answer)
+        def end(_: Future[None]) -> None:
+            if not coarse.done():
+                coarse.set_result(None)
 
-    def _ahead(self, visitor: object, wanted: Prompts | None, work: Callable[[ShouldStop], object]) -> None:
+        self._ahead(visitor, prompts, answer).add_done_callback(end)
+        return coarse
+
+    def _ahead(self, visitor: object, wanted: Prompts | None, work: Callable[[ShouldStop], object]) -> Future[None]:
         """Do something in the models' thread that nobody waits for yet, while it helps what is asked next.
 
         Args:
@@ -137,7 +150,7 @@ class ModelShelf:
                     work(should_stop)
 
         self._token = token
-        self._thread.submit(run)
+        return self._thread.submit(run)
 
     def forget(self, visitor: object) -> None:
         """Free what was kept for a visitor."""

@@ -8,11 +8,20 @@ let index = 0;
 let scrolledAt = 0;
 let waiting = 0;
 let resting = null; // what happens when the mouse stays where it is
+let asked = null; // the place of a click whose answer is not there yet
+let coarse = null; // a picture with a first mask for such a click, and its place; it may come while the button is held
 
 const ask = (what) => {
   waiting += 1;
   find(".frame").classList.add("waiting");
   trigger("select", what);
+  asked = what.do === "point" ? what.at : null;
+  showCoarse();
+};
+const showCoarse = () => {
+  if (coarse === null || asked === null || String(coarse.at) !== String(asked)) return;
+  find(".picture").src = coarse.coarse;
+  find(".message").textContent = "A first look: the outline follows.";
 };
 const choose = (name) => {
   tool = name;
@@ -28,6 +37,7 @@ const go = (to) => {
   const next = Math.max(0, Math.min(Number(slider.max), to));
   if (next === index) return;
   index = next;
+  asked = null;
   slider.value = String(index);
   scrolledAt = performance.now();
   trigger("input", { index });
@@ -72,7 +82,7 @@ element.addEventListener("pointerdown", (event) => {
     finish(place);
   } else if (event.button === 0) {
     press = { place, inside: tool !== "outside" };
-    if (tool === "inside") trigger("focus", { at: place }); // the answer is prepared while the button is held
+    if (tool === "inside") trigger("focus", { at: place, pressed: true }); // prepared while the button is held
     find(".frame").setPointerCapture(event.pointerId);
   }
 });
@@ -141,6 +151,12 @@ const show = () => {
     find(`.${value.only}`).textContent = value[value.only];
     return;
   }
+  if (value.coarse) {
+    coarse = value;
+    showCoarse();
+    return;
+  }
+  if (String(value.answers) === String(asked)) asked = coarse = null;
   waiting = Math.max(0, waiting - 1);
   find(".frame").classList.toggle("waiting", waiting > 0 && !value.is_last);
   if (value.is_last) waiting = 0;

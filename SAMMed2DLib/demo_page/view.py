@@ -57,12 +57,11 @@ def shown(workspace: Workspace, message: str = "", *, trouble: bool = False) -> 
     if workspace.image is None:
         return {**told, "picture": "", "slices": 1, "index": 0, "legend": "", "candidate": "", "message": message}
     found, view, segment = workspace.answer(), slice_view(workspace), workspace.draft.segment
-    prompts = [] if (given := segment.prompts_on(workspace.plane)).is_empty else [given]
-    picture = draw_slice(_image(workspace), view, _layers(workspace, found), prompts, letters=False)
+    given = segment.prompts_on(workspace.plane)
     letters = view.letters if min(workspace.volume.size_ijk) > 1 else ("", "")
     return {
         **told,
-        "picture": _data_url(picture),
+        "picture": picture_of(workspace, given, None if found is None else found.mask),
         "slices": workspace.slices,
         "index": workspace.index,
         "left": letters[0],
@@ -95,14 +94,27 @@ def _image(workspace: Workspace) -> np.ndarray:
     return rgb_from_slice(workspace.plane.extract(workspace.volume.array), workspace.rule)
 
 
-def _layers(workspace: Workspace, found: MaskPrediction | None) -> list[MaskLayer]:
+def picture_of(workspace: Workspace, prompts: Prompts, mask: np.ndarray | None) -> str:
+    """The slice that is shown with masks and prompts, as a JPEG that never becomes a file.
+
+    Args:
+        workspace: of the visitor.
+        prompts: of the selected segment, slice px.
+        mask: (H, W) bool, of its draft; None takes the mask that it has.
+    """
+    given = [] if prompts.is_empty else [prompts]
+    drawn = draw_slice(_image(workspace), slice_view(workspace), _layers(workspace, mask), given, letters=False)
+    return _data_url(drawn)
+
+
+def _layers(workspace: Workspace, draft_mask: np.ndarray | None) -> list[MaskLayer]:
     """The other segments, then the selected one."""
     plane, draft = workspace.plane, workspace.draft
     others = [segment for segment in draft.segments if segment is not draft.segment]
     layers = [
         MaskLayer(mask, segment.color, 0.2) for segment in others if (mask := segment.mask_on(plane)) is not None
     ]
-    mask = draft.segment.mask_on(plane) if found is None else found.mask
+    mask = draft.segment.mask_on(plane) if draft_mask is None else draft_mask
     return layers if mask is None else [*layers, MaskLayer(mask, draft.segment.color, 0.38)]
 
 
@@ -121,7 +133,7 @@ def _words(workspace: Workspace, found: MaskPrediction | None, given: Prompts) -
 
 
 def _data_url(picture: np.ndarray) -> str:
-    """A JPEG that never becomes a file."""
+    """A picture as the address of a JPEG."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -55,6 +55,7 @@ class Session:
         self._kept_bytes = 0
         self._chains: OrderedDict[tuple[bytes, bytes, bool], list[Step]] = OrderedDict()
         self._should_stop: ShouldStop | None = None
+        self._on_coarse: Callable[[np.ndarray], None] | None = None
         self._keys = ImageKeys()
 
     @property
@@ -89,6 +90,7 @@ class Session:
         zoom: bool | None = None,
         candidates: bool = False,
         should_stop: ShouldStop | None = None,
+        on_coarse: Callable[[np.ndarray], None] | None = None,
     ) -> MaskPrediction:
         """Segment one object, or correct its mask: the one way from prompts to a mask that all of the product uses.
 
@@ -108,6 +110,8 @@ class Session:
             zoom: predict on crops around the prompts; None does what the weights were trained for.
             candidates: also draw the other masks that the prompts may mean; nothing is encoded for them.
             should_stop: ends the work early.
+            on_coarse: is given the coarse mask of a first click, (H, W) bool, slice px, to be shown until the answer is
+                there; not called where there is no such look, or nothing was found.
 
         Returns:
             the mask of the object; with `mask`, all of the corrected mask.
@@ -123,7 +127,7 @@ class Session:
         known = None if mask is None else _known_mask(mask, size_hw)
         zoomed = self.predictor.prefers_zoom if zoom is None else zoom
         before = self.encoded
-        with self._stopping(should_stop):
+        with self._stopping(should_stop, on_coarse):
             step = self._refined(image, list(prompt_steps(prompts, known is not None)), known, zoomed, candidates)
         # A mask of another origin is not what calibrations are fitted on, however it is corrected.
         calibration = self.predictor.score_calibration if known is None else None
@@ -330,21 +334,27 @@ class Session:
         """Take one step; it changes nothing outside of what the model saw of the slice."""
         from SAMMed2DLib.inference.zoom import predict_whole, predict_zoomed
 
-        predict = predict_zoomed if zoomed else predict_whole
+        def tell(coarse: ViewPrediction) -> None:
+            if self._on_coarse is not None and (mask := finish(coarse).mask).any():
+                self._on_coarse(mask)
+
+        predict = partial(predict_zoomed, on_coarse=tell) if zoomed else predict_whole
         if is_correction and before is not None and not (before.mask.any() or says_where(prompts)):
             return before  # all of the mask was taken away
         given, refined = model_request(before, prompts, is_correction, (image.shape[0], image.shape[1]))
         return finish(predict(self, image, given, refined))
 
     @contextmanager
-    def _stopping(self, should_stop: ShouldStop | None) -> Iterator[None]:
-        """Ask `should_stop` before every block of the encoder and every step."""
-        self._should_stop = should_stop
+    def _stopping(
+        self, should_stop: ShouldStop | None, on_coarse: Callable[[np.ndarray], None] | None = None
+    ) -> Iterator[None]:
+        """Ask `should_stop` before every block of the encoder and every step; tell coarse masks."""
+        self._should_stop, self._on_coarse = should_stop, on_coarse
         try:
             with nullcontext() if should_stop is None else self.predictor.checking(self._check_stop):
                 yield
         finally:
-            self._should_stop = None
+            self._should_stop = self._on_coarse = None
 
     def _check_stop(self) -> None:
         if self._should_stop is not None and self._should_stop():

@@ -220,7 +220,11 @@ def predict_whole(
 
 
 def predict_zoomed(
-    model: Model, image: np.ndarray, prompts: Prompts, previous: ViewPrediction | None = None
+    model: Model,
+    image: np.ndarray,
+    prompts: Prompts,
+    previous: ViewPrediction | None = None,
+    on_coarse: Callable[[ViewPrediction], None] | None = None,
 ) -> ViewPrediction:
     """Segment one object on a crop around it, its outline fitted to the grey values there.
 
@@ -233,6 +237,7 @@ def predict_zoomed(
         image: (H, W, 3) uint8, the slice.
         prompts: in slice px, all that the object has got so far; logits are not taken.
         previous: what this object's earlier prompts gave, or a mask that is there already.
+        on_coarse: is given what a first click found on coarse crops, before one more crop is seen.
 
     Raises:
         PromptError: the prompts do not fit the slice or contradict each other.
@@ -249,6 +254,8 @@ def predict_zoomed(
         known = previous = max(earlier, key=rank)
         if model.coarse_size is None and _is_shown_well(known, prompts):
             return replace(known, earlier=tuple(other for other in earlier if other is not known))
+        if on_coarse is not None:
+            on_coarse(known)
     elif known is None and prompts.box_xyxy is None:
         known = _first_pass(model, image, prompts)
         earlier = (known,)

@@ -115,6 +115,26 @@ def test_what_is_downloaded_is_what_the_command_line_gives_for_the_same_prompts(
         assert mask.any(axis=(1, 2)).sum() > 3 and segment.color is not None
 
 
+def test_a_click_shows_a_coarse_mask_until_its_answer_is_there(visitor, tmp_path):
+    visitor.upload(write_image(tmp_path / "fresh.nrrd"))
+    visitor.page.evaluate(
+        """() => {
+            const [picture, message] = document.querySelectorAll("#slice-view img, #slice-view .message");
+            window.told = [];
+            new MutationObserver(() => window.told.push([picture.src, message.innerText]))
+                .observe(picture, { attributes: true, attributeFilter: ["src"] });
+        }"""
+    )
+    place = visitor.place(0.25, 0.5)
+    visitor.after(lambda: visitor.page.mouse.click(*place, delay=80))
+    (coarse, first), (final, last) = visitor.page.evaluate("window.told")
+    assert first == "A first look: the outline follows." and "expected overlap" in last and "overlap" in visitor.message
+    assert coarse != final == visitor.page.get_attribute("#slice-view img", "src")
+    visitor.press("z")
+    visitor.drag((0.6, 0.2), (0.9, 0.8))  # a press that became a box shows the mask of the box alone
+    assert "A first look" not in [words for _, words in visitor.page.evaluate("window.told.slice(2)")]
+
+
 def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path):
     seen = [visitor.page.get_attribute("#slice-view img", "src")]
 

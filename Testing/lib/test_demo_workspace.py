@@ -354,11 +354,13 @@ def test_what_is_too_large_once_unpacked_is_refused_before_it_is(tmp_path):
 
 def test_a_click_where_the_mouse_rested_is_answered_from_what_was_prepared(workspace, shelf, monkeypatch):
     image, prompts = workspace.model_image(), Prompts.of(positive=[BALL])
-    shelf.answer_ahead(workspace, BUILT_IN, image, prompts)
+    coarse = shelf.answer_ahead(workspace, BUILT_IN, image, prompts).result()
+    assert coarse is not None and coarse[int(BALL[1]), int(BALL[0])]
     shelf._thread.submit(lambda: None).result()  # it is done: nobody waited for anything else
     monkeypatch.setattr(type(shelf.predictor(BUILT_IN)), "embed", None)  # nothing is encoded any more
     workspace.point(np.array(BALL), 1)
     assert workspace.answer().mask[int(BALL[1]), int(BALL[0])]
+    assert shelf.answer_ahead(workspace, BUILT_IN, image, prompts).result() is None  # the answer is as near
 
 
 def test_what_was_prepared_for_another_place_ends_when_something_is_asked(workspace, shelf):

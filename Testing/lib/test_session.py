@@ -85,6 +85,19 @@ def test_encoding_ahead_leaves_nothing_to_encode(session):
     assert session.answer(picture(), prompts_of((1,)), zoom=False).encoded == 0
 
 
+def test_a_coarse_mask_is_told_before_the_answer_to_a_first_click_and_changes_nothing(session, predictor):
+    coarse: list[np.ndarray] = []
+    found = session.answer(picture(), prompts_of((1,)), zoom=True, on_coarse=coarse.append)
+    np.testing.assert_array_equal(found.mask, Session(predictor).answer(picture(), prompts_of((1,)), zoom=True).mask)
+    (mask,) = coarse
+    assert mask.shape == found.mask.shape and (mask & found.mask).sum() > 0.5 * (mask | found.mask).sum()
+    for prompts, zoom in ((prompts_of((1,)), True), (prompts_of((1, 0)), True), (Prompts.of(box=BOX), True)):
+        session.answer(picture(), prompts, zoom=zoom, on_coarse=coarse.append)
+    Session(predictor).answer(picture(), prompts_of((1,)), zoom=False, on_coarse=coarse.append)
+    session.answer(picture(1), prompts_of((1,)), zoom=True)  # nobody asked
+    assert len(coarse) == 1
+
+
 def test_memory_is_bounded_and_the_oldest_goes_first(predictor):
     size = predictor.embed([picture()]).nbytes
     session = Session(predictor, cache_bytes=2 * size)

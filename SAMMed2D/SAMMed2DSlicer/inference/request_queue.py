@@ -173,7 +173,7 @@ def predict(request: Request, session: Session, should_stop: ShouldStop, candida
     """
     from SAMMed2DLib.inference.candidates import CandidateError
 
-    known, options = request.initial_mask_hw, {"candidates": True} if candidates else {}
+    known, options = request.initial_mask_hw, dict[str, Any](candidates=True) if candidates else {}
     try:
         return session.answer(
             request.image, request.prompts, mask=known, zoom=request.zoom, should_stop=should_stop, **options
