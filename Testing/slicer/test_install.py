@@ -226,6 +226,26 @@ def test_a_missing_torch_is_installed_after_asking(pytorch, torch, utils, monkey
     assert utils.calls == [("install", True, ">=2.1.2")]
 
 
+def test_slicer_itself_reads_what_is_to_be_installed(pytorch, torch, utils, monkeypatch):
+    from slicer import packaging
+
+    read, load = [], packaging.load_requirements
+    monkeypatch.setattr(packaging, "load_requirements", lambda path: read.append(path) or load(path))
+    torch(has_spec=False)
+    assert pytorch.torch_state().name == "missing" and not read
+    becomes_ready_when_installed(torch, utils, monkeypatch)
+    assert pytorch.ensure_torch() is True and utils.calls == [("install", True, ">=2.1.2")]
+    (path,) = read
+    assert path.endswith("requirements.txt")
+
+
+def test_a_slicer_without_slicer_packaging_installs_the_same(pytorch, torch, utils, monkeypatch):
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)  # before Slicer 5.11
+    torch(has_spec=False)
+    becomes_ready_when_installed(torch, utils, monkeypatch)
+    assert pytorch.ensure_torch() is True and utils.calls == [("install", True, ">=2.1.2")]
+
+
 def test_a_user_may_decline(pytorch, torch, utils, monkeypatch):
     torch(has_spec=False)
     monkeypatch.setattr(utils, "outcome", "declined")

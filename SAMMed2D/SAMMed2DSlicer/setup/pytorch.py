@@ -15,7 +15,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from SAMMed2DSlicer.setup.requirements import oldest_torch
+from SAMMed2DSlicer.setup.requirements import oldest_torch, specifier_to_install
 
 
 class InstallError(RuntimeError):
@@ -123,7 +123,8 @@ def install_torch(ask: bool = True) -> bool:
             return False
         _call_torch_utils(logic.uninstallTorch)  # pip takes a partial installation for a whole one
         ask = False
-    torch = _call_torch_utils(logic.installTorch, askConfirmation=ask, torchVersionRequirement=f">={oldest_torch()}")
+    wanted = specifier_to_install("torch")
+    torch = _call_torch_utils(logic.installTorch, askConfirmation=ask, torchVersionRequirement=wanted)
     if torch is None:
         return False
     importlib.invalidate_caches()
