@@ -248,9 +248,32 @@ def test_cmake_asks_for_slicer_before_it_uses_it() -> None:
     assert order == sorted(order)
 
 
-def test_the_readme_has_publications_and_a_clone_is_small() -> None:
+def test_the_readme_begins_with_contributors_publication_licence_and_versions(cmake: dict[str, str]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "## Publication and citation" in readme
+    head = dict(re.findall(r"^\| (\w+) \| (.+) \|$", readme.partition("## Modules")[0], re.MULTILINE))
+    assert list(head) == ["Contributors", "Publication", "Licence", "Versions"]
+    assert head["Contributors"].startswith(f"{cmake['contributors']} ([who]({cmake['homepage']}/graphs/contributors))")
+    publications = readme.partition("## Publication and citation\n")[2].partition("\n\n")[0].splitlines()
+    assert [line for line in publications if "](https://" not in line] == [] and len(publications) >= 2
+    assert re.search(r"\]\(https://\S+\)", head["Publication"])[0] in publications[0]
+
+
+def test_versions_are_named_in_one_place_of_the_readme_as_the_files_say_them() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (versions,) = re.findall(r"^\| Versions \| (.+) \|$", readme, re.MULTILINE)
+    package = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    requirements = (ROOT / NAME / "Resources" / "requirements.txt").read_text(encoding="utf-8")
+    python = re.search(r'^requires-python = ">=(\S+)"$', package, re.MULTILINE)
+    torch = re.search(r"^torch>=(\S+)$", requirements, re.MULTILINE)
+    assert python and f"Python {python[1]} or newer" in versions
+    assert torch and f"PyTorch {torch[1]} or newer" in versions
+    scenario = (ROOT / "Testing" / "desktop" / "scenario.py").read_text(encoding="utf-8")
+    slicer = re.search(r"in any Slicer from (\S+) on", scenario)
+    assert slicer and f"3D Slicer {slicer[1]} or newer" in versions
+    assert len(re.findall(r"\d+ or newer", readme)) == 3  # and nowhere else
+
+
+def test_a_clone_is_small() -> None:
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.split(b"\0")
     sizes = [(ROOT / name.decode()).stat().st_size for name in files if name and (ROOT / name.decode()).is_file()]
     assert sum(sizes) < 100e6
