@@ -14,6 +14,8 @@ from SAMMed2DLib.model.config.tiny_vit_sizes import HEAD_DIM, TinyVitSizes
 from SAMMed2DLib.model.layers import LayerNorm2d
 
 _EXPANSION = 4  # hidden width of every block over its width, as published
+# Of a map of the first stage, whose widened map is too large for a processor's cache. Found by measurement.
+_BAND_PIXELS = 2048
 
 
 class TinyVit(nn.Module):
@@ -75,14 +77,19 @@ class TinyVit(nn.Module):
         return images * self._working_bytes
 
     def prepare_for_cpu(self) -> None:
-        """Nothing more than `fold_norms`."""
-        self.fold_norms()
+        """Prepare for inference, and compute the first stage band by band; see `ConvBlock`."""
+        self.prepare_for_inference()
+        for block in self.blocks:
+            if isinstance(block, ConvBlock):
+                block.in_bands = True
 
-    def fold_norms(self) -> None:
-        """Fold the batch norms into their convolutions; the encoder can then be neither trained nor saved."""
+    def prepare_for_inference(self) -> None:
+        """Fold the batch norms and look the biases of attention up; the encoder is then not for training or saving."""
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
+            elif isinstance(module, WindowAttention):
+                module.fix_biases()
 
 
 class ConvNorm(nn.Module):
@@ -155,7 +162,14 @@ class Stage(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """An inverted bottleneck: widen, look at the neighbours channel by channel, narrow, add."""
+    """An inverted bottleneck: widen, look at the neighbours channel by channel, narrow, add.
+
+    Attributes:
+        in_bands: compute a few rows at a time and in place, so that the widened map stays in a processor's cache. The
+            result is the same, and has no gradient.
+    """
+
+    in_bands = False
 
     def __init__(self, dim: int) -> None:
         """Create a block of `dim` channels."""
@@ -167,9 +181,22 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, dim, H, W) to the same shape."""
-        hidden = functional.gelu(self.conv1(x))
-        hidden = functional.gelu(self.conv2(hidden))
-        return functional.gelu(x + self.conv3(hidden))
+        height, width = x.shape[2:]
+        rows = max(_BAND_PIXELS // width, 1) if self.in_bands else height
+        if rows >= height:
+            return self._all(x)
+        out = torch.empty_like(x)
+        for image, into in zip(x.split(1), out.split(1), strict=True):
+            for top in range(0, height, rows):
+                first = max(top - 1, 0)  # a row more on either side for the neighbours
+                band = self._all(image[:, :, first : top + rows + 1])
+                into[:, :, top : top + rows] = band[:, :, top - first :][:, :, :rows]
+        return out
+
+    def _all(self, x: Tensor) -> Tensor:
+        gelu = torch.ops.aten.gelu_ if self.in_bands else functional.gelu
+        hidden = gelu(self.conv2(gelu(self.conv1(x))))
+        return gelu(x + self.conv3(hidden))
 
 
 class Merging(nn.Module):
@@ -249,6 +276,8 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
         self._bias_index: Tensor | None = None
+        self._biases: Tensor | None  # (heads, n * n, n * n), once they are fixed
+        self.register_buffer("_biases", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
@@ -263,12 +292,15 @@ class WindowAttention(nn.Module):
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """Attention among the tokens of each window, (N, n * n, C)."""
-        qkv = self.qkv(tokens).unflatten(-1, (self.num_heads, 3, -1)).permute(3, 0, 2, 1, 4)
-        query, key, value = (part.flatten(0, 1) for part in qkv)
-        bias = self.attention_biases[:, self._distances()].repeat(len(tokens), 1, 1)
-        weights = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=HEAD_DIM**-0.5).softmax(-1)
-        out = torch.bmm(weights, value).unflatten(0, (-1, self.num_heads))
+        query, key, value = self.qkv(tokens).unflatten(-1, (self.num_heads, 3, -1)).permute(3, 0, 2, 1, 4)
+        biases = self.attention_biases[:, self._distances()] if self._biases is None else self._biases
+        out = functional.scaled_dot_product_attention(query, key, value, attn_mask=biases)
         return self.proj(out.transpose(1, 2).flatten(2))
+
+    @torch.no_grad()
+    def fix_biases(self) -> None:
+        """Look the biases up for good; they are not learned any more then."""
+        self._biases = self.attention_biases[:, self._distances()].clone()
 
     def _distances(self) -> Tensor:
         """Number of the distance between any two of the n * n tokens of a window: rows apart times n, plus columns."""

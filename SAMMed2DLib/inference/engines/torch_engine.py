@@ -49,7 +49,7 @@ class TorchEngine(Engine):
         self.preprocessing = model.preprocessing
         self.embedding_bytes = model.image_encoder.feature_bytes
         if isinstance(model.image_encoder, TinyVit):
-            model.image_encoder.fold_norms()  # before the weights are rounded to half precision
+            model.image_encoder.prepare_for_inference()  # before the weights are rounded to half precision
         chosen = choose_device(device)
         self._place(chosen, choose_precision(precision, chosen, model.image_encoder.width))
 
