@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -283,7 +284,8 @@ def _describe(path: Path, facts: Mapping[str, Any]) -> None:
 def _yaml(name: str, files: list[Path], config: ModelConfig, options: OnnxOptions) -> str:
     """The description that X-AnyLabeling loads as a custom model; texts of JSON are texts of YAML."""
     encoder, decoder = (json.dumps(file.name) for file in files[:2])
+    known_as = re.sub(r"[^A-Za-z0-9._-]+", "-", name)  # it refuses other names
     return (
-        f"type: sam_med2d\nname: {json.dumps(name)}\ndisplay_name: {json.dumps(name)}\nprovider: SAMMed2D\n"
+        f"type: sam_med2d\nname: {json.dumps(known_as)}\ndisplay_name: {json.dumps(name)}\nprovider: SAMMed2D\n"
         f"encoder_model_path: {encoder}\ndecoder_model_path: {decoder}\ninput_size: {frame_px(config, options)}\n"
     )

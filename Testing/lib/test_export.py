@@ -26,7 +26,7 @@ from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.model.build import build_empty, build_model
 from SAMMed2DLib.model.config.model_config import SMALL, VARIANTS, ModelConfig
 from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
-from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, nearest_index
+from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 75, 98
@@ -221,8 +221,10 @@ def as_x_anylabeling(folder: Path, image: np.ndarray, points, labels) -> np.ndar
     assert str(height) == names["input_size"]
     size_hw = image.shape[:2]
     normalised = (image - np.array(PIXEL_MEAN)) / np.array(PIXEL_STD)
-    placed = normalised[nearest_index(size_hw[0], height)][:, nearest_index(size_hw[1], width)]
-    embedding = encoder.run(None, {encoder.get_inputs()[0].name: placed.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+    # It names nearest neighbours, in the place of another argument of OpenCV's, so that pixels are interpolated.
+    channels = torch.from_numpy(normalised.transpose(2, 0, 1)[None])
+    placed = torch.nn.functional.interpolate(channels, (height, width), mode="bilinear")
+    embedding = encoder.run(None, {encoder.get_inputs()[0].name: placed.numpy().astype(np.float32)})[0]
     assert embedding.shape == (1, 256, height // 16, width // 16)
     inputs = {
         "image_embeddings": embedding,
@@ -239,9 +241,11 @@ def as_x_anylabeling(folder: Path, image: np.ndarray, points, labels) -> np.ndar
 def test_x_anylabeling_gets_the_logits_of_the_predictor_for_published_networks(tmp_path):
     files = Exported(tmp_path, VIT, x_anylabeling=True)
     assert files.files == ["net.encoder.onnx", "net.decoder.onnx", "net.yaml"]
-    found = as_x_anylabeling(tmp_path, image_of(), [BOX[:2], BOX[2:]], [2, 3])
-    embedding = files.predictor.embed([image_of()])
-    assert_near(found, files.predictor.predict(embedding, PROMPTS["a box"]).logits())
+    image = image_of(VIT.image_size, VIT.image_size)  # others are brought to this size in another way
+    box = [0.2 * VIT.image_size, 0.3 * VIT.image_size, 0.6 * VIT.image_size, 0.8 * VIT.image_size]
+    found = as_x_anylabeling(tmp_path, image, [box[:2], box[2:]], [2, 3])
+    embedding = files.predictor.embed([image])
+    assert_near(found, files.predictor.predict(embedding, Prompts.of(box=box)).logits())
 
 
 def test_x_anylabeling_gets_the_masks_of_the_built_in_model(tmp_path):
@@ -250,6 +254,14 @@ def test_x_anylabeling_gets_the_masks_of_the_built_in_model(tmp_path):
     found = as_x_anylabeling(tmp_path, image, [[90, 60], [270, 240]], [2, 3]) > 0
     expected = predictor.predict(predictor.embed([image]), Prompts.of(box=(90, 60, 270, 240))).mask
     assert dice(found, expected) > 0.98 and expected.mean() > 0.05
+
+
+def test_x_anylabeling_accepts_the_name_whatever_the_weights_are_called(tmp_path):
+    write_onnx(network(VIT), VIT, "my nét (2)", tmp_path, OnnxOptions(x_anylabeling=True), {})
+    text = (tmp_path / "my nét (2).yaml").read_text(encoding="utf-8")
+    described = {key: json.loads(value) for key, value in re.findall(r'^(\w+): (".*")$', text, re.MULTILINE)}
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", described["name"]) and described["display_name"] == "my nét (2)"
+    assert (tmp_path / described["encoder_model_path"]).is_file()
 
 
 @pytest.mark.parametrize("option", ["with_preprocessing", "multimask"])
