@@ -49,6 +49,7 @@ def build(*, model: str = BUILT_IN, device: str = "auto", limits: Limits | None 
         _lay_out(page, model)
         demo.unload(page.leave)
     demo.page = page
+    demo.space_id = None  # as a Space too, the page asks nobody else for fonts or about itself
     demo.queue(api_open=False, default_concurrency_limit=4)
     return demo
 
