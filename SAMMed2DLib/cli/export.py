@@ -17,7 +17,7 @@ Write a model as files that other programs read. docs/export.md says which progr
 comes out.
 
 examples:
-  sammed2d export onnx --model sam-med2d-b -o exported
+  sammed2d export onnx --model sam-med2d_b -o exported
   sammed2d export onnx --with-preprocessing -o exported
   sammed2d export onnx --x-anylabeling -o exported
   sammed2d export published fine-tuned.pth --model runs/liver/best.pt"""

@@ -12,7 +12,7 @@ from curation_cases import write
 
 from SAMMed2DLib.__main__ import BAD_INPUT, OK, _joined, main, make_parser
 from SAMMed2DLib.data.sa_med2d import JSON_OF_SPLIT, read_layout
-from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE
+from SAMMed2DLib.registry.known_models import MODELS_DIR_VARIABLE, find
 
 DOCS = sorted((Path(__file__).resolve().parents[2] / "docs").glob("*.md"))
 QUICK = {
@@ -35,6 +35,14 @@ def test_documented_commands_and_options_are_known(page: Path) -> None:
         words = shlex.split(command)
         words = _joined(words[words.index("sammed2d") + 1 :])
         make_parser(words).parse_args(words)
+
+
+def test_examples_name_models_that_there_are() -> None:
+    root = DOCS[0].parents[1]
+    pages = [*DOCS, root / "README.md", *root.glob("SAMMed2DLib/cli/**/*.py")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = re.findall(r"^ *sammed2d .*--model ([\w-]+)(?= |$)", text, re.MULTILINE)
+    assert {find(name).name for name in named} >= {"sam-med2d_b"}
 
 
 def write_cases(folder: Path, count: int) -> None:
