@@ -153,7 +153,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             on_closed=self._rest,
             edit_history=shared_edit_history(),
         )
-        self._service.listen(self._show_service)
         parent = slicer.util.mainWindow() or self.scriptedEffect.optionsFrame()
         borrowed = {"Esc": self.clear} | dict.fromkeys(_UNDO_KEYS, self.take_back)
         self._shortcuts, self._overlay = new_shortcuts(self, parent, borrowed)
@@ -161,6 +160,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._check_torch()
         self._start(self.controller)
         qt.QTimer.singleShot(0, restoring.offer_left_work)
+        self._service.listen(self._show_service)
         self._show_service(self._service.state)
         qt.QTimer.singleShot(0, self.panel.tour.show_once)
         shown = self.panel.status_line.widget, self.propagation.ui.propagateButton

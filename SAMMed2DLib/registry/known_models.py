@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SAMMed2DLib.registry.built_in import BUILT_IN, FORMER_NAMES, current_name
-from SAMMed2DLib.registry.download import Downloaded, DownloadPolicy, Progress, download, exclusive
+
+if TYPE_CHECKING:
+    from SAMMed2DLib.registry.download import Downloaded, DownloadPolicy, Progress
 
 MODELS_DIR_VARIABLE = "SAMMED2D_MODELS_DIR"
 _CHECKSUMS_FILE = "checksums.json"
@@ -238,6 +240,9 @@ def install(
         CheckpointError: the file that came is not usable.
         RegistryError: the record of checksums is damaged, or the embedded file is missing.
     """
+    # Late: whoever only lists the models, as a panel that is opened, downloads none.
+    from SAMMed2DLib.registry.download import DownloadPolicy, exclusive
+
     target = path_of(entry, directory)
     if target.is_file():
         return target
@@ -259,6 +264,7 @@ def _install(
 ) -> None:
     # Late: it is needed here only, and torch with it.
     from SAMMed2DLib.checkpoints.inference_checkpoint import convert_to_inference_checkpoint
+    from SAMMed2DLib.registry.download import download
 
     record = ChecksumRecord(target.parent / _CHECKSUMS_FILE)
     source = target.with_suffix(_DOWNLOAD_SUFFIX)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -149,9 +148,11 @@ def _broken(version: str) -> TorchState:
 
 
 def _installed_version() -> str:
+    from importlib import metadata  # late: it takes long, and the built-in model does not ask
+
     try:
-        return importlib.metadata.version("torch") or ""
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version("torch") or ""
+    except metadata.PackageNotFoundError:
         return ""
 
 

@@ -68,8 +68,10 @@ class WindowStatus:
         self.show("")
 
     def _show_text(self, text: str) -> None:
-        bar = _status_bar()
-        if bar is None or text == self._text:
+        if text == self._text:
+            return
+        bar = _status_bar()  # looked for among all windows, which takes a while
+        if bar is None:
             return
         if text:
             bar.showMessage(text)

@@ -54,6 +54,7 @@ _USED_SOON = (
     "SAMMed2DSlicer.effect.controller",
     "SAMMed2DSlicer.effect.panel.key_overlay",
     "SAMMed2DSlicer.effect.panel.help_text",
+    "SAMMed2DSlicer.recovery.autosave",
     "SAMMed2DSlicer.recovery.restoring",
     "SAMMed2DSlicer.effect.mouse_press",
 )
