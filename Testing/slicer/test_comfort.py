@@ -249,6 +249,28 @@ def test_the_views_keep_their_place_whatever_the_panel_says(small_screen):
     assert middle.geometry == before
 
 
+def contrast(one, other) -> float:
+    """How well one colour is read on another, by the WCAG: 1 .. 21."""
+    lights = []
+    for color in (one, other):
+        parts = np.array([color.redF(), color.greenF(), color.blueF()])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        lights.append(linear @ (0.2126, 0.7152, 0.0722))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["#f0f0f0", "#323232"])
+@pytest.mark.parametrize("level", ["good", "warning", "error"])
+def test_what_the_status_line_says_can_be_read_in_the_light_style_and_in_the_dark_one(sammed2d, ground, level):
+    from SAMMed2DSlicer.widgets import messages
+
+    label, palette = qt.QLabel(), qt.QPalette(qt.QColor(ground))
+    label.setPalette(palette)
+    messages.show(label, "Something", level)
+    color = label.styleSheet.removeprefix("color: ")
+    assert contrast(qt.QColor(color), qt.QColor(ground)) > (4.5 if ground == "#323232" else 3.5)
+
+
 # The tour
 
 

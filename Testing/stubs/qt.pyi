@@ -31,6 +31,7 @@ class QWidget(QObject):
     enabled: bool
     height: int
     objectName: str
+    palette: QPalette
     styleSheet: str
     toolTip: str
     visible: bool
@@ -228,3 +229,6 @@ class QPixmap:
     def loadFromData(self, data: QByteArray) -> bool: ...
     def scaled(self, width: int, height: int, aspectRatioMode: int, transformMode: int) -> QPixmap: ...
     def width(self) -> int: ...
+
+class QPalette:
+    def window(self) -> Any: ...

@@ -20,7 +20,7 @@ from SAMMed2DSlicer.widgets.window_status import WindowProgress, WindowStatus
 if TYPE_CHECKING:
     from SAMMed2DLib.doctor import Finding
 
-_COLORS = {"OK": "#2e8b57", "WARN": "#b35c00", "FAIL": "#c02020"}
+_LEVELS = {"OK": messages.GOOD, "WARN": messages.WARNING, "FAIL": messages.ERROR}
 
 
 class EnvironmentPanel:
@@ -92,7 +92,8 @@ class EnvironmentPanel:
         table.visible = True
         tables.fill(table, rows)
         for number, finding in enumerate(findings):
-            table.item(number, 0).setForeground(qt.QBrush(qt.QColor(_COLORS[finding.level])))
+            color = messages.color_on(table, _LEVELS[finding.level])
+            table.item(number, 0).setForeground(qt.QBrush(qt.QColor(color)))
         self.refresh()
 
     def _failed(self, error: BaseException) -> None:

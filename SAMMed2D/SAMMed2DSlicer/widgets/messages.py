@@ -11,10 +11,12 @@ from slicer.i18n import tr as _
 from SAMMed2DSlicer.scene.volumes import SceneError
 from SAMMed2DSlicer.setup import pytorch
 
-INFO, WARNING, ERROR = "info", "warning", "error"
+INFO, GOOD, WARNING, ERROR = "info", "good", "warning", "error"
 ZERO_WIDTH_SPACE = "\N{ZERO WIDTH SPACE}"
 _LONG_WORD = re.compile(r"\S{20}(?=\S)")
-_COLORS = {INFO: "", WARNING: "#b35c00", ERROR: "#c02020"}
+_DARK_BELOW = 128  # lightness of 255
+# On a light ground, and on the dark one of Slicer's dark style.
+_COLORS = {INFO: ("", ""), GOOD: ("#2e8b57", "#66cc8f"), WARNING: ("#b35c00", "#ffb454"), ERROR: ("#c02020", "#ff8a80")}
 # Errors whose message tells the user what to do; others are bugs, and are logged too.
 _USER_ERRORS = (ValueError, OSError, ImportError, pytorch.InstallError)
 
@@ -27,10 +29,16 @@ def show(label: qt.QLabel, text: str, level: str = INFO) -> None:
         text: for the user, one line.
         level: INFO, WARNING or ERROR, which gives the colour.
     """
-    color = _COLORS[level]
+    color = color_on(label, level)
     label.styleSheet = f"color: {color}" if color else ""
     label.text = breaking_anywhere(text)
     label.visible = bool(text)
+
+
+def color_on(widget: qt.QWidget, level: str) -> str:
+    """The colour of a text of this level that can be read on a widget: light or dark; empty for the usual one."""
+    light_ground, dark_ground = _COLORS[level]
+    return dark_ground if widget.palette.window().color().lightness() < _DARK_BELOW else light_ground
 
 
 def breaking_anywhere(text: str) -> str:
