@@ -31,6 +31,7 @@ def parse(arguments):
 def make_steps(work):
     """(name, generator function) in their order; the first three are what the others need."""
     from effect_steps import EffectSteps
+    from object_steps import ObjectSteps
     from scene_steps import SceneSteps
 
     scene = SceneSteps(work)
@@ -38,6 +39,7 @@ def make_steps(work):
         ("module start", scene.load_module),
         ("load CT", scene.load_ct),
         *EffectSteps(work).steps(),
+        *ObjectSteps(work).steps(),
         ("save", scene.save),
         ("reopen", scene.reopen),
         ("module", scene.module),

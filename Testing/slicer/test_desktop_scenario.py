@@ -14,14 +14,18 @@ def run(folder, *options):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_clicks_boxes_saving_and_a_closed_scene_pass(tmp_path):
-    wanted = ["click", "box", "correct", "accept", "undo and redo", "save", "reopen", "close while predicting"]
+def test_clicks_boxes_strokes_whole_and_many_objects_saving_and_a_closed_scene_pass(tmp_path):
+    wanted = ["click", "box", "correct", "accept", "undo and redo"]
+    wanted += ["scribble and lasso", "whole object", "many objects", "correct what is there"]
+    wanted += ["save", "reopen", "close while predicting"]
     done = run(tmp_path, "--only", ",".join(wanted), "--longest-gap", "5000")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = re.findall(r"^pass  (.{26}) ", done.stdout, re.MULTILINE)
     assert [line.strip() for line in lines] == [*ALWAYS, *wanted]
     assert f"{len(lines)} of {len(lines)} steps passed" in (tmp_path / "scenario.txt").read_text()
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"click", "box", "correction", "accepted"}
+    pictures = {"click", "box", "correction", "accepted", "scribble", "lasso"}
+    pictures |= {"whole object", "many objects", "corrected mask"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == pictures
 
 
 def test_a_window_that_stands_still_too_long_fails_it(tmp_path):
