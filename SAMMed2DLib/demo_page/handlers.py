@@ -26,7 +26,7 @@ from SAMMed2DLib.demo_page.view import (
     shown,
 )
 from SAMMed2DLib.demo_page.visitors import Visitor, Visitors
-from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace
+from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace, box_between
 from SAMMed2DLib.imaging.intensity import Intensity, Percentiles, Window
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Stopped
@@ -102,7 +102,7 @@ class DemoPage:
         return {"only": "candidate", "candidate": candidate_text(found)} if is_current else gr.skip()
 
     def rest(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
-        """The mouse rests or is pressed: the answer to a first click there is prepared, if nothing else is done.
+        """The mouse rests or is pressed: the answer to a first click or box there is prepared, if nothing else is done.
 
         Returns:
             for one that is pressed, a coarse mask, to be shown until the answer to the click is there.
@@ -111,11 +111,17 @@ class DemoPage:
         if workspace.image is None or not workspace.lock.acquire(blocking=False):
             return gr.skip()
         try:
-            if not workspace.draft.segment.prompts_on(workspace.plane).is_empty:
+            is_there = workspace.index == what["index"]  # else the slice was left, or comes next
+            if not is_there or not workspace.draft.segment.prompts_on(workspace.plane).is_empty:
                 return gr.skip()
             seen, image = copy(workspace), workspace.model_image()
-            prompts = Prompts.of().with_point(place_in_slice(seen, what["at"])[0], 1).checked(image.shape[:2])
+            places = place_in_slice(seen, what["at"])
+            size_hw = image.shape[:2]
+            box = None if len(places) == 1 else box_between(places, size_hw)
+            prompts = Prompts.of(positive=places if box is None else (), box=box).checked(size_hw)
             coarse = self.shelf.answer_ahead(workspace, workspace.model, image, prompts)
+        except DemoError:  # a box that is too small yet
+            return gr.skip()
         finally:
             workspace.lock.release()
         mask = coarse.result() if what.get("pressed") else None
@@ -123,7 +129,8 @@ class DemoPage:
 
     def scroll(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Another slice."""
-        return self._done(request, lambda workspace: workspace.show(int((event._data or {})["index"])), ahead=True)[0]
+        index = int((event._data or {})["index"])
+        return {**self._done(request, lambda workspace: workspace.show(index), ahead=True)[0], "scrolled": index}
 
     def open_example(self, title: str, request: gr.Request) -> tuple[Any, ...]:
         """One of the examples."""
@@ -342,7 +349,8 @@ def _window_and_levels(workspace: Workspace) -> tuple[Any, ...]:
 
 
 def _do(workspace: Workspace, what: dict[str, Any]) -> None:
-    """What the visitor did on the slice."""
+    """What the visitor did, on the slice that he had come to."""
+    workspace.show(int(what["index"]))
     if what["do"] == "point":
         workspace.point(place_in_slice(workspace, what["at"])[0], int(bool(what["inside"])))
     elif what["do"] == "box":

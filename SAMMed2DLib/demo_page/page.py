@@ -134,8 +134,9 @@ def _lay_out(page: DemoPage, model: str) -> None:
     opened = [view, segments, axis, window, level, width, files, example, upload]
     done = view.select(page.prompt, None, both, trigger_mode="multiple", **_IN_ORDER)
     done.then(page.candidates, None, view, trigger_mode="multiple", concurrency_limit=4, **_QUIET)
-    view.focus(page.rest, None, view, trigger_mode="always_last", concurrency_limit=4, **_QUIET)
-    view.input(page.scroll, None, view, trigger_mode="always_last", **_IN_ORDER)
+    view.focus(page.rest, None, view, trigger_mode="multiple", concurrency_limit=4, **_QUIET)
+    # Not "always_last": Gradio repeats the first event then, not the last one. The page itself waits between slices.
+    view.input(page.scroll, None, view, trigger_mode="multiple", **_IN_ORDER)
     example.input(page.open_example, example, opened, concurrency_limit=2, **_QUIET)
     upload.upload(page.open_file, [upload, frame, series], opened, concurrency_limit=2, api_visibility="private")
     axis.input(page.choose_axis, axis, view, **_IN_ORDER)

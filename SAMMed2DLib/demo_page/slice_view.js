@@ -4,8 +4,8 @@ const find = (selector) => element.querySelector(selector);
 let tool = "inside";
 let corner = null; // where a box begins, [x, y] as shares of the picture
 let press = null; // where the left button went down, and whether a click there is inside
-let index = 0;
-let scrolledAt = 0;
+let index = 0; // of the slice that is wanted; all that is asked is about it
+let scrolling = -Infinity; // when it was asked for, ms, until it is there
 let waiting = 0;
 let resting = null; // what happens when the mouse stays where it is
 let asked = null; // the place of a click whose answer is not there yet
@@ -14,7 +14,7 @@ let coarse = null; // a picture with a first mask for such a click, and its plac
 const ask = (what) => {
   waiting += 1;
   find(".frame").classList.add("waiting");
-  trigger("select", what);
+  trigger("select", { ...what, index });
   asked = what.do === "point" ? what.at : null;
   showCoarse();
 };
@@ -39,7 +39,10 @@ const go = (to) => {
   index = next;
   asked = null;
   slider.value = String(index);
-  scrolledAt = performance.now();
+  if (performance.now() - scrolling > 5000) scroll(); // else once the one that was asked for before is there
+};
+const scroll = () => {
+  scrolling = performance.now();
   trigger("input", { index });
 };
 const placeOf = (event) => {
@@ -82,7 +85,7 @@ element.addEventListener("pointerdown", (event) => {
     finish(place);
   } else if (event.button === 0) {
     press = { place, inside: tool !== "outside" };
-    if (tool === "inside") trigger("focus", { at: place, pressed: true }); // prepared while the button is held
+    if (tool === "inside") trigger("focus", { at: place, index, pressed: true }); // prepared while the button is held
     find(".frame").setPointerCapture(event.pointerId);
   }
 });
@@ -90,10 +93,13 @@ element.addEventListener("pointermove", (event) => {
   clearTimeout(resting);
   const place = find(".picture").src && event.target.closest(".frame") && tool === "inside" ? placeOf(event) : null;
   if (place !== null && !event.buttons && isInside(place)) {
-    resting = setTimeout(() => trigger("focus", { at: place }), 60);
+    resting = setTimeout(() => trigger("focus", { at: place, index }), 60);
   }
   if (press !== null && isDrag(placeOf(event))) corner = press.place;
-  if (corner !== null) band(placeOf(event).map((share) => Math.max(0, Math.min(0.9999, share))));
+  if (corner === null) return;
+  const at = [corner, within(placeOf(event))];
+  band(at[1]);
+  resting = setTimeout(() => trigger("focus", { at, index }), 60); // the box is probably done
 });
 element.addEventListener("pointerup", (event) => {
   if (press === null) return;
@@ -112,9 +118,10 @@ const isDrag = (end) => {
   const area = find(".picture").getBoundingClientRect();
   return Math.hypot((end[0] - press.place[0]) * area.width, (end[1] - press.place[1]) * area.height) > 5;
 };
+const within = (place) => place.map((share) => Math.max(0, Math.min(0.9999, share)));
 const finish = (place) => {
-  const end = place.map((share) => Math.max(0, Math.min(0.9999, share)));
-  ask({ do: "box", at: [corner, end] });
+  clearTimeout(resting);
+  ask({ do: "box", at: [corner, within(place)] });
   choose("inside"); // what follows a box is a correction
 };
 element.addEventListener("wheel", (event) => {
@@ -168,7 +175,9 @@ const show = () => {
   const slider = find(".slice");
   slider.max = String(value.slices - 1);
   slider.disabled = value.slices < 2;
-  if (performance.now() - scrolledAt > 600 || value.index === index) {
+  if (value.scrolled !== undefined) scrolling = -Infinity;
+  if (value.scrolled !== undefined && value.scrolled !== index) scroll(); // the wheel was turned further meanwhile
+  else if (scrolling === -Infinity) {
     index = value.index;
     slider.value = String(index);
   }

@@ -211,14 +211,11 @@ class Workspace:
             corners_xy: (2, 2), two opposite corners, slice px; the pixels that they are in are inside.
 
         Raises:
+            DemoError: it has no area.
             PromptError: it contradicts other prompts.
         """
-        height, width = self.plane.size_hw
-        pixels = np.clip(np.floor(np.sort(corners_xy, axis=0) + 0.5), 0, (width - 1, height - 1))
-        low, high = pixels
-        if (high - low < 1).any():
-            raise DemoError("This box has no area: give two opposite corners around the object.")
-        self._try(self.draft.segment.prompts_on(self.plane).with_box([*low, *(high + 1)]))
+        box = box_between(corners_xy, self.plane.size_hw)
+        self._try(self.draft.segment.prompts_on(self.plane).with_box(box))
 
     def other_candidate(self, step: int) -> None:
         """Take another mask that the prompts may mean, the next larger (1) or smaller (-1) one, around the ends."""
@@ -370,6 +367,23 @@ class Workspace:
         plane = min(carried, key=lambda plane: carried[plane].confidence)
         self.axis, self.index = axis_and_index(plane)
         return carried[plane].confidence
+
+
+def box_between(corners_xy: np.ndarray, size_hw: tuple[int, int]) -> list[float]:
+    """The box (x0, y0, x1, y1; half-open) with the pixels that two opposite corners are in, slice px.
+
+    Args:
+        corners_xy: (2, 2), in any order.
+        size_hw: of the slice.
+
+    Raises:
+        DemoError: it has no area.
+    """
+    height, width = size_hw
+    low, high = np.clip(np.floor(np.sort(corners_xy, axis=0) + 0.5), 0, (width - 1, height - 1))
+    if (high - low < 1).any():
+        raise DemoError("This box has no area: give two opposite corners around the object.")
+    return [*low, *(high + 1)]
 
 
 def _one_axis(segment: DraftSegment, volume: Volume) -> int:

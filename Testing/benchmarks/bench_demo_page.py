@@ -4,7 +4,8 @@ Slices of the chest CT in Chromium without a screen. The time is measured in the
 the decoded picture with the mask, so that queue, model, drawing, transfer and decoding all count: with the first one,
 which for a first click may be coarse, and with the last one. "rested" is the first click on a slice where the mouse had
 been for a second, "moved" one right after the mouse came there, "at once" one on a slice that just came as well;
-"further" a correcting click; "undo" takes it back.
+"further" a correcting click; "undo" takes it back; "box" one that is drawn on a slice without prompts, from the moment
+in which the button is let go.
 
     python Testing/benchmarks/bench_demo_page.py [--slices 10]
 """
@@ -49,7 +50,7 @@ def measured(driver: DemoPageDriver, slices: int) -> dict[str, list[tuple[float,
     """The seconds of each kind of click."""
     page = driver.page
     page.evaluate(WATCH)
-    kinds = ("rested", "moved", "at once", "further", "undo")
+    kinds = ("rested", "moved", "at once", "further", "undo", "box")
     seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     for number in range(slices):
         kind = kinds[number % 3]
@@ -64,6 +65,13 @@ def measured(driver: DemoPageDriver, slices: int) -> dict[str, list[tuple[float,
             took(driver, lambda x=x, y=y: page.mouse.click(*driver.place(x, y + 0.12), button="right"))
         )
         seconds["undo"].append(took(driver, lambda: driver.press("z")))
+        driver.press("x")
+        page.mouse.move(*driver.place(x - 0.08, y - 0.1))
+        page.mouse.down()
+        page.mouse.move(*driver.place(x + 0.08, y + 0.1), steps=5)
+        time.sleep(0.2)
+        page.evaluate("window.began = performance.now()")
+        seconds["box"].append(took(driver, page.mouse.up))
         driver.press("x")
     return seconds
 

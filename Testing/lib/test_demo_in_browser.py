@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -131,7 +132,17 @@ def test_a_click_shows_a_coarse_mask_until_its_answer_is_there(visitor, tmp_path
     assert first == "A first look: the outline follows." and "expected overlap" in last and "overlap" in visitor.message
     assert coarse != final == visitor.page.get_attribute("#slice-view img", "src")
     visitor.press("z")
-    visitor.drag((0.6, 0.2), (0.9, 0.8))  # a press that became a box shows the mask of the box alone
+    sent: list[str] = []
+    visitor.page.on("request", lambda request: sent.append(request.post_data or ""))
+    visitor.page.mouse.move(*visitor.place(0.6, 0.2))
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(*visitor.place(0.9, 0.8), steps=3)
+    visitor.page.wait_for_timeout(500)  # the hand rests before it lets go, and the answer is prepared
+    visitor.after(visitor.page.mouse.up)
+    corners = r'"at":(\[\[[^]]+\],\[[^]]+\]\])'
+    (asked,) = re.findall(f'"do":"box",{corners}', "".join(sent))
+    assert re.findall(f"{{{corners}", "".join(sent))[-1] == asked
+    # A press that became a box shows the mask of the box alone.
     assert "A first look" not in [words for _, words in visitor.page.evaluate("window.told.slice(2)")]
 
 
@@ -163,6 +174,23 @@ def test_examples_slices_and_axes_are_shown_and_a_result_in_3d(visitor, tmp_path
     visitor.page.click("#show-3d")
     visitor.page.wait_for_selector("#model-3d canvas")
     assert "fundus.png" in visitor.download(tmp_path)
+
+
+def test_a_wheel_that_turns_fast_ends_where_it_was_turned_to_and_a_click_is_on_that_slice(visitor, tmp_path):
+    visitor.upload(write_image(tmp_path / "scrolled.nrrd"))
+    visitor.page.evaluate(
+        """() => {
+            const frame = document.querySelector("#slice-view .frame");
+            for (let n = 0; n < 6; n++)
+                frame.dispatchEvent(new WheelEvent("wheel", { deltaY: -100, bubbles: true, cancelable: true }));
+        }"""
+    )
+    visitor.page.mouse.click(*visitor.place(0.75, 0.5))  # before that slice is shown
+    visitor.page.wait_for_function("document.querySelector('#slice-view .message').innerText.includes('overlap')")
+    visitor.page.wait_for_timeout(500)
+    assert visitor.legend == f"axial slice 16 of 0 to {SHAPE[0] - 1}"
+    assert visitor.page.input_value("#slice-view .slice") == "16"
+    assert "expected overlap" in visitor.message
 
 
 def test_the_box_tool_takes_two_clicks_and_what_is_no_image_is_refused_in_words_of_the_page(visitor, tmp_path):

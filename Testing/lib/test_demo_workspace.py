@@ -22,7 +22,7 @@ from SAMMed2DLib.demo_page.model_shelf import ModelShelf
 from SAMMed2DLib.demo_page.opening import Limits, open_upload
 from SAMMed2DLib.demo_page.view import place_in_slice, shown
 from SAMMed2DLib.demo_page.visitors import Visitors
-from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace
+from SAMMed2DLib.demo_page.workspace import DemoError, OpenImage, Workspace, box_between
 from SAMMed2DLib.imaging.intensity import Window
 from SAMMed2DLib.inference.prompts import Prompts
 from SAMMed2DLib.inference.session import Stopped
@@ -361,6 +361,15 @@ def test_a_click_where_the_mouse_rested_is_answered_from_what_was_prepared(works
     workspace.point(np.array(BALL), 1)
     assert workspace.answer().mask[int(BALL[1]), int(BALL[0])]
     assert shelf.answer_ahead(workspace, BUILT_IN, image, prompts).result() is None  # the answer is as near
+
+
+def test_a_box_is_answered_from_what_was_prepared_while_it_was_drawn(workspace, shelf, monkeypatch):
+    corners = np.array([[36.0, 35.0], [12.0, 10.0]])
+    prompts = Prompts.of(box=box_between(corners, workspace.plane.size_hw)).checked(workspace.plane.size_hw)
+    assert shelf.answer_ahead(workspace, BUILT_IN, workspace.model_image(), prompts).result() is None  # no coarse look
+    monkeypatch.setattr(type(shelf.predictor(BUILT_IN)), "embed", None)
+    workspace.box(corners)
+    assert workspace.answer().mask[int(BALL[1]), int(BALL[0])]
 
 
 def test_what_was_prepared_for_another_place_ends_when_something_is_asked(workspace, shelf):
