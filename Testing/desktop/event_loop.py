@@ -7,6 +7,7 @@ that it took. Between two of its parts Slicer runs as under a user's hands: noth
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import qt
@@ -36,7 +37,13 @@ def check(holds, text):
 
 
 class Gaps:
-    """Notes how long the event loop does not come round, by what is done: on the wall, and computing."""
+    """Notes how long the event loop does not come round, by what is done: on the wall, and computing.
+
+    Attributes:
+        own_s: of the present gap, what the scenario itself has taken, as for a picture: on the wall, and computing.
+    """
+
+    own_s = (0.0, 0.0)
 
     def __init__(self):
         self.wall_ms, self.cpu_ms = {}, {}
@@ -62,11 +69,19 @@ class Gaps:
     def _now():
         return time.perf_counter(), time.thread_time()
 
+    @classmethod
+    @contextmanager
+    def uncounted(cls):
+        """What is done here is the scenario's own, and no gap of Slicer's."""
+        before = cls._now()
+        yield
+        cls.own_s = tuple(own + now - then for own, now, then in zip(cls.own_s, cls._now(), before, strict=True))
+
     def _round(self):
         now = self._now()
-        for ms, then, before in zip((self.wall_ms, self.cpu_ms), now, self._last, strict=True):
-            ms.setdefault(self._kind, []).append(1000 * (then - before))
-        self._last = now
+        for ms, then, before, own in zip((self.wall_ms, self.cpu_ms), now, self._last, Gaps.own_s, strict=True):
+            ms.setdefault(self._kind, []).append(1000 * (then - before - own))
+        self._last, Gaps.own_s = now, (0.0, 0.0)
 
 
 class Faults:

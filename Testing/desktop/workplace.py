@@ -6,7 +6,7 @@ from pathlib import Path
 import made_ct
 import numpy as np
 import slicer
-from event_loop import Until, check
+from event_loop import Gaps, Until, check
 from hands import Hands, HostHands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,8 @@ class Workplace:
 
     def picture(self, name):
         """Save what the window shows now."""
-        self.hands.picture(self.output / f"{name}.png")
+        with Gaps.uncounted():
+            self.hands.picture(self.output / f"{name}.png")
 
     # Masks
 
