@@ -215,3 +215,22 @@ def test_nothing_is_encoded_again_for_another_mask(model, monkeypatch):
     np.testing.assert_array_equal(fixture.shown[0], candidates[-1].mask)
     assert session.encoded == encoded
     fixture.editor.setActiveEffect(None)
+
+
+def test_the_wheel_with_shift_corrects_a_slice_of_a_whole_object_that_waits(fixture):
+    keys.press("E")  # accepts what is shown, and looks for the rest
+    whole, place = fixture.effect.whole.whole, (INSIDE[0], INSIDE[1], 7)
+    fixture.wait(lambda: whole._is_found)
+    fixture.show(2, 7)
+    fixture.click(place, control=True)
+    settle(fixture)
+    fixture.wait(lambda: whole._is_found)
+    fixture.view.wheel(*fixture.xy(place), -1, shift=True)
+    fixture.wait(lambda: whole._is_found)
+    keys.press("Return")
+    fixture.wait(lambda: not whole.is_open)
+    part = fixture.model.masks(fixture.structure[7])[0]
+    assert (fixture.segment()[7] == part).all() and part.any()
+    assert fixture.segment()[8].sum() > 0
+    fixture.editor.undo()
+    assert [int(fixture.segment()[k].any()) for k in (7, INSIDE[2])] == [0, 1]
