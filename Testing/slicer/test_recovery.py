@@ -214,6 +214,7 @@ def test_what_a_killed_slicer_had_done_is_offered_and_restored(fixture, folder):
     slicer.app.answers.give("1 segments (A) and 2 prompts", "Restore")
     offer(fixture)
     assert time.strftime("%Y-%m-%d") in slicer.app.answers.shown[-1][1]
+    assert "Restored as Segmentation (restored)" in slicer.util.mainWindow().statusBar().currentMessage()
     ours, restored = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     assert ours is fixture.segmentation and not fixture.segment().any()
     assert restored.GetName() == "Segmentation (restored)" and not files(folder)

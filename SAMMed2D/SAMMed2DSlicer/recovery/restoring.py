@@ -24,6 +24,7 @@ from SAMMed2DSlicer.scene.volumes import SceneError
 _FIDUCIALS, _ROI = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"
 _RESTORE, _DISCARD = "restore", "discard"
 _MOST_NAMES = 4
+_TOLD_MS = 15_000
 _left_for_later: set[Path] = set()
 
 
@@ -52,7 +53,7 @@ def offer_left_work() -> None:
 
 def _restore_and_tell(path: Path, work: SavedWork) -> None:
     try:
-        restore(work)
+        node = restore(work)
     except ValueError as error:
         slicer.util.warningDisplay(str(error), windowTitle=_title())
         return
@@ -61,6 +62,8 @@ def _restore_and_tell(path: Path, work: SavedWork) -> None:
         slicer.util.warningDisplay(text.format(error=error), windowTitle=_title())
         return
     recovery_files.discard(path)
+    text = _("Restored as {name}: choose it as the segmentation to go on with it.")
+    slicer.util.showStatusMessage(text.format(name=node.GetName()), _TOLD_MS)
 
 
 def question_of(work: SavedWork) -> str:
