@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import signal
 import socket
-import sys
 
 from SAMMed2DLib.cli.common.options import Unstated, at_least
 from SAMMed2DLib.registry.built_in import BUILT_IN, current_name
@@ -64,7 +62,6 @@ def run(args: argparse.Namespace) -> None:
     from SAMMed2DLib.demo_page.page import build, launch
 
     limits = Limits(upload_mb=args.upload_mb, image_mb=args.image_mb, visitors=args.visitors)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder of uploads is removed then, too
     demo = build(model=args.model, device=args.device, limits=limits)
     try:
         _, address = launch(demo, host=args.host, port=args.port, inbrowser=not args.no_browser)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,8 @@ def build(*, model: str = BUILT_IN, device: str = "auto", limits: Limits | None 
     """
     folder = Path(tempfile.mkdtemp(prefix="sammed2d-demo-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes then, too
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # uploads too are in this folder, which nobody else can read
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     page = DemoPage(folder, model=model, device=device, limits=limits or Limits())

@@ -293,6 +293,8 @@ def test_the_file_of_a_space_is_the_page_where_the_space_wants_it(browser, tmp_p
             time.sleep(0.2)
         else:
             pytest.fail("the page did not come up")
+        assert list(tmp_path.glob("sammed2d-demo-*"))
     finally:
         process.terminate()
         process.wait(30)
+    assert not list(tmp_path.glob("sammed2d-demo-*"))
