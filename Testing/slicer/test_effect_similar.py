@@ -124,7 +124,9 @@ def test_in_the_volume_what_goes_on_from_slice_to_slice_is_proposed_once(fixture
     box = slicer.util.findChild(fixture.panel.widget, "similarInVolumeCheckBox")
     box.click()
     assert fixture.effect.scriptedEffect.integerParameter("SimilarInVolume") == 1
-    proposals = search(fixture)
+    slicer.util.findChild(fixture.panel.widget, "similarButton").click()
+    fixture.wait(lambda: not fixture.controller.proposer.is_searching)
+    proposals = fixture.controller.proposer.proposals
     assert found_centres(proposals) == set(CENTRES[2:]) and len(proposals) == len(CENTRES) - 2
     assert all(each.slice_index < 14 for each in proposals)
     marked = proposals[0]
