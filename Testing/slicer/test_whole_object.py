@@ -71,10 +71,10 @@ def test_what_was_drawn_across_the_slices_only_is_explained_and_nothing_begins(f
     fixture.view.hover(*fixture.xy((3, 3, INSIDE[2])))
     section = fixture.effect.propagation
     keys.press("E")
-    fixture.wait(lambda: "only lines on these slices" in section.status_line.text, 60)
+    fixture.wait(lambda: "shows only lines here" in section.status_line.text, 60)
     section.ui.bothButton.click()
     fixture.wait(lambda: not section.is_running, 60)
-    assert "only lines on these slices" in section.status_line.text
+    assert "shows only lines here" in section.status_line.text
     np.testing.assert_array_equal(fixture.segment(), drawn)
     fixture.click()
     found(fixture)
@@ -112,7 +112,7 @@ def test_another_frame_ends_it_and_says_so_while_frames_play(model):
     for frame in (1, 2, 3):
         cine.show(frame)
         fixture.pump(1.0)
-        assert "In frame 1, Whole object finds it again" in line.text
+        assert "Whole object finds it again in frame 1" in line.text
     assert preview_of(fixture) is None and not fixture.effect.whole.is_open
     fixture.click((20, 20, 1))
     assert "Enter accepts" in line.text

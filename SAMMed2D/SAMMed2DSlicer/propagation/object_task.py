@@ -86,10 +86,7 @@ class ObjectTask(PropagationTask):
     def check(self) -> None:
         """As `PropagationTask.check`; of a sequence, an object belongs to the frame that it was looked for in."""
         if volumes.sequence_item(self.axis.volume) != self._frame:
-            text = _(
-                "Another frame is shown: the object was given up before it was written. In frame {number}, Whole "
-                "object finds it again."
-            )
+            text = _("Another frame: the object was not written. Whole object finds it again in frame {number}.")
             raise SceneError(text.format(number=self._frame + 1))
         super().check()
 

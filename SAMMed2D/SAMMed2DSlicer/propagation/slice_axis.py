@@ -100,8 +100,7 @@ class SliceAxis(PropagationAxis):
                 "one."
             ),
             only_lines=_(
-                "{name} shows only lines on these slices, since it was segmented on slices across them: move the mouse "
-                "into the view in which it was segmented, or segment it on a slice here."
+                "{name} shows only lines here: point at the view it was segmented in, or segment it on a slice here."
             ),
             nothing_left=_(
                 "Nothing is left to do: all slices of this range are keyframes, or as the last run left them. "
