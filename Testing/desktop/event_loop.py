@@ -40,7 +40,7 @@ class Gaps:
     """Notes how long the event loop does not come round, by what is done: on the wall, and computing.
 
     Attributes:
-        own_s: of the present gap, what the scenario itself has taken, as for a picture: on the wall, and computing.
+        own_s: what the scenario itself has taken of the present gap, as for pictures: on the wall, and computing.
     """
 
     own_s = (0.0, 0.0)

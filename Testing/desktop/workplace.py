@@ -119,6 +119,7 @@ class Workplace:
 
     # Masks
 
+    @Gaps.uncounted()
     def shown(self):
         """The mask that waits to be accepted, in the volume's voxels: (K, J, I) bool."""
         mask = np.zeros(self.organs["liver"].shape, bool)
@@ -126,6 +127,7 @@ class Workplace:
             group.plane.insert(mask, self.controller.acceptance.predictions[group].result.mask, True)
         return mask
 
+    @Gaps.uncounted()
     def segment(self, segment_id):
         """A segment in the volume's voxels: (K, J, I) bool."""
         found = slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, segment_id, self.volume)
