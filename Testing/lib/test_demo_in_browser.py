@@ -127,7 +127,7 @@ def test_a_click_shows_a_coarse_mask_until_its_answer_is_there(visitor, tmp_path
         }"""
     )
     place = visitor.place(0.25, 0.5)
-    visitor.after(lambda: visitor.page.mouse.click(*place, delay=80))
+    visitor.after(lambda: visitor.page.mouse.click(*place, delay=300))
     (coarse, first), (final, last) = visitor.page.evaluate("window.told")
     assert first == "A first look: the outline follows." and "expected overlap" in last and "overlap" in visitor.message
     assert coarse != final == visitor.page.get_attribute("#slice-view img", "src")
