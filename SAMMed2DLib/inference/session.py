@@ -111,7 +111,7 @@ class Session:
             candidates: also draw the other masks that the prompts may mean; nothing is encoded for them.
             should_stop: ends the work early.
             on_coarse: is given the coarse mask of a first click, (H, W) bool, slice px, to be shown until the answer is
-                there; not called where there is no such look, or nothing was found.
+                there; not called where there is no such look, nothing was found, or more prompts came since.
 
         Returns:
             the mask of the object; with `mask`, all of the corrected mask.
@@ -127,8 +127,9 @@ class Session:
         known = None if mask is None else _known_mask(mask, size_hw)
         zoomed = self.predictor.prefers_zoom if zoom is None else zoom
         before = self.encoded
-        with self._stopping(should_stop, on_coarse):
-            step = self._refined(image, list(prompt_steps(prompts, known is not None)), known, zoomed, candidates)
+        steps = list(prompt_steps(prompts, known is not None))
+        with self._stopping(should_stop, on_coarse if len(steps) == 1 else None):
+            step = self._refined(image, steps, known, zoomed, candidates)
         # A mask of another origin is not what calibrations are fitted on, however it is corrected.
         calibration = self.predictor.score_calibration if known is None else None
         return prediction_of(step, self.encoded - before, candidates, calibration)

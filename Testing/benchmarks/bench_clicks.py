@@ -1,8 +1,9 @@
 """From a click to pixels: how long an annotator waits, with the built-in model, and where the time goes.
 
 A CT-like volume of 512 x 512 x 40 voxels, the Segment Editor with the effect, and synthesised clicks in a rendered
-slice view, on the host of the tests (Testing/host): Slicer's own C++, with a stand-in for its window. The last column
-is what the user sees; the others are parts of it, and what is missing is Slicer's and Qt's events in between.
+slice view, on the host of the tests (Testing/host): Slicer's own C++, with a stand-in for its window. The last two
+columns are what the user sees, the coarse mask of a first click and the answer; the others are parts of it, and what is
+missing is Slicer's and Qt's events in between.
 
     python Testing/benchmarks/bench_clicks.py [--clicks 30] [--threads N]
 """
@@ -26,7 +27,7 @@ sys.path[:0] = [str(ROOT / "Testing" / "slicer")]
 import slicer  # noqa: E402
 
 SIZE = (512, 512, 40)
-PARTS = ("picture", "encode", "decode", "write", "draw", "render", "click to pixels")
+PARTS = ("picture", "encode", "decode", "write", "draw", "render", "click to coarse mask", "click to pixels")
 
 
 class Stopwatch:
@@ -124,9 +125,13 @@ def wait_for_model(fixture, threads: int | None) -> None:
 def do(fixture, watch: Stopwatch, rows, action) -> None:
     """Time an action until its pixels are there."""
     with watch.click(rows):
+        clicked = time.perf_counter()
         action()
         while fixture.controller.is_waiting:
             APP.processEvents()
+            if fixture.panel._state.has_coarse and "click to coarse mask" not in watch.seconds:
+                fixture.view.forceRender()
+                watch.seconds["click to coarse mask"] = time.perf_counter() - clicked
         began = time.perf_counter()
         fixture.view.forceRender()
         watch.seconds["render"] = time.perf_counter() - began

@@ -94,6 +94,7 @@ def test_a_coarse_mask_is_told_before_the_answer_to_a_first_click_and_changes_no
     for prompts, zoom in ((prompts_of((1,)), True), (prompts_of((1, 0)), True), (Prompts.of(box=BOX), True)):
         session.answer(picture(), prompts, zoom=zoom, on_coarse=coarse.append)
     Session(predictor).answer(picture(), prompts_of((1,)), zoom=False, on_coarse=coarse.append)
+    Session(predictor).answer(picture(), prompts_of((1, 0)), zoom=True, on_coarse=coarse.append)  # the first is over
     session.answer(picture(1), prompts_of((1,)), zoom=True)  # nobody asked
     assert len(coarse) == 1
 

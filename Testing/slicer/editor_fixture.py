@@ -65,7 +65,7 @@ class BrightSession:
             working_bytes=lambda slices: 0,
         )
 
-    def answer(self, image, prompts, *, mask=None, zoom=None, candidates=False, should_stop=None):
+    def answer(self, image, prompts, *, mask=None, zoom=None, candidates=False, should_stop=None, on_coarse=None):
         """What is bright, in the box; a known mask is changed around the points only."""
         from SAMMed2DLib.inference.session import MaskPrediction
 

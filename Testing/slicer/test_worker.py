@@ -80,6 +80,19 @@ def test_work_runs_in_one_other_thread_and_results_come_on_the_main_thread(worke
     assert main == [(5, threading.main_thread())]
 
 
+def test_what_work_tells_comes_on_the_main_thread_before_its_result(worker):
+    came = []
+
+    def telling(stop):
+        for number in (1, 2):
+            worker.tell(lambda number=number: came.append((number, threading.current_thread())))
+        return 3
+
+    worker.submit(job(telling, done=came))
+    wait(worker)
+    assert came == [(1, threading.main_thread()), (2, threading.main_thread()), 3]
+
+
 def test_the_newest_request_replaces_the_one_before(worker):
     log, done = [], []
     begin_long(worker, "a", log, done)

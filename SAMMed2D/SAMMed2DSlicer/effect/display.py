@@ -15,10 +15,11 @@ from SAMMed2DSlicer.effect.context.group_chooser import ShownObject
 from SAMMed2DSlicer.effect.context.group_state import PromptGroupState
 from SAMMed2DSlicer.effect.panel.status_text import CurrentStatus, Status
 from SAMMed2DSlicer.effect.preview import DrawnMask, ObjectMask, ShownMask, SliceViews
-from SAMMed2DSlicer.inference.request_queue import PendingPrediction, RequestQueue
+from SAMMed2DSlicer.inference.request_queue import CoarseMask, PendingPrediction, RequestQueue
 from SAMMed2DSlicer.prompts.prompt_groups import PromptGroup
 from SAMMed2DSlicer.prompts.prompt_nodes import OPEN
 from SAMMed2DSlicer.scene.segment_reader import modified_time
+from SAMMed2DSlicer.scene.segmentations import segment_color
 from SAMMed2DSlicer.scene.slice_views import renders_once
 from SAMMed2DSlicer.widgets.messages import INFO
 
@@ -37,6 +38,7 @@ class EffectState:
         unfinished: groups of the selected segment, in view, that the user is not done with.
         can_clear: whether there are prompts in view, or such that are not accepted, that could be cleared.
         is_waiting: whether a prediction is on its way.
+        has_coarse: whether its coarse mask is shown.
         has_new_prompts: whether there are prompts whose mask was never written, or that were changed since.
         has_object: whether a whole object waits to be accepted.
         proposals: how many objects are proposed.
@@ -53,6 +55,7 @@ class EffectState:
     unfinished: Sequence[PromptGroup]
     can_clear: bool
     is_waiting: bool
+    has_coarse: bool
     has_new_prompts: bool
     has_object: bool = False
     proposals: int = 0
@@ -109,13 +112,14 @@ class EffectDisplay:
         self.search_share: float | None = None
         self.search_text = ""
         self.whole_object: ShownObject | None = None
+        self._coarse: CoarseMask | None = None  # as it is drawn
         self._masks: list[ShownMask] | None = None  # those that wait to be accepted; None before they are looked at
 
     def close(self) -> None:
         """Leave the views as they were."""
         self.changes.clear()
         self.views.close()
-        self.last_view = None
+        self.last_view = self._coarse = None
 
     def begin(self) -> EditorSnapshot:
         """Take the snapshot for the present event."""
@@ -135,7 +139,28 @@ class EffectDisplay:
     def draw(self) -> None:
         """Draw the predictions into the views."""
         self._masks = self._acceptance.shown_masks(self.now, self.changes)
-        self.views.draw([*self._object_masks(), *self._masks, *self.proposals_of(self.now)])
+        self._coarse = self._coarse_in_view()
+        self.views.draw([*self._object_masks(), *self._coarse_masks(), *self._masks, *self.proposals_of(self.now)])
+
+    @renders_once
+    def show_coarse(self) -> None:
+        """Show the coarse mask of what is being predicted, see `RequestQueue.coarse`."""
+        self.begin()
+        self.publish()
+
+    def _coarse_in_view(self) -> CoarseMask | None:
+        """The coarse mask to be drawn; none where a mask of the same prompts is shown."""
+        found = self._requests.coarse
+        if found is None or found.request.group in self._acceptance.predictions:
+            return None
+        return found if found.request.group in self._groups.in_view else None
+
+    def _coarse_masks(self) -> list[ObjectMask]:
+        if self._coarse is None or self.now.world_from_ijk is None:
+            return []
+        group = self._coarse.request.group
+        color = segment_color(group.segmentation, group.segment_id)
+        return [ObjectMask(group.plane, self._coarse.mask_hw, self.now.world_from_ijk, color)]
 
     def _object_masks(self) -> list[ObjectMask]:
         """What a whole object that waits to be accepted has on the slices shown."""
@@ -180,6 +205,8 @@ class EffectDisplay:
         return self._masks
 
     def _hand_on(self) -> None:
+        if self._coarse is not self._coarse_in_view():  # it has come, or what it was of is waited for no longer
+            self.draw()
         pending = self._pending()
         widgets = self._groups.in_view.get(pending[-1].group, []) if pending else []
         self._on_changed(
@@ -193,6 +220,7 @@ class EffectDisplay:
                 unfinished=self._groups.unfinished,
                 can_clear=bool(self._groups.in_view or self._groups.still_open(self.now)),
                 is_waiting=self._requests.running is not None,
+                has_coarse=self._coarse is not None,
                 has_new_prompts=any(self._is_new(group) for group in self._groups.still_open(self.now)),
                 has_object=self.whole_object is not None,
                 proposals=len(self.proposals_of(self.now)),

@@ -93,7 +93,7 @@ class ShownMask:
 
 @dataclass(frozen=True, eq=False)
 class ObjectMask:
-    """What a whole object, which waits to be accepted, has on a slice; it is drawn as a `ShownMask` is.
+    """What a whole object that waits to be accepted, or a first look, has on a slice; drawn as a `ShownMask` is.
 
     Attributes:
         plane: the slice.

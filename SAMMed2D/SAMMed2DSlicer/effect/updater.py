@@ -60,7 +60,9 @@ class EffectUpdater:
         self._prompts: dict[PromptGroup, Prompts | None] = {}  # those that were read in this event
         self.groups = PromptGroupState(edit_history)
         self.acceptance = Acceptance(effect, self.groups, edit_history)
-        self.requests = RequestQueue(service, self._request_of, self._predicted, self._failed)
+        self.requests = RequestQueue(
+            service, self._request_of, self._predicted, self._failed, lambda: self.display.show_coarse()
+        )
         self.display = EffectDisplay(effect, self.editor, self.groups, self.acceptance, self.requests, on_changed)
         self.candidates = CandidateChooser(
             self.requests, self._present_request_of, self._candidates_found, self._candidate_chosen

@@ -55,6 +55,14 @@ class PendingPrediction:
         return PendingPrediction(result, replace(self.request, prompts=self.request.prompts.with_candidate(number)))
 
 
+@dataclass(frozen=True, eq=False)
+class CoarseMask:
+    """What a first look has found, (H, W) bool, to be seen until the answer of its request is there; nothing more."""
+
+    mask_hw: np.ndarray
+    request: Request
+
+
 class RequestQueue:
     """Predicts the prompt group that changed last; what it interrupts is predicted afterwards.
 
@@ -69,6 +77,7 @@ class RequestQueue:
         request_of: Callable[[PromptGroup], Request | None],
         on_predicted: Callable[[PendingPrediction], None],
         on_error: Callable[[PromptGroup, BaseException], None],
+        on_coarse: Callable[[], None],
     ) -> None:
         """Begin with no request.
 
@@ -77,12 +86,20 @@ class RequestQueue:
             request_of: makes the request of a prompt group, or gives None; a ValueError goes to `on_error`.
             on_predicted: called with each prediction that is still wanted.
             on_error: called with what went wrong, and the prompt group for which it did.
+            on_coarse: called when there is a coarse mask, see `coarse`.
         """
         self._service, self._request_of = service, request_of
-        self._on_predicted, self._on_error = on_predicted, on_error
+        self._on_predicted, self._on_error, self._on_coarse = on_predicted, on_error, on_coarse
         self._waiting: list[PromptGroup] = []
+        self._coarse: CoarseMask | None = None
         self.in_order = False
         self.running: Request | None = None
+
+    @property
+    def coarse(self) -> CoarseMask | None:
+        """The coarse mask of what is being predicted; None before it is there, and where there is none."""
+        found = self._coarse
+        return found if found is not None and found.request is self.running else None
 
     def add(self, group: PromptGroup) -> None:
         """Predict a prompt group, before those that wait; in order after them."""
@@ -133,11 +150,20 @@ class RequestQueue:
     def _submit(self, request: Request) -> None:
         self.running = request
         self._service.submit(
-            partial(predict, request),
+            partial(predict, request, on_coarse=partial(self._tell, request)),
             partial(self._predicted, request),
             partial(self._failed, request),
             owner=self,
         )
+
+    def _tell(self, request: Request, mask_hw: np.ndarray) -> None:
+        """Hand a coarse mask over to the main thread; called in the worker thread."""
+        self._service.worker.tell(partial(self._looked, CoarseMask(mask_hw, request)))
+
+    def _looked(self, found: CoarseMask) -> None:
+        if found.request is self.running:
+            self._coarse = found
+            self._on_coarse()
 
     def _predicted(self, request: Request, result: Any) -> None:
         if self._is_wanted(request):
@@ -162,18 +188,18 @@ class RequestQueue:
         return now is not None and now.is_same(request)
 
 
-def predict(request: Request, session: Session, should_stop: ShouldStop, candidates: bool = False) -> MaskPrediction:
+def predict(request: Request, session: Session, should_stop: ShouldStop, **options: Any) -> MaskPrediction:
     """Predict with the session; a candidate that another model does not have counts as none.
 
     Args:
         request: what to predict.
         session: of the inference service; called in its thread.
         should_stop: whether to give up.
-        candidates: also draw the other masks that the prompts may mean.
+        options: `candidates` and `on_coarse` of `Session.answer`.
     """
     from SAMMed2DLib.inference.candidates import CandidateError
 
-    known, options = request.initial_mask_hw, dict[str, Any](candidates=True) if candidates else {}
+    known = request.initial_mask_hw
     try:
         return session.answer(
             request.image, request.prompts, mask=known, zoom=request.zoom, should_stop=should_stop, **options

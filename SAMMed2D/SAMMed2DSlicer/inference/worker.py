@@ -76,6 +76,7 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._finished: deque[Job] = deque()
+        self._told: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._timer = repeating(0, self._give_way)
@@ -115,6 +116,10 @@ class Worker:
         if job.error is not None:
             raise job.error
         return job.result
+
+    def tell(self, call: Callable[[], None]) -> None:
+        """Have something called on the main thread, before the result of the work that tells it, in the thread."""
+        self._told.append(call)
 
     def cancel_all(self) -> None:
         """Drop the waiting jobs and let the running one stop; no result is taken over."""
@@ -181,8 +186,11 @@ class Worker:
         """Let the worker have the lock for a moment, then take over what it has finished."""
         turn_s = time.perf_counter() - self._gave_way_at
         time.sleep(min(max(turn_s, _SHORTEST_YIELD_S), _LONGEST_YIELD_S))
-        while self._finished:
-            _take_over(self._finished.popleft())
+        while self._told or self._finished:
+            if self._told:
+                self._told.popleft()()
+            else:
+                _take_over(self._finished.popleft())
         if not self.is_pending:
             self._timer.stop()
         self._gave_way_at = time.perf_counter()

@@ -180,10 +180,13 @@ class EffectPanel:
     def _show_status(self, state: EffectState) -> None:
         """Show what is new, and whether a prediction is on its way."""
         line, was_waiting, self._is_waiting = self.status_line, self._is_waiting, state.is_waiting
+        text = _("A first look: the outline follows.") if state.has_coarse else _("Segmenting...")
         if state.is_waiting and not was_waiting:
             tip = _("Wait for no answer; the prompts stay.")
-            line.begin(PREDICTION, _("Segmenting..."), self._calls["cancel"], tip, soon=True)
-        elif was_waiting and not state.is_waiting:
+            line.begin(PREDICTION, text, self._calls["cancel"], tip, soon=True)
+        elif state.is_waiting:
+            line.update(PREDICTION, text)
+        elif was_waiting:
             line.end(PREDICTION)
         is_new = state.status is not self._status or was_waiting != state.is_waiting
         if is_new and not state.status.text and self._status is not None and line.message != self._status.text:
