@@ -184,6 +184,7 @@ def test_a_non_linear_transform_gives_a_clear_message_and_changes_nothing(model)
 
 def test_a_preview_has_a_dark_line_on_bright_structures_and_a_bright_one_within(model):
     fixture = EditorFixture(model, volume_kji=np.full(SIZE[::-1], 250, np.int16))
+    fixture.segmentation.GetSegmentation().GetNthSegment(0).SetColor(0.5, 0.7, 0.5)  # else one by chance
     fixture.click()  # the mask is the whole image
     row = fixture.image().sum(axis=2)[-1 - fixture.xy((10, 10, 10))[1]]
     first = int((row > 100).argmax())
