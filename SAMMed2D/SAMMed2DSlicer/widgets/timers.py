@@ -14,6 +14,8 @@ from typing import Any
 
 import qt
 
+_BETWEEN_IMPORTS_MS = 50
+
 
 def single_shot(interval_ms: int, slot: Callable[[], None]) -> Any:
     """A QTimer that calls once, `interval_ms` after its last start; it does not keep the method's object alive."""
@@ -30,15 +32,15 @@ def repeating(interval_ms: int, slot: Callable[[], None]) -> Any:
     return timer
 
 
-def import_when_idle(names: Sequence[str], interval_ms: int = 50) -> None:
+def import_when_idle(names: Sequence[str]) -> None:
     """Import modules one after the other while Slicer rests, so that what needs them first does not wait for them."""
 
     def import_next() -> None:
         importlib.import_module(names[0])
-        import_when_idle(names[1:], interval_ms)
+        import_when_idle(names[1:])
 
     if names:
-        qt.QTimer.singleShot(interval_ms, import_next)
+        qt.QTimer.singleShot(_BETWEEN_IMPORTS_MS, import_next)
 
 
 def _weak(method: MethodType) -> Callable[[], None]:
