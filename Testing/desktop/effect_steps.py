@@ -173,8 +173,7 @@ class EffectSteps:
         work.editor.undo()
         yield 0.5
         before = work.segment("liver")
-        work.hands.click_widget(section.ui.modelCheckBox, at=(8, section.ui.modelCheckBox.height // 2))
-        check(section.ui.modelCheckBox.checked, "the check box did not take the click")
+        work.hands.click_check_box(section.ui.modelCheckBox, True)
         work.hands.click_widget(section.ui.bothButton)
         yield Until(lambda: not section.is_running or _slices_done(section) > 1, "the first slices")
         check(section.is_running, f"it was over before it could be cancelled: {section.status_line.text}")

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import qt
 import slicer
+from event_loop import check
 
 
 class Hands:
@@ -17,6 +18,11 @@ class Hands:
         at = qt.QPointF(*(at or (widget.width / 2, widget.height / 2)))
         for kind, buttons in ((qt.QEvent.MouseButtonPress, qt.Qt.LeftButton), (qt.QEvent.MouseButtonRelease, 0)):
             self._send_mouse(widget, kind, at, qt.Qt.LeftButton, buttons or qt.Qt.NoButton, qt.Qt.NoModifier)
+
+    def click_check_box(self, box, becomes):
+        """Click on the square of a check box; it is checked then, or not."""
+        self.click_widget(box, at=(8, box.height // 2))
+        check(box.checked == becomes, "the check box did not take the click")
 
     def click(self, widget, xy, control=False):
         """Click in a slice view."""

@@ -77,9 +77,7 @@ class ObjectSteps:
         """Three clicks that wait for nothing, and Enter: three segments; undo empties them."""
         work = self.work
         yield from self._begin("many", LIVER)
-        box = work.effect.panel.ui.newSegmentsCheckBox
-        work.hands.click_widget(box, at=(8, box.height // 2))
-        check(box.checked, "the check box did not take the click")
+        work.hands.click_check_box(work.effect.panel.ui.newSegmentsCheckBox, True)
         before = self._segments()
         for place in (LIVER, SPLEEN, SPINE):
             work.click(place)
@@ -97,9 +95,7 @@ class ObjectSteps:
         yield 0.3
         check(not any(work.segment(name).any() for name in made), "undo left voxels")
         yield from work.press_key("Esc")
-        box = work.effect.panel.ui.newSegmentsCheckBox
-        work.hands.click_widget(box, at=(8, box.height // 2))
-        check(not box.checked, "the check box did not take the click")
+        work.hands.click_check_box(work.effect.panel.ui.newSegmentsCheckBox, False)
         return f"answers after {seconds:.2f} s, Dice {found[0]:.3f} and {found[1]:.3f}"
 
     def propose_objects(self):

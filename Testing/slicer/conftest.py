@@ -64,12 +64,11 @@ def sammed2d(app):
 @pytest.fixture
 def model(sammed2d, monkeypatch):
     """A model that finds what is bright, in place of the network; editor fixtures are put away at the end."""
-    from editor_fixture import BrightSession, EditorFixture
+    from editor_fixture import BrightSession, EditorFixture, let_answer
 
     from SAMMed2DSlicer.inference import service
 
-    bright = BrightSession()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: bright)
+    bright = let_answer(monkeypatch, BrightSession())
     service.shared().state = service.ServiceState("unloaded", "")
     monkeypatch.setattr(service.shared(), "_loaded", None)  # no model of an earlier test answers where this one fails
     yield bright

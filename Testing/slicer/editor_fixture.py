@@ -122,6 +122,14 @@ class BrightSession:
         self.encoded_ahead.append(image)
 
 
+def let_answer(monkeypatch, session):
+    """Let a session answer in place of the model that is chosen."""
+    from SAMMed2DSlicer.inference import service
+
+    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
+    return session
+
+
 class EditorFixture:
     """What an annotator has before them, and what their hands do."""
 
@@ -263,6 +271,12 @@ class EditorFixture:
     def accept(self):
         self.effect.accept()
         self.wait()
+
+    def rest(self):
+        """Let nothing be prepared ahead, and wait until the model is ready and all views have their slices."""
+        self.set(LookAhead=0)
+        self.wait(lambda: self.effect._service.state.is_ready)
+        self.pump(0.2)
 
     def wait(self, until=None, seconds: float = 90):  # a busy computer lets a thread wait
         """Let the application run until nothing is on its way, or until something is so."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from editor_fixture import INSIDE, BrightSession, EditorFixture
+from editor_fixture import INSIDE, BrightSession, EditorFixture, let_answer
 from host import keys
 
 
@@ -40,11 +40,7 @@ def image_mask(answer, session) -> np.ndarray:
 
 @pytest.fixture
 def model(model, monkeypatch) -> PartAndWhole:
-    from SAMMed2DSlicer.inference import service
-
-    session = PartAndWhole()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
-    return session
+    return let_answer(monkeypatch, PartAndWhole())
 
 
 @pytest.fixture
@@ -187,14 +183,12 @@ def test_nothing_is_encoded_again_for_another_mask(model, monkeypatch):
     from SAMMed2DLib.inference.session import Session
     from SAMMed2DLib.model.build import build_model
     from SAMMed2DLib.model.config.model_config import ModelConfig
-    from SAMMed2DSlicer.inference import service
 
     torch.manual_seed(3)
     sizes = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_blocks": (1,), "window_size": 3, "out_dim": 32}
     config = ModelConfig(image_size=64, decoder_heads=4, decoder_mlp_dim=64, iou_hidden_dim=32, **sizes)
     network = Predictor(build_model(config), device="cpu", prefers_zoom=True, click_scales=(1.0, 0.5))
-    session = Session(network)
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
+    session = let_answer(monkeypatch, Session(network))
     fixture = EditorFixture(model)
     fixture.set(LookAhead="0")
     fixture.click()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import slicer
-from editor_fixture import EditorFixture
+from editor_fixture import EditorFixture, let_answer
 from host import keys
 from test_effect_many_objects import CENTRES, K, OneObject, disc, discs_kji, names, press_at, written
 from test_effect_similar import OFF, found_centres
@@ -33,11 +33,7 @@ class Proposing(OneObject):
 
 @pytest.fixture
 def model(model, monkeypatch):
-    from SAMMed2DSlicer.inference import service
-
-    session = Proposing()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
-    return session
+    return let_answer(monkeypatch, Proposing())
 
 
 @pytest.fixture

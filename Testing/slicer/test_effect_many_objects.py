@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from editor_fixture import SIZE, BrightSession, EditorFixture
+from editor_fixture import SIZE, BrightSession, EditorFixture, let_answer
 from host import keys
 
 K = 10
@@ -42,11 +42,7 @@ def discs_kji(centres=CENTRES) -> np.ndarray:
 
 @pytest.fixture
 def model(model, monkeypatch) -> OneObject:
-    from SAMMed2DSlicer.inference import service
-
-    session = OneObject()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
-    return session
+    return let_answer(monkeypatch, OneObject())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicer
-from editor_fixture import SIZE, EditorFixture
+from editor_fixture import SIZE, EditorFixture, let_answer
 from host import keys
 from test_effect_many_objects import CENTRES, K, OneObject, disc, discs_kji, names, press_at, written
 
@@ -26,8 +26,6 @@ class Encoder:
 
 @pytest.fixture
 def model(model, monkeypatch):
-    from SAMMed2DSlicer.inference import service
-
     class Searchable(OneObject):
         def embed(self, images):
             return Encoder(images[0])
@@ -40,9 +38,7 @@ def model(model, monkeypatch):
                 for image, prompts in pairs
             ]
 
-    session = Searchable()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: session)
-    return session
+    return let_answer(monkeypatch, Searchable())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from editor_fixture import INSIDE, BrightSession, EditorFixture
+from editor_fixture import INSIDE, BrightSession, EditorFixture, let_answer
 from host import keys
 
 K = INSIDE[2]
@@ -19,7 +19,7 @@ class Looking(BrightSession):
 
     def __init__(self) -> None:
         super().__init__()
-        self.looks, self.may_answer, self.stopped = 1, threading.Event(), 0
+        self.looks, self.may_answer = 1, threading.Event()
 
     def answer(self, image, prompts, *, should_stop=None, on_coarse=None, candidates=False, **options):
         from SAMMed2DLib.inference.session import Stopped
@@ -29,7 +29,6 @@ class Looking(BrightSession):
             on_coarse(half(image[..., 0] > 127))
         while not candidates and not self.may_answer.wait(0.002):
             if should_stop():
-                self.stopped += 1
                 raise Stopped
         return super().answer(image, prompts, should_stop=should_stop, candidates=candidates, **options)
 
@@ -41,19 +40,13 @@ def half(mask_hw: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def looking(model, monkeypatch) -> Looking:
-    from SAMMed2DSlicer.inference import service
-
-    looking = Looking()
-    monkeypatch.setattr(service.InferenceService, "_session", lambda self, choice: looking)
-    return looking
+    return let_answer(monkeypatch, Looking())
 
 
 @pytest.fixture
 def fixture(looking) -> EditorFixture:
     fixture = EditorFixture(looking)
-    fixture.set(LookAhead=0)
-    fixture.wait(lambda: fixture.effect._service.state.is_ready)
-    fixture.pump(0.2)  # until all views have their slices
+    fixture.rest()
     return fixture
 
 

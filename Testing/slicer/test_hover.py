@@ -12,9 +12,7 @@ BOTH = {"control": True, "shift": True}
 @pytest.fixture
 def fixture(model) -> EditorFixture:
     fixture = EditorFixture(model)
-    fixture.set(LookAhead=0)
-    fixture.wait(lambda: fixture.effect._service.state.is_ready)
-    fixture.pump(0.2)  # until all views have their slices
+    fixture.rest()
     return fixture
 
 

@@ -11,14 +11,18 @@ TESTING = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "SimpleITK", "scipy", "requests", "pydicom", "SAMMed2DLib.inference")
 AIM_S = 0.1
 
-START = f"""
+HOST = f"""
 import json, sys, time
 sys.path[:0] = [{str(TESTING)!r}]
 import host
 app = host.start()
 import slicer
+module_path = {str(TESTING.parent / "SAMMed2D" / "SAMMed2D.py")!r}
+"""
+
+START = f"""{HOST}
 before, began = set(sys.modules), time.process_time()
-module = slicer.qSlicerScriptedLoadableModule({str(TESTING.parent / "SAMMed2D" / "SAMMed2D.py")!r})
+module = slicer.qSlicerScriptedLoadableModule(module_path)
 module.load()
 app.startupCompleted.emit()
 seconds = time.process_time() - began
@@ -26,13 +30,8 @@ names = [effect.name for effect in slicer.qSlicerSegmentEditorEffectFactory.inst
 print(json.dumps([seconds, sorted(set(sys.modules) - before), names]))
 """
 
-OPEN_EDITOR = f"""
-import json, sys
-sys.path[:0] = [{str(TESTING)!r}]
-import host
-app = host.start()
-import slicer
-slicer.qSlicerScriptedLoadableModule({str(TESTING.parent / "SAMMed2D" / "SAMMed2D.py")!r}).load()
+OPEN_EDITOR = f"""{HOST}
+slicer.qSlicerScriptedLoadableModule(module_path).load()
 app.startupCompleted.emit()
 before = set(sys.modules)
 slicer.util.selectModule("SegmentEditor")
