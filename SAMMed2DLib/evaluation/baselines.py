@@ -19,7 +19,7 @@ from SAMMed2DLib.evaluation.evaluation_options import (
     clicks_name,
 )
 from SAMMed2DLib.evaluation.protocols.objects import filled
-from SAMMed2DLib.inference.refinement import refine_logits
+from SAMMed2DLib.inference.outlines.refinement import refine_logits
 from SAMMed2DLib.inference.zoom import Crop
 
 # A logit of 8 in the middle of the ellipse; the fit weighs it against grey values.

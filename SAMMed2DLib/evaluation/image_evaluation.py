@@ -125,7 +125,7 @@ def _score(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Score one object by the protocol asked for, and return its boxes and its first click, px."""
     if options.protocol == REFERENCE:
-        embedding = session.embed([item.image])
+        (embedding,) = session.embed([item.image])
         reference_protocol.score(sheet, session.predictor, embedding, target, options)
         boxes = reference_protocol.slice_boxes_of(target, embedding, options)
         return boxes, reference_protocol.slice_click_of(target, embedding, options)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from SAMMed2DLib.inference.outlines.outline import outlined
 from SAMMed2DLib.inference.point_constraints import constrained_logits
 from SAMMed2DLib.inference.prediction import Prediction
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
-from SAMMed2DLib.inference.zoom import Model, ViewPrediction, outlined, rank
+from SAMMed2DLib.inference.zoom import Model, ViewPrediction, rank
 
 MOST = 5
 # Masks that share more than this, as intersection over union, are the same to a user.

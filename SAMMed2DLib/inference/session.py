@@ -200,7 +200,7 @@ class Session:
             Stopped: `should_stop` said so.
         """
         with self._stopping(should_stop):
-            embedding = self.embed([image], coarse=coarse)
+            (embedding,) = self.embed([image], coarse=coarse)
             self._check_stop()
             return self.predictor.predict_all_many(embedding, prompts)
 
@@ -218,10 +218,9 @@ class Session:
 
     # What `zoom` asks of a model
 
-    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
-        """Embed one image, or take it from the cache; see `Predictor.embed`."""
-        (image,) = images
-        return self._embedded([image], coarse=coarse and self._has_coarse)[0]
+    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> list[Embedding]:
+        """An embedding of each image, of the cache or encoded as one batch; see `Predictor.embed`."""
+        return self._embedded(images, coarse=coarse and self._has_coarse)
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Decode one object."""

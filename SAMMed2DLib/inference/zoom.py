@@ -7,16 +7,16 @@ for each object. The outline is then fitted to the grey values of the crop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from SAMMed2DLib.inference.point_constraints import constrained_logits, region_of, without_flecks
+from SAMMed2DLib.inference.outlines.outline import constrained, outlined
+from SAMMed2DLib.inference.point_constraints import region_of
 from SAMMed2DLib.inference.prediction import Embedding, Prediction
 from SAMMed2DLib.inference.prompts import Prompts, box_of_mask
-from SAMMed2DLib.inference.refinement import refine_logits
 
 # The share of the crop's side that the object takes: training zooms to 35 to 85 %.
 OBJECT_SHARE = 0.6
@@ -58,8 +58,8 @@ class Model(Protocol):
             (H, W) float32, logits.
         """
 
-    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Embedding:
-        """Encode slices, (H, W, 3) uint8, in the full frame or in the coarse one."""
+    def embed(self, images: Sequence[np.ndarray], *, coarse: bool = False) -> Iterable[Embedding]:
+        """Encode slices, (H, W, 3) uint8, in the full frame or in the coarse one: an embedding of each."""
 
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice."""
@@ -209,13 +209,13 @@ def predict_whole(
         PromptError: the prompts do not fit the slice or contradict each other.
     """
     view = Crop.of_slice(image)
-    embedding = model.embed([image])
+    (embedding,) = model.embed([image])
     logits = None if previous is None else previous.low_res_logits
     if previous is not None and previous.embedding is None:
         logits = _mask_prompt(model, previous.mask)
     given = replace(prompts, low_res_logits=logits).checked(view.size_hw)
     found = model.predict(embedding, given)
-    mask = _constrained(found.logits(), prompts, previous)
+    mask = constrained(found.logits(), prompts, previous)
     return ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, given)
 
 
@@ -250,17 +250,17 @@ def predict_zoomed(
     earlier: tuple[ViewPrediction, ...] = ()
     known = None if previous is None or previous.embedding is None else previous
     if previous is None and prompts.box_xyxy is None and len(model.click_scales) > 1:
-        earlier = _first_click(model, image, prompts)
-        known = previous = max(earlier, key=rank)
+        known, others = _first_click(model, image, prompts)
+        previous, earlier = known, (known, *others)
         if model.coarse_size is None and _is_shown_well(known, prompts):
-            return replace(known, earlier=tuple(other for other in earlier if other is not known))
+            return replace(known, earlier=others)
         if on_coarse is not None:
             on_coarse(known)
     elif known is None and prompts.box_xyxy is None:
         known = _first_pass(model, image, prompts)
         earlier = (known,)
     view = _view_for(image, prompts, known)
-    embedding = model.embed([image if view.is_whole else view.cut(image)])
+    (embedding,) = model.embed([image if view.is_whole else view.cut(image)])
     if previous is not None:
         prompts = prompts.with_low_res_logits(_mask_prompt(model, view.cut(previous.mask)))
     return replace(_predict_in(model, embedding, image, view, prompts, previous), earlier=earlier)
@@ -274,7 +274,7 @@ def _view_for(image: np.ndarray, prompts: Prompts, known: ViewPrediction | None)
 
 def _first_pass(model: Model, image: np.ndarray, prompts: Prompts) -> ViewPrediction:
     """What the model finds on the whole slice, to tell about where the object is."""
-    embedding = model.embed([image])
+    (embedding,) = model.embed([image])
     found = model.predict(embedding, prompts)
     return ViewPrediction(found.mask, found.score, Crop.of_slice(image), found.low_res_logits, embedding, prompts)
 
@@ -300,25 +300,13 @@ def _predict_in(
     return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding, inside)
 
 
-def outlined(
-    model: Model, found: Prediction, cut: np.ndarray, inside: Prompts, previous: ViewPrediction | None = None
-) -> np.ndarray:
-    """The mask of a crop, (h, w) bool, its outline drawn by the refiner or fitted to the grey values.
+def _first_click(
+    model: Model, image: np.ndarray, prompts: Prompts
+) -> tuple[ViewPrediction, tuple[ViewPrediction, ...]]:
+    """The surest mask on crops of several scales around the click, or around a scribble, and the others.
 
-    Args:
-        model: made the prediction.
-        found: on the crop.
-        cut: (h, w, 3) uint8, the crop.
-        inside: the prompts, px of the crop.
-        previous: what earlier prompts gave.
+    Only the surest is outlined.
     """
-    if model.has_refiner:
-        return without_flecks(_constrained(model.refine(found, cut, inside), inside, previous), inside)
-    return _constrained(refine_logits(found.logits(), cut), inside, previous)
-
-
-def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[ViewPrediction, ...]:
-    """The masks on crops of several scales around the click, or around a scribble, as far as they hold it."""
     size_hw = (image.shape[0], image.shape[1])
     points = np.flatnonzero(prompts.labels == 1)[:1] if prompts.labels.any() else np.arange(len(prompts.labels))[:1]
     first = prompts.of_those([*points, *prompts.strokes])
@@ -326,8 +314,17 @@ def _first_click(model: Model, image: np.ndarray, prompts: Prompts) -> tuple[Vie
     middle = (around[:2] + around[2:] - 1) / 2 if prompts.strokes else first.points_xy[0]
     views = [Crop.centred(middle, scale, size_hw) for scale in model.click_scales]
     views = [view for view in views if not prompts.strokes or view.holds(first)] or [Crop.of_slice(image)]
-    embedded = [(view, model.embed([view.cut(image)], coarse=True), view.shown(prompts)) for view in views]
-    return tuple(_predict_in(model, embedding, image, view, shown, None) for view, embedding, shown in embedded)
+    looks: list[tuple[ViewPrediction, Prediction, Prompts]] = []
+    for view, embedding in zip(views, model.embed([view.cut(image) for view in views], coarse=True), strict=True):
+        inside = view.prompts(view.shown(prompts))
+        found = model.predict(embedding, inside)
+        mask = view.whole_mask(constrained(found.logits(), inside))
+        look = ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, inside)
+        looks.append((look, found, inside))
+    surest, found, inside = max(looks, key=lambda look: rank(look[0]))
+    mask = outlined(model, found, surest.view.cut(image), inside)
+    others = tuple(look for look, *_ in looks if look is not surest)
+    return replace(surest, mask=surest.view.whole_mask(mask)), others
 
 
 def rank(found: ViewPrediction) -> float:
@@ -350,13 +347,6 @@ def _share_of_view(found: ViewPrediction) -> float:
     """The longer side of the mask's box, of the longer side of its crop."""
     box, view = box_of_mask(found.mask), found.view
     return float(max(box[2:] - box[:2]) / max(view.x1 - view.x0, view.y1 - view.y0))
-
-
-def _constrained(logits_hw: np.ndarray, prompts: Prompts, previous: ViewPrediction | None) -> np.ndarray:
-    """The mask of a view, its points on their sides; where nothing is found, a scribble makes an object, no point."""
-    is_nothing = not (logits_hw > 0).any() and (previous is None or not previous.mask.any())
-    is_nothing &= not any(stroke.label for stroke in prompts.strokes)
-    return (logits_hw if is_nothing else constrained_logits(logits_hw, prompts)) > 0
 
 
 def _still_fits(found: ViewPrediction, prompts: Prompts) -> bool:

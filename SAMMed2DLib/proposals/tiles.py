@@ -94,7 +94,7 @@ def feature_map(
     for tile in tiles:
         cut = tile_image(image, tile)
         session.encode(cut, should_stop, coarse=False)
-        features = session.embed([cut]).array[0]
+        features = session.embed([cut])[0].array[0]
         rows, columns = (_centres(low, high, step, n) for low, high, n in _spans(tile, height, width))
         part = np.einsum(
             "yg,cgh,xh->cyx",

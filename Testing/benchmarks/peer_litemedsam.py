@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SAMMed2DLib.inference.refinement import refine_logits
+from SAMMed2DLib.inference.outlines.refinement import refine_logits
 from SAMMed2DLib.inference.zoom import Crop
 
 SIDE = 256

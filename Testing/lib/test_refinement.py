@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from SAMMed2DLib.imaging.metrics import dice
-from SAMMed2DLib.inference import refinement
-from SAMMed2DLib.inference.refinement import refine_logits
+from SAMMed2DLib.inference.outlines import refinement
+from SAMMed2DLib.inference.outlines.refinement import refine_logits
 
 ROW, COLUMN = np.mgrid[:90, :120]
 

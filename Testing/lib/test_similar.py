@@ -169,7 +169,7 @@ class WholeFirst:
         pass
 
     def embed(self, images):
-        return SimpleNamespace(array=images[0][None, ..., 0].astype(np.float32)[None])
+        return [SimpleNamespace(array=image[None, ..., 0].astype(np.float32)[None]) for image in images]
 
     def answer_pairs(self, pairs, *, should_stop=None):
         return [SimpleNamespace(mask=np.ones(image.shape[:2], bool), score=0.9) for image, _ in pairs]

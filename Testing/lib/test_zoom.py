@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from SAMMed2DLib.imaging.masks import extent_of
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, coarse_size_of, predict_zoomed
 from SAMMed2DLib.model.config.model_config import SMALL, TINY
@@ -40,8 +42,8 @@ class _BrightPixels:
         self.asked: list[Prompts] = []
 
     def embed(self, images, coarse=False):
-        self.embedded.append(images[0].shape)
-        return images[0]
+        self.embedded += [image.shape for image in images]
+        return list(images)
 
     def predict(self, embedding, prompts):
         self.asked.append(prompts.checked(embedding.shape[:2]))
@@ -68,6 +70,16 @@ def test_a_box_is_segmented_on_a_crop_and_put_back_in_place(model, image):
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
     assert model.embedded == [(32, 32, 3)]  # the smallest crop; a box needs no first pass
     np.testing.assert_array_equal(model.asked[0].box_xyxy, [7, 10, 25, 22])
+
+
+def test_a_mask_that_ends_before_the_sides_of_its_box_comes_nearer_to_them(image):
+    class Unsure(_BrightPixels):
+        def predict(self, embedding, prompts):
+            found = super().predict(embedding, prompts)
+            return SimpleNamespace(**vars(found), logits=lambda: np.where(found.mask, 0.5, -0.5).astype(np.float32))
+
+    found = predict_zoomed(Unsure(), image, Prompts.of(box=(96, 36, 122, 56)))
+    np.testing.assert_array_equal(extent_of(found.mask), (98, 38, 120, 54))
 
 
 def test_a_click_is_followed_by_a_crop_around_what_it_found(model, image):
@@ -226,15 +238,18 @@ def test_a_first_click_that_was_looked_at_coarsely_is_answered_on_a_crop_in_the_
         def __init__(self):
             super().__init__()
             self.was_coarse = []
+            self.batches = []
 
         def embed(self, images, coarse=False):
-            self.was_coarse.append(coarse)
+            self.was_coarse += [coarse] * len(images)
+            self.batches.append(len(images))
             return super().embed(images)
 
     model = Coarse()
     found = predict_zoomed(model, image, Prompts.of(positive=[(105, 45)]))
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
     assert model.was_coarse == [True, True, False]
+    assert model.batches == [2, 1]  # the coarse ones together
     assert len(found.earlier) == 2  # other candidates may come of them
     predict_zoomed(model, image, Prompts.of(positive=[(105, 45)], negative=[(118, 45)]), found)
     predict_zoomed(model, image, Prompts.of(box=(100, 40, 118, 52)))

@@ -28,7 +28,7 @@ class Encoder:
 def model(model, monkeypatch):
     class Searchable(OneObject):
         def embed(self, images):
-            return Encoder(images[0])
+            return [Encoder(image) for image in images]
 
         def answer_pairs(self, pairs, *, ahead=(), should_stop=None):
             from types import SimpleNamespace

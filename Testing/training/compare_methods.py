@@ -180,7 +180,7 @@ def _peer(peer: Peer, case: Case) -> Iterator[tuple[str, np.ndarray]]:
 
 def _unfitted(session: Session, image: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
     view = Crop.shown_around(box_xyxy, (image.shape[0], image.shape[1]))
-    found = session.predict(session.embed([view.cut(image)]), view.prompts(Prompts.of(box=box_xyxy)))
+    found = session.predict(session.embed([view.cut(image)])[0], view.prompts(Prompts.of(box=box_xyxy)))
     return view.whole_mask(found.mask)
 
 
