@@ -5,14 +5,11 @@ The products run in one thread of NumPy's BLAS: more of them would spin beside t
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
+
+from SAMMed2DLib.system.blas import one_blas_thread
 
 
 def resized(x: np.ndarray, size_hw: tuple[int, int], *, antialias: bool = False) -> np.ndarray:
@@ -29,7 +26,7 @@ def resized(x: np.ndarray, size_hw: tuple[int, int], *, antialias: bool = False)
     if tuple(x.shape[-2:]) == tuple(size_hw):
         return x
     down, across = (_weights(x.shape[axis], size_hw[axis], antialias) for axis in (-2, -1))
-    with blas_threads(1):  # more would spin beside those of PyTorch, and slow them down
+    with one_blas_thread():  # more would spin beside those of PyTorch, and slow them down
         return down @ (x @ across.T)
 
 
@@ -50,39 +47,3 @@ def _weights(size: int, target: int, antialias: bool) -> np.ndarray:
     weights[rows, first] = 1 - share
     weights[rows, np.minimum(first + 1, size - 1)] += share
     return weights
-
-
-@contextmanager
-def blas_threads(count: int) -> Iterator[None]:
-    """Let NumPy's BLAS use so many threads within the context, where it lets itself be told."""
-    calls = blas_calls()
-    if calls is None:
-        yield
-        return
-    get, set_ = calls
-    before = get()
-    if before != count:
-        set_(count)
-    try:
-        yield
-    finally:
-        if before != count:
-            set_(before)
-
-
-@cache
-def blas_calls() -> tuple[Any, Any] | None:
-    """Functions that get and set the threads of the OpenBLAS that comes with NumPy; None for another BLAS."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".libs", package / ".dylibs")
-    for file in (file for folder in folders for file in sorted(folder.glob("*openblas*"))):
-        try:
-            library = ctypes.CDLL(str(file))
-        except OSError:
-            continue
-        for form in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-            get, set_ = (getattr(library, form.format(what), None) for what in ("get", "set"))
-            if get is not None and set_ is not None:
-                set_.restype, set_.argtypes = None, [ctypes.c_int]
-                return get, set_
-    return None

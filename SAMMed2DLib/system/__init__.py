@@ -1,1 +1,1 @@
-"""Files that appear whole, locks, memory, and how numbers are written."""
+"""Files that appear whole, locks, memory, threads of the BLAS, and how numbers are written."""

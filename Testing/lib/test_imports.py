@@ -55,6 +55,7 @@ ROOMS = {
     "former_names": Room(),
     "system": Room(),
     "imaging": Room(),
+    "imaging.bilinear": Room("system.blas"),
     "io": Room("imaging system", late="SimpleITK pydicom"),
     # the network and its weights
     "model": Room(**TORCH),
@@ -69,7 +70,7 @@ ROOMS = {
     "inference.engines": Room("model.config", late="torch"),
     "inference.engines.loading": Room("inference checkpoints model", late="torch"),
     "inference.engines.torch_engine": Room("inference model", **TORCH),
-    "inference.numpy_engine": Room("imaging inference.engines.engine model.config"),
+    "inference.numpy_engine": Room("imaging inference.engines.engine model.config system.blas"),
     "inference.prediction": Room("model.preprocessing"),
     "inference.predictor": Room(
         "inference imaging.bilinear model checkpoints registry.built_in registry.known_models", late="torch"

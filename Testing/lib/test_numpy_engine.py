@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -16,7 +19,6 @@ from test_tiny_vit import with_golden_weights
 
 from SAMMed2DLib.checkpoints.checkpoint import CheckpointError, read_checkpoint
 from SAMMed2DLib.checkpoints.inference_checkpoint import save_inference_checkpoint
-from SAMMed2DLib.imaging.bilinear import blas_calls
 from SAMMed2DLib.inference.engines.engine import EncodedPrompts, EngineError
 from SAMMed2DLib.inference.numpy_engine import threads
 from SAMMed2DLib.inference.numpy_engine.engine import NumpyEngine
@@ -29,6 +31,7 @@ from SAMMed2DLib.model import refiner
 from SAMMed2DLib.model.build import build_model
 from SAMMed2DLib.model.config.model_config import ModelConfig
 from SAMMed2DLib.model.config.tiny_vit_sizes import TinyVitSizes
+from SAMMed2DLib.system.blas import blas_calls, blas_threads
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "demo"))
 
@@ -41,6 +44,27 @@ CROPS = 50
 def predictors() -> tuple[Predictor, Predictor]:
     """The built-in model on PyTorch and on NumPy."""
     return load_predictor(engine="torch", device="cpu", precision="float32"), load_predictor(engine="numpy")
+
+
+@pytest.fixture
+def own_threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads compute; as before after the test."""
+    before = threads._count
+    yield threads.set_threads
+    threads._count = before
+
+
+@pytest.fixture
+def two_blas_threads() -> Iterator[Callable[[], int]]:
+    """NumPy's BLAS has two threads; says how many it has."""
+    calls = blas_calls()
+    if calls is None:
+        pytest.skip("a BLAS that does not let itself be told")
+    get, set_ = calls
+    before = get()
+    set_(2)
+    yield get
+    set_(before)
 
 
 def test_gelu_is_exact_to_a_millionth():
@@ -152,19 +176,83 @@ def test_the_encoding_can_be_stopped_before_every_block(predictors):
     assert session.is_encoded(image)
 
 
-def test_several_threads_find_what_one_finds_and_give_the_blas_its_threads_back(predictors):
+def test_several_threads_find_what_one_finds_and_give_the_blas_its_threads_back(
+    predictors, own_threads, two_blas_threads
+):
     _, ours = predictors
-    views, before = [np.random.default_rng(0).random((3, 56, 56), np.float32)], threads.threads()
-    found = []
-    try:
-        for count in (1, 3):
-            threads.set_threads(count)
-            with threads.blas_threads(2):
-                found.append(ours.engine.encode(views))
-                assert blas_calls() is None or blas_calls()[0]() == 2
-    finally:
-        threads.set_threads(before)
-    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    views, found = [np.random.default_rng(0).random((3, 56, 56), np.float32)], []
+    for count in (1, 3, 5):
+        own_threads(count)
+        found.append(ours.engine.encode(views))
+        assert two_blas_threads() == 2 == blas_threads()
+    for each in found[1:]:
+        np.testing.assert_allclose(each, found[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_blas_has_one_thread_while_the_engine_computes_and_its_own_again_after_a_stop(
+    predictors, own_threads, two_blas_threads, count
+):
+    _, ours = predictors
+    seen: list[int] = []
+
+    def stop() -> None:
+        seen.append(two_blas_threads())
+        if len(seen) == 3:
+            raise Stopped
+
+    own_threads(count)
+    with ours.engine.checking(stop), pytest.raises(Stopped):
+        ours.engine.encode([np.zeros((3, 56, 56), np.float32)])
+    assert seen == [1, 1, 1] and two_blas_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "width", "rows"),
+    [
+        (1, 56, 56, 8),
+        (2, 56, 56, 7),  # eight bands, not seven
+        (2, 112, 112, 4),
+        (2, 14, 14, 7),
+        (3, 14, 14, 5),
+        (4, 56, 56, 7),
+        (4, 2, 9, 1),
+        (2, 3, 2000, 1),
+    ],
+)
+def test_threads_have_as_many_bands_each_and_do_every_row_once(own_threads, count, height, width, rows):
+    own_threads(count)
+    done: list[tuple[int, int]] = []
+    threads.each_band(lambda first, last: done.append((first, last)), height, width)
+    assert sorted(done) == [(first, min(first + rows, height)) for first in range(0, height, rows)]
+
+
+def test_an_error_in_any_thread_is_raised_when_no_thread_works_any_more(own_threads):
+    own_threads(3)
+    begun = Barrier(3, timeout=30)
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        if number < 3:
+            begun.wait()
+        if number == 1:
+            raise ValueError("of one")
+        done.append(number)
+
+    with pytest.raises(ValueError, match="of one"):
+        threads.each(work, range(40))
+    assert sorted(done) == [0, *range(2, 40)]
+
+
+def test_engines_may_compute_at_a_time(predictors, two_blas_threads, own_threads):
+    own_threads(2)
+    _, ours = predictors
+    views = [np.random.default_rng(number).random((3, 56, 56), np.float32) for number in range(4)]
+    alone = [ours.engine.encode([view]) for view in views]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda view: ours.engine.encode([view]), views))
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert two_blas_threads() == 2
 
 
 # Files

@@ -14,6 +14,7 @@ from SAMMed2DLib.inference.numpy_engine.prompt_encoder import NumpyPromptEncoder
 from SAMMed2DLib.inference.numpy_engine.refiner import NumpyRefiner, prompt_maps
 from SAMMed2DLib.inference.numpy_engine.weights import NamedWeights
 from SAMMed2DLib.model.config.model_config import ModelConfig
+from SAMMed2DLib.system.blas import one_blas_thread
 
 
 class NumpyEngine(Engine):
@@ -68,12 +69,19 @@ class NumpyEngine(Engine):
 
     def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Encode images (3, S, S) float32 of one size, normalised: features (B, C, g, g), channels last in memory."""
-        return np.stack([self._encoder(image, self._check) for image in inputs]).transpose(0, 3, 1, 2)
+        with one_blas_thread():
+            return np.stack([self._encoder(image, self._check) for image in inputs]).transpose(0, 3, 1, 2)
 
     def decode(
         self, features: Sequence[np.ndarray], prompts: EncodedPrompts, best: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Decode prompts of one kind; see `Engine.decode`."""
+        with one_blas_thread():
+            return self._decoded(features, prompts, best)
+
+    def _decoded(
+        self, features: Sequence[np.ndarray], prompts: EncodedPrompts, best: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         seen = np.concatenate(features) if len(features) > 1 else features[0]
         grid = seen.shape[-1]
         if grid not in self._positions:
@@ -91,7 +99,9 @@ class NumpyEngine(Engine):
         """Draw an outline anew at twice its resolution; see `Engine.refine`."""
         if self._refiner is None:
             raise ValueError("this network has no refiner")
-        return self._refiner(image, low_res, prompt_maps(prompts.points, prompts.boxes, len(low_res), self.prompt_size))
+        maps = prompt_maps(prompts.points, prompts.boxes, len(low_res), self.prompt_size)
+        with one_blas_thread():
+            return self._refiner(image, low_res, maps)
 
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:

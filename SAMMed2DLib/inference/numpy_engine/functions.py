@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from SAMMed2DLib.inference.numpy_engine.threads import each_band
@@ -19,7 +21,11 @@ _GELU = (
 )
 _MINUS_GELU = tuple(np.float32(-value) for value in _GELU)
 _ONE = np.float32(1)
-_BLOCK = 32_768  # numbers that are worked on at a time: they and two scratch arrays are in the second cache
+# Numbers that are worked on at a time: about a band. With fewer of them threads would wait longer for Python's lock,
+# which each one takes between any two operations of NumPy, than a nearer cache gains.
+_BLOCK = 131_072
+
+_CONVOLVED_AT_A_TIME = 262_144  # numbers of pixels with their neighbours, likewise
 
 
 def gelu_(x: np.ndarray) -> np.ndarray:
@@ -75,12 +81,18 @@ def softmax_(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return x
 
 
-def convolved(x: np.ndarray, weight: np.ndarray, dilation: int = 1) -> np.ndarray:
-    """Convolve with 3 x 3 pixels, the map keeping its size, as one product of matrices.
+def convolved(
+    x: np.ndarray,
+    weight: np.ndarray,
+    finished: Callable[[np.ndarray, slice], np.ndarray],
+    dilation: int = 1,
+) -> np.ndarray:
+    """Convolve with 3 x 3 pixels, the map keeping its size, as a product of matrices for each band.
 
     Args:
         x: (H, W, C).
         weight: (9 * C, D): rows, columns, channels in; channels out.
+        finished: what becomes of the product of a band, (rows, W, D), and of which rows it is.
         dilation: px from one to the next of the 3 pixels.
 
     Returns:
@@ -95,9 +107,10 @@ def convolved(x: np.ndarray, weight: np.ndarray, dilation: int = 1) -> np.ndarra
         for tap in range(9):
             row, column = dilation * (tap // 3), dilation * (tap % 3)
             seen[:, :, tap] = padded[first + row : last + row, column : column + width]
-        out[first:last] = (seen.reshape(-1, len(weight)) @ weight).reshape(last - first, width, -1)
+        product = (seen.reshape(-1, len(weight)) @ weight).reshape(last - first, width, -1)
+        out[first:last] = finished(product, slice(first, last))
 
-    each_band(convolve, height, width)
+    each_band(convolve, height, width, _CONVOLVED_AT_A_TIME // len(weight))
     return out
 
 

@@ -13,7 +13,7 @@ from SAMMed2DLib.inference.numpy_engine.functions import (
     normalised,
     softmax_,
 )
-from SAMMed2DLib.inference.numpy_engine.threads import each, each_band, threads
+from SAMMed2DLib.inference.numpy_engine.threads import each, each_band, rows_of_a_band, threads
 from SAMMed2DLib.inference.numpy_engine.weights import Linear, NamedWeights
 
 _HEAD_DIM = 32
@@ -62,14 +62,33 @@ class NumpyImageEncoder:
         Returns:
             (g, g, dim) float32.
         """
-        first, second = self._stem
-        x = second(gelu_(first(np.ascontiguousarray(image.transpose(1, 2, 0)))))
+        x = self._begun(np.ascontiguousarray(image.transpose(1, 2, 0)))
         for block in self._blocks:
             check_stop()
             x = block(x)
-        x = (x.reshape(-1, x.shape[2]) @ self._narrow).reshape(*x.shape[:2], -1)
-        x = layer_norm(x, *self._norms[0], _NECK_NORM_EPS)
-        return layer_norm(convolved(x, self._last), *self._norms[1], _NECK_NORM_EPS)
+        return self._ended(x)
+
+    def _begun(self, image: np.ndarray) -> np.ndarray:
+        """The stem, of (S, S, 3)."""
+        height, width, _ = image.shape
+        first_layer, second_layer = self._stem
+        out = np.empty((height, width, second_layer.weight.shape[1]), np.float32)
+
+        def begin(first: int, last: int) -> None:
+            out[first:last] = second_layer(gelu_(first_layer(image[first:last])))
+
+        each_band(begin, height, width)
+        return out
+
+    def _ended(self, x: np.ndarray) -> np.ndarray:
+        """The neck, of (g, g, C)."""
+        out = np.empty((*x.shape[:2], self._narrow.shape[1]), np.float32)
+
+        def narrow(first: int, last: int) -> None:
+            out[first:last] = layer_norm(x[first:last] @ self._narrow, *self._norms[0], _NECK_NORM_EPS)
+
+        each_band(narrow, *x.shape[:2])
+        return convolved(out, self._last, lambda band, _: layer_norm(band, *self._norms[1], _NECK_NORM_EPS))
 
 
 def _widened(x: np.ndarray, layer: Linear) -> np.ndarray:
@@ -161,21 +180,38 @@ class _AttentionBlock:
             x = np.pad(x, ((0, below), (0, right), (0, 0)))
         rows, columns = x.shape[0] // side, x.shape[1] // side
         windows = x.reshape(rows, side, columns, side, dim).swapaxes(1, 2).reshape(-1, side * side, dim)
-        qkv = self._qkv(normalised(windows, _BLOCK_NORM_EPS)).reshape(len(windows), side * side, self._heads, 3, -1)
-        query, key, value = (qkv[:, :, :, part].swapaxes(1, 2) for part in range(3))
+        tokens = windows.reshape(-1, dim)
+        qkv = np.empty((len(tokens), 3 * dim), np.float32)
+
+        def project(first: int, last: int) -> None:
+            qkv[first:last] = self._qkv(normalised(tokens[first:last], _BLOCK_NORM_EPS))
+
+        each_band(project, len(tokens), 1)
+        by_head = qkv.reshape(len(windows), side * side, self._heads, 3, -1)
+        query, key, value = (by_head[:, :, :, part].swapaxes(1, 2) for part in range(3))
         attended = np.empty_like(windows)
-        step = -(-len(windows) // (4 * threads()))
 
-        def attend(first: int) -> None:
-            part = slice(first, first + step)
-            weights = query[part] @ key[part].swapaxes(-1, -2)
-            weights += self._biases
-            out = softmax_(weights) @ value[part]
-            attended[part] = out.swapaxes(1, 2).reshape(-1, side * side, dim)
+        def attend(piece: tuple[slice, slice]) -> None:
+            some, queries = piece
+            weights = query[some, :, queries] @ key[some].swapaxes(-1, -2)
+            weights += self._biases[:, queries]
+            seen = (softmax_(weights) @ value[some]).swapaxes(1, 2)
+            attended[some, queries] = self._out(seen.reshape(*seen.shape[:2], dim))
 
-        each(attend, range(0, len(windows), step))
-        out = self._out(attended).reshape(rows, columns, side, side, dim).swapaxes(1, 2)
+        each(attend, _pieces(len(windows), side * side))
+        out = attended.reshape(rows, columns, side, side, dim).swapaxes(1, 2)
         return out.reshape(rows * side, columns * side, dim)[:height, :width]
+
+
+def _pieces(windows: int, tokens: int) -> list[tuple[slice, slice]]:
+    """Which windows, and which of their tokens as queries, are worked on at a time: parts of them if they are few."""
+    step = rows_of_a_band(windows, tokens)
+    parts = -(-threads() // windows)
+    return [
+        (slice(first, first + step), slice(part * tokens // parts, (part + 1) * tokens // parts))
+        for first in range(0, windows, step)
+        for part in range(parts)
+    ]
 
 
 def _distances(window: int) -> np.ndarray:

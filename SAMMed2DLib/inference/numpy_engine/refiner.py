@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from SAMMed2DLib.imaging.bilinear import resized
@@ -41,17 +43,20 @@ class NumpyRefiner:
         seen[..., 13] = 1 / (1 + np.exp(-clamped)) - 0.5
         seen[..., 14:] = prompts.transpose(1, 2, 0)
         (first, first_bias), *middle, (last, last_bias) = self._layers
-        x = convolved(seen, first)
-        x += first_bias
-        gelu_(x)
+        x = convolved(seen, first, lambda band, _: gelu_(np.add(band, first_bias, out=band)))
         for (weight, bias), dilation in zip(middle, _DILATIONS, strict=True):
-            change = convolved(x, weight, dilation)
-            change += bias
-            x += gelu_(change)
-        change = convolved(x, last)
-        change += last_bias
+            x = convolved(x, weight, partial(_changed, x, bias), dilation)
+        change = convolved(x, last, lambda band, _: np.add(band, last_bias, out=band))
         fine = change.reshape(side, side, 2, 2).swapaxes(1, 2).reshape(2 * side, 2 * side)
         return fine + resized(logits, (2 * side, 2 * side))
+
+
+def _changed(x: np.ndarray, bias: np.ndarray, change: np.ndarray, rows: slice) -> np.ndarray:
+    """Some rows of a map (H, W, D) and what is to change in them, before its bias and GELU."""
+    change += bias
+    gelu_(change)
+    change += x[rows]
+    return change
 
 
 def prompt_maps(
