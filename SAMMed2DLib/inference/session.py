@@ -175,9 +175,7 @@ class Session:
         """
         with self._stopping(should_stop):
             embeddings = self._embedded([image for image, _ in pairs], ahead)
-            self._check_stop()
-            decoded = [(embedding, prompts) for embedding, (_, prompts) in zip(embeddings, pairs, strict=True)]
-            return self.predictor.decode_pairs(decoded)
+            return self.decode_pairs([(each, prompts) for each, (_, prompts) in zip(embeddings, pairs, strict=True)])
 
     def draw_all(
         self,
@@ -226,6 +224,11 @@ class Session:
         """Decode one object."""
         self._check_stop()
         return self.predictor.predict(embedding, prompts)
+
+    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+        """Decode one object on each of several embeddings, in as few batches as may be."""
+        self._check_stop()
+        return self.predictor.decode_pairs(pairs)
 
     def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
         """Decode all masks of one object."""
@@ -278,19 +281,15 @@ class Session:
         if missing:
             soon = {_key_in_frame(self._keys.of(image), coarse): image for image in ahead}
             missing.update((key, image) for key, image in soon.items() if key not in self._embeddings)
-            self._encode(missing, coarse)
+            self._check_stop()
+            encoded = self.predictor.embed(list(missing.values()), coarse=coarse)
+            self._embeddings.update(zip(missing, encoded, strict=True))
+            self.encoded += len(missing)
+            self._kept_bytes += encoded.nbytes
         found = [self._embeddings[key] for key in keys]
         while self._kept_bytes > self.cache_bytes and len(self._embeddings) > 1:
             self._kept_bytes -= self._embeddings.popitem(last=False)[1].nbytes
         return found
-
-    def _encode(self, images: dict[bytes, np.ndarray], coarse: bool) -> None:
-        """Encode images under their keys."""
-        self._check_stop()
-        encoded = self.predictor.embed(list(images.values()), coarse=coarse)
-        self._embeddings.update(zip(images, encoded, strict=True))
-        self.encoded += len(images)
-        self._kept_bytes += encoded.nbytes
 
     def _refined(
         self, image: np.ndarray, steps: list[Prompts], known: np.ndarray | None, zoomed: bool, with_candidates: bool

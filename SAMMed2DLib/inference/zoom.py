@@ -64,6 +64,9 @@ class Model(Protocol):
     def predict(self, embedding: Embedding, prompts: Prompts) -> Prediction:
         """Segment one object on an embedded slice."""
 
+    def decode_pairs(self, pairs: Sequence[tuple[Embedding, Prompts]]) -> list[Prediction]:
+        """Segment an object on each of several embedded slices."""
+
     def predict_all(self, embedding: Embedding, prompts: Prompts) -> list[Prediction]:
         """All masks that the network draws of one object."""
 
@@ -314,10 +317,10 @@ def _first_click(
     middle = (around[:2] + around[2:] - 1) / 2 if prompts.strokes else first.points_xy[0]
     views = [Crop.centred(middle, scale, size_hw) for scale in model.click_scales]
     views = [view for view in views if not prompts.strokes or view.holds(first)] or [Crop.of_slice(image)]
+    embeddings = model.embed([view.cut(image) for view in views], coarse=True)
+    pairs = [(each, view.prompts(view.shown(prompts))) for view, each in zip(views, embeddings, strict=True)]
     looks: list[tuple[ViewPrediction, Prediction, Prompts]] = []
-    for view, embedding in zip(views, model.embed([view.cut(image) for view in views], coarse=True), strict=True):
-        inside = view.prompts(view.shown(prompts))
-        found = model.predict(embedding, inside)
+    for view, (embedding, inside), found in zip(views, pairs, model.decode_pairs(pairs), strict=True):
         mask = view.whole_mask(constrained(found.logits(), inside))
         look = ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, inside)
         looks.append((look, found, inside))

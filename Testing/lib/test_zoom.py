@@ -49,6 +49,9 @@ class _BrightPixels:
         self.asked.append(prompts.checked(embedding.shape[:2]))
         return _SurePrediction(embedding[..., 0] > 100, 0.5, np.full((16, 16), len(self.asked), np.float32))
 
+    def decode_pairs(self, pairs):
+        return [self.predict(embedding, prompts) for embedding, prompts in pairs]
+
     def mask_prompt(self, logits_hw):
         return np.full((16, 16), (logits_hw > 0).sum(), np.float32)
 
