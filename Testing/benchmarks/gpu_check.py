@@ -185,7 +185,7 @@ def cache_on_device(plan: Plan) -> Iterator[Row]:
     session.answer(image, Prompts.of(positive=[centre_xy]))
     encoded = session.encoded
     session.answer(image, Prompts.of(positive=[centre_xy]).with_point((1, 1), 0))
-    features = session.embed([image]).features
+    features = session.embed([image])[0].features
     is_there = features.device.type == predictor.device.type
     result = f"{features.nbytes / 2**20:.1f} MiB a slice on {features.device}"
     yield Row("embeddings are kept", "auto", result, is_there and session.encoded <= encoded + 2)
