@@ -80,10 +80,7 @@ def _others(model: Model, image: np.ndarray, found: ViewPrediction, zoomed: bool
         cut = seen.view.cut(image)
         for drawn in model.predict_all(seen.embedding, seen.prompts):
             mask = outlined(model, drawn, cut, seen.prompts) if zoomed else _plain(drawn, seen.prompts)
-            view = seen.view
-            yield ViewPrediction(
-                view.whole_mask(mask), drawn.score, view, drawn.low_res_logits, seen.embedding, seen.prompts
-            )
+            yield ViewPrediction.in_view(seen.view, mask, drawn, seen.embedding, seen.prompts)
 
 
 def _plain(drawn: Prediction, prompts: Prompts) -> np.ndarray:

@@ -192,6 +192,21 @@ class ViewPrediction:
     earlier: tuple[ViewPrediction, ...] = ()
 
     @classmethod
+    def in_view(
+        cls, view: Crop, mask_hw: np.ndarray, found: Prediction, embedding: Embedding, prompts: Prompts
+    ) -> ViewPrediction:
+        """What the model found on a view, with the mask that was made of it.
+
+        Args:
+            view: the crop, or the whole slice.
+            mask_hw: (h, w) bool, of the view.
+            found: on the view.
+            embedding: of the view.
+            prompts: what the model was given, px of the view.
+        """
+        return cls(view.whole_mask(mask_hw), found.score, view, found.low_res_logits, embedding, prompts)
+
+    @classmethod
     def of_mask(cls, mask_hw: np.ndarray) -> ViewPrediction:
         """A mask that is there already, (H, W) bool, to be corrected."""
         return cls(mask_hw, float("nan"), Crop.of_slice(mask_hw))
@@ -300,16 +315,13 @@ def _predict_in(
     inside = view.prompts(prompts)
     found = model.predict(embedding, inside)
     mask = outlined(model, found, view.cut(image), inside, previous)
-    return ViewPrediction(view.whole_mask(mask), found.score, view, found.low_res_logits, embedding, inside)
+    return ViewPrediction.in_view(view, mask, found, embedding, inside)
 
 
 def _first_click(
     model: Model, image: np.ndarray, prompts: Prompts
 ) -> tuple[ViewPrediction, tuple[ViewPrediction, ...]]:
-    """The surest mask on crops of several scales around the click, or around a scribble, and the others.
-
-    Only the surest is outlined.
-    """
+    """The surest mask on crops of several scales around the click or scribble, outlined, and the others, as drawn."""
     size_hw = (image.shape[0], image.shape[1])
     points = np.flatnonzero(prompts.labels == 1)[:1] if prompts.labels.any() else np.arange(len(prompts.labels))[:1]
     first = prompts.of_those([*points, *prompts.strokes])
@@ -319,15 +331,15 @@ def _first_click(
     views = [view for view in views if not prompts.strokes or view.holds(first)] or [Crop.of_slice(image)]
     embeddings = model.embed([view.cut(image) for view in views], coarse=True)
     pairs = [(each, view.prompts(view.shown(prompts))) for view, each in zip(views, embeddings, strict=True)]
-    looks: list[tuple[ViewPrediction, Prediction, Prompts]] = []
-    for view, (embedding, inside), found in zip(views, pairs, model.decode_pairs(pairs), strict=True):
-        mask = view.whole_mask(constrained(found.logits(), inside))
-        look = ViewPrediction(mask, found.score, view, found.low_res_logits, embedding, inside)
-        looks.append((look, found, inside))
-    surest, found, inside = max(looks, key=lambda look: rank(look[0]))
-    mask = outlined(model, found, surest.view.cut(image), inside)
-    others = tuple(look for look, *_ in looks if look is not surest)
-    return replace(surest, mask=surest.view.whole_mask(mask)), others
+    found = model.decode_pairs(pairs)
+    looks = [
+        ViewPrediction.in_view(view, constrained(drawn.logits(), inside), drawn, embedding, inside)
+        for view, (embedding, inside), drawn in zip(views, pairs, found, strict=True)
+    ]
+    number = max(range(len(looks)), key=lambda n: rank(looks[n]))
+    surest = looks.pop(number)
+    mask = outlined(model, found[number], surest.view.cut(image), pairs[number][1])
+    return replace(surest, mask=surest.view.whole_mask(mask)), tuple(looks)
 
 
 def rank(found: ViewPrediction) -> float:

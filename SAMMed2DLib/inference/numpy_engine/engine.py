@@ -67,21 +67,16 @@ class NumpyEngine(Engine):
         """Forecast the main memory that encoding so many images takes while it lasts, bytes, about."""
         return self._working_bytes
 
+    @one_blas_thread()
     def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Encode images (3, S, S) float32 of one size, normalised: features (B, C, g, g), channels last in memory."""
-        with one_blas_thread():
-            return np.stack([self._encoder(image, self._check) for image in inputs]).transpose(0, 3, 1, 2)
+        return np.stack([self._encoder(image, self._check) for image in inputs]).transpose(0, 3, 1, 2)
 
+    @one_blas_thread()
     def decode(
         self, features: Sequence[np.ndarray], prompts: EncodedPrompts, best: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Decode prompts of one kind; see `Engine.decode`."""
-        with one_blas_thread():
-            return self._decoded(features, prompts, best)
-
-    def _decoded(
-        self, features: Sequence[np.ndarray], prompts: EncodedPrompts, best: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
         seen = np.concatenate(features) if len(features) > 1 else features[0]
         grid = seen.shape[-1]
         if grid not in self._positions:
@@ -95,13 +90,13 @@ class NumpyEngine(Engine):
         tokens = self._prompts.tokens(prompts.points, prompts.boxes, len(image))
         return self._decoder(image, self._positions[grid], tokens, best)
 
+    @one_blas_thread()
     def refine(self, image: np.ndarray, low_res: np.ndarray, prompts: EncodedPrompts) -> np.ndarray:
         """Draw an outline anew at twice its resolution; see `Engine.refine`."""
         if self._refiner is None:
             raise ValueError("this network has no refiner")
         maps = prompt_maps(prompts.points, prompts.boxes, len(low_res), self.prompt_size)
-        with one_blas_thread():
-            return self._refiner(image, low_res, maps)
+        return self._refiner(image, low_res, maps)
 
     @contextmanager
     def checking(self, check: Callable[[], None]) -> Iterator[None]:
