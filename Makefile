@@ -50,7 +50,7 @@ bench: $(VENV)/test.done
 
 DATA ?= runs/data
 RUN ?= runs/built-in
-# Views of each of two kinds: crops around objects, and all scales.
+# Views of each of three kinds: crops around objects, all scales, and crops as the product cuts them around a box.
 VIEWS ?= 4800
 # Steps with the encoder as it is, and with its last stages.
 STEPS ?= 8000
@@ -69,7 +69,9 @@ embedded-model: $(VENV)/test.done
 	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --held $(HELD) \
 	    --count $(VIEWS)
 	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --held $(HELD) \
-	    --count $(VIEWS) --seed 1 --wide
+	    --count $(VIEWS) --seed 1 --kind wide
+	$(BIN)/python Testing/training/cut_views.py --data $(DATA) --weights $(LITE) --output $(RUN)/views --held $(HELD) \
+	    --count $(VIEWS) --seed 2 --kind framed
 	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \
 	    --lr 3e-4 --steps $(STEPS)
 	$(BIN)/python Testing/training/train_embedded.py --views $(RUN)/views --weights $(LITE) --output $(RUN)/training \

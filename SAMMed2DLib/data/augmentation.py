@@ -18,6 +18,9 @@ FULL_VIEW_FOCUSED = 0.25
 OBJECT_SHARE = (0.15, 0.95)
 OBJECT_SHARE_FOCUSED = (0.35, 0.85)
 SMALLEST_VIEW_PX = 40.0
+# A crop that the product cuts around a box shows the object at about three fifths of its side, in the middle.
+OBJECT_SHARE_FRAMED = (0.52, 0.68)
+SMALLEST_FRAMED_PX = 28.0
 
 
 @lru_cache(maxsize=64)
@@ -75,12 +78,30 @@ def random_grid(
     else:
         share = OBJECT_SHARE_FOCUSED if focused else OBJECT_SHARE
         centre_xy, extent_xy = _zoomed_view(rng, size_hw, draw_box(rng), share)
-    grid = _affine_grid(rng, centre_xy, extent_xy, size)
-    if rng.random() < 0.3:
-        strength = rng.uniform(0.005, 0.03) * extent_xy.mean()
-        cells = int(rng.integers(2, 6))
-        grid += strength * np.stack([smooth_field(rng, size, cells), smooth_field(rng, size, cells)])
-    return grid
+    return _bent_grid(rng, centre_xy, extent_xy, size)
+
+
+def framed_grid(rng: np.random.Generator, size_hw: tuple[int, ...], box: np.ndarray, size: int) -> np.ndarray:
+    """Draw a view as the product cuts it around a box that is a little off, within the image.
+
+    Args:
+        rng: Source of random numbers.
+        size_hw: Size of the image in px.
+        box: (4,) half-open, (x0, y0, x1, y1) in px, of the object.
+        size: Side of the view in px.
+    Returns:
+        As `random_grid`.
+    """
+    sides = np.tile(box[2:] - box[:2], 2)
+    box = box + rng.uniform(-0.06, 0.06, 4) * sides
+    share = np.exp(rng.uniform(*np.log(OBJECT_SHARE_FRAMED)))
+    extent = np.full(2, max((box[2:] - box[:2]).max() / share, SMALLEST_FRAMED_PX))
+    if rng.random() < 0.4:
+        extent *= np.exp(rng.normal(0, 0.1) * np.array([1, -1]))
+    size_xy = np.array(size_hw[::-1], float)
+    extent = np.minimum(extent, size_xy)
+    centre = np.clip((box[:2] + box[2:] - 1) / 2, (extent - 1) / 2, size_xy - (extent + 1) / 2)
+    return _bent_grid(rng, centre, extent, size)
 
 
 def _full_view(rng: np.random.Generator, size_hw: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -105,18 +126,28 @@ def _zoomed_view(
     return (box[:2] + box[2:] - 1) / 2 + rng.uniform(-0.5, 0.5, 2) * slack, extent
 
 
-def box_of_any_part(rng: np.random.Generator, parts: Components) -> np.ndarray:
-    """Draw a region, first a label, then a region of it, larger ones more often; return its box for `random_grid`."""
+def any_part(rng: np.random.Generator, parts: Components) -> np.ndarray:
+    """Draw a region, first a label, then a region of it, larger ones more often: (H, W) bool."""
     label = rng.choice(np.unique(parts.label))
     numbers = np.flatnonzero(parts.label == label)
     weight = np.sqrt(parts.area_px[numbers])
-    return box_around(parts.mask(int(rng.choice(numbers, p=weight / weight.sum())) + 1))
+    return parts.mask(int(rng.choice(numbers, p=weight / weight.sum())) + 1)
 
 
 def box_around(mask_hw: np.ndarray) -> np.ndarray:
     """Return the half-open box (x0, y0, x1, y1) of a mask that is not empty."""
     rows, columns = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def _bent_grid(rng: np.random.Generator, centre_xy: np.ndarray, extent_xy: np.ndarray, size: int) -> np.ndarray:
+    """The source coordinates of a view; a third of the views are bent a little."""
+    grid = _affine_grid(rng, centre_xy, extent_xy, size)
+    if rng.random() < 0.3:
+        strength = rng.uniform(0.005, 0.03) * extent_xy.mean()
+        cells = int(rng.integers(2, 6))
+        grid += strength * np.stack([smooth_field(rng, size, cells), smooth_field(rng, size, cells)])
+    return grid
 
 
 def _affine_grid(

@@ -43,7 +43,7 @@ from SAMMed2DLib.training.training_prompts import (
     neighbours_of,
     user_clicks,
 )
-from SAMMed2DLib.training.views import make_masked_item, make_published_item, make_training_item
+from SAMMed2DLib.training.views import make_framed_item, make_masked_item, make_published_item, make_training_item
 
 Pictures = TrainingImages  # its former name
 
@@ -80,6 +80,7 @@ __all__ = [
     "error_clicks",
     "fresh_start",
     "known_start",
+    "make_framed_item",
     "make_masked_item",
     "make_optimiser",
     "make_published_item",

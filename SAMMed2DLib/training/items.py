@@ -20,7 +20,7 @@ from SAMMed2DLib.data.sa_med2d import ImageEntry, MaskedImage
 from SAMMed2DLib.data.synthetic import lesions_on, synthetic_item
 from SAMMed2DLib.imaging.intensity import is_grey
 from SAMMed2DLib.training.config import TrainingConfig
-from SAMMed2DLib.training.views import Item, make_masked_item, make_published_item, make_training_item
+from SAMMed2DLib.training.views import Item, make_framed_item, make_masked_item, make_published_item, make_training_item
 
 CACHE_BYTES = 256 << 20  # of decoded images, in each process that draws items
 _MOST_NOTES = 10
@@ -61,9 +61,15 @@ class TrainingImages(Protocol):
 class LabelMaps:
     """Label maps in memory."""
 
-    def __init__(self, images: Sequence[LabelledImage]) -> None:
-        """Keep the images."""
+    def __init__(self, images: Sequence[LabelledImage], framed: bool = False) -> None:
+        """Keep the images.
+
+        Args:
+            images: images and their label maps.
+            framed: views are drawn as the product cuts them around a box, see `make_framed_item`.
+        """
         self._images = images
+        self._framed = framed
 
     @property
     def datasets(self) -> list[str]:
@@ -102,6 +108,8 @@ class LabelMaps:
             return make_published_item(rng, image, np.stack(masks), size, count)
         if lesions:
             image, label = _with_lesions(rng, image, label)
+        if self._framed:
+            return make_framed_item(rng, image, label, size, count)
         return make_training_item(rng, image, label, size, count, focused)
 
 

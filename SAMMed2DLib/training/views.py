@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from SAMMed2DLib.data.augmentation import (
+    any_part,
     box_around,
-    box_of_any_part,
+    framed_grid,
     random_grid,
     random_intensities,
     sample_linear,
@@ -20,6 +21,7 @@ from SAMMed2DLib.imaging.intensity import is_grey
 from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD, ResizeTransform
 
 LARGE_OBJECT_FRACTION = 0.02
+SMALLEST_FRAMED_OBJECT_PX = 30
 CLASS_MASK_SHARE = 0.15  # how often a class of several separate objects is asked for as one mask
 _MEAN, _STD = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
 
@@ -59,7 +61,38 @@ def make_training_item(
         view_label = sample_nearest(label, grid)
         return _draw_regions(rng, view_label, label_components(view_label), n_masks, min_fraction)
 
-    return _first_view(rng, image, lambda rng: box_of_any_part(rng, source_parts), draw_masks, size, focused)
+    return _first_view(rng, image, lambda rng: box_around(any_part(rng, source_parts)), draw_masks, size, focused)
+
+
+def make_framed_item(
+    rng: np.random.Generator, image: np.ndarray, label: np.ndarray, size: int = 256, n_masks: int = 5
+) -> Item:
+    """Draw a view as the product cuts it around a box: one region of a label map in its middle.
+
+    All masks are of that region, but for the last one, which is of any object of the view.
+
+    Args:
+        rng: source of random numbers.
+        image: (H, W, 3) uint8.
+        label: (H, W) unsigned integer, 0 = background.
+        size: side of the view, px.
+        n_masks: how many masks, 2 or more.
+
+    Raises:
+        DatasetError: the label has no object, or none that is large enough.
+    """
+    parts = label_components(label)
+    for _ in range(16 if len(parts) else 0):
+        part = any_part(rng, parts)
+        grid = framed_grid(rng, label.shape, box_around(part), size)
+        mask = sample_nearest(part, grid)
+        if np.count_nonzero(part) >= SMALLEST_FRAMED_OBJECT_PX and mask.any():
+            view_label = sample_nearest(label, grid)
+            other = _draw_regions(rng, view_label, label_components(view_label), 1, MIN_OBJECT_FRACTION)
+            masks = np.repeat(mask[None].astype(np.uint8), n_masks, axis=0)
+            masks[-1:] = mask if other is None else other
+            return _normalised(_view_of(rng, image, grid)), masks
+    raise DatasetError("No object of this image is large enough to be framed; its objects are too small or none.")
 
 
 def make_masked_item(

@@ -24,20 +24,30 @@ def shards(tmp_path: Path) -> Path:
     masks = np.arange(VIEW_PX) < levels[:, None, None]
     packed = np.packbits(np.broadcast_to(masks[:, None], (VIEWS, MASKS, VIEW_PX, VIEW_PX)).reshape(VIEWS, MASKS, -1), 2)
     tokens = np.broadcast_to(levels[:, None, None, None].astype(np.float16), (VIEWS, TOKENS, TOKENS, 320))
-    np.savez(tmp_path / "shard_0_0000.npz", views=views, masks=packed, tokens=tokens)
+    np.savez(tmp_path / "crops_0_0000.npz", views=views, masks=packed, tokens=tokens)
     return tmp_path
 
 
 def test_kept_tokens_come_with_the_view_and_the_masks_that_they_are_of(shards):
     kept = train_embedded.Kept(shards, with_tokens=True)
-    tokens, views, masks = kept.draw(np.random.default_rng(0), 100, 2)
+    tokens, views, masks = kept.draw(np.random.default_rng(0), ["crops"] * 100, 2)
     assert tokens is not None and torch.equal(tokens[:, 0, 0, 0], views[:, 0, 0, 0])
     assert torch.equal(masks.sum(dim=(1, 2, 3)) / VIEW_PX, views[:, 0, 0, 0].repeat_interleave(2))
 
 
+def test_views_are_drawn_of_the_kinds_that_are_wanted(shards):
+    with np.load(shards / "crops_0_0000.npz") as crops:
+        np.savez(shards / "framed_2_0000.npz", views=crops["views"] + 100, masks=crops["masks"])
+    kept = train_embedded.Kept(shards, with_tokens=False)
+    _, views, _ = kept.draw(np.random.default_rng(4), ["crops", "framed"] * 20, 1)
+    plain = views.std(dim=(1, 2, 3)) == 0  # no ring
+    assert len(kept) == 2 * VIEWS
+    assert bool(((views[:, 0, 0, 0] > 100) == torch.tensor([False, True] * 20))[plain].all())
+
+
 def test_some_views_get_a_ring_where_the_encoder_sees_them_anew(shards):
     kept = train_embedded.Kept(shards, with_tokens=False)
-    tokens, views, masks = kept.draw(np.random.default_rng(0), 100, 2)
+    tokens, views, masks = kept.draw(np.random.default_rng(0), ["crops"] * 100, 2)
     ringed = views.std(dim=(1, 2, 3)) > 0
     assert tokens is None and len(masks) == 200
     assert 1 <= int(ringed.sum()) <= 20

@@ -10,6 +10,7 @@ import pytest
 from test_dataset import an_image
 from training_cases import TINY, tiny_config, write_folder
 
+from SAMMed2DLib.data.augmentation import box_around
 from SAMMed2DLib.data.dataset import DatasetError, LabelledImage
 from SAMMed2DLib.data.sa_med2d import TRAIN, read_layout
 from SAMMed2DLib.model.preprocessing import PIXEL_MEAN, PIXEL_STD
@@ -18,6 +19,7 @@ from SAMMed2DLib.training import (
     LayoutImages,
     SkippedImageWarning,
     TrainingItems,
+    make_framed_item,
     make_masked_item,
     make_published_item,
     make_training_item,
@@ -69,6 +71,32 @@ def test_an_image_without_label_is_refused():
         make_training_item(
             np.random.default_rng(0), np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
         )
+
+
+def test_a_framed_item_shows_its_object_in_the_middle_as_the_product_does():
+    label = np.zeros((120, 160), np.uint8)
+    label[50:70, 60:90] = 1
+    label[52:60, 100:104] = 2
+    image = np.repeat((label * 100)[..., None], 3, 2)
+    sides, middles = [], []
+    for seed in range(40):
+        view, masks = make_framed_item(np.random.default_rng(seed), image, label, 64, 4)
+        assert view.shape == (3, 64, 64) and masks.any((1, 2)).all()
+        assert (masks[:3] == masks[0]).all()
+        if masks[0].sum() > 400:  # the larger object
+            box = box_around(masks[0])
+            sides.append((box[2:] - box[:2]).max() / 64)
+            middles.append((box[:2] + box[2:]) / 128)
+    assert np.median(sides) == pytest.approx(0.6, abs=0.08)
+    assert np.abs(np.array(middles) - 0.5).max() < 0.15
+
+
+@pytest.mark.parametrize("pixels", [0, 4])
+def test_nothing_to_frame_is_refused(pixels):
+    label = np.zeros((40, 40), np.uint8)
+    label[10, 10 : 10 + pixels] = 1
+    with pytest.raises(DatasetError, match="large enough to be framed"):
+        make_framed_item(np.random.default_rng(0), np.zeros((40, 40, 3), np.uint8), label, 64, 2)
 
 
 def overlapping_masks() -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,8 @@ SEEN_PX = 112  # the full frame; of 56 and 28 tokens, which windows of 7 and 14 
 COARSE_PX = 56  # the frame of a first look; 28 and 14 tokens
 MASKS = 4
 SHARD = 200
+# Mostly crops around objects of many sizes; views of all scales; crops as the product cuts them around a box.
+KINDS = ("crops", "wide", "framed")
 RECIPE = {"balance": "datasets", "synthetic_share": 0.1, "lesion_share": 0.1}
 
 
@@ -45,22 +47,24 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the shards")
     parser.add_argument("--count", type=int, default=3000, help="views (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--wide", action="store_true", help="views of all scales, not mostly crops around objects")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="crops around objects, views of all scales, "
+                        "or crops as the product cuts them (%(default)s)")
     parser.add_argument("--held", nargs="*", default=[], help="training sets that are held out as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
     encoder = tiny_encoder(torch.load(options.weights, map_location="cpu", weights_only=True), SEEN_PX)
-    items = training_items(options.data, options.count, options.seed, set(options.held), options.wide)
+    items = training_items(options.data, options.count, options.seed, set(options.held), options.kind)
     for shard in range(-(-options.count // SHARD)):
-        path = options.output / f"shard_{options.seed}_{shard:04d}.npz"
+        path = options.output / f"{options.kind}_{options.seed}_{shard:04d}.npz"
         if not path.is_file():
             began = time.perf_counter()
-            write_shard(path, items, range(shard * SHARD, min((shard + 1) * SHARD, options.count)), encoder)
+            numbers = range(shard * SHARD, min((shard + 1) * SHARD, options.count))
+            write_shard(path, items, numbers, None if options.kind == "framed" else encoder)
             print(f"{path.name}  {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def training_items(data: Path, count: int, seed: int, held: set[str], wide: bool) -> TrainingItems:
+def training_items(data: Path, count: int, seed: int, held: set[str], kind: str) -> TrainingItems:
     """Views of the training sets, by the recipe of the embedded model but for the share of synthetic images."""
     names = [name for name, part in SPLIT.items() if part == "train" and name not in held]
     images = [image for name in names if (data / f"{name}.npz").is_file() for image in read_cache(data / f"{name}.npz")]
@@ -73,9 +77,9 @@ def training_items(data: Path, count: int, seed: int, held: set[str], wide: bool
         masks_per_image=MASKS,
         seed=seed,
         **RECIPE,
-        focus_step=count if wide else 0,
+        focus_step=count if kind == "wide" else 0,
     )
-    return TrainingItems(LabelMaps(images), config, count)
+    return TrainingItems(LabelMaps(images, framed=kind == "framed"), config, count)
 
 
 def seen_by_encoder(views: Tensor, size: int = SEEN_PX) -> Tensor:
@@ -86,19 +90,23 @@ def seen_by_encoder(views: Tensor, size: int = SEEN_PX) -> Tensor:
 
 
 @torch.inference_mode()
-def write_shard(path: Path, items: TrainingItems, numbers: range, encoder: TinyVit) -> None:
-    """Tokens before the neck (n, g, g, 320) float16, views (n, V, V, 3) uint8, and packed masks (n, M, V * V / 8)."""
+def write_shard(path: Path, items: TrainingItems, numbers: range, encoder: TinyVit | None) -> None:
+    """Views (n, V, V, 3) uint8, packed masks (n, M, V * V / 8), and tokens before the neck (n, g, g, 320) float16.
+
+    Without an encoder there are no tokens: framed views are seen only where its last stages learn, so never kept.
+    """
     mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
     views, masks, tokens = [], [], []
     for number in numbers:
         _, view, mask = items[number]
         views.append((view * std + mean).round().clamp(0, 255))
         masks.append(np.packbits(mask.numpy().reshape(MASKS, -1), axis=1))
-        tokens.append(encoder.tokens(seen_by_encoder(views[-1][None]))[0].permute(1, 2, 0).half().numpy())
+        if encoder is not None:
+            tokens.append(encoder.tokens(seen_by_encoder(views[-1][None]))[0].permute(1, 2, 0).half().numpy())
     rgb = torch.stack(views).byte().permute(0, 2, 3, 1).numpy()
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
-        np.savez(file, tokens=np.stack(tokens), views=rgb, masks=np.stack(masks))
+        np.savez(file, views=rgb, masks=np.stack(masks), **({"tokens": np.stack(tokens)} if tokens else {}))
     partial.replace(path)
 
 

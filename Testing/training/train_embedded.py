@@ -3,8 +3,9 @@
     python Testing/training/train_embedded.py --views VIEWS --weights lite_medsam.pth --output RUN
 
 The heads learn from kept features of a frozen encoder. With `--tune-stages 2` the last stages of the encoder learn
-too: views are encoded in every step then, some of them in the coarse frame in which a first click is looked at, and
-some with a ring drawn into them. A run goes on from its checkpoint. Shards that are written meanwhile are taken in.
+too, and views are encoded in every step: mostly framed ones, as the product asks for masks, others of all scales in the
+coarse frame in which a first click is looked at, and some with a ring drawn into them. A run goes on from its
+checkpoint. Shards that are written meanwhile are taken in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +40,14 @@ CHECKPOINT = "checkpoint.pt"
 ROUNDS = (1, 2, 3, 4)
 ROUND_SHARES = (0.3, 0.3, 0.2, 0.2)
 COARSE_ROUND_SHARES = (0.7, 0.3, 0.0, 0.0)
-COARSE_SHARE = 0.35  # of the steps
+# With stages of the encoder: what steps and views are. A coarse view costs a quarter, such a step has twice as many.
+COARSE_SHARE = 0.25  # of the steps
+FRAMED_SHARE = 0.7  # of the views of other steps; the rest are crops around objects of many sizes
 RING_SHARE = 0.08  # of the views
+# Steps that begin with a box alone, and with a box and a click; coarse ones begin with a click.
+BOX_SHARES = (0.35, 0.1)
+TUNED_BOX_SHARES = (0.55, 0.08)
+COARSE_BOX_SHARES = (0.0, 0.0)
 STAGE_RATES = (0.5, 0.75)  # learning rates of the tuned stages, over that of the heads
 
 
@@ -55,24 +63,31 @@ class Kept:
 
     def refresh(self) -> None:
         """Read shards that are new."""
-        for path in sorted(self._folder.glob("shard_*.npz")):
+        for path in sorted(self._folder.glob("*_*_*.npz")):
             if path.name not in self._shards:
                 with np.load(path) as archive:
-                    self._shards[path.name] = {name: archive[name] for name in self._names}
-        self._index = [(name, i) for name, shard in self._shards.items() for i in range(len(shard["views"]))]
+                    self._shards[path.name] = {name: archive[name] for name in self._names if name in archive}
+        self._index: dict[str, list[tuple[str, int]]] = {}
+        for name, shard in self._shards.items():
+            self._index.setdefault(name.partition("_")[0], []).extend((name, i) for i in range(len(shard["views"])))
 
     def __len__(self) -> int:
         """Number of views."""
-        return len(self._index)
+        return sum(len(views) for views in self._index.values())
 
-    def draw(self, rng: np.random.Generator, count: int, per_view: int) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view.
+    def draw(
+        self, rng: np.random.Generator, kinds: Sequence[str], per_view: int
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """A view of each of these kinds (see cut_views.py), with its masks.
 
         Without tokens, views and masks are mirrored and turned by chance, and some views get a ring.
+
+        Returns:
+            tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view.
         """
         tokens, views, masks = [], [], []
-        for number in rng.integers(len(self._index), size=count):
-            name, i = self._index[number]
+        for kind in kinds:
+            name, i = self._index[kind][rng.integers(len(self._index[kind]))]
             shard = self._shards[name]
             unpacked = np.unpackbits(shard["masks"][i], axis=1).reshape(-1, 1, VIEW_PX, VIEW_PX)
             chosen = rng.permutation(len(unpacked))[:per_view]
@@ -207,10 +222,16 @@ class Run:
         """One optimiser step on the mean over some rounds of prompting."""
         options = self._options
         rng = np.random.default_rng([options.seed, 7, self.step])
-        tokens, views, masks = kept.draw(rng, options.views_per_step, options.masks)
+        count, size, shares = options.views_per_step, SEEN_PX, BOX_SHARES
+        kinds = rng.choice(["crops", "wide"], size=count)
+        if self._front is not None and rng.random() < COARSE_SHARE:
+            size, shares, kinds = COARSE_PX, COARSE_BOX_SHARES, ["wide"] * (2 * count)
+        elif self._front is not None:
+            shares, kinds = TUNED_BOX_SHARES, np.where(rng.random(count) < FRAMED_SHARE, "framed", "crops")
+        tokens, views, masks = kept.draw(rng, list(kinds), options.masks)
         for group in self._optimiser.param_groups:
             group["lr"] = group["full"] * self._rate()
-        loss = self._loss(tokens, views, masks, AccumulatedClicks(rng, box_share=0.35, both_share=0.1), rng)
+        loss = self._loss(tokens, views, masks, AccumulatedClicks(rng, *shares), rng, size)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
@@ -245,11 +266,15 @@ class Run:
         return x
 
     def _loss(
-        self, tokens: Tensor | None, views: Tensor, masks: Tensor, prompts: AccumulatedClicks, rng: np.random.Generator
+        self,
+        tokens: Tensor | None,
+        views: Tensor,
+        masks: Tensor,
+        prompts: AccumulatedClicks,
+        rng: np.random.Generator,
+        size: int,
     ) -> Tensor:
         heads = self.parts["heads"]
-        # Kept tokens are those of the full frame.
-        size = COARSE_PX if tokens is None and rng.random() < COARSE_SHARE else SEEN_PX
         features = heads.neck(self._encoded(views, size) if tokens is None else tokens)
         features = features.repeat_interleave(len(masks) // len(views), dim=0)
         grid = features.shape[-1]
