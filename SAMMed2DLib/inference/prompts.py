@@ -107,11 +107,6 @@ class Prompts:
         return not self.count and self.box_xyxy is None and self.low_res_logits is None
 
     @property
-    def is_box_alone(self) -> bool:
-        """Whether a box is all that is given."""
-        return self.box_xyxy is not None and not self.count and self.low_res_logits is None
-
-    @property
     def count(self) -> int:
         """How many points and strokes there are."""
         return len(self.labels) + len(self.strokes)

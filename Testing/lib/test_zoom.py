@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SAMMed2DLib.imaging.masks import extent_of
 from SAMMed2DLib.inference.prompts import PromptError, Prompts
 from SAMMed2DLib.inference.zoom import OBJECT_SHARE, SMALLEST_CROP_PX, Crop, coarse_size_of, predict_zoomed
 from SAMMed2DLib.model.config.model_config import SMALL, TINY
@@ -73,16 +71,6 @@ def test_a_box_is_segmented_on_a_crop_and_put_back_in_place(model, image):
     np.testing.assert_array_equal(found.mask, image[..., 0] > 100)
     assert model.embedded == [(32, 32, 3)]  # the smallest crop; a box needs no first pass
     np.testing.assert_array_equal(model.asked[0].box_xyxy, [7, 10, 25, 22])
-
-
-def test_a_mask_that_ends_before_the_sides_of_its_box_comes_nearer_to_them(image):
-    class Unsure(_BrightPixels):
-        def predict(self, embedding, prompts):
-            found = super().predict(embedding, prompts)
-            return SimpleNamespace(**vars(found), logits=lambda: np.where(found.mask, 0.5, -0.5).astype(np.float32))
-
-    found = predict_zoomed(Unsure(), image, Prompts.of(box=(96, 36, 122, 56)))
-    np.testing.assert_array_equal(extent_of(found.mask), (98, 38, 120, 54))
 
 
 def test_a_click_is_followed_by_a_crop_around_what_it_found(model, image):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMMed2DLib.inference.outlines.box_sides import reaching
 from SAMMed2DLib.inference.outlines.refinement import refine_logits
 from SAMMed2DLib.inference.point_constraints import constrained_logits, without_flecks
 from SAMMed2DLib.inference.prediction import Prediction
@@ -29,7 +28,7 @@ def outlined(
         previous: what earlier prompts gave.
     """
     logits = model.refine(found, cut, inside) if model.has_refiner else refine_logits(found.logits(), cut)
-    mask = constrained(reaching(logits, inside), inside, previous)
+    mask = constrained(logits, inside, previous)
     return without_flecks(mask, inside) if model.has_refiner else mask
 
 
