@@ -45,6 +45,11 @@ def test_views_are_drawn_of_the_kinds_that_are_wanted(shards):
     assert bool(((views[:, 0, 0, 0] > 100) == torch.tensor([False, True] * 20))[plain].all())
 
 
+def test_a_kind_of_which_nothing_was_cut_is_named(shards):
+    with pytest.raises(SystemExit, match=r"no wide views: cut them with cut_views\.py --kind wide"):
+        train_embedded.Kept(shards, with_tokens=True).draw(np.random.default_rng(0), ["crops", "wide"], 2)
+
+
 def test_some_views_get_a_ring_where_the_encoder_sees_them_anew(shards):
     kept = train_embedded.Kept(shards, with_tokens=False)
     tokens, views, masks = kept.draw(np.random.default_rng(0), ["crops"] * 100, 2)

@@ -1,7 +1,8 @@
 """Cut training views once, and keep what a frozen TinyViT sees in them, so that decoder training costs no encoding.
 
-    python Testing/training/cut_views.py --data DATA --weights lite_medsam.pth --output FEATURES --count 3000
+    python Testing/training/cut_views.py --data DATA --weights lite_medsam.pth --output VIEWS --count 3000 --kind crops
 
+train_embedded.py needs crops and wide views, and framed ones where it tunes stages of the encoder.
 A run that was cut off goes on with the shard that is missing. Item i depends on the seed and on i alone.
 """
 

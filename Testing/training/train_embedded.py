@@ -25,7 +25,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cut_views import COARSE_PX, SEEN_PX, VIEW_PX, seen_by_encoder
+from cut_views import COARSE_PX, KINDS, SEEN_PX, VIEW_PX, seen_by_encoder
 from drawn_rings import ring_view
 from heads import REFINER_DIM, Heads, tiny_encoder
 
@@ -63,7 +63,7 @@ class Kept:
 
     def refresh(self) -> None:
         """Read shards that are new."""
-        for path in sorted(self._folder.glob("*_*_*.npz")):
+        for path in sorted(path for kind in KINDS for path in self._folder.glob(f"{kind}_*.npz")):
             if path.name not in self._shards:
                 with np.load(path) as archive:
                     self._shards[path.name] = {name: archive[name] for name in self._names if name in archive}
@@ -84,7 +84,12 @@ class Kept:
 
         Returns:
             tokens (B, 320, g, g), views (B, 3, V, V) in 0..255, and masks (B * per_view, 1, V, V), view by view.
+
+        Raises:
+            SystemExit: there is no view of a kind.
         """
+        for kind in sorted(set(kinds) - set(self._index)):
+            raise SystemExit(f"{self._folder} has no {kind} views: cut them with cut_views.py --kind {kind}")
         tokens, views, masks = [], [], []
         for kind in kinds:
             name, i = self._index[kind][rng.integers(len(self._index[kind]))]
