@@ -6,6 +6,7 @@ nothing of torch.distributed is touched.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,8 @@ def team(device: str = "auto") -> Iterator[Team]:
     try:
         yield Team(chosen, rank, size)
     finally:
+        # A wrapped module lives in a cycle of references. One that outlives its group is torn down as the process ends.
+        gc.collect()
         distributed.destroy_process_group()
 
 
