@@ -48,20 +48,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the shards")
     parser.add_argument("--count", type=int, default=3000, help="views (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="crops around objects, views of all scales, "
-                        "or crops as the product cuts them (%(default)s)")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="of the views (%(default)s)")
     parser.add_argument("--held", nargs="*", default=[], help="training sets that are held out as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    encoder = tiny_encoder(torch.load(options.weights, map_location="cpu", weights_only=True), SEEN_PX)
+    encoder = None  # framed views are seen only where its last stages learn, so no tokens of them are kept
+    if options.kind != "framed":
+        encoder = tiny_encoder(torch.load(options.weights, map_location="cpu", weights_only=True), SEEN_PX)
     items = training_items(options.data, options.count, options.seed, set(options.held), options.kind)
     for shard in range(-(-options.count // SHARD)):
         path = options.output / f"{options.kind}_{options.seed}_{shard:04d}.npz"
         if not path.is_file():
             began = time.perf_counter()
-            numbers = range(shard * SHARD, min((shard + 1) * SHARD, options.count))
-            write_shard(path, items, numbers, None if options.kind == "framed" else encoder)
+            write_shard(path, items, range(shard * SHARD, min((shard + 1) * SHARD, options.count)), encoder)
             print(f"{path.name}  {time.perf_counter() - began:.0f} s", flush=True)
 
 
@@ -94,7 +94,7 @@ def seen_by_encoder(views: Tensor, size: int = SEEN_PX) -> Tensor:
 def write_shard(path: Path, items: TrainingItems, numbers: range, encoder: TinyVit | None) -> None:
     """Views (n, V, V, 3) uint8, packed masks (n, M, V * V / 8), and tokens before the neck (n, g, g, 320) float16.
 
-    Without an encoder there are no tokens: framed views are seen only where its last stages learn, so never kept.
+    Without an encoder there are no tokens.
     """
     mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
     views, masks, tokens = [], [], []

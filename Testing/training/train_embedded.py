@@ -88,7 +88,8 @@ class Kept:
         Raises:
             SystemExit: there is no view of a kind.
         """
-        for kind in sorted(set(kinds) - set(self._index)):
+        if lacking := sorted(set(kinds) - set(self._index)):
+            kind = lacking[0]
             raise SystemExit(f"{self._folder} has no {kind} views: cut them with cut_views.py --kind {kind}")
         tokens, views, masks = [], [], []
         for kind in kinds:
